@@ -1,0 +1,89 @@
+"""The `edgenets` command: finds a subcommand's file when it is asked for, turns errors into sentences.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+import edgenets
+from edgenets.errors import EdgenetsError, did_you_mean
+from edgenets.progress import say
+
+# In the order of the work; each is `command` in the file edgenets/cli/NAME.py.
+COMMANDS = (
+    "list",
+    "summary",
+    "run",
+    "train",
+    "compress",
+    "export",
+    "evaluate",
+    "predict",
+    "benchmark",
+    "report",
+)
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""
+
+
+class LazyCommands(click.Group):
+    """A group that imports a subcommand's file only to run it or to show its help."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the subcommands in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return the subcommand `name`, or None."""
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"edgenets.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; an unknown one is a usage error that suggests the near name."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(
+                f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)} "
+                f"(known: {', '.join(COMMANDS)})",
+                context,
+            )
+        return super().resolve_command(context, args)
+
+
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(edgenets.__version__, prog_name="edgenets")
+def edgenets_command() -> None:
+    """Take an image classifier from Keras to an edge board.
+
+    `edgenets run` alone does it all on a built-in dataset: train, compress, export, measure, report.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line; every known failure is one sentence on stderr."""
+    try:
+        edgenets_command.main(standalone_mode=False)
+    except click.ClickException as error:  # wrong usage
+        error.show()
+        sys.exit(error.exit_code)
+    except EdgenetsError as error:
+        say(f"edgenets: {error}")
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
+        sys.stderr.close()
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        say("edgenets: interrupted; what is finished is kept, the same command goes on from there")
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

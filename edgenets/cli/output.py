@@ -1,0 +1,50 @@
+"""What every command shares: tables for people, JSON for programs, `KEY=VALUE` arguments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
+"""The `--json` option; the command's parameter is `as_json`."""
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Print a table on stdout; a column whose name begins with ">" is aligned to the right.
+
+    Without a terminal the table is as wide as its content, so that no cell is cut.
+    """
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width).print(table)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Return the `KEY=VALUE` arguments of a command as a dictionary of strings.
+
+    >>> parse_assignments(["width=0.25", "resolution=96"])
+    {'width': '0.25', 'resolution': '96'}
+    """
+    pairs = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not (key and equals):
+            raise click.UsageError(f"expected KEY=VALUE, got {assignment!r}")
+        pairs[key] = value
+    return pairs

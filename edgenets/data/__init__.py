@@ -1,0 +1,1 @@
+"""Images: preparation, folder datasets, the built-in digits, seeded splits."""

@@ -1,0 +1,1 @@
+"""Ship it: .tflite files, their verification, evaluation, benchmark and report."""

@@ -1,0 +1,1 @@
+"""From a config to a run folder: the one caller of `quantize` and `export` together."""

@@ -1,0 +1,48 @@
+"""Progress bars and messages for people, on stderr; bars only when stderr is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Moves a bar on by `steps` and, if given, shows `note` behind it."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        """Move on."""
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Advance]:
+    """Show a bar of `total` steps while the block runs; yield the function that moves it.
+
+    Without a terminal nothing is shown and nothing is imported.
+    """
+    if not sys.stderr.isatty():
+        yield lambda steps=1, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=total, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            progress.update(task, advance=steps, **({"note": note} if note else {}))
+
+        yield advance
+
+
+def say(message: str) -> None:
+    """Print one message line to stderr."""
+    print(message, file=sys.stderr, flush=True)

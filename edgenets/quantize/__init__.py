@@ -1,0 +1,1 @@
+"""Make it small: prune, share weights, quantization-aware training, size accounting."""

@@ -1,0 +1,1 @@
+"""Fit a net: schedule, augmentation, resumable epochs."""

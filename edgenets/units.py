@@ -1,0 +1,71 @@
+"""What a MAC, a KiB and a millisecond are here, and how they are printed.
+
+A MAC is one multiply and one add of a convolution or dense layer. Sizes are bytes and print as KiB
+(1,024 bytes) and MiB; durations are seconds, latencies milliseconds; accuracies are fractions that
+print as per cent.
+"""
+
+from __future__ import annotations
+
+ALEXNET_BYTES = 240_000_000
+"""AlexNet in float32, as table 2 of arXiv:1602.07360 counts it; ratios are stated against it."""
+
+
+def format_bytes(size_bytes: float) -> str:
+    """Return a size in B, KiB or MiB.
+
+    >>> format_bytes(308_040), format_bytes(4_253_864), format_bytes(12)
+    ('300.8 KiB', '4.06 MiB', '12 B')
+    """
+    if size_bytes >= 2**20:
+        return f"{size_bytes / 2**20:.2f} MiB"
+    if size_bytes >= 2**10:
+        return f"{size_bytes / 2**10:.1f} KiB"
+    return f"{size_bytes:.0f} B"
+
+
+def format_count(count: float) -> str:
+    """Return a count of parameters or MACs with a unit of thousands or millions.
+
+    >>> format_count(568_740_352), format_count(4_253_864), format_count(475_544), format_count(12)
+    ('568.7M', '4.25M', '475.5k', '12')
+    """
+    if count >= 1e8:
+        return f"{count / 1e6:.1f}M"
+    if count >= 1e6:
+        return f"{count / 1e6:.2f}M"
+    if count >= 1e3:
+        return f"{count / 1e3:.1f}k"
+    return f"{count:.0f}"
+
+
+def format_percent(fraction: float | None) -> str:
+    """Return a fraction as per cent, or a dash for a value that does not apply.
+
+    >>> format_percent(0.9722), format_percent(None)
+    ('97.22 %', '-')
+    """
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for a person.
+
+    >>> format_seconds(3.21), format_seconds(75), format_seconds(7384)
+    ('3.2 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_ms(latency_ms: float) -> str:
+    """Return a latency with three significant digits.
+
+    >>> format_ms(0.04567), format_ms(65.2)
+    ('0.0457 ms', '65.2 ms')
+    """
+    return f"{latency_ms:#.3g} ms"
