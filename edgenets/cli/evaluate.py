@@ -1,0 +1,93 @@
+"""`edgenets evaluate`: how often a network is right, and what it takes for what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.progress import say
+from edgenets.units import format_percent
+
+MAX_TABLE_CLASSES = 20
+"""Beyond, the per-class table shows the weakest classes and the confusion matrix is left out."""
+MAX_CONFUSIONS = 10
+
+
+@click.command()
+@click.argument("model", metavar="FILE.tflite|MODEL_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Folder DATA/test/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
+)
+@json_option
+def command(model: Path, data: str, as_json: bool) -> None:
+    """Measure top-1 and top-5 accuracy on a dataset's test images, per class and as confusions.
+
+    A .tflite file runs in LiteRT, a model folder in Keras.
+    """
+    if model.is_dir():
+        from edgenets.pipeline.evaluate_model import evaluate_folder
+
+        result = evaluate_folder(model, data)
+    else:
+        from edgenets.export.evaluate import evaluate_file
+
+        result = evaluate_file(model, data)
+
+    for skipped in result["skipped"]:
+        say(f"skipped {skipped['path']}: {skipped['reason']}")
+    if as_json:
+        print_json(result)
+    else:
+        print_evaluation(result)
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Print the headline, the classes, the confusion matrix and the commonest confusions."""
+    top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
+    click.echo(f"top-1 {format_percent(result['top1'])}{top5} of {result['samples']} images")
+
+    classes = [row for row in result["per_class"] if row["samples"]]
+    title = ""
+    if len(classes) > MAX_TABLE_CLASSES:
+        title = f"the {MAX_TABLE_CLASSES} weakest of {len(classes)} classes"
+        classes = sorted(classes, key=lambda row: row["top1"])[:MAX_TABLE_CLASSES]
+    print_table(
+        ("class", ">images", ">top-1"),
+        [(row["label"], str(row["samples"]), format_percent(row["top1"])) for row in classes],
+        title,
+    )
+
+    labels, confusion = result["labels"], result["confusion"]
+    if len(labels) <= MAX_TABLE_CLASSES:
+        print_table(
+            ("true class", *(f">{label}" for label in labels)),
+            [(label, *map(str, row)) for label, row in zip(labels, confusion, strict=True)],
+            "images by true class (row) and answer (column)",
+        )
+    if confusions := commonest_confusions(confusion):
+        print_table(
+            ("true class", "taken for", ">images"),
+            [(labels[true], labels[taken], str(images)) for images, true, taken in confusions],
+            "commonest confusions",
+        )
+
+
+def commonest_confusions(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
+    """Return (images, true class, wrong answer) of the pairs most often confused, by images.
+
+    >>> commonest_confusions([[9, 1, 0], [0, 7, 3], [0, 0, 9]])
+    [(3, 1, 2), (1, 0, 1)]
+    """
+    wrong = [
+        (images, true, taken)
+        for true, row in enumerate(confusion)
+        for taken, images in enumerate(row)
+        if images and taken != true
+    ]
+    return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:MAX_CONFUSIONS]

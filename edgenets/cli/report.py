@@ -1,0 +1,64 @@
+"""`edgenets report`: a run's figures again, and its report.html written anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.units import format_bytes, format_count, format_ms, format_percent, format_seconds
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@json_option
+def command(run_dir: Path, as_json: bool) -> None:
+    """Print the report of a finished run and write its report.html anew."""
+    from edgenets.export.report import load_report, write_html
+
+    report = load_report(run_dir)
+    write_html(report, run_dir)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report, run_dir)
+
+
+def print_report(report: dict[str, Any], folder: Path) -> None:
+    """Print a run's stages side by side, what was gained, and where the files are."""
+    rows = [
+        (
+            stage["name"],
+            format_percent(stage["top1"]),
+            format_percent(stage["top5"]),
+            format_bytes(stage["size_bytes"]),
+            format_bytes(stage["stored_bytes"]),
+            format_percent(stage["sparsity"]),
+            str(stage["distinct_values"]),
+            format_seconds(stage["seconds"]),
+        )
+        for stage in report["stages"]
+    ]
+    model, data, reduction = report["model"], report["data"], report["reduction"]
+    latency, benchmark = report["latency_ms"], report["benchmark"]
+    print_table(
+        ("stage", ">top-1", ">top-5", ">.tflite", ">stored", ">zeros", ">values", ">time"),
+        rows,
+        title=(
+            f"{model['name']} ({format_count(model['params'])} parameters, "
+            f"{format_count(model['macs'])} MACs) on {report['stages'][0]['samples']} test images "
+            f"of {data['name']}, seed {report['seed']}"
+        ),
+    )
+    low, high = latency["ci95"]
+    click.echo(
+        f"The int8 file is {reduction['vs_float']:.1f}x smaller than the float32 file, and "
+        f"{reduction['stored_vs_float']:.1f}x as it travels, compressed by xz.\n"
+        f"Latency {format_ms(latency['median'])} (95 % interval {format_ms(low)} to "
+        f"{format_ms(high)}, p90 {format_ms(latency['p90'])}), {benchmark['threads']} thread(s), "
+        f"{benchmark['runtime']['name']} {benchmark['runtime']['version']} on "
+        f"{benchmark['device']['processor'] or benchmark['device']['machine']}.\n"
+        f"{folder / 'model.tflite'}\n{folder / 'report.html'}"
+    )

@@ -1,0 +1,45 @@
+"""`edgenets run`: from images to a compressed `.tflite` and a report, by one config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgenets.cli.output import json_option, print_json
+
+
+@click.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the config, such as train.epochs=5; may be given many times.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Run folder.  [default: runs/ and the config's name, or runs/digits]",
+)
+@json_option
+def command(
+    config: Path | None, assignments: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """Train, compress, export, benchmark and report, as CONFIG.yaml says.
+
+    Without a config it does so on the built-in handwritten digits. Run again with the same folder,
+    it finishes what is missing and repeats nothing.
+    """
+    from edgenets.cli.report import print_report
+    from edgenets.pipeline.config import load_config
+    from edgenets.pipeline.run import run
+
+    settings = load_config(config, assignments)
+    folder = out or Path("runs") / (config.stem if config else "digits")
+    report = run(settings, folder)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report, folder)

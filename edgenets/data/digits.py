@@ -1,0 +1,55 @@
+"""The built-in dataset: handwritten digits, 1,797 images of 8 x 8 pixels, with scikit-learn.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998, test part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
+
+from edgenets.data.dataset import Dataset, Split, fingerprint
+from edgenets.data.splits import balanced_sample
+from edgenets.errors import missing_extra
+from edgenets.files import sha256_bytes
+
+RESOLUTION = 32
+TEST_IMAGES = 360  # 36 of each digit; the other 1,437 are for training
+SPLIT_SEED = 0  # never the caller's: results on digits are comparable between runs
+
+
+def digits() -> Dataset:
+    """Return the digits as RGB images of 32 x 32 pixels, split into 1,437 and 360.
+
+    Values 0..16 become round(value * 255 / 16) and 8 x 8 pixels are enlarged bilinearly. The test
+    images are `balanced_sample(labels, 360, seed=0)`, whatever seed the caller trains with.
+
+    Raises:
+        EdgenetsError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise missing_extra("scikit-learn", "train") from error
+    values, labels = load_digits().images, load_digits().target
+    greys = np.rint(values * 255 / 16).astype(np.uint8)
+    size = (RESOLUTION, RESOLUTION)
+    images = [
+        np.array(Image.fromarray(grey).resize(size, Resampling.BILINEAR).convert("RGB"))
+        for grey in greys
+    ]
+    everything = Split(tuple(images), labels.astype(np.int64))
+    test = balanced_sample(labels, TEST_IMAGES, SPLIT_SEED)
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    classes = tuple(str(digit) for digit in range(10))
+    contents = [f"{sha256_bytes(image.tobytes())} {i}" for i, image in enumerate(images)]
+    return Dataset(
+        name="digits",
+        classes=classes,
+        train=everything.subset(train),
+        test=everything.subset(test),
+        skipped=(),
+        fingerprint=fingerprint(classes, [contents[i] for i in train], [contents[i] for i in test]),
+        flip=False,
+    )

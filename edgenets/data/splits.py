@@ -1,0 +1,65 @@
+"""Seeded splits and samples: pure functions from labels to indices."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.errors import EdgenetsError
+
+
+def hold_out(
+    labels: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split images in two so that each class gives about the same `fraction`.
+
+    Args:
+        labels: [images], the class of each image.
+        fraction: of a class of n images, round(fraction * n) are held out, but at least 1 and at
+            most n - 1; a class's only image is kept.
+        seed: decides which.
+
+    Returns:
+        kept: ascending indices into `labels`.
+        held: the other indices, ascending.
+
+    Raises:
+        EdgenetsError: `fraction` is not between 0 and 1.
+
+    >>> kept, held = hold_out(np.array([0, 0, 0, 0, 0, 1]), 0.2, seed=0)
+    >>> len(kept), len(held)
+    (5, 1)
+    """
+    if not 0 < fraction < 1:
+        raise EdgenetsError(f"a split needs a fraction between 0 and 1, not {fraction}")
+    random = np.random.default_rng(seed)
+    is_held = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        share = min(max(1, round(fraction * len(members))), len(members) - 1)
+        is_held[random.permutation(members)[:share]] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def balanced_sample(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Choose `count` images, as evenly over the classes as the classes' sizes allow.
+
+    Args:
+        labels: [images], the class of each image.
+        count: how many; all images if there are fewer.
+        seed: decides which.
+
+    Returns:
+        Ascending indices into `labels`.
+
+    >>> labels = np.array([0, 0, 0, 0, 1])
+    >>> labels[balanced_sample(labels, 2, seed=0)]
+    array([0, 1])
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank_in_class = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = labels[order] == label
+        rank_in_class[members] = np.arange(members.sum())
+    # Every class's first image, then every class's second, and so on.
+    return np.sort(order[np.argsort(rank_in_class, kind="stable")][:count])

@@ -1,0 +1,115 @@
+"""Accuracy: top-1, top-5, per class, and what is taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.dataset import open_for_evaluation
+from edgenets.errors import EdgenetsError
+from edgenets.export.runtime import Classifier
+from edgenets.progress import progress_bar
+
+IMAGES_AT_ONCE = 32
+
+
+def score(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Compare logits with the true classes.
+
+    The classes of an image are ranked by logit; among equal ones, which quantized networks often
+    return, the class with the lower index comes first.
+
+    Args:
+        logits: [images, classes].
+        labels: [images], the index of each image's true class.
+        class_names: one per class.
+
+    Returns:
+        top1: fraction of images whose true class comes first.
+        top5: fraction whose true class is among the first five; None below six classes.
+        samples: number of images.
+        per_class: for each class its label, samples and top1 (None without samples).
+        confusion: [true class][first class], numbers of images.
+
+    Raises:
+        EdgenetsError: there are no images, or a logit is NaN.
+
+    >>> score(np.array([[1.0, 1.0], [3.0, 2.0]]), np.array([1, 0]), ["cat", "dog"])["top1"]
+    0.5
+    """
+    samples, classes = logits.shape
+    if not samples:
+        raise EdgenetsError("there is no image to evaluate on")
+    if np.isnan(logits).any():
+        raise EdgenetsError("the network returned a NaN: its weights or its training went wrong")
+    ranks = label_ranks(logits, labels)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+    return {
+        "top1": float(np.mean(ranks < 1)),
+        "top5": float(np.mean(ranks < 5)) if classes > 5 else None,
+        "samples": samples,
+        "per_class": [
+            {"label": label, "samples": int(row.sum()), "top1": _fraction(row[i], row.sum())}
+            for i, (label, row) in enumerate(zip(class_names, confusion, strict=True))
+        ],
+        "confusion": confusion.tolist(),
+    }
+
+
+def label_ranks(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many classes come before each image's true one: [images].
+
+    >>> label_ranks(np.array([[2.0, 7.0, 2.0]] * 3), np.array([0, 1, 2]))
+    array([1, 0, 2])
+    """
+    true = np.take_along_axis(logits, labels[:, np.newaxis], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, np.newaxis]
+    return np.sum((logits > true) | ((logits == true) & earlier), axis=1)
+
+
+def evaluate_file(path: Path, source: str, threads: int = 1) -> dict[str, Any]:
+    """Measure the accuracy of a `.tflite` file on a dataset.
+
+    Args:
+        path: of a file that holds its labels and image preparation, as edgenets exports them.
+        source: the dataset: a folder or a built-in name.
+        threads: of the interpreter.
+
+    Returns:
+        What `score` returns; `labels`; and `skipped`, the files left out with their reasons.
+
+    Raises:
+        EdgenetsError: the file or the dataset cannot be read, or they do not belong together.
+    """
+    classifier = Classifier(path, threads)
+    labels, preparation = classifier.labels, classifier.preparation
+    if labels is None or preparation is None:
+        missing = "labels" if labels is None else "image preparation"
+        raise EdgenetsError(
+            f"{path} does not hold its {missing}, so its answers cannot be compared with a "
+            "dataset; evaluate a file that `edgenets export` wrote"
+        )
+    split, skipped = open_for_evaluation(source, labels)
+    images = split.load(preparation)
+    logits = np.empty((len(split), classifier.classes), np.float32)
+    with progress_bar(f"evaluate {path.name}", total=len(split)) as advance:
+        for start in range(0, len(split), IMAGES_AT_ONCE):
+            batch = np.arange(start, min(start + IMAGES_AT_ONCE, len(split)))
+            logits[batch] = classifier.logits(images.take(batch))
+            advance(len(batch))
+    return {
+        **score(logits, split.labels, labels),
+        "labels": list(labels),
+        "skipped": [file.to_json() for file in skipped],
+    }
+
+
+def _fraction(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None

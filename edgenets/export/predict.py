@@ -1,0 +1,68 @@
+"""What is in these images: class names and probabilities from a `.tflite` file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.errors import EdgenetsError
+from edgenets.export.runtime import Classifier
+
+
+def predict_files(
+    model_path: Path, image_paths: Sequence[Path], top: int = 5
+) -> list[dict[str, Any]]:
+    """Classify image files.
+
+    A file without labels numbers its classes ("class 0"); one without an image preparation gets
+    the usual one for its input size.
+
+    Returns:
+        For each image its `path`, and `top`: the likeliest classes, at most `top` of them, each
+        with `label` and `score`, the softmax probability. An image that cannot be read has `error`,
+        the reason, instead of `top`.
+
+    Raises:
+        EdgenetsError: the `.tflite` cannot be read, or is not a classifier of square images.
+    """
+    classifier = Classifier(model_path)
+    labels = classifier.labels or [f"class {i}" for i in range(classifier.classes)]
+    preparation = classifier.preparation or _usual_preparation(classifier, model_path)
+    predictions: list[dict[str, Any]] = []
+    for path in image_paths:
+        try:
+            image = load_rgb(path)
+        except EdgenetsError as error:
+            predictions.append({"path": str(path), "error": str(error)})
+            continue
+        (logits,) = classifier.logits(prepare(image, preparation)[np.newaxis])
+        scores = softmax(logits)
+        likeliest = np.argsort(-scores, kind="stable")[:top]
+        best = [{"label": labels[i], "score": float(scores[i])} for i in likeliest]
+        predictions.append({"path": str(path), "top": best})
+    return predictions
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the probabilities of one image's classes: exp(logits) / sum(exp(logits)), [classes].
+
+    >>> softmax(np.float32([1000, 1000]))
+    array([0.5, 0.5])
+    """
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return powers / powers.sum()
+
+
+def _usual_preparation(classifier: Classifier, path: Path) -> Preparation:
+    _, height, width, _ = classifier.input.shape
+    if height != width:
+        raise EdgenetsError(
+            f"{path} takes images of {height} x {width} pixels and does not say how to make them; "
+            "edgenets prepares square ones"
+        )
+    return Preparation.default("", height)

@@ -1,0 +1,279 @@
+"""Run a `.tflite` file: pick the interpreter, open the file safely, turn pixels into logits.
+
+The interpreter is ai-edge-litert's if it can be imported, else tflite-runtime's: their `Interpreter`
+and not the newer `CompiledModel`, which crashes the process on a truncated file. Needs NumPy and one
+of the two; a `Classifier` needs Pillow too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+
+if TYPE_CHECKING:
+    from edgenets.data.images import Preparation
+
+# Distribution -> package, in order of preference.
+RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+METADATA_NAME = "edgenets"
+INPUT_DTYPES = ("float32", "int8", "uint8", "int16")
+LEAST_PROBABILITY = 1e-9
+"""Stands for a probability that was rounded to 0, whose logarithm does not exist."""
+
+
+class Runtime(NamedTuple):
+    """An installed interpreter of `.tflite` files."""
+
+    name: str
+    version: str
+    interpreter: Any  # the class
+
+
+def load_runtime() -> Runtime:
+    """Import the preferred interpreter.
+
+    Raises:
+        EdgenetsError: none can be imported, or NumPy does not fit it.
+    """
+    failures = []
+    for name, package in RUNTIMES.items():
+        try:
+            module = importlib.import_module(f"{package}.interpreter")
+        except ImportError as error:
+            failures.append(f"{name}: {error}")
+            continue
+        if name == "tflite-runtime" and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+            raise EdgenetsError(
+                f"tflite-runtime needs NumPy 1, and {np.__version__} is installed; run: "
+                "pip install 'numpy<2', or where it exists: pip install ai-edge-litert"
+            )
+        return Runtime(name, _version(name), module.Interpreter)
+    raise EdgenetsError(
+        f"no interpreter for .tflite files can be imported ({'; '.join(failures)}); run: "
+        "pip install ai-edge-litert, or on armv7: pip install 'edgenets[tflite-runtime]'"
+    )
+
+
+def runtime_name_and_version() -> tuple[str, str]:
+    """Return the interpreter's distribution name and version, as ("ai-edge-litert", "2.3.0")."""
+    runtime = load_runtime()
+    return runtime.name, runtime.version
+
+
+def open_interpreter(source: Path | bytes, threads: int = 1) -> Any:
+    """Return an interpreter of the file with its tensors allocated.
+
+    Raises:
+        EdgenetsError: no interpreter is installed, or it refuses the file.
+    """
+    runtime = load_runtime()
+    file = {"model_path": str(source)} if isinstance(source, Path) else {"model_content": source}
+    with one_sentence(source):
+        interpreter = runtime.interpreter(**file, num_threads=threads)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextmanager
+def one_sentence(source: Path | bytes) -> Iterator[None]:
+    """Turn what an interpreter raises inside the block into an `EdgenetsError`."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise EdgenetsError(
+            f"{' '.join(runtime_name_and_version())} cannot run {_name(source)}: {reason}"
+        ) from error
+
+
+class Classifier:
+    """An image classifier in a `.tflite` file, as edgenets exports them; others run too.
+
+    The network takes one RGB image [1, height, width, 3] in [-1, 1], as float32 or quantized, and
+    returns one score per class, [1, classes].
+
+    Args:
+        source: the file's path or its content.
+        threads: of the interpreter.
+
+    Attributes:
+        input: the tensor that takes the image: its shape, dtype, scale, zero point.
+        output: the tensor of the scores.
+        labels: the class names, one per output; None when the file holds none.
+        preparation: of the images; None when the file does not say.
+
+    Raises:
+        EdgenetsError: the file is damaged, the interpreter refuses it, it is no image classifier,
+            or what it says about itself does not fit.
+    """
+
+    def __init__(self, source: Path | bytes, threads: int = 1) -> None:
+        self._source = source
+        model = flatbuffer.read(source)
+        self.input, self.output = _image_and_scores(model, _name(source))
+        self.labels, self.preparation = _labels_and_preparation(model, _name(source))
+        self._codes = input_codes(self.input)
+        self._ends_in_softmax = _ends_in_softmax(model)
+        self._interpreter = open_interpreter(source, threads)
+
+    @property
+    def classes(self) -> int:
+        """How many scores the network returns."""
+        return self.output.shape[1]
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Run the images one after the other; return the output as it is in the file.
+
+        Args:
+            pixels: [images, height, width, 3].
+
+        Returns:
+            [images, classes] of the output's dtype: codes, when it is quantized.
+
+        Raises:
+            EdgenetsError: the images do not have the network's size, or the interpreter fails.
+        """
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != self.input.shape[1:]:
+            raise EdgenetsError(
+                f"{_name(self._source)} takes uint8 images of {_shape(self.input.shape[1:])}, "
+                f"not {pixels.dtype} of {_shape(pixels.shape[1:])}"
+            )
+        (image,) = self._interpreter.get_input_details()
+        (scores,) = self._interpreter.get_output_details()
+        outputs = np.empty((len(pixels), self.classes), self.output.dtype)
+        with one_sentence(self._source):
+            for row, one in zip(outputs, pixels, strict=True):
+                self._interpreter.set_tensor(image["index"], self._codes[one][np.newaxis])
+                self._interpreter.invoke()
+                row[:] = self._interpreter.get_tensor(scores["index"])[0]
+        return outputs
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the images one after the other; return their logits, [images, classes].
+
+        A network that ends in a softmax gives the logarithms of its probabilities: the softmax of
+        those are the same probabilities. Arguments and errors as in `outputs`; a logit that is
+        not finite is an error too.
+        """
+        scores = self.outputs(pixels).astype(np.float32)
+        if self.output.scale.size:
+            scores = (scores - np.float32(self.output.zero_point[0])) * self.output.scale[0]
+        if self._ends_in_softmax:
+            scores = np.log(np.maximum(scores, np.float32(LEAST_PROBABILITY)))
+        if not np.isfinite(scores).all():
+            raise EdgenetsError(
+                f"{_name(self._source)} returned a NaN or an infinity; train it again"
+            )
+        return scores
+
+
+def input_codes(tensor: flatbuffer.Tensor) -> NDArray[Any]:
+    """Return what each pixel value 0..255 becomes at a network's input: [256] of its dtype.
+
+    A float32 input takes pixel / 127.5 - 1. A quantized one takes the code nearest to that value;
+    of two equally near ones the upper, so that scale 2/255 with zero point -1 takes pixel - 128.
+    """
+    from edgenets.data.images import to_network
+
+    levels = np.arange(256)
+    if tensor.dtype == "float32":
+        return to_network(levels.astype(np.uint8))
+    pixels_per_code = 127.5 * float(tensor.scale[0])
+    if abs(pixels_per_code - 1) < 1e-3:  # 2/255 as a float32, or as calibration found it
+        pixels_per_code = 1.0
+    codes = np.floor((levels - 127.5) / pixels_per_code + 0.5)
+    limits = np.iinfo(tensor.dtype)
+    return np.clip(codes + tensor.zero_point[0], limits.min, limits.max).astype(tensor.dtype)
+
+
+def _image_and_scores(
+    model: flatbuffer.Model, name: str
+) -> tuple[flatbuffer.Tensor, flatbuffer.Tensor]:
+    shapes = [[t.shape for t in tensors] for tensors in (model.inputs, model.outputs)]
+    match shapes:
+        case [[(1, _, _, 3)], [(1, _)]]:
+            pass
+        case _:
+            inputs, outputs = (", ".join(map(_shape, side)) or "nothing" for side in shapes)
+            raise EdgenetsError(
+                f"{name} is not an image classifier: one takes 1 x height x width x 3 and returns "
+                f"1 x classes, and this file takes {inputs} and returns {outputs}"
+            )
+    (image,), (scores,) = model.inputs, model.outputs
+    for tensor in (image, scores):
+        if tensor.dtype not in INPUT_DTYPES:
+            raise EdgenetsError(
+                f"{name} has {tensor.name!r} in {tensor.dtype}; edgenets runs networks whose "
+                f"input and output are {', '.join(INPUT_DTYPES)}"
+            )
+        quantized = tensor.scale.size == tensor.zero_point.size == 1 and tensor.scale[0] > 0
+        if tensor.dtype != "float32" and not quantized:
+            raise EdgenetsError(
+                f"{name} has {tensor.name!r} in {tensor.dtype} without a scale and a zero point; "
+                "export it as a quantized network"
+            )
+    return image, scores
+
+
+def _labels_and_preparation(
+    model: flatbuffer.Model, name: str
+) -> tuple[tuple[str, ...] | None, Preparation | None]:
+    from edgenets.data.images import Preparation
+
+    try:
+        entry = json.loads(model.metadata.get(METADATA_NAME, b"{}"))
+        labels, preparation = entry.get("labels"), entry.get("preparation")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise EdgenetsError(
+            f"{name} holds {METADATA_NAME!r} metadata that is not a JSON object; export it again"
+        ) from error
+    if labels is not None:
+        if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+            raise EdgenetsError(
+                f"{name} holds labels that are not a list of names; export it again"
+            )
+        classes = model.outputs[0].shape[1]
+        if len(labels) != classes:
+            raise EdgenetsError(
+                f"{name} holds {len(labels)} labels for {classes} outputs; export it again"
+            )
+    return (
+        None if labels is None else tuple(labels),
+        None if preparation is None else Preparation.from_json(preparation),
+    )
+
+
+def _ends_in_softmax(model: flatbuffer.Model) -> bool:
+    (wanted,) = model.output_indices
+    for operator in reversed(model.operators):
+        if wanted in operator.outputs:
+            if operator.name not in ("QUANTIZE", "DEQUANTIZE"):
+                return operator.name == "SOFTMAX"
+            wanted = operator.inputs[0]
+    return False
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:  # copied to the board without its metadata
+        return "unknown"
+
+
+def _name(source: Path | bytes) -> str:
+    return str(source) if isinstance(source, Path) else "the model"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"

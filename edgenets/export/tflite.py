@@ -1,0 +1,74 @@
+"""Keras model -> `.tflite` file: float32, or full int8 with labels and image preparation inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.data.images import to_network
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, quiet_stderr, tf
+from edgenets.models.folder import Spec
+
+METADATA = "edgenets"
+"""Name of the metadata entry: JSON with labels, preparation, model, recipe, seed and versions."""
+
+
+def to_float32(model: keras.Model, spec: Spec) -> bytes:
+    """Return `model` as a float32 `.tflite` for one image: [-1, 1] in, logits out."""
+    return _finish(_converter(model), spec)
+
+
+def to_int8(model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]) -> bytes:
+    """Return `model` as an int8 `.tflite` for one image: `pixel - 128` in, int8 logits out.
+
+    Weights are quantized per channel (per tensor in dense layers, for older runtimes), activations
+    per tensor by the ranges they take on the calibration images.
+
+    Args:
+        calibration: prepared images `[images, resolution, resolution, 3]`.
+
+    Raises:
+        EdgenetsError: there is no calibration image (the converter would silently write floats).
+    """
+    if not len(calibration):
+        raise EdgenetsError("int8 needs calibration images, got none; pass a folder of images")
+    images = calibration.copy()
+    # The input's range is [-1, 1] whatever the images hold: one black and one white pixel say so.
+    images[0, 0, 0], images[0, -1, -1] = 0, 255
+
+    def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:
+        for image in images:
+            yield [to_network(image[np.newaxis])]
+
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative_dataset
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    # tflite-runtime has no kernel for dense layers with one scale per channel.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    return _finish(converter, spec)
+
+
+def _converter(model: keras.Model) -> Any:
+    """Prepare a conversion with the batch fixed to 1; an open one costs shape arithmetic on the board."""
+    image = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
+    network = tf.function(lambda image: {"logits": model(image, training=False)})
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [network.get_concrete_function(image)], model
+    )
+
+
+def _finish(converter: Any, spec: Spec) -> bytes:
+    with quiet_stderr():
+        content = converter.convert()
+    described = spec.to_json()
+    del described["history"]
+    return flatbuffer.with_metadata(content, {METADATA: json.dumps(described).encode()})

@@ -1,0 +1,379 @@
+"""Read and edit a `.tflite` file: tensors, their integer codes and scales, operators, metadata.
+
+The one place that knows the TFLite schema. Reading needs NumPy alone and trusts nothing: every
+position is checked against the file's length, so that a damaged file is an `EdgenetsError` and never
+a crash. Writing goes through the schema classes that come with ai-edge-litert.
+
+Source: TFLite schema (schema.fbs, version 3) and the FlatBuffers binary format.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.errors import EdgenetsError
+from edgenets.files import read_bytes
+
+IDENTIFIER = b"TFL3"
+MAX_RANK = 16
+"""More dimensions than any operator takes; a longer shape is damage."""
+
+# TensorType of the schema, by number. Types that NumPy lacks are kept as raw bytes.
+DTYPES = (
+    *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64"),
+    *("int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4"),
+    *("bfloat16", "int2", "uint4", "float8_e4m3fn", "float8_e5m2"),
+)
+NUMPY_DTYPES = frozenset(DTYPES[:18]) - {"string", "resource", "variant", "int4"}
+
+# BuiltinOperator of the schema, by number.
+OPERATORS = tuple(
+    """
+ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE
+EMBEDDING_LOOKUP FLOOR FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D
+LOCAL_RESPONSE_NORMALIZATION LOGISTIC LSH_PROJECTION LSTM MAX_POOL_2D MUL RELU RELU_N1_TO_1
+RELU6 RESHAPE RESIZE_BILINEAR RNN SOFTMAX SPACE_TO_DEPTH SVDF TANH CONCAT_EMBEDDINGS
+SKIP_GRAM CALL CUSTOM EMBEDDING_LOOKUP_SPARSE PAD UNIDIRECTIONAL_SEQUENCE_RNN GATHER
+BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND TRANSPOSE MEAN SUB DIV SQUEEZE
+UNIDIRECTIONAL_SEQUENCE_LSTM STRIDED_SLICE BIDIRECTIONAL_SEQUENCE_RNN EXP TOPK_V2 SPLIT
+LOG_SOFTMAX DELEGATE BIDIRECTIONAL_SEQUENCE_LSTM CAST PRELU MAXIMUM ARG_MAX MINIMUM LESS NEG
+PADV2 GREATER GREATER_EQUAL LESS_EQUAL SELECT SLICE SIN TRANSPOSE_CONV SPARSE_TO_DENSE TILE
+EXPAND_DIMS EQUAL NOT_EQUAL LOG SUM SQRT RSQRT SHAPE POW ARG_MIN FAKE_QUANT REDUCE_PROD
+REDUCE_MAX PACK LOGICAL_OR ONE_HOT LOGICAL_AND LOGICAL_NOT UNPACK REDUCE_MIN FLOOR_DIV
+REDUCE_ANY SQUARE ZEROS_LIKE FILL FLOOR_MOD RANGE RESIZE_NEAREST_NEIGHBOR LEAKY_RELU
+SQUARED_DIFFERENCE MIRROR_PAD ABS SPLIT_V UNIQUE CEIL REVERSE_V2 ADD_N GATHER_ND COS WHERE
+RANK ELU REVERSE_SEQUENCE MATRIX_DIAG QUANTIZE MATRIX_SET_DIAG ROUND HARD_SWISH IF WHILE
+NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 SCATTER_ND SELECT_V2 DENSIFY SEGMENT_SUM
+BATCH_MATMUL PLACEHOLDER_FOR_GREATER_OP_CODES CUMSUM CALL_ONCE BROADCAST_TO RFFT2D CONV_3D
+IMAG REAL COMPLEX_ABS HASHTABLE HASHTABLE_FIND HASHTABLE_IMPORT HASHTABLE_SIZE REDUCE_ALL
+CONV_3D_TRANSPOSE VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE BROADCAST_ARGS
+RANDOM_STANDARD_NORMAL BUCKETIZE RANDOM_UNIFORM MULTINOMIAL GELU DYNAMIC_UPDATE_SLICE
+RELU_0_TO_1 UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_SUM ATAN2
+UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT STABLEHLO_LOGISTIC STABLEHLO_ADD
+STABLEHLO_DIVIDE STABLEHLO_MULTIPLY STABLEHLO_MAXIMUM STABLEHLO_RESHAPE STABLEHLO_CLAMP
+STABLEHLO_CONCATENATE STABLEHLO_BROADCAST_IN_DIM STABLEHLO_CONVOLUTION STABLEHLO_SLICE
+STABLEHLO_CUSTOM_CALL STABLEHLO_REDUCE STABLEHLO_ABS STABLEHLO_AND STABLEHLO_COSINE
+STABLEHLO_EXPONENTIAL STABLEHLO_FLOOR STABLEHLO_LOG STABLEHLO_MINIMUM STABLEHLO_NEGATE
+STABLEHLO_OR STABLEHLO_POWER STABLEHLO_REMAINDER STABLEHLO_RSQRT STABLEHLO_SELECT
+STABLEHLO_SUBTRACT STABLEHLO_TANH STABLEHLO_SCATTER STABLEHLO_COMPARE STABLEHLO_CONVERT
+STABLEHLO_DYNAMIC_SLICE STABLEHLO_DYNAMIC_UPDATE_SLICE STABLEHLO_PAD STABLEHLO_IOTA
+STABLEHLO_DOT_GENERAL STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT STABLEHLO_WHILE
+STABLEHLO_GATHER STABLEHLO_TRANSPOSE DILATE STABLEHLO_RNG_BIT_GENERATOR REDUCE_WINDOW
+STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
+""".split()
+)
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""Operators whose inputs are an activation, a kernel and a bias."""
+
+
+class Tensor(NamedTuple):
+    """A tensor of the graph."""
+
+    name: str
+    shape: tuple[int, ...]
+    shape_signature: tuple[int, ...]  # as `shape`, with -1 for a size that may vary
+    dtype: str  # lower case, as NumPy writes it where NumPy has it
+    scale: NDArray[np.float32]  # [channels], [1], or [0] when not quantized
+    zero_point: NDArray[np.int64]  # as `scale`
+    axis: int  # the dimension that per-channel scales run along
+    offset: int  # of the constant content within the file; 0 when there is none
+    size_bytes: int  # of the constant content; 0 when the tensor is computed
+    data: NDArray[Any] | None  # the content: read-only, of `shape`, or flat uint8 where it is packed
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the content is in the file: a weight, a bias, a shape."""
+        return self.data is not None
+
+
+class Operator(NamedTuple):
+    """An operator of the graph, in execution order."""
+
+    name: str  # BuiltinOperator's name, or the custom code
+    version: int
+    inputs: tuple[int, ...]  # indices into the tensors; -1 for one left out
+    outputs: tuple[int, ...]
+
+
+class Model(NamedTuple):
+    """What a `.tflite` file holds; tensors and operators are those of the first subgraph."""
+
+    size_bytes: int
+    subgraphs: int
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    input_indices: tuple[int, ...]
+    output_indices: tuple[int, ...]
+    metadata: dict[str, bytes]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that a caller fills."""
+        return tuple(self.tensors[i] for i in self.input_indices)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors that a caller reads."""
+        return tuple(self.tensors[i] for i in self.output_indices)
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The kernels of convolutions and dense layers, in execution order, each once."""
+        return self._parameters(1)
+
+    @property
+    def biases(self) -> tuple[Tensor, ...]:
+        """The biases of convolutions and dense layers, in execution order, each once."""
+        return self._parameters(2)
+
+    def _parameters(self, position: int) -> tuple[Tensor, ...]:
+        indices = dict.fromkeys(
+            operator.inputs[position]
+            for operator in self.operators
+            if operator.name in WEIGHTED and len(operator.inputs) > position
+        )
+        return tuple(self.tensors[i] for i in indices if i >= 0 and self.tensors[i].is_constant)
+
+
+def read(source: Path | bytes) -> Model:
+    """Read a `.tflite` file, given as its path or its content.
+
+    Constant contents are views into the file's bytes; nothing is copied.
+
+    Raises:
+        EdgenetsError: the file cannot be read, is not a TFLite model, or is damaged.
+    """
+    name = str(source) if isinstance(source, Path) else "the model"
+    content = read_bytes(source) if isinstance(source, Path) else source
+    if len(content) < 8 or content[4:8] != IDENTIFIER:
+        raise EdgenetsError(f"{name} is not a .tflite file (no {IDENTIFIER.decode()} mark)")
+    try:
+        return _read_model(content)
+    except (ValueError, IndexError, struct.error) as error:
+        raise EdgenetsError(
+            f"{name} is damaged or cut short ({error}); copy or export it again"
+        ) from error
+
+
+def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
+    """Return the file's bytes after `change` was applied to its schema object (`ModelT`).
+
+    Equal vectors (the zero points of every kernel, for example) are stored once, and constant
+    contents are aligned to 16 bytes, as the schema asks.
+
+    Raises:
+        EdgenetsError: ai-edge-litert, which brings the schema classes, is not installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError as error:
+        raise EdgenetsError(
+            "editing a .tflite needs ai-edge-litert; run: pip install ai-edge-litert"
+        ) from error
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    change(model)
+    builder = _sharing_builder_class()(len(content))
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
+    """Return the file's bytes with the metadata `entries` set, by name; others are kept."""
+
+    def set_entries(model: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        kept = [m for m in model.metadata or [] if m.name.decode() not in entries]
+        for name, value in entries.items():
+            model.buffers.append(schema.BufferT(data=np.frombuffer(value, np.uint8)))
+            kept.append(schema.MetadataT(name=name, buffer=len(model.buffers) - 1))
+        model.metadata = kept
+
+    return rewrite(content, set_entries)
+
+
+class _Table:
+    """A FlatBuffers table at `position`: fields by number, every access within bounds."""
+
+    def __init__(self, content: bytes, position: int) -> None:
+        self.content = content
+        self.position = position
+        vtable = position - self._unpack("<i", position)
+        size = self._unpack("<H", vtable)
+        fields = self.content[_checked(vtable + 4, 0, content) : vtable + size]
+        self.fields = np.frombuffer(fields[: len(fields) // 2 * 2], "<u2")
+
+    def scalar(self, field: int, form: str, default: int = 0) -> int:
+        """Return the number in `field`, of the `struct` format `form`."""
+        at = self._field(field)
+        return self._unpack(form, at) if at else default
+
+    def vector(self, field: int, dtype: str) -> NDArray[Any]:
+        """Return the numbers of a vector as a view; empty when the field is absent."""
+        start, length = self._vector(field)
+        _checked(start, length * np.dtype(dtype).itemsize, self.content)
+        return np.frombuffer(self.content, dtype, length, start)
+
+    def vector_offset(self, field: int) -> int:
+        """Return where in the file the vector's content begins."""
+        return self._vector(field)[0]
+
+    def string(self, field: int) -> str:
+        """Return a text; "" when the field is absent."""
+        return self.vector(field, "u1").tobytes().decode("utf-8", "replace")
+
+    def table(self, field: int) -> _Table | None:
+        """Return the table that the field points to."""
+        at = self._field(field)
+        return _Table(self.content, at + self._unpack("<I", at)) if at else None
+
+    def tables(self, field: int) -> list[_Table]:
+        """Return the tables that a vector points to."""
+        start, _ = self._vector(field)
+        targets = self.vector(field, "<u4").astype(np.int64)
+        targets += start + 4 * np.arange(len(targets))
+        return [_Table(self.content, int(target)) for target in targets]
+
+    def _field(self, field: int) -> int:
+        offset = int(self.fields[field]) if field < len(self.fields) else 0
+        return self.position + offset if offset else 0
+
+    def _vector(self, field: int) -> tuple[int, int]:
+        at = self._field(field)
+        if not at:
+            return 0, 0
+        start = at + self._unpack("<I", at)
+        return start + 4, self._unpack("<I", start)
+
+    def _unpack(self, form: str, at: int) -> int:
+        _checked(at, struct.calcsize(form), self.content)
+        return int(struct.unpack_from(form, self.content, at)[0])
+
+
+def _checked(start: int, size: int, content: bytes) -> int:
+    if not 0 <= start <= start + size <= len(content):
+        raise ValueError(f"bytes {start} to {start + size} of {len(content)} are missing")
+    return start
+
+
+def _read_model(content: bytes) -> Model:
+    root = _Table(content, int(struct.unpack_from("<I", content)[0]))
+    buffers = root.tables(4)
+    subgraphs = root.tables(2)
+    if not subgraphs:
+        raise ValueError("no subgraph")
+    graph = subgraphs[0]
+    codes = [_operator_code(table) for table in root.tables(1)]
+    tensors = tuple(_tensor(table, buffers) for table in graph.tables(0))
+    operators = tuple(_operator(table, codes, len(tensors)) for table in graph.tables(3))
+    metadata = {m.string(0): _buffer(buffers, m.scalar(1, "<I"))[1] for m in root.tables(6)}
+    return Model(
+        size_bytes=len(content),
+        subgraphs=len(subgraphs),
+        tensors=tensors,
+        operators=operators,
+        input_indices=_indices(graph.vector(1, "<i4"), len(tensors)),
+        output_indices=_indices(graph.vector(2, "<i4"), len(tensors)),
+        metadata={name: value.tobytes() for name, value in metadata.items()},
+    )
+
+
+def _operator_code(table: _Table) -> tuple[str, int]:
+    # Files older than schema 3a have the code in a byte; both are written, the larger one counts.
+    code = max(table.scalar(0, "<b"), table.scalar(3, "<i"))
+    name = OPERATORS[code] if 0 <= code < len(OPERATORS) else f"BUILTIN_{code}"
+    return (table.string(1) if name == "CUSTOM" else name), table.scalar(2, "<i", 1)
+
+
+def _operator(table: _Table, codes: list[tuple[str, int]], tensors: int) -> Operator:
+    index = table.scalar(0, "<I")
+    if index >= len(codes):
+        raise ValueError(f"operator code {index} of {len(codes)} is missing")
+    inputs = _indices(table.vector(1, "<i4"), tensors, optional=True)
+    return Operator(*codes[index], inputs, _indices(table.vector(2, "<i4"), tensors))
+
+
+def _indices(values: NDArray[Any], tensors: int, *, optional: bool = False) -> tuple[int, ...]:
+    if values.size and not -int(optional) <= int(values.min()) <= int(values.max()) < tensors:
+        raise ValueError(f"a tensor index is outside the {tensors} tensors")
+    return tuple(map(int, values))
+
+
+def _tensor(table: _Table, buffers: list[_Table]) -> Tensor:
+    shape = _shape(table.vector(0, "<i4"))
+    number = table.scalar(1, "<b")
+    if not 0 <= number < len(DTYPES):
+        raise ValueError(f"tensor type {number} is unknown")
+    dtype = DTYPES[number]
+    offset, content = _buffer(buffers, table.scalar(2, "<I"))
+    quantization = table.table(4)
+    return Tensor(
+        name=table.string(3),
+        shape=shape,
+        shape_signature=_shape(table.vector(7, "<i4")) or shape,
+        dtype=dtype,
+        scale=quantization.vector(2, "<f4") if quantization else np.zeros(0, np.float32),
+        zero_point=quantization.vector(3, "<i8") if quantization else np.zeros(0, np.int64),
+        axis=quantization.scalar(6, "<i") if quantization else 0,
+        offset=offset,
+        size_bytes=content.size,
+        data=_shaped(content, dtype, shape) if content.size else None,
+    )
+
+
+def _shape(values: NDArray[Any]) -> tuple[int, ...]:
+    if values.size > MAX_RANK:
+        raise ValueError(f"a tensor has {values.size} dimensions")
+    return tuple(map(int, values))
+
+
+def _buffer(buffers: list[_Table], index: int) -> tuple[int, NDArray[np.uint8]]:
+    if index >= len(buffers):
+        raise ValueError(f"buffer {index} of {len(buffers)} is missing")
+    buffer = buffers[index]
+    start, size = buffer.scalar(1, "<Q"), buffer.scalar(2, "<Q")
+    if start > 1:  # files over 2 GiB keep contents behind the flatbuffer
+        _checked(start, size, buffer.content)
+        return start, np.frombuffer(buffer.content, np.uint8, size, start)
+    return buffer.vector_offset(0), buffer.vector(0, "u1")
+
+
+def _shaped(content: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    if dtype not in NUMPY_DTYPES:
+        return content
+    numbers = np.dtype(dtype)
+    elements = 1
+    for size in shape:
+        elements *= size
+    if elements * numbers.itemsize != content.size:  # stored sparsely, or packed
+        return content
+    return content.view(numbers).reshape(shape)
+
+
+@lru_cache(maxsize=1)
+def _sharing_builder_class() -> type:
+    """Make a `flatbuffers.Builder` that stores equal number vectors once and aligns byte vectors."""
+    import flatbuffers
+
+    class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            self.stored: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: NDArray[Any]) -> int:
+            key = (x.dtype.str, x.tobytes())
+            if key not in self.stored:
+                if x.dtype == np.uint8:
+                    self.Prep(16, x.nbytes)
+                self.stored[key] = super().CreateNumpyVector(x)
+            return self.stored[key]
+
+    return SharingBuilder

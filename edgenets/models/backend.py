@@ -1,0 +1,59 @@
+"""TensorFlow, tf_keras and tfmot, loaded once and quietly: `from edgenets.models.backend import keras`.
+
+Importing this module takes seconds. Nothing that a board or `edgenets list` runs imports it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgenets.errors import missing_extra
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what C++ code prints to stderr off the terminal; show it after all if the block fails."""
+    with tempfile.TemporaryFile() as captured:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            captured.seek(0)
+            os.write(stderr, captured.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+# tfmot works on tf_keras models only; TensorFlow reads both when it is first imported.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+try:
+    with quiet_stderr():
+        import tensorflow as tf
+        import tensorflow_model_optimization as tfmot
+        import tf_keras as keras
+
+        # Documented by tfmot, but not among its public names: clustering that keeps zeros.
+        from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+            cluster as tfmot_clustering,
+        )
+
+        tf.config.list_logical_devices()  # reports missing GPU drivers now, not in mid-training
+except ImportError as error:
+    raise missing_extra((error.name or "tensorflow").split(".")[0], "train") from error
+
+tf.get_logger().setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module="tf_keras|tensorflow_model_optimization")
+
+__all__ = ["keras", "quiet_stderr", "tf", "tfmot", "tfmot_clustering"]

@@ -1,0 +1,175 @@
+"""Model folders: `spec.json` and `weights.safetensors`, what training and compression write.
+
+A folder holds names, arguments and tensors, never code: loading rebuilds the net from the registry
+and refuses whatever does not fit it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edgenets
+from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
+from edgenets.models.backend import keras
+from edgenets.models.registry import complete_arguments, create
+
+try:
+    import safetensors
+    import safetensors.numpy
+except ImportError as error:
+    raise missing_extra("safetensors", "train") from error
+
+SPEC = "spec.json"
+WEIGHTS = "weights.safetensors"
+History = dict[str, list[float]]  # a training's losses and accuracies, by epoch
+PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of edgenets and of the packages that shape its results."""
+    installed = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"edgenets": edgenets.__version__, **installed}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model folder says of its model: how to build, feed and read it, and its origin."""
+
+    name: str
+    arguments: dict[str, Any]
+    labels: tuple[str, ...]
+    preparation: Preparation
+    seed: int
+    recipe: tuple[dict[str, Any], ...] = ()  # the compression stages applied, in order
+    history: dict[str, History] = field(default_factory=dict)  # by stage; empty if not trained
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def __post_init__(self) -> None:
+        """Check that labels and classes agree."""
+        classes = self.arguments.get("classes")
+        if len(self.labels) != classes:
+            raise EdgenetsError(f"the model has {classes} classes but {len(self.labels)} labels")
+
+    def with_stage(self, settings: dict[str, Any], history: History) -> Spec:
+        """Return the spec of the model that a compression stage made of this one."""
+        return replace(
+            self,
+            recipe=(*self.recipe, settings),
+            history={**self.history, settings["stage"]: history},
+            versions=versions(),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of spec.json, but for the weights' hash."""
+        return {**asdict(self), "preparation": self.preparation.to_json()}
+
+
+def save_model(folder: Path, model: keras.Model, spec: Spec) -> None:
+    """Write `model` and `spec` to a new model folder.
+
+    Raises:
+        EdgenetsError: the folder already holds a model, or cannot be written; then none is left.
+    """
+    if (folder / SPEC).exists():
+        raise EdgenetsError(f"{folder} already holds a model; pass another folder or remove it")
+    content = safetensors.numpy.save(named_weights(model))
+    existed = folder.exists()
+    try:
+        write_bytes(folder / WEIGHTS, content)
+        # The spec comes last: a folder without one is not a model folder.
+        write_json(folder / SPEC, {**spec.to_json(), "weights_sha256": sha256_bytes(content)})
+    except EdgenetsError:
+        if not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def load_model(folder: Path) -> tuple[keras.Model, Spec]:
+    """Rebuild the model of a model folder.
+
+    Raises:
+        EdgenetsError: it is not a model folder, or its spec, hash, names or shapes do not fit.
+    """
+    spec, expected_hash = load_spec(folder)
+    content = read_bytes(folder / WEIGHTS)
+    if sha256_bytes(content) != expected_hash:
+        raise EdgenetsError(
+            f"{folder / WEIGHTS} is not the file that {SPEC} was written for "
+            "(its SHA-256 differs); restore it or train again"
+        )
+    try:
+        tensors = safetensors.numpy.load(content)
+    except safetensors.SafetensorError as error:
+        raise EdgenetsError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
+    model = create(spec.name, **spec.arguments)
+    set_named_weights(model, tensors, str(folder / WEIGHTS))
+    return model, spec
+
+
+def load_spec(folder: Path) -> tuple[Spec, str]:
+    """Return the spec of a model folder and the SHA-256 that its weights must have.
+
+    Raises:
+        EdgenetsError: there is none, or it does not describe a known net.
+    """
+    if not (folder / SPEC).is_file():
+        raise EdgenetsError(f"{folder} is not a model folder: it has no {SPEC}")
+    stored = read_json(folder / SPEC)
+    try:
+        weights_sha256 = stored.pop("weights_sha256")
+        stored["arguments"] = complete_arguments(stored["name"], stored["arguments"])
+        stored["preparation"] = Preparation.from_json(stored["preparation"])
+        stored["labels"] = tuple(stored["labels"])
+        stored["recipe"] = tuple(stored["recipe"])
+        return Spec(**stored), str(weights_sha256)
+    except EdgenetsError as error:
+        raise EdgenetsError(f"{folder / SPEC}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EdgenetsError(
+            f"{folder / SPEC} is not the spec of a model: {type(error).__name__}: {error}"
+        ) from error
+
+
+def named_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:
+    """Return the model's weights by name, such as `stem_conv/kernel`."""
+    return {_name(weight): weight.numpy() for weight in model.weights}
+
+
+def set_named_weights(
+    model: keras.Model, tensors: dict[str, NDArray[Any]], source: str = "the given weights"
+) -> None:
+    """Set the model's weights from `tensors` by name.
+
+    Raises:
+        EdgenetsError: a name is missing or unknown, a shape differs, or a value is not finite; the
+            model is then unchanged.
+    """
+    wanted = {_name(weight): weight for weight in model.weights}
+    for name, weight in wanted.items():
+        if name not in tensors:
+            raise EdgenetsError(f"{source} lacks the tensor {name} of {model.name}")
+        if tensors[name].shape != tuple(weight.shape):
+            raise EdgenetsError(
+                f"{name} in {source} must have the shape {tuple(weight.shape)}, "
+                f"got {tensors[name].shape}"
+            )
+        if not np.isfinite(tensors[name]).all():
+            raise EdgenetsError(f"{name} in {source} holds a NaN or an infinity")
+    for name in tensors:
+        if name not in wanted:
+            raise EdgenetsError(f"{source} holds the tensor {name}, which {model.name} has not")
+    for name, weight in wanted.items():
+        weight.assign(tensors[name].astype(np.float32))
+
+
+def _name(weight: Any) -> str:
+    return str(weight.name).removesuffix(":0")

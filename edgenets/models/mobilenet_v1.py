@@ -1,0 +1,66 @@
+"""MobileNet V1: depthwise separable convolutions, a width and a resolution multiplier.
+
+Source: arXiv:1704.04861, table 1. As in the released implementations: ReLU6 for ReLU, dropout 1e-3,
+and stride 1 for the last depthwise convolution, which the table prints as s2 although its map stays
+7x7.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edgenets.models.backend import keras
+from edgenets.models.layers import (
+    conv_bn_relu6,
+    depthwise_bn_relu6,
+    pooled_classifier,
+    remove_strides,
+    scale_channels,
+)
+
+
+class Block(NamedTuple):
+    """Two rows of table 1: a 3x3 depthwise convolution and a 1x1 convolution."""
+
+    channels: int  # of the 1x1 convolution at width 1.0
+    stride: int  # of the depthwise convolution
+
+
+STEM_CHANNELS = 32
+STEM_STRIDE = 2
+BLOCKS = (
+    Block(64, 1),
+    Block(128, 2),
+    Block(128, 1),
+    Block(256, 2),
+    Block(256, 1),
+    Block(512, 2),
+    *(Block(512, 1),) * 5,
+    Block(1024, 2),
+    Block(1024, 1),
+)
+DROPOUT = 1e-3
+
+
+def mobilenet_v1(
+    resolution: int = 224, classes: int = 1000, *, width: float = 1.0, output_stride: int = 32
+) -> keras.Model:
+    """Build the network: `[batch, resolution, resolution, 3]` in [-1, 1] -> `[batch, classes]` logits.
+
+    Args:
+        resolution: height and width of the image, at least `output_stride`.
+        classes: number of logits.
+        width: the paper's alpha; every layer has int(alpha * channels) channels.
+        output_stride: 32, 16, 8 or 4: how much smaller the last map is than the image; below 32 the
+            earliest strides become 1.
+    """
+    strides = remove_strides((STEM_STRIDE, *(block.stride for block in BLOCKS)), output_stride)
+    image = keras.Input((resolution, resolution, 3), name="image")
+    stem = scale_channels(STEM_CHANNELS, width)
+    x = conv_bn_relu6(image, stem, kernel=3, stride=strides[0], name="stem")
+    for b, (block, stride) in enumerate(zip(BLOCKS, strides[1:], strict=True), start=1):
+        x = depthwise_bn_relu6(x, stride=stride, name=f"block{b}_depthwise")
+        channels = scale_channels(block.channels, width)
+        x = conv_bn_relu6(x, channels, kernel=1, name=f"block{b}_pointwise")
+    logits = pooled_classifier(x, classes, dropout=DROPOUT)
+    return keras.Model(image, logits, name="mobilenet_v1")

@@ -1,0 +1,110 @@
+"""Which nets there are, what arguments they take, and how one is built by name.
+
+Importing this module loads no TensorFlow; `create` does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edgenets.errors import EdgenetsError, unknown_name
+
+if TYPE_CHECKING:
+    from edgenets.models.backend import keras
+
+OUTPUT_STRIDES = (32, 16, 8, 4)
+
+
+class Net(NamedTuple):
+    """A net: the file edgenets/models/NAME.py has its builder, a function of the same name."""
+
+    family: str
+    arguments: Mapping[str, Any]  # name -> default; the default's type is the argument's type
+
+
+NETS = {
+    "mobilenet_v1": Net(
+        "MobileNet", {"resolution": 224, "classes": 1000, "width": 1.0, "output_stride": 32}
+    ),
+}
+
+
+def complete_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of the net `name`: those given, checked, and the defaults of the others.
+
+    A string is parsed as the argument's type, so that a command line's `KEY=VALUE` can be passed on.
+
+    >>> complete_arguments("mobilenet_v1", {"width": "0.25", "resolution": 96})
+    {'resolution': 96, 'classes': 1000, 'width': 0.25, 'output_stride': 32}
+
+    Raises:
+        EdgenetsError: the net or an argument is unknown, or a value does not fit.
+    """
+    if name not in NETS:
+        raise unknown_name("model", name, NETS)
+    defaults = NETS[name].arguments
+    for argument in arguments:
+        if argument not in defaults:
+            raise unknown_name(f"argument of {name}", argument, defaults)
+    complete = {
+        argument: _typed(f"{argument} of {name}", arguments.get(argument, default), type(default))
+        for argument, default in defaults.items()
+    }
+    _check_common(name, complete)
+    return complete
+
+
+def create(name: str, **arguments: Any) -> keras.Model:
+    """Build the net `name` with freshly initialised weights.
+
+    Returns:
+        A model from RGB images, float32 `[batch, resolution, resolution, 3]` in [-1, 1], to logits
+        `[batch, classes]`.
+
+    Raises:
+        EdgenetsError: the net or an argument is unknown, a value does not fit, or the `train` extra
+            is not installed.
+
+    >>> create("mobilenet_v1", width=0.25, resolution=128).count_params()
+    475544
+    """
+    complete = complete_arguments(name, arguments)
+    builder = getattr(importlib.import_module(f"edgenets.models.{name}"), name)
+    return builder(**complete)
+
+
+def _typed(what: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
+            return float(value)
+        if kind is int and isinstance(value, str):
+            return int(value)
+    except (KeyError, ValueError):
+        pass
+    else:
+        if type(value) is kind:
+            return value
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    raise EdgenetsError(f"{what} must be {kinds[kind]}, got {value!r}")
+
+
+def _check_common(name: str, arguments: Mapping[str, Any]) -> None:
+    for argument in ("resolution", "classes"):
+        if arguments[argument] < 1:
+            raise EdgenetsError(f"{argument} of {name} must be at least 1, got {arguments[argument]}")
+    for argument in ("width", "scale"):
+        if not 0 < arguments.get(argument, 1) <= 10:
+            value = arguments[argument]
+            raise EdgenetsError(f"{argument} of {name} must be above 0 and at most 10, got {value}")
+    output_stride = arguments.get("output_stride", 1)
+    if "output_stride" in arguments and output_stride not in OUTPUT_STRIDES:
+        raise EdgenetsError(f"output_stride must be 32, 16, 8 or 4, got {output_stride}")
+    if arguments["resolution"] < output_stride:
+        raise EdgenetsError(
+            f"{name} divides the image by {output_stride}, so the resolution must be at least that, "
+            f"got {arguments['resolution']}; pass a larger resolution or a smaller output_stride"
+        )

@@ -1,0 +1,179 @@
+"""`edgenets run`: a config's stages in a run folder, each made once, in spite of any interruption.
+
+A stage is worked on in a hidden folder and renamed when it is complete, so that a stage folder that
+is there is whole. Its key, a hash of all that it was made from, says whether it still fits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import edgenets
+from edgenets.data.dataset import open_dataset
+from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError
+from edgenets.export.report import render_html
+from edgenets.files import (
+    read_bytes,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_bytes,
+    write_json,
+)
+from edgenets.pipeline.config import RunConfig, dump_config, load_config
+from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, RunImages, Stage, plan
+from edgenets.pipeline.summary import summarize
+from edgenets.progress import say
+from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
+
+CONFIG = "config.yaml"
+RECORD = "stage.json"
+KEY = "key"
+
+
+def run(config: RunConfig, out: Path) -> dict[str, Any]:
+    """Do what is missing of a run in the folder `out` and return its report.
+
+    Raises:
+        EdgenetsError: the images or settings do not fit, `out` holds another config's run or is in
+            use, or a stage failed; finished stages are kept.
+    """
+    with _locked(out):
+        _claim(out, config)
+        data = config.data
+        dataset = open_dataset(
+            data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
+        )
+        for skipped in dataset.skipped:
+            say(f"left out {skipped.path}: {skipped.reason}")
+        say(
+            f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} training and "
+            f"{len(dataset.test)} test images"
+        )
+        preparation = Preparation.default(config.model["name"], config.model["resolution"])
+        images = RunImages(dataset, preparation, config)
+        records = _run_stages(out / "stages", plan(config, images), dataset.fingerprint)
+        exported = next(r["folder"] for r in records if r["name"] == "export")
+        write_bytes(out / INT8_FILE, read_bytes(out / "stages" / exported / INT8_FILE))
+        report = summarize(config, images, records)
+        write_json(out / "report.json", report)
+        write_bytes(out / "report.html", render_html(report).encode())
+        return report
+
+
+def _run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Record]:
+    records: list[Record] = []
+    key = sha256_json({"edgenets": edgenets.__version__, "images": fingerprint})
+    previous = folder
+    for number, stage in enumerate(stages, start=1):
+        key = sha256_json({"before": key, "stage": stage.name, "settings": stage.settings})
+        own = folder / f"{number:02}-{stage.name}"
+        record = _finished(own, key)
+        headline = f"[{number}/{len(stages)}] {stage.name}"
+        if record is None:
+            say(f"{headline} ...")
+            record = _execute(stage, own, previous, key)
+        say(f"{headline}: {_result(record)}")
+        records.append(record)
+        previous = own
+    return records
+
+
+def _finished(folder: Path, key: str) -> Record | None:
+    """Return the record of a stage that was made under `key` and is as it was made."""
+    if not (folder / RECORD).is_file():
+        return None
+    record: Record = read_json(folder / RECORD)
+    intact = all(
+        (folder / file["name"]).is_file() and _describe(folder / file["name"]) == file
+        for file in record["files"]
+    )
+    return record if record["key"] == key and intact else None
+
+
+def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
+    start = time.monotonic()
+    partial = folder.with_name(f".{folder.name}.partial")
+    if not (partial / KEY).is_file() or read_bytes(partial / KEY).decode() != key:
+        shutil.rmtree(partial, ignore_errors=True)
+        write_bytes(partial / KEY, key.encode())
+    for leftover in partial.iterdir():  # of a process that was killed after the training's end
+        if leftover.name not in (KEY, CHECKPOINT):
+            leftover.unlink()
+    measured = stage.work(partial, previous, key)
+    (partial / CHECKPOINT).unlink(missing_ok=True)
+    (partial / KEY).unlink()
+    record = {
+        "name": stage.name,
+        "folder": folder.name,
+        "key": key,
+        "seconds": round(time.monotonic() - start, 3),
+        "files": [_describe(file) for file in sorted(partial.iterdir())],
+        "measured": measured,
+    }
+    write_json(partial / RECORD, record)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return record
+
+
+def _describe(file: Path) -> Record:
+    return {"name": file.name, "sha256": sha256_file(file), "size_bytes": file.stat().st_size}
+
+
+def _result(record: Record) -> str:
+    measured = record["measured"]
+    if "latency_ms" in measured:
+        return f"{format_ms(measured['latency_ms']['median'])} median"
+    return (
+        f"top-1 {format_percent(measured['top1'])}, {format_bytes(measured['size_bytes'])}, "
+        f"stored {format_bytes(measured['stored_bytes'])} ({format_seconds(record['seconds'])})"
+    )
+
+
+def _claim(out: Path, config: RunConfig) -> None:
+    """Write the config into the run folder, or check that it is the one that is there."""
+    path = out / CONFIG
+    if not path.exists():
+        write_bytes(path, dump_config(config).encode())
+        return
+    stored = load_config(path)
+    if stored != config:
+        old, new = stored.model_dump(mode="json"), config.model_dump(mode="json")
+        key = next(key for key in new if old[key] != new[key])
+        raise EdgenetsError(
+            f"{out} holds a run whose {key!r} differs ({_difference(old[key], new[key])}); pass "
+            f"another folder with --out, or remove {out} to start again"
+        )
+
+
+def _difference(old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+        return f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
+    return f"{old!r} there, {new!r} here"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make `folder` and keep other runs out of it while the block runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise EdgenetsError(f"cannot use {folder} as run folder: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise EdgenetsError(f"{folder} is in use by another edgenets run; wait for it") from error
+    finally:
+        os.close(descriptor)

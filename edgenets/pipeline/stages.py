@@ -1,0 +1,252 @@
+"""The stages of a run: each makes its folder from the previous one's and measures what it made.
+
+The functions here do the work and know nothing of resuming, which `edgenets.pipeline.run` does for
+all of them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.data.dataset import Dataset, Images
+from edgenets.data.images import Preparation
+from edgenets.data.splits import balanced_sample
+from edgenets.export import tflite, verify
+from edgenets.export.benchmark import benchmark_file
+from edgenets.export.evaluate import score
+from edgenets.export.runtime import Classifier
+from edgenets.files import write_bytes, write_json
+from edgenets.models.backend import keras
+from edgenets.models.folder import Spec, load_model, save_model
+from edgenets.models.registry import complete_arguments, create
+from edgenets.pipeline.config import CompressSettings, RunConfig
+from edgenets.profile import profile
+from edgenets.quantize.layers import is_compressible
+from edgenets.quantize.prune import prune
+from edgenets.quantize.qat import train_quantized
+from edgenets.quantize.share import share_weights
+from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
+from edgenets.train.fit import (
+    TrainingData,
+    compile_inference,
+    fit,
+    make_repeatable,
+    predict_logits,
+)
+
+CHECKPOINT = "checkpoint.safetensors"
+FLOAT_FILE = "model_float32.tflite"
+INT8_FILE = "model.tflite"
+BENCHMARK_FILE = "benchmark.json"
+COMPRESS = {"prune": prune, "share": share_weights, "qat": train_quantized}
+
+Record = dict[str, Any]  # a stage's measurements, as JSON
+
+
+class Stage(NamedTuple):
+    """One step of a run."""
+
+    name: str
+    settings: Record  # what its result depends on, beside the stages before it
+    work: Callable[[Path, Path, str], Record]  # (own folder, previous folder, key) -> measurements
+
+
+class RunImages:
+    """The images of a run; a split is decoded when a stage first asks for it."""
+
+    def __init__(self, dataset: Dataset, preparation: Preparation, config: RunConfig) -> None:
+        self.dataset, self.preparation, self.config = dataset, preparation, config
+
+    @cached_property
+    def training(self) -> TrainingData:
+        """The training images, without those that the best epoch is chosen on."""
+        settings = self.config.data
+        return TrainingData.from_split(
+            self.dataset.train,
+            self.preparation,
+            validation_fraction=settings.validation_fraction,
+            flip=self.dataset.flip if settings.flip is None else settings.flip,
+            seed=self.config.seed,
+        )
+
+    @cached_property
+    def test(self) -> Images:
+        """The test images: measured on, never trained on or chosen by."""
+        return self.dataset.test.load(self.preparation)
+
+    @cached_property
+    def calibration(self) -> NDArray[np.uint8]:
+        """Training images, the same number of each class as far as possible."""
+        count, seed = self.config.export.calibration_images, self.config.seed
+        return self.training.images.take(balanced_sample(self.training.labels, count, seed))
+
+    def score(self, logits: NDArray[np.float32]) -> Record:
+        """Return the accuracy of the test images' logits."""
+        return score(logits, self.dataset.test.labels, self.dataset.classes)
+
+
+def plan(config: RunConfig, images: RunImages) -> list[Stage]:
+    """Return the stages of a run in order."""
+    settings = config.model_dump(mode="json")
+    compress = [
+        Stage(stage.stage, settings["compress"][i], partial(compress_stage, stage, images))
+        for i, stage in enumerate(config.compress)
+    ]
+    return [
+        Stage(
+            "train",
+            {key: settings[key] for key in ("model", "data", "train", "seed")},
+            partial(train_stage, images),
+        ),
+        *compress,
+        Stage("export", settings["export"], partial(export_stage, images)),
+        Stage("benchmark", settings["benchmark"], partial(benchmark_stage, config)),
+    ]
+
+
+def train_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Record:
+    """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
+    model, spec = train_model(images, folder / CHECKPOINT, key)
+    save_model(folder, model, spec)
+    write_bytes(folder / FLOAT_FILE, tflite.to_float32(model, spec))
+    cost = profile(model)
+    return {
+        **_measure_model(images, model, spec),
+        "macs": cost.macs,
+        "layers": [layer._asdict() for layer in cost.layers],
+    }
+
+
+def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Model, Spec]:
+    """Train the config's net from scratch, or go on from the checkpoint."""
+    config, classes = images.config, images.dataset.classes
+    name = config.model["name"]
+    given = {argument: value for argument, value in config.model.items() if argument != "name"}
+    arguments = complete_arguments(name, {**given, "classes": len(classes)})
+    make_repeatable(config.seed)
+    # Variables are float32 under either policy; a saved model is always rebuilt in float32.
+    keras.mixed_precision.set_global_policy(config.train.precision)
+    try:
+        model = create(name, **arguments)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    history = fit(
+        model,
+        images.training,
+        config.train,
+        seed=config.seed,
+        checkpoint=checkpoint,
+        key=key,
+        description="train",
+    )
+    result = create(name, **arguments)
+    result.set_weights(model.get_weights())
+    spec = Spec(
+        name=name,
+        arguments=arguments,
+        labels=classes,
+        preparation=images.preparation,
+        seed=config.seed,
+        history={"train": history},
+    )
+    return result, spec
+
+
+def compress_stage(
+    settings: CompressSettings, images: RunImages, folder: Path, previous: Path, key: str
+) -> Record:
+    """Prune, share or quantization-train the previous stage's model; write the new folder."""
+    model, spec = load_model(previous)
+    compressed, history = COMPRESS[settings.stage](
+        model,
+        images.training,
+        settings,
+        seed=images.config.seed,
+        checkpoint=folder / CHECKPOINT,
+        key=key,
+    )
+    spec = spec.with_stage(settings.model_dump(mode="json"), history)
+    save_model(folder, compressed, spec)
+    return _measure_model(images, compressed, spec)
+
+
+def export_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Record:
+    """Write the previous stage's model as an int8 `.tflite` that passed its checks."""
+    model, spec = load_model(previous)
+    content, fidelity = export_int8(model, spec, images.calibration)
+    write_bytes(folder / INT8_FILE, content)
+    return {**_measure_file(images, content), "fidelity": fidelity._asdict()}
+
+
+def export_int8(
+    model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]
+) -> tuple[bytes, verify.Fidelity]:
+    """Return the int8 `.tflite` of `model` and how well it follows the model.
+
+    Raises:
+        EdgenetsError: the file is not what was promised, or follows the model too badly.
+    """
+    content = tflite.to_int8(model, spec, calibration)
+    verify.check_structure(content)
+    reference = predict_logits(compile_inference(model), calibration)
+    fidelity = verify.measure_fidelity(content, calibration, reference)
+    verify.check_fidelity(fidelity, trained=bool(spec.history))
+    return content, fidelity
+
+
+def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -> Record:
+    """Measure latency and memory of the exported file on this machine."""
+    settings = config.benchmark
+    result = benchmark_file(previous / INT8_FILE, settings.threads, settings.min_seconds)
+    write_json(folder / BENCHMARK_FILE, result)
+    return {name: value for name, value in result.items() if name != "samples_ms"}
+
+
+def _measure_model(images: RunImages, model: keras.Model, spec: Spec) -> Record:
+    weights = [weight.numpy() for weight in model.weights]
+    kernels = [layer.kernel.numpy() for layer in model.layers if is_compressible(layer)]
+    content = tflite.to_float32(model, spec)
+    return {
+        **images.score(predict_logits(compile_inference(model), images.test)),
+        "size_bytes": len(content),
+        "stored_bytes": stored_bytes(content),
+        "params": sum(weight.size for weight in weights),
+        "nonzero_params": count_nonzero(weights),
+        "sparsity": sparsity(kernels),
+        "distinct_values": distinct_values(kernels),
+    }
+
+
+def _measure_file(images: RunImages, content: bytes) -> Record:
+    file = flatbuffer.read(content)
+    weights = [tensor.data for tensor in (*file.weights, *file.biases) if tensor.data is not None]
+    kernels = [
+        tensor.data
+        for tensor in file.weights
+        if tensor.data is not None and tensor.shape[1:-1] in ((), (1, 1))
+    ]
+    return {
+        **images.score(Classifier(content).logits(images.test.take(np.arange(len(images.test))))),
+        "size_bytes": len(content),
+        "stored_bytes": stored_bytes(content),
+        "params": sum(weight.size for weight in weights),
+        "nonzero_params": count_nonzero(weights),
+        "sparsity": sparsity(kernels),
+        "distinct_values": distinct_values(kernels),
+        "kernels": [
+            {
+                "shape": tensor.shape,
+                "sparsity": sparsity([tensor.data]),
+                "distinct_values": distinct_values([tensor.data]),
+            }
+            for tensor in file.weights
+            if tensor.data is not None
+        ],
+    }

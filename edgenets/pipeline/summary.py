@@ -1,0 +1,104 @@
+"""The report of a run as JSON: what the stages measured, ratios, and how to do it again."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from edgenets.models.folder import versions
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.stages import BENCHMARK_FILE, INT8_FILE, Record, RunImages
+from edgenets.units import ALEXNET_BYTES
+
+STAGE_KEYS = (
+    *("top1", "top5", "samples", "size_bytes", "stored_bytes"),
+    *("nonzero_params", "params", "sparsity", "distinct_values"),
+)
+
+
+def summarize(config: RunConfig, images: RunImages, records: list[Record]) -> dict[str, Any]:
+    """Return the content of report.json (DESIGN's keys and more) from the stages' records."""
+    by_name = {record["name"]: record for record in records}
+    train, export = by_name["train"]["measured"], by_name["export"]["measured"]
+    benchmark = by_name["benchmark"]["measured"]
+    dataset = images.dataset
+    return {
+        "model": {
+            "name": config.model["name"],
+            "arguments": {**config.model, "classes": len(dataset.classes)},
+            "params": train["params"],
+            "macs": train["macs"],
+        },
+        "data": {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "train": len(images.dataset.train),
+            "test": len(dataset.test),
+            "fingerprint": dataset.fingerprint,
+            "skipped": [skipped.to_json() for skipped in dataset.skipped],
+        },
+        "target": config.export.target,
+        "seed": config.seed,
+        "seconds": round(sum(record["seconds"] for record in records), 3),
+        "stages": [
+            {
+                "name": record["name"],
+                "seconds": record["seconds"],
+                **{key: record["measured"].get(key) for key in STAGE_KEYS},
+            }
+            for record in records
+            if record["name"] != "benchmark"
+        ],
+        "artefacts": _artefacts(records),
+        "reduction": {
+            "float_tflite_bytes": train["size_bytes"],
+            "tflite_bytes": export["size_bytes"],
+            "stored_bytes": export["stored_bytes"],
+            "vs_float": train["size_bytes"] / export["size_bytes"],
+            "stored_vs_float": train["size_bytes"] / export["stored_bytes"],
+            "vs_alexnet": ALEXNET_BYTES / export["stored_bytes"],
+        },
+        "latency_ms": benchmark["latency_ms"],
+        "benchmark": benchmark,
+        "fidelity": export["fidelity"],
+        "per_class": export["per_class"],
+        "confusion": export["confusion"],
+        "layers": _layers(train["layers"], export["kernels"]),
+        "config": config.model_dump(mode="json"),
+        "versions": {
+            **versions(),
+            "python": platform.python_version(),
+            benchmark["runtime"]["name"]: benchmark["runtime"]["version"],
+        },
+    }
+
+
+def _artefacts(records: list[Record]) -> list[dict[str, Any]]:
+    """List what the stages made; a benchmark's result is a measurement and differs each time."""
+    files = [
+        {**file, "path": f"stages/{record['folder']}/{file['name']}"}
+        for record in records
+        for file in record["files"]
+        if file["name"] != BENCHMARK_FILE
+    ]
+    exported = next(file for file in files if file["name"] == INT8_FILE)
+    return [
+        {key: file[key] for key in ("path", "sha256", "size_bytes")}
+        for file in (*files, {**exported, "path": INT8_FILE})
+    ]
+
+
+def _layers(layers: list[Record], kernels: list[Record]) -> list[dict[str, Any]]:
+    """Join the net's layers with the file's kernels, which stand in the same order."""
+    remaining = iter(kernels)
+    return [
+        {
+            **layer,
+            **{
+                key: value
+                for key, value in (next(remaining) if layer["macs"] else {}).items()
+                if key != "shape"
+            },
+        }
+        for layer in layers
+    ]

@@ -1,0 +1,39 @@
+"""How many bytes, zeros and distinct values a model has: what the ratios are made of."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def stored_bytes(content: bytes) -> int:
+    """Return what a file takes when it travels compressed, as `xz -9e` stores it."""
+    return len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
+
+
+def count_nonzero(arrays: Sequence[NDArray[Any]]) -> int:
+    """Return how many values of all `arrays` together are not zero."""
+    return sum(int(np.count_nonzero(array)) for array in arrays)
+
+
+def sparsity(arrays: Sequence[NDArray[Any]]) -> float:
+    """Return the fraction of zeros among all values of `arrays`; 0.0 when there are none.
+
+    >>> sparsity([np.float32([0, 1]), np.float32([0, 0])])
+    0.75
+    """
+    size = sum(array.size for array in arrays)
+    return 1 - count_nonzero(arrays) / size if size else 0.0
+
+
+def distinct_values(arrays: Sequence[NDArray[Any]]) -> int:
+    """Return the most distinct values, zero included, that one of `arrays` holds; 0 without any.
+
+    >>> distinct_values([np.int8([1, 0, 1]), np.int8([3, 3])])
+    2
+    """
+    return max((len(np.unique(array)) for array in arrays), default=0)

@@ -1,0 +1,56 @@
+"""Random views of training images: shift, scale, rotation, flip, contrast - on the batch, by seed."""
+
+from __future__ import annotations
+
+from edgenets.models.backend import tf
+
+# How far each goes at strength 1.0.
+SHIFT = 0.1  # of the image's side, both directions
+SCALE = 0.1  # zoom factor 0.9 to 1.1
+ROTATION = 0.14  # radians, 8 degrees
+CONTRAST = 0.2  # factor 0.8 to 1.2 around mid-grey
+
+
+def augment(images: tf.Tensor, seed: tf.Tensor, *, strength: float, flip: bool) -> tf.Tensor:
+    """Return a random view of each image; the same seed gives the same views.
+
+    Args:
+        images: float32 `[batch, height, width, 3]` in [-1, 1].
+        seed: two integers, different for every step.
+        strength: factor on all ranges but the flip's; 0 changes nothing else.
+        flip: whether half of the images are mirrored left to right.
+
+    Returns:
+        `[batch, height, width, 3]` in [-1, 1]; what comes in from outside the image is its mirror.
+    """
+    if strength == 0 and not flip:
+        return images
+    batch, side = tf.shape(images)[0], tf.cast(tf.shape(images)[2], tf.float32)
+    draws = tf.random.stateless_uniform([6, batch], seed, -1.0, 1.0)
+    angle = draws[0] * ROTATION * strength
+    zoom = 1.0 + draws[1] * SCALE * strength
+    mirror = tf.where(draws[4] < 0, -1.0, 1.0) if flip else tf.ones([batch])
+    views = _transform(images, angle, zoom, draws[2:4] * SHIFT * strength * side, mirror)
+    contrast = 1.0 + draws[5] * CONTRAST * strength
+    return tf.clip_by_value(views * contrast[:, None, None, None], -1.0, 1.0)
+
+
+def _transform(
+    images: tf.Tensor, angle: tf.Tensor, zoom: tf.Tensor, shift: tf.Tensor, mirror: tf.Tensor
+) -> tf.Tensor:
+    """Sample each image at mirror(rotate(zoom(position))) + shift, about its centre."""
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    cy, cx = (height - 1) / 2, (width - 1) / 2
+    cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
+    a0, a1, b0, b1 = cos * mirror, -sin, sin * mirror, cos
+    a2 = cx + shift[0] - a0 * cx - a1 * cy
+    b2 = cy + shift[1] - b0 * cx - b1 * cy
+    zero = tf.zeros_like(angle)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1),
+        output_shape=tf.shape(images)[1:3],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+        fill_value=0.0,
+    )

@@ -1,0 +1,278 @@
+"""The training loop: cosine learning rate, weight decay, label smoothing, best epoch, resumable.
+
+Training, pruning, weight sharing and quantization-aware training all run through `fit`. Its result
+depends on the model, the data, the settings and the seed alone: killed after any epoch and called
+again it returns the same weights, bit for bit, on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from edgenets.data.dataset import Images, Split
+from edgenets.data.images import Preparation, to_network
+from edgenets.data.splits import hold_out
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, tf
+from edgenets.progress import Advance, progress_bar
+from edgenets.settings import Settings
+from edgenets.train.augment import augment
+from edgenets.train.checkpoint import (
+    Arrays,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+    training_variables,
+)
+
+EVALUATION_BATCH = 256
+Inference = Callable[[NDArray[np.float32]], Any]
+
+
+class FitSettings(Settings):
+    """How a model is trained or fine-tuned."""
+
+    epochs: pydantic.NonNegativeInt = 30
+    batch_size: pydantic.PositiveInt = 64
+    learning_rate: pydantic.PositiveFloat = 4e-3
+    warmup_epochs: pydantic.NonNegativeFloat = 2
+    weight_decay: pydantic.NonNegativeFloat = 0.01
+    label_smoothing: float = pydantic.Field(0.1, ge=0, lt=1)
+    augment: pydantic.NonNegativeFloat = 1.0
+
+
+class TrainSettings(FitSettings):
+    """How a new model is trained."""
+
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images to learn from, and images split from them on which the best epoch is chosen."""
+
+    images: Images
+    labels: NDArray[np.int64]
+    validation_images: Images
+    validation_labels: NDArray[np.int64]
+    flip: bool
+
+    @classmethod
+    def from_split(
+        cls, split: Split, preparation: Preparation, *, validation_fraction: float, flip: bool, seed: int
+    ) -> TrainingData:
+        """Hold out a stratified fraction of the training images for choosing the best epoch."""
+        kept, held = hold_out(split.labels, validation_fraction, seed)
+        train, validation = split.subset(kept), split.subset(held)
+        return cls(
+            train.load(preparation),
+            train.labels,
+            validation.load(preparation),
+            validation.labels,
+            flip,
+        )
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, and let TensorFlow use repeatable kernels only."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def fit(
+    model: keras.Model,
+    data: TrainingData,
+    settings: FitSettings,
+    *,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    description: str,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    select_from_epoch: int = 1,
+) -> dict[str, list[float]]:
+    """Train `model` in place and leave it with the weights of its best epoch.
+
+    Args:
+        model: images float32 [-1, 1] -> logits.
+        data: what to learn from and what to choose the best epoch on.
+        settings: epochs, learning rate and so on.
+        seed: of the order of the images, their augmentation and dropout.
+        checkpoint: where the state is kept while training; gone on from if it is there.
+        key: names this training, so that another one's checkpoint is refused.
+        description: shown at the progress bar.
+        callbacks: told of the beginning and end of the training, its epochs and its batches.
+        select_from_epoch: the first epoch (from 1) that may be the best one, for a schedule that
+            reaches its goal only then.
+
+    Returns:
+        By epoch: loss, accuracy, validation_loss, validation_accuracy, learning_rate.
+
+    Raises:
+        EdgenetsError: the loss became NaN, or the checkpoint is not this training's.
+    """
+    loop = _Loop(model, data, settings, seed, callbacks)
+    progress, best = Progress(), list[NDArray[Any]]()
+    if checkpoint.exists():
+        progress, best = load_checkpoint(checkpoint, key, loop.variables)
+    loop.callbacks.on_train_begin()
+    with progress_bar(description, settings.epochs * loop.steps) as advance:
+        advance(progress.epoch * loop.steps)
+        while progress.epoch < settings.epochs:
+            values = loop.run_epoch(progress.epoch, advance)
+            progress.record(values)
+            progress.epoch += 1
+            # Fewer than 1 in 1,000 of the loss decides between epochs of equal accuracy.
+            score = values["validation_accuracy"] - 1e-3 * values["validation_loss"]
+            if progress.epoch >= select_from_epoch and score >= progress.best_score:
+                progress.best_score, progress.best_epoch = score, progress.epoch
+                best = [weight.numpy() for weight in model.variables]
+            save_checkpoint(checkpoint, key, progress, loop.variables, best)
+    loop.callbacks.on_train_end()
+    for weight, value in zip(model.variables, best, strict=False):
+        weight.assign(value)
+    return progress.history
+
+
+def compile_inference(model: keras.Model) -> Inference:
+    """Return the function from network inputs `[batch, height, width, 3]` to float32 logits."""
+    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
+    return tf.function(
+        lambda x: tf.cast(model(x, training=False), tf.float32), input_signature=[signature]
+    )
+
+
+def predict_logits(
+    inference: Inference, images: Images | NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Return the logits `[images, classes]` of every prepared image, in order."""
+    take = images.take if isinstance(images, Images) else images.__getitem__
+    batches = np.array_split(np.arange(len(images)), -(-len(images) // EVALUATION_BATCH))
+    return np.concatenate([inference(to_network(take(batch))).numpy() for batch in batches])
+
+
+class _Loop:
+    """The compiled step and the state of one training."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: TrainingData,
+        settings: FitSettings,
+        seed: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> None:
+        make_repeatable(seed)
+        self.model, self.data, self.settings, self.seed = model, data, settings, seed
+        self.batch = min(settings.batch_size, len(data.images))
+        self.steps = len(data.images) // self.batch
+        self.optimizer = _optimizer(model, settings, self.steps)
+        self.loss = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        )
+        self.variables = training_variables(model, self.optimizer)
+        self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
+        self.train_step = tf.function(self._train_step)
+        self.inference = compile_inference(model)
+        _set_batch_norm_momentum(model, self.steps)
+
+    def run_epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
+        """Train on every image once; return the epoch's losses and accuracies."""
+        _reseed_dropout(self.model, self.seed, epoch)
+        self.callbacks.on_epoch_begin(epoch)
+        loss, correct = 0.0, 0
+        for step, (images, labels) in enumerate(self._batches(epoch)):
+            self.callbacks.on_train_batch_begin(step)
+            step_seed = tf.constant([self.seed, epoch * self.steps + step])
+            step_loss, step_correct = self.train_step(images, labels, step_seed)
+            self.callbacks.on_train_batch_end(step)
+            loss += float(step_loss) / self.steps
+            correct += int(step_correct)
+            advance(1, f"loss {float(step_loss):.3f}")
+        if not np.isfinite(loss):
+            raise EdgenetsError(
+                f"the training loss became {loss} in epoch {epoch + 1}; "
+                f"pass a lower learning rate than {self.settings.learning_rate}"
+            )
+        self.callbacks.on_epoch_end(epoch)
+        logits = predict_logits(self.inference, self.data.validation_images)
+        truth = self.data.validation_labels
+        return {
+            "loss": loss,
+            "accuracy": correct / (self.steps * self.batch),
+            "validation_loss": float(self._loss(logits, truth)),
+            "validation_accuracy": float(np.mean(logits.argmax(axis=1) == truth)),
+            "learning_rate": float(self.optimizer.learning_rate),
+        }
+
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Yield the epoch's batches in its own order, the next one prepared while one is used."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.images))
+        chosen = order[: self.steps * self.batch].reshape(self.steps, self.batch)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            following = pool.submit(self.data.images.take, chosen[0])
+            for step, indices in enumerate(chosen):
+                images = following.result()
+                if step + 1 < self.steps:
+                    following = pool.submit(self.data.images.take, chosen[step + 1])
+                yield images, self.data.labels[indices]
+
+    def _train_step(
+        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
+        views = augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.model(views, training=True), tf.float32)
+            loss = tf.add_n([self._loss(logits, labels), *self.model.losses])
+        weights = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
+
+    def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return self.loss(tf.one_hot(labels, logits.shape[1]), logits)
+
+
+def _optimizer(
+    model: keras.Model, settings: FitSettings, steps: int
+) -> keras.optimizers.Optimizer:
+    total = max(1, settings.epochs * steps)
+    warmup = min(total - 1, round(settings.warmup_epochs * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=settings.learning_rate / 100,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=total - warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    # Decay is for kernels; depthwise ones have too few weights to overfit (arXiv:1704.04861, 3.3).
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "depthwise"])
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _set_batch_norm_momentum(model: keras.Model, steps: int) -> None:
+    """Let the moving statistics follow the weights within half an epoch, as short trainings need."""
+    momentum = min(0.99, max(0.9, 1 - 2 / steps))
+    for layer in model.submodules:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
+
+
+def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Give every dropout the state it has at the start of this epoch, resumed or not."""
+    dropouts = [m for m in model.submodules if isinstance(m, keras.layers.Dropout)]
+    for i, dropout in enumerate(dropouts):
+        generator = dropout._random_generator._generator
+        if generator is not None:
+            generator.reset_from_key_counter(
+                key=np.uint64(seed), counter=np.array([epoch, i], np.uint64)
+            )

@@ -1,0 +1,94 @@
+import doctest
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from edgenets.cli import evaluate
+from edgenets.cli.evaluate import command
+from edgenets.errors import EdgenetsError
+
+RESULT = {
+    "top1": 0.8,
+    "top5": None,
+    "samples": 10,
+    "skipped": [{"path": "data/test/cat/7.jpg", "reason": "empty file"}],
+    "per_class": [
+        {"label": "ant", "samples": 6, "top1": 5 / 6},
+        {"label": "bee", "samples": 4, "top1": 0.75},
+        {"label": "cat", "samples": 0, "top1": None},
+    ],
+    "confusion": [[5, 0, 1], [1, 3, 0], [0, 0, 0]],
+    "labels": ["ant", "bee", "cat"],
+}
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """What the next evaluation of a file returns, and the arguments it is asked for."""
+    asked = []
+
+    def evaluate_file(*arguments):
+        asked.append(arguments)
+        return RESULT
+
+    monkeypatch.setattr("edgenets.export.evaluate.evaluate_file", evaluate_file)
+    return asked
+
+
+def lines_with(output, *words):
+    return [line for line in output.splitlines() if all(word in line for word in words)]
+
+
+def test_tables_show_accuracy_classes_and_confusions(evaluated, tmp_path):
+    result = CliRunner().invoke(command, [str(tmp_path / "net.tflite"), "--data", "data"])
+    assert result.exit_code == 0
+    assert evaluated == [(tmp_path / "net.tflite", "data")]
+    assert "top-1 80.00 % of 10 images" in result.stdout
+    assert lines_with(result.stdout, "bee", "4", "75.00 %")
+    assert lines_with(result.stdout, "ant", "cat", "1")  # taken for
+    assert not lines_with(result.stdout, "cat", "0", "-")  # no images, no row in the class table
+    assert result.stderr == "skipped data/test/cat/7.jpg: empty file\n"
+
+
+def test_json_is_the_result(evaluated):
+    result = CliRunner().invoke(command, ["net.tflite", "--data", "digits", "--json"])
+    assert json.loads(result.stdout) == RESULT
+
+
+def test_many_classes_show_the_weakest_and_no_matrix(evaluated, monkeypatch):
+    labels = [f"class{i}" for i in range(30)]
+    monkeypatch.setitem(RESULT, "labels", labels)
+    monkeypatch.setitem(RESULT, "top5", 0.99)
+    monkeypatch.setitem(
+        RESULT,
+        "per_class",
+        [{"label": label, "samples": 30, "top1": i / 30} for i, label in enumerate(labels)],
+    )
+    monkeypatch.setitem(RESULT, "confusion", [[i] * 30 for i in range(30)])
+    result = CliRunner().invoke(command, ["net.tflite", "--data", "data"])
+    assert "top-1 80.00 %, top-5 99.00 % of 10 images" in result.stdout
+    assert "the 20 weakest of 30 classes" in result.stdout
+    assert "answer (column)" not in result.stdout
+    assert lines_with(result.stdout, "class29", "class0", "29")  # the commonest confusion
+
+
+def test_a_perfect_network_has_no_confusions(evaluated, monkeypatch):
+    monkeypatch.setitem(RESULT, "confusion", [[6, 0, 0], [0, 4, 0], [0, 0, 0]])
+    result = CliRunner().invoke(command, ["net.tflite", "--data", "data"])
+    assert "commonest confusions" not in result.stdout
+
+
+def test_data_is_required():
+    result = CliRunner().invoke(command, ["net.tflite"])
+    assert result.exit_code == 2 and "--data" in result.stderr
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    result = CliRunner().invoke(command, [str(tmp_path / "none.tflite"), "--data", "digits"])
+    assert isinstance(result.exception, EdgenetsError)
+    assert result.exit_code == 1
+
+
+def test_docstring_examples_are_right():
+    assert doctest.testmod(evaluate).failed == 0

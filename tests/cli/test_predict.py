@@ -1,0 +1,76 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgenets.cli.predict import command
+
+VWW = Path(__file__).parents[2].parent / "shared" / "data" / "mlperf_tiny" / "vww_96_int8.tflite"
+
+CAT = {"path": "cat.jpg", "top": [{"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.1}]}
+BROKEN = {"path": "broken.jpg", "error": "empty file"}
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """A function that sets what the next prediction returns; it gives back the arguments asked."""
+    asked = []
+
+    def answer(predictions):
+        monkeypatch.setattr(
+            "edgenets.export.predict.predict_files",
+            lambda *arguments: asked.append(arguments) or predictions,
+        )
+        return asked
+
+    return answer
+
+
+def test_table_shows_labels_and_probabilities(predicted):
+    asked = predicted([CAT])
+    result = CliRunner().invoke(command, ["net.tflite", "cat.jpg", "--top", "2"])
+    assert result.exit_code == 0
+    assert asked == [(Path("net.tflite"), (Path("cat.jpg"),), 2)]
+    rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in result.stdout.splitlines()]
+    assert ["cat.jpg", "cat", "90.00 %"] in rows
+    assert ["", "dog", "10.00 %"] in rows
+
+
+def test_json_is_the_predictions(predicted):
+    predicted([CAT])
+    result = CliRunner().invoke(command, ["net.tflite", "cat.jpg", "--json"])
+    assert json.loads(result.stdout) == [CAT]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_broken_image_is_exit_1_after_the_others_were_shown(predicted, options):
+    predicted([BROKEN, CAT])
+    result = CliRunner().invoke(command, ["net.tflite", "broken.jpg", "cat.jpg", *options])
+    assert result.exit_code == 1
+    assert str(result.exception) == "1 of 2 images could not be read"
+    assert "broken.jpg: empty file" in result.stderr
+    if options:
+        assert json.loads(result.stdout) == [BROKEN, CAT]
+    else:
+        assert "cat.jpg" in result.stdout and "broken.jpg" not in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["net.tflite"], ["net.tflite", "cat.jpg", "--top", "0"]])
+def test_wrong_usage_is_exit_2(arguments):
+    assert CliRunner().invoke(command, arguments).exit_code == 2
+
+
+@pytest.mark.skipif(not VWW.exists(), reason=f"{VWW} is not here")
+def test_a_truncated_network_is_one_sentence_and_exit_1(tmp_path):
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(VWW.read_bytes()[:200_000])
+    result = subprocess.run(
+        [sys.executable, "-m", "edgenets", "predict", str(cut), "photo.jpg"],
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("edgenets: ") and result.stderr.count("\n") == 1

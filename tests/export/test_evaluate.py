@@ -1,0 +1,119 @@
+import doctest
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenets.errors import EdgenetsError
+from edgenets.export import evaluate
+from edgenets.export.evaluate import evaluate_file, label_ranks, score
+
+LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
+
+
+@pytest.fixture
+def dataset(tiny_net, tmp_path):
+    """A function that saves the tiny net's images, each in the folder of the class it is given."""
+
+    def save(classes):
+        for i, (pixels, label) in enumerate(zip(tiny_net.pixels, classes, strict=True)):
+            folder = tmp_path / "data" / "test" / LABELS[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{i:02}.png")
+        return tmp_path / "data"
+
+    return save
+
+
+def test_score_is_the_arithmetic_by_hand():
+    logits = np.array(
+        [
+            [9, 8, 7, 6, 5, 4],  # class 0: first
+            [9, 8, 7, 6, 5, 4],  # class 4: fifth
+            [9, 8, 7, 6, 5, 4],  # class 5: sixth
+            [0, 0, 3, 0, 0, 0],  # class 2: first
+        ],
+        np.float32,
+    )
+    result = score(logits, np.array([0, 4, 5, 2]), list("abcdef"))
+    assert result["top1"] == 2 / 4
+    assert result["top5"] == 3 / 4
+    assert result["samples"] == 4
+    assert result["per_class"][4] == {"label": "e", "samples": 1, "top1": 0.0}
+    assert result["per_class"][1] == {"label": "b", "samples": 0, "top1": None}
+    expected = np.zeros((6, 6), int)
+    expected[0, 0] = expected[4, 0] = expected[5, 0] = expected[2, 2] = 1
+    assert result["confusion"] == expected.tolist()
+
+
+def test_equal_logits_rank_by_class_index():
+    logits = np.array([[5, 5, 9, 5]] * 4, np.float32)
+    assert label_ranks(logits, np.array([0, 1, 2, 3])).tolist() == [1, 2, 0, 3]
+    # All equal: only class 0 is right, and the confusion matrix says the same.
+    result = score(np.zeros((3, 3)), np.array([0, 1, 2]), "abc")
+    assert result["top1"] == 1 / 3
+    assert result["confusion"] == [[1, 0, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_the_first_five_take_in_ties_by_class_index():
+    result = score(np.zeros((7, 7)), np.arange(7), LABELS)
+    assert result["top5"] == 5 / 7
+
+
+@pytest.mark.parametrize("classes, top5", [(2, None), (5, None), (6, 1.0)])
+def test_top5_needs_six_classes(classes, top5):
+    assert score(np.eye(classes), np.arange(classes), LABELS[:classes])["top5"] == top5
+
+
+def test_a_nan_is_never_counted_as_right():
+    with pytest.raises(EdgenetsError, match="NaN"):
+        score(np.array([[1, np.nan]]), np.array([1]), "ab")
+
+
+def test_no_images_are_an_error():
+    with pytest.raises(EdgenetsError, match="no image"):
+        score(np.zeros((0, 3)), np.zeros(0, np.int64), "abc")
+
+
+def test_file_is_right_as_often_as_its_images_lie_in_the_right_folder(
+    tiny_net, tiny_int8_file, dataset
+):
+    answers = tiny_net.logits.argmax(axis=1)
+    classes = answers.copy()
+    classes[:4] = (classes[:4] + 1) % 7
+    result = evaluate_file(tiny_int8_file, str(dataset(classes)))
+    assert result["samples"] == 16
+    assert result["top1"] == 12 / 16
+    assert result["labels"] == list(LABELS)
+    assert result["skipped"] == []
+    assert np.sum(result["confusion"]) == 16 and np.trace(result["confusion"]) == 12
+    assert [row["samples"] for row in result["per_class"]] == np.bincount(
+        classes, minlength=7
+    ).tolist()
+
+
+def test_a_damaged_image_is_skipped_with_its_reason(tiny_net, tiny_int8_file, dataset):
+    data = dataset(tiny_net.logits.argmax(axis=1))
+    broken = next(data.rglob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:40])
+    result = evaluate_file(tiny_int8_file, str(data))
+    assert result["samples"] == 15
+    ((skipped),) = result["skipped"]
+    assert skipped["path"].endswith(broken.name) and skipped["reason"]
+
+
+@pytest.mark.parametrize(
+    "dropped, sentence", [("labels", "its labels"), ("preparation", "its image preparation")]
+)
+def test_a_file_that_does_not_say_what_it_needs_is_refused(
+    tiny_net, tiny_metadata, with_metadata, tmp_path, dropped, sentence
+):
+    path = tmp_path / "bare.tflite"
+    metadata = {key: value for key, value in tiny_metadata.items() if key != dropped}
+    path.write_bytes(with_metadata(tiny_net.int8, metadata))
+    with pytest.raises(EdgenetsError, match=f"bare.tflite does not hold {sentence}"):
+        evaluate_file(path, "digits")
+
+
+def test_docstring_examples_are_right():
+    assert doctest.testmod(evaluate).failed == 0

@@ -1,0 +1,96 @@
+import doctest
+
+import numpy as np
+import pytest
+
+from edgenets.export import statistics
+from edgenets.export.statistics import block_length, median, median_interval, p90
+
+
+def latencies(seed, traces, runs, correlation, outliers=0.0):
+    """Log-normal latencies around a true median of 1: AR(1) in time, outliers to both sides."""
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((traces, runs + 100))
+    walk = noise.copy()
+    for i in range(1, runs + 100):
+        walk[:, i] = correlation * walk[:, i - 1] + np.sqrt(1 - correlation**2) * noise[:, i]
+    samples = np.exp(0.05 * walk[:, 100:])
+    hit = random.random(samples.shape)
+    samples[hit < outliers / 2] *= 5
+    samples[hit > 1 - outliers / 2] /= 5
+    return samples
+
+
+def test_median_and_p90_are_those_of_the_sorted_samples():
+    assert median([5, 1, 3]) == 3
+    assert median([4, 1, 2, 3]) == 2.5
+    assert p90(range(101)) == 90
+    assert p90([1, 2]) == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize("correlation, outliers", [(0, 0), (0.5, 0), (0.8, 0), (0.5, 0.05)])
+def test_interval_covers_the_true_median_as_often_as_it_says(correlation, outliers):
+    covered = []
+    for trace in latencies(1, 200, 300, correlation, outliers):
+        low, high = median_interval(trace)
+        covered.append(low <= 1 <= high)
+    # 200 draws at 95 % have a standard deviation of 1.5 %; three of them
+    assert 0.90 <= np.mean(covered) <= 0.995
+
+
+def test_interval_is_as_wide_as_theory_for_independent_samples():
+    # The median's standard error is sqrt(pi / 2) * sigma / sqrt(n); the interval is 3.92 of them.
+    widths = [np.ptp(median_interval(trace)) for trace in latencies(2, 50, 400, correlation=0)]
+    assert np.mean(widths) == pytest.approx(3.92 * np.sqrt(np.pi / 2) * 0.05 / 20, rel=0.15)
+
+
+def test_interval_grows_with_correlation():
+    def width(correlation):
+        return np.mean([np.ptp(median_interval(t)) for t in latencies(3, 20, 400, correlation)])
+
+    assert width(0) < width(0.5) < width(0.9)
+
+
+def test_interval_repeats_with_its_seed_and_holds_the_median():
+    (trace,) = latencies(4, 1, 500, 0.5)
+    low, high = median_interval(trace, seed=3)
+    assert (low, high) == median_interval(trace, seed=3) != median_interval(trace, seed=4)
+    assert trace.min() <= low <= np.median(trace) <= high <= trace.max()
+
+
+def test_more_confidence_is_a_wider_interval():
+    (trace,) = latencies(5, 1, 500, 0)
+    assert np.ptp(median_interval(trace, 0.5)) < np.ptp(median_interval(trace, 0.99))
+
+
+@pytest.mark.parametrize("samples", [[2.0], [1.0, 2.0], [2.0] * 100, list(range(9))])
+def test_interval_of_few_or_equal_samples_stays_within_them(samples):
+    low, high = median_interval(samples)
+    assert min(samples) <= low <= np.median(samples) <= high <= max(samples)
+
+
+def test_samples_are_resampled_in_parts_that_fit_in_memory(monkeypatch):
+    (trace,) = latencies(6, 1, 300, 0.5)
+    whole = median_interval(trace)
+    monkeypatch.setattr(statistics, "VALUES_AT_ONCE", 7 * len(trace))
+    assert median_interval(trace) == whole
+
+
+def test_block_length_follows_correlation_and_not_outliers_or_ties():
+    independent, correlated = latencies(7, 1, 1000, 0)[0], latencies(7, 1, 1000, 0.9)[0]
+    assert block_length(np.ones(1000)) == 10  # the cube root
+    assert block_length(independent) <= 15
+    assert 40 <= block_length(correlated) <= 250
+    independent[::97] *= 1e6
+    assert block_length(independent) <= 15
+    assert block_length(np.round(latencies(8, 1, 1000, 0)[0], 1)) <= 15
+
+
+def test_student_t_is_the_table():
+    # Two-sided 95 %: the t table's 2.306 at 8 degrees of freedom, 2.042 at 30
+    assert statistics._student_t(0.975, 8) == pytest.approx(2.306, abs=0.002)
+    assert statistics._student_t(0.975, 30) == pytest.approx(2.042, abs=0.001)
+
+
+def test_docstring_examples_are_right():
+    assert doctest.testmod(statistics).failed == 0
