@@ -1,4 +1,4 @@
-"""Small image classifiers from Keras to edge boards: built, trained, compressed, exported, measured.
+"""Image classifiers from Keras to edge boards: built, trained, compressed, exported, measured.
 
 `import edgenets` loads no TensorFlow; what needs it loads it when it is called.
 """

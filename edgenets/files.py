@@ -85,5 +85,5 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(value: Any) -> str:
-    """Return the SHA-256 of a JSON value: equal values have equal hashes, whatever their key order."""
+    """Return the SHA-256 of a JSON value, whatever the order of its keys."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())

@@ -1,8 +1,8 @@
 """Read and edit a `.tflite` file: tensors, their integer codes and scales, operators, metadata.
 
 The one place that knows the TFLite schema. Reading needs NumPy alone and trusts nothing: every
-position is checked against the file's length, so that a damaged file is an `EdgenetsError` and never
-a crash. Writing goes through the schema classes that come with ai-edge-litert.
+position is checked against the file's length, so that a damaged file is an `EdgenetsError` and
+never a crash. Writing goes through the schema classes that come with ai-edge-litert.
 
 Source: TFLite schema (schema.fbs, version 3) and the FlatBuffers binary format.
 """
@@ -86,7 +86,9 @@ class Tensor(NamedTuple):
     axis: int  # the dimension that per-channel scales run along
     offset: int  # of the constant content within the file; 0 when there is none
     size_bytes: int  # of the constant content; 0 when the tensor is computed
-    data: NDArray[Any] | None  # the content: read-only, of `shape`, or flat uint8 where it is packed
+    data: (
+        NDArray[Any] | None
+    )  # the content: read-only, of `shape`, or flat uint8 where it is packed
 
     @property
     def is_constant(self) -> bool:
@@ -360,10 +362,10 @@ def _shaped(content: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> N
 
 @lru_cache(maxsize=1)
 def _sharing_builder_class() -> type:
-    """Make a `flatbuffers.Builder` that stores equal number vectors once and aligns byte vectors."""
+    """Make a `flatbuffers.Builder` that stores equal vectors once and aligns byte vectors."""
     import flatbuffers
 
-    class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    class SharingBuilder(flatbuffers.Builder):
         def __init__(self, size: int) -> None:
             super().__init__(size)
             self.stored: dict[tuple[str, bytes], int] = {}

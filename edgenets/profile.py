@@ -85,7 +85,7 @@ def _output_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
 
 
 def _activation_peak_bytes(model: keras.Model) -> int:
-    """Walk the layers in order; an activation lives from its layer to the last one that reads it."""
+    """Walk the layers in order; an activation lives until the last layer that reads it."""
     owner: dict[str, str] = {}  # layer -> layer whose memory holds its output
     last_use: dict[str, int] = {}
     for i, layer in enumerate(model.layers):

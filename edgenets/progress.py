@@ -1,8 +1,10 @@
-"""Progress bars and messages for people, on stderr; bars only when stderr is a terminal."""
+"""What people see on stderr: messages, progress bars on a terminal, no chatter of C++ libraries."""
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -25,7 +27,13 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
         yield lambda steps=1, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -38,7 +46,7 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
         task = progress.add_task(description, total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
-            progress.update(task, advance=steps, **({"note": note} if note else {}))
+            progress.update(task, advance=steps, note=note)
 
         yield advance
 
@@ -46,3 +54,21 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
 def say(message: str) -> None:
     """Print one message line to stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what C++ code prints to stderr off the terminal, unless the block fails."""
+    with tempfile.TemporaryFile() as captured:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            captured.seek(0)
+            os.write(stderr, captured.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -31,7 +31,7 @@ def command(model: Path, data: str, as_json: bool) -> None:
     A .tflite file runs in LiteRT, a model folder in Keras.
     """
     if model.is_dir():
-        from edgenets.pipeline.evaluate_model import evaluate_folder
+        from edgenets.pipeline.single import evaluate_folder
 
         result = evaluate_folder(model, data)
     else:

@@ -1,4 +1,4 @@
-"""The `edgenets` command: finds a subcommand's file when it is asked for, turns errors into sentences.
+"""The `edgenets` command: finds a subcommand's file when it is asked for; errors are sentences.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted with Ctrl-C.
 """
@@ -21,7 +21,6 @@ COMMANDS = (
     "summary",
     "run",
     "train",
-    "compress",
     "export",
     "evaluate",
     "predict",
@@ -66,7 +65,7 @@ class LazyCommands(click.Group):
 def edgenets_command() -> None:
     """Take an image classifier from Keras to an edge board.
 
-    `edgenets run` alone does it all on a built-in dataset: train, compress, export, measure, report.
+    `edgenets run` alone does it all on a built-in dataset: train, compress, export, report.
     """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
@@ -25,12 +26,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
 
     Without a terminal the table is as wide as its content, so that no cell is cut.
     """
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=escape(title) or None, title_justify="left")
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            escape(column.removeprefix(">")), justify="right" if right else "left", overflow="fold"
+        )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
 

@@ -91,12 +91,12 @@ def open_dataset(
     test_split = _relabel(
         test.split, test.classes, train.classes, f"of {test.path} is not a class of {train.path}"
     )
-    for label, name in enumerate(train.classes):
-        if label not in test_split.labels:
-            raise EdgenetsError(
-                f"no usable image to test class {name!r} with; each class needs one in "
-                f"{root / 'test'} or, without that folder, at least two images"
-            )
+    missing = [name for label, name in enumerate(train.classes) if label not in test_split.labels]
+    if missing:
+        raise EdgenetsError(
+            f"no usable image to test {first_few(missing)} with; each class needs one in "
+            f"{root / 'test'} or, without that folder, at least two images"
+        )
     return Dataset(
         name=root.resolve().name,
         classes=train.classes,

@@ -25,10 +25,18 @@ from edgenets.errors import EdgenetsError
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
 
-# What Pillow raises for damaged files, found by mutating files of sixteen formats, and its kin.
+# What Pillow raises for damaged files: found by mutating files of sixteen formats, and their kin.
 DAMAGE = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError),
-    *(RuntimeError, struct.error, zlib.error),
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
 )
 
 # EXIF orientation -> what makes the stored pixels upright. Source: EXIF 2.32, tag 274.
@@ -68,7 +76,7 @@ class Preparation:
         """
         if resolution <= SMALL_RESOLUTION:
             return cls(resolution, resolution)
-        if (name, resolution) == ("squeezenet", 227):
+        if (name, resolution) == ("squeezenet", 227):  # as in Caffe, its framework
             return cls(227, 256)
         return cls(resolution, round(resolution / 0.875))
 
@@ -122,7 +130,7 @@ def load_rgb(path: Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise EdgenetsError("not an image Pillow can read") from error
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise EdgenetsError(f"too large: {error or 'not enough memory'}") from error
+        raise EdgenetsError(f"too large: {str(error) or 'not enough memory'}") from error
     except DAMAGE as error:
         if isinstance(error, OSError) and error.strerror:  # from the file system, not a decoder
             raise EdgenetsError(error.strerror.lower()) from error
@@ -134,10 +142,9 @@ def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
     """Return the pixels of an RGB image at the network's size: [resolution, resolution, 3]."""
     resolution, resize = preparation.resolution, preparation.resize
     short = min(image.size)
-    if max(image.size) > MAX_ASPECT * short:
-        image = _centre(
-            image, min(image.width, MAX_ASPECT * short), min(image.height, MAX_ASPECT * short)
-        )
+    longest = MAX_ASPECT * short
+    if max(image.size) > longest:
+        image = _centre(image, min(image.width, longest), min(image.height, longest))
     if short != resize:
         size = (round(image.width * resize / short), round(image.height * resize / short))
         image = image.resize(size, Resampling.BILINEAR)

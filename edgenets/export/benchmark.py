@@ -38,7 +38,12 @@ import edgenets
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import statistics
-from edgenets.export.runtime import load_runtime, one_sentence, open_interpreter
+from edgenets.export.runtime import (
+    CLASSIFIER_DTYPES,
+    interpreter_errors,
+    load_runtime,
+    open_interpreter,
+)
 from edgenets.files import sha256_file
 from edgenets.progress import progress_bar
 
@@ -68,8 +73,7 @@ def benchmark_file(
         EdgenetsError: the file is damaged, or the interpreter refuses it or dies of it.
     """
     model = flatbuffer.read(path)
-    request = {"path": str(path.absolute()), "threads": threads, "min_seconds": min_seconds}
-    measured = _measure_in_a_fresh_process(request, path)
+    measured = _measure_in_a_fresh_process(path, threads, min_seconds)
     samples_ms = measured["samples_ms"]
     low, high = statistics.median_interval(samples_ms)
     return {
@@ -93,9 +97,10 @@ def benchmark_file(
     }
 
 
-def _measure_in_a_fresh_process(request: dict[str, Any], path: Path) -> dict[str, Any]:
+def _measure_in_a_fresh_process(path: Path, threads: int, min_seconds: float) -> dict[str, Any]:
     """Run this module as a script; it prints JSON lines: percentages, then a result or an error."""
-    command = [sys.executable, "-m", "edgenets.export.benchmark", json.dumps(request)]
+    request = json.dumps([str(path.absolute()), threads, min_seconds])
+    command = [sys.executable, "-m", "edgenets.export.benchmark", request]
     package_folder = Path(edgenets.__file__).parents[1]  # not the user's, which may shadow modules
     answer: dict[str, Any] = {}
     shown = 0
@@ -143,19 +148,19 @@ def measure(path: Path, threads: int, min_seconds: float) -> dict[str, Any]:
         EdgenetsError: the interpreter refuses the file.
     """
     runtime = load_runtime()
-    random = np.random.default_rng(SEED)
+    np.random.default_rng()  # loads what the inputs need
     _forget_peak_memory()
     memory_before = _memory_bytes("VmRSS")
 
     start = time.perf_counter_ns()
     interpreter = open_interpreter(path, threads)
     load_ms = _ms_since(start)
-    with one_sentence(path):
-        _fill_inputs(interpreter, random)
+    _fill_inputs(interpreter, path)
+    with interpreter_errors(path):
         (first_ms,) = _time_runs(interpreter.invoke, min_seconds=0, min_runs=1)
-        warm_up = _warm_up(interpreter.invoke)
-        samples_ms = _time_runs(interpreter.invoke, min_seconds, MIN_RUNS, report=_report)
-    memory_after = _memory_bytes("VmHWM")
+    warm_up = _warm_up(interpreter.invoke)
+    samples_ms = _time_runs(interpreter.invoke, min_seconds, MIN_RUNS, report=_report)
+    peak_memory = _memory_bytes("VmHWM")
     return {
         "device": describe_device(),
         "runtime": {"name": runtime.name, "version": runtime.version},
@@ -163,7 +168,7 @@ def measure(path: Path, threads: int, min_seconds: float) -> dict[str, Any]:
         "first_ms": first_ms,
         "warm_up": warm_up,
         "samples_ms": samples_ms,
-        "peak_memory_bytes": memory_before and memory_after and memory_after - memory_before,
+        "peak_memory_bytes": peak_memory - memory_before if peak_memory and memory_before else None,
     }
 
 
@@ -201,27 +206,31 @@ def _time_runs(
 
 def _warm_up(invoke: Callable[[], None]) -> dict[str, Any]:
     begin = time.perf_counter()
-    runs, medians, stable = 0, [], False
+    runs, stable = 0, False
+    medians: list[float] = []
     while len(medians) < 2 or not (stable or time.perf_counter() - begin > WARM_UP_SECONDS):
         window = _time_runs(invoke, WINDOW_SECONDS, WINDOW_RUNS)
         runs += len(window)
         medians.append(statistics.median(window))
-        stable = len(medians) > 1 and abs(medians[-1] / medians[-2] - 1) <= STABLE_WITHIN
+        change = abs(medians[-1] - medians[-2]) if len(medians) > 1 else np.inf
+        stable = bool(change <= STABLE_WITHIN * medians[-1])
     return {"runs": runs, "stable": stable}
 
 
-def _fill_inputs(interpreter: Any, random: np.random.Generator) -> None:
+def _fill_inputs(interpreter: Any, path: Path) -> None:
+    random = np.random.default_rng(SEED)
     for tensor in interpreter.get_input_details():
-        dtype = np.dtype(tensor["dtype"])
-        if dtype.kind == "f":
-            values = random.uniform(-1, 1, tensor["shape"]).astype(dtype)
-        elif dtype in (np.int8, np.uint8, np.int16):
-            limits = np.iinfo(dtype)
-            values = random.integers(limits.min, limits.max, tensor["shape"], dtype, endpoint=True)
-        else:
-            raise ValueError(
-                f"its input {tensor['name']!r} is {dtype}, and random {dtype} is no image"
+        dtype, shape = np.dtype(tensor["dtype"]), tensor["shape"]
+        if dtype.name not in CLASSIFIER_DTYPES:
+            raise EdgenetsError(
+                f"{path} takes {tensor['name']!r} in {dtype}; a benchmark feeds random "
+                f"{', '.join(CLASSIFIER_DTYPES)}"
             )
+        if dtype == np.float32:
+            values = random.uniform(-1, 1, shape).astype(dtype)
+        else:
+            limits = np.iinfo(dtype)
+            values = random.integers(limits.min, limits.max, shape, dtype, endpoint=True)
         interpreter.set_tensor(tensor["index"], values)
 
 
@@ -260,12 +269,13 @@ def _report(done: float) -> None:
 
 
 def _answer(request: str) -> None:
-    arguments = json.loads(request)
+    path, threads, min_seconds = json.loads(request)
     try:
-        answer = {"result": measure(**(arguments | {"path": Path(arguments["path"])}))}
+        answer = {"result": measure(Path(path), threads, min_seconds)}
     except EdgenetsError as error:
-        answer = {"error": str(error)}
-    print(json.dumps(answer), flush=True)
+        print(json.dumps({"error": str(error)}))
+    else:
+        print(json.dumps(answer))
 
 
 if __name__ == "__main__":

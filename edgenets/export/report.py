@@ -1,9 +1,199 @@
-"""The report of a run as one HTML file."""
+"""The report of a run as one HTML page that needs nothing but itself: no network, no script."""
+
 from __future__ import annotations
+
+import shlex
 from pathlib import Path
 from typing import Any
-from edgenets.errors import EdgenetsError
+
+from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.export.charts import size_accuracy_chart, wilson_interval
 from edgenets.files import read_json, write_bytes
+from edgenets.units import (
+    ALEXNET_BYTES,
+    format_bytes,
+    format_count,
+    format_ms,
+    format_percent,
+    format_seconds,
+)
+
+try:
+    import jinja2
+    import yaml
+except ImportError as error:
+    raise missing_extra(error.name or "jinja2", "train") from error
+
+TEMPLATE = "report.html.j2"
+MAX_MATRIX_CLASSES = 25
+"""Beyond, the weakest classes and the commonest confusions stand in for the confusion matrix."""
+MAX_ROWS = 20
+"""Of the weakest classes, the commonest confusions and the files left out."""
+
+# What the page reads, by key of the report; of a list, each item has these keys.
+KEYS: dict[str, tuple[str, ...]] = {
+    "model": ("name", "arguments", "params", "macs"),
+    "data": ("name", "classes", "train", "test", "fingerprint", "skipped"),
+    "target": (),
+    "seed": (),
+    "seconds": (),
+    "stages": (
+        *("name", "seconds", "top1", "top5", "samples", "size_bytes", "stored_bytes"),
+        *("nonzero_params", "params", "sparsity", "distinct_values"),
+    ),
+    "artefacts": ("path", "sha256", "size_bytes"),
+    "reduction": ("vs_float", "stored_vs_float", "vs_alexnet"),
+    "latency_ms": ("median", "mean", "p90", "ci95"),
+    "benchmark": (
+        *("device", "runtime", "threads", "warm_up"),
+        *("load_ms", "first_ms", "peak_memory_bytes"),
+    ),
+    "fidelity": ("snr_db", "agreement", "samples"),
+    "per_class": ("label", "samples", "top1"),
+    "confusion": (),
+    "layers": ("name", "kind", "output_shape", "params", "macs", "activation_bytes"),
+    "config": ("data", "benchmark"),
+    "versions": (),
+}
+
+STAGE_MEANINGS = {
+    "train": "the float32 network",
+    "prune": "smallest weights set to zero, the others trained on",
+    "share": "few values for all weights of a kernel, trained on",
+    "qat": "trained on while rounded as int8 will round",
+    "export": "the int8 file, run in LiteRT",
+}
+
+
+def load_report(run_dir: Path) -> dict[str, Any]:
+    """Read the report of a finished run.
+
+    Raises:
+        EdgenetsError: `run_dir` holds no report.json, or one that lacks a key.
+    """
+    path = run_dir / "report.json"
+    if not path.is_file():
+        raise EdgenetsError(
+            f"{run_dir} has no report.json; run `edgenets run ... --out {run_dir}` to the end first"
+        )
+    report = read_json(path)
+    if missing := _missing_key(report):
+        raise EdgenetsError(
+            f"{path} lacks {missing!r}: it was changed, or written by another version of edgenets; "
+            "finish the run again to write it anew"
+        )
+    loaded: dict[str, Any] = report
+    return loaded
+
+
+def write_html(report: dict[str, Any], run_dir: Path) -> Path:
+    """Write the page as `run_dir`/report.html and return its path."""
+    path = run_dir / "report.html"
+    write_bytes(path, render_html(report).encode())
+    return path
+
 
 def render_html(report: dict[str, Any]) -> str:
-    return "<html></html>"
+    """Return the page of a report; equal reports give equal pages."""
+    stages = report["stages"]
+    float32, int8 = stages[0], stages[-1]
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            report=report,
+            float32=float32,
+            int8=int8,
+            difference=_difference(float32, int8),
+            interval=wilson_interval(int8["top1"], int8["samples"]),
+            stage_meanings=STAGE_MEANINGS,
+            chart=size_accuracy_chart(stages),
+            has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,
+            weakest=_weakest_classes(report["per_class"]),
+            confusions=_commonest_confusions(report["confusion"]),
+            max_rows=MAX_ROWS,
+            commands=_commands(report),
+            config=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
+            alexnet_bytes=ALEXNET_BYTES,
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bytes": format_bytes,
+        "count": format_count,
+        "percent": format_percent,
+        "seconds": format_seconds,
+        "ms": format_ms,
+        "thousands": "{:,}".format,
+    }
+    return environment
+
+
+def _missing_key(report: Any) -> str | None:
+    """Return the first of KEYS that a report lacks."""
+    for key, inner_keys in KEYS.items():
+        if not isinstance(report, dict) or key not in report:
+            return key
+        items = report[key] if isinstance(report[key], list) else [report[key]]
+        for item in items if inner_keys else ():
+            for inner in inner_keys:
+                if not isinstance(item, dict) or inner not in item:
+                    return f"{key}.{inner}"
+    return None
+
+
+def _difference(float32: dict[str, Any], int8: dict[str, Any]) -> str:
+    """Say how far the int8 file's accuracy is from the float network's, in images and points."""
+    gained = int8["top1"] - float32["top1"]
+    images = round(gained * int8["samples"])
+    if images == 0:
+        return "the same as float"
+    noun = "image" if abs(images) == 1 else "images"
+    return (
+        f"{abs(images)} {noun} ({100 * abs(gained):.2f} points) "
+        f"{'more' if images > 0 else 'fewer'} than float"
+    )
+
+
+def _weakest_classes(per_class: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    tested = [row for row in per_class if row["samples"]]
+    return sorted(tested, key=lambda row: row["top1"])[:MAX_ROWS]
+
+
+def _commonest_confusions(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
+    """Return (images, true class, wrong answer) of the pairs most often confused, by images."""
+    wrong = [
+        (images, true, answer)
+        for true, row in enumerate(confusion)
+        for answer, images in enumerate(row)
+        if images and answer != true
+    ]
+    return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:MAX_ROWS]
+
+
+def _commands(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (command, what it does), to be given in the run folder."""
+    benchmark = report["config"]["benchmark"]
+    return [
+        ("edgenets run config.yaml --out ../again", "all of this again, from the images"),
+        (
+            f"edgenets evaluate model.tflite --data {shlex.quote(report['config']['data']['source'])}",
+            "accuracy of the file on the test images",
+        ),
+        ("edgenets predict model.tflite IMAGE.jpg", "what is in an image"),
+        (
+            f"edgenets benchmark model.tflite --threads {benchmark['threads']} "
+            f"--min-seconds {benchmark['min_seconds']:g}",
+            "latency on the machine it runs on",
+        ),
+        ("edgenets report .", "this page again, from report.json"),
+    ]

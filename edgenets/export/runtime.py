@@ -1,8 +1,8 @@
 """Run a `.tflite` file: pick the interpreter, open the file safely, turn pixels into logits.
 
-The interpreter is ai-edge-litert's if it can be imported, else tflite-runtime's: their `Interpreter`
-and not the newer `CompiledModel`, which crashes the process on a truncated file. Needs NumPy and one
-of the two; a `Classifier` needs Pillow too.
+The interpreter is ai-edge-litert's if it can be imported, else tflite-runtime's; always their
+`Interpreter`, because the newer `CompiledModel` crashes the process on a truncated file. Needs
+NumPy and one of the two; a `Classifier` needs Pillow too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 # Distribution -> package, in order of preference.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 METADATA_NAME = "edgenets"
-INPUT_DTYPES = ("float32", "int8", "uint8", "int16")
+CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
+"""Of inputs and outputs."""
 LEAST_PROBABILITY = 1e-9
 """Stands for a probability that was rounded to 0, whose logarithm does not exist."""
 
@@ -79,21 +81,22 @@ def open_interpreter(source: Path | bytes, threads: int = 1) -> Any:
     """
     runtime = load_runtime()
     file = {"model_path": str(source)} if isinstance(source, Path) else {"model_content": source}
-    with one_sentence(source):
+    with interpreter_errors(source), quiet_stderr():
         interpreter = runtime.interpreter(**file, num_threads=threads)
         interpreter.allocate_tensors()
     return interpreter
 
 
 @contextmanager
-def one_sentence(source: Path | bytes) -> Iterator[None]:
+def interpreter_errors(source: Path | bytes) -> Iterator[None]:
     """Turn what an interpreter raises inside the block into an `EdgenetsError`."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise EdgenetsError(
-            f"{' '.join(runtime_name_and_version())} cannot run {_name(source)}: {reason}"
+            f"{' '.join(runtime_name_and_version())} cannot run {_name(source)}: {reason}; "
+            "export it again, or for another target"
         ) from error
 
 
@@ -152,7 +155,7 @@ class Classifier:
         (image,) = self._interpreter.get_input_details()
         (scores,) = self._interpreter.get_output_details()
         outputs = np.empty((len(pixels), self.classes), self.output.dtype)
-        with one_sentence(self._source):
+        with interpreter_errors(self._source):
             for row, one in zip(outputs, pixels, strict=True):
                 self._interpreter.set_tensor(image["index"], self._codes[one][np.newaxis])
                 self._interpreter.invoke()
@@ -212,10 +215,10 @@ def _image_and_scores(
             )
     (image,), (scores,) = model.inputs, model.outputs
     for tensor in (image, scores):
-        if tensor.dtype not in INPUT_DTYPES:
+        if tensor.dtype not in CLASSIFIER_DTYPES:
             raise EdgenetsError(
                 f"{name} has {tensor.name!r} in {tensor.dtype}; edgenets runs networks whose "
-                f"input and output are {', '.join(INPUT_DTYPES)}"
+                f"input and output are {', '.join(CLASSIFIER_DTYPES)}"
             )
         quantized = tensor.scale.size == tensor.zero_point.size == 1 and tensor.scale[0] > 0
         if tensor.dtype != "float32" and not quantized:
@@ -258,7 +261,7 @@ def _ends_in_softmax(model: flatbuffer.Model) -> bool:
     (wanted,) = model.output_indices
     for operator in reversed(model.operators):
         if wanted in operator.outputs:
-            if operator.name not in ("QUANTIZE", "DEQUANTIZE"):
+            if operator.name not in ("QUANTIZE", "DEQUANTIZE", "RESHAPE") or not operator.inputs:
                 return operator.name == "SOFTMAX"
             wanted = operator.inputs[0]
     return False

@@ -44,9 +44,9 @@ def median_interval(
     """Return a confidence interval of the median, also for autocorrelated samples.
 
     Medians of `RESAMPLES` series put together from random blocks of the samples (moving-block
-    bootstrap) give a percentile interval. It is widened around the median by Student's t with as
-    many degrees of freedom as there are blocks less one, and by the share of samples that only a
-    block's end can reach; without that it covers 72 % instead of 95 % in short, slow series.
+    bootstrap) give a percentile interval. It is widened around the median as the interval of a mean
+    of so few blocks would be: by Student's t with one degree of freedom less than there are blocks,
+    and by sqrt(blocks / (blocks - 1)).
 
     Args:
         samples: [n] in the order they were measured.
@@ -122,7 +122,7 @@ def _politis_white_length(series: NDArray[Any]) -> float:
 
 
 def _student_t(probability: float, freedom: float) -> float:
-    """Return Student's t quantile by Fisher's expansion; 2 % low at 3 degrees, exact to 0.1 % at 8.
+    """Return Student's t quantile by Fisher's expansion: 0.8 % low at 3 degrees, exact at 8.
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
-from edgenets.models.backend import keras, quiet_stderr, tf
+from edgenets.export.runtime import METADATA_NAME
+from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec
-
-METADATA = "edgenets"
-"""Name of the metadata entry: JSON with labels, preparation, model, recipe, seed and versions."""
+from edgenets.progress import quiet_stderr
 
 
 def to_float32(model: keras.Model, spec: Spec) -> bytes:
@@ -58,7 +57,7 @@ def to_int8(model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]) -> b
 
 
 def _converter(model: keras.Model) -> Any:
-    """Prepare a conversion with the batch fixed to 1; an open one costs shape arithmetic on the board."""
+    """Prepare a conversion with the batch fixed to 1; an open one costs shape arithmetic."""
     image = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
     network = tf.function(lambda image: {"logits": model(image, training=False)})
     return tf.lite.TFLiteConverter.from_concrete_functions(
@@ -71,4 +70,4 @@ def _finish(converter: Any, spec: Spec) -> bytes:
         content = converter.convert()
     described = spec.to_json()
     del described["history"]
-    return flatbuffer.with_metadata(content, {METADATA: json.dumps(described).encode()})
+    return flatbuffer.with_metadata(content, {METADATA_NAME: json.dumps(described).encode()})

@@ -1,5 +1,6 @@
-"""TensorFlow, tf_keras and tfmot, loaded once and quietly: `from edgenets.models.backend import keras`.
+"""TensorFlow, tf_keras and tfmot, loaded once and quietly.
 
+Use `from edgenets.models.backend import keras, tf`, never tensorflow itself.
 Importing this module takes seconds. Nothing that a board or `edgenets list` runs imports it.
 """
 
@@ -7,32 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from edgenets.errors import missing_extra
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keep what C++ code prints to stderr off the terminal; show it after all if the block fails."""
-    with tempfile.TemporaryFile() as captured:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(captured.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            captured.seek(0)
-            os.write(stderr, captured.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
+from edgenets.progress import quiet_stderr
 
 # tfmot works on tf_keras models only; TensorFlow reads both when it is first imported.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -56,4 +35,4 @@ except ImportError as error:
 tf.get_logger().setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="tf_keras|tensorflow_model_optimization")
 
-__all__ = ["keras", "quiet_stderr", "tf", "tfmot", "tfmot_clustering"]
+__all__ = ["keras", "tf", "tfmot", "tfmot_clustering"]

@@ -1,4 +1,4 @@
-"""The few layer groups that the nets share, in an order that tfmot can prune, cluster and quantize."""
+"""The layer groups that the nets share, in an order that tfmot can prune, cluster and quantize."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ DROPOUT = 1e-3
 def mobilenet_v1(
     resolution: int = 224, classes: int = 1000, *, width: float = 1.0, output_stride: int = 32
 ) -> keras.Model:
-    """Build the network: `[batch, resolution, resolution, 3]` in [-1, 1] -> `[batch, classes]` logits.
+    """Build the net: `[batch, resolution, resolution, 3]` in [-1, 1] -> `[batch, classes]` logits.
 
     Args:
         resolution: height and width of the image, at least `output_stride`.

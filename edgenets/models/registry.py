@@ -32,9 +32,9 @@ NETS = {
 
 
 def complete_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all arguments of the net `name`: those given, checked, and the defaults of the others.
+    """Return all arguments of the net `name`: those given, checked, and the defaults of the rest.
 
-    A string is parsed as the argument's type, so that a command line's `KEY=VALUE` can be passed on.
+    A string is parsed as the argument's type: a command line's `KEY=VALUE` can be passed on.
 
     >>> complete_arguments("mobilenet_v1", {"width": "0.25", "resolution": 96})
     {'resolution': 96, 'classes': 1000, 'width': 0.25, 'output_stride': 32}
@@ -95,7 +95,9 @@ def _typed(what: str, value: Any, kind: type) -> Any:
 def _check_common(name: str, arguments: Mapping[str, Any]) -> None:
     for argument in ("resolution", "classes"):
         if arguments[argument] < 1:
-            raise EdgenetsError(f"{argument} of {name} must be at least 1, got {arguments[argument]}")
+            raise EdgenetsError(
+                f"{argument} of {name} must be at least 1, got {arguments[argument]}"
+            )
     for argument in ("width", "scale"):
         if not 0 < arguments.get(argument, 1) <= 10:
             value = arguments[argument]
@@ -105,6 +107,6 @@ def _check_common(name: str, arguments: Mapping[str, Any]) -> None:
         raise EdgenetsError(f"output_stride must be 32, 16, 8 or 4, got {output_stride}")
     if arguments["resolution"] < output_stride:
         raise EdgenetsError(
-            f"{name} divides the image by {output_stride}, so the resolution must be at least that, "
-            f"got {arguments['resolution']}; pass a larger resolution or a smaller output_stride"
+            f"{name} divides the image by {output_stride}, so the resolution must be at least "
+            f"that, got {arguments['resolution']}; pass a larger one or a smaller output_stride"
         )

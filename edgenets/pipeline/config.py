@@ -6,7 +6,8 @@ empty file is the run on the built-in digits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,8 @@ from edgenets.train.fit import TrainSettings
 CompressSettings = Annotated[
     PruneSettings | ShareSettings | QatSettings, pydantic.Field(discriminator="stage")
 ]
+
+Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")
 
 
 class DataSettings(Settings):
@@ -84,7 +87,7 @@ class RunConfig(Settings):
     @classmethod
     def _check_order(cls, stages: tuple[CompressSettings, ...]) -> tuple[CompressSettings, ...]:
         names = [stage.stage for stage in stages]
-        for first, then in zip(names, names[1:], strict=False):
+        for first, then in itertools.pairwise(names):
             if first == "share":
                 raise ValueError(
                     f"{then} after share would undo the sharing; let share be the last stage"
@@ -113,18 +116,33 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise EdgenetsError(f"{name} must hold keys and values, such as `seed: 0`")
-    origins = {}
-    for assignment in assignments:
-        keys = _assign(values, assignment)
-        origins[keys] = f"--set {assignment}"
+    assigned = {_assign(values, assignment): assignment for assignment in assignments}
+
+    def locate(place: Place) -> str:
+        for keys, assignment in assigned.items():
+            if place[: len(keys)] == keys:
+                return f"--set {assignment}"
+        return f"{name} line {_line(root, place)}" if root else name
+
+    return check_config(values, locate)
+
+
+def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunConfig:
+    """Return the config that `values` fill.
+
+    Args:
+        values: what a config file would hold.
+        locate: from the keys to a value to the words that say where the user wrote it.
+
+    Raises:
+        EdgenetsError: a key is unknown or a value does not fit.
+    """
     try:
         config = RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = _place(first["loc"])
-        where = next((origins[keys] for keys in origins if place[: len(keys)] == keys), None)
-        line = where or (f"{name} line {_line(root, place)}" if root else name)
-        raise EdgenetsError(f"{line}: {_sentence(first, place)}") from error
+        raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
     return _with_absolute_source(config)
 
 
@@ -133,7 +151,7 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _assign(values: dict[str, Any], assignment: str) -> tuple[str | int, ...]:
+def _assign(values: dict[str, Any], assignment: str) -> Place:
     dotted, equals, text = assignment.partition("=")
     keys = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
     if not equals or not dotted:
@@ -152,12 +170,12 @@ def _assign(values: dict[str, Any], assignment: str) -> tuple[str | int, ...]:
     return keys
 
 
-def _place(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _place(loc: Place) -> Place:
     """Return the keys to a value in the file; pydantic puts a stage's name behind its number."""
     return (*loc[:2], *loc[3:]) if loc[0] == "compress" else loc
 
 
-def _line(node: Any, place: Sequence[str | int]) -> int:
+def _line(node: Any, place: Place) -> int:
     """Return the line of the value at `place`, or of the innermost part that is there."""
     line = node.start_mark.line
     for part in place:
@@ -172,17 +190,18 @@ def _line(node: Any, place: Sequence[str | int]) -> int:
     return int(line) + 1
 
 
-def _sentence(error: Any, place: Sequence[str | int]) -> str:
+def _sentence(error: Any, place: Place) -> str:
     key = ".".join(map(str, place))
     if error["type"] == "extra_forbidden":
         known = _known_keys(error["loc"][:-1])
         unknown = str(place[-1])
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    received = "" if isinstance(error["input"], dict | list) else f", got {error['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}{received}"
 
 
-def _known_keys(loc: Sequence[str | int]) -> list[str]:
+def _known_keys(loc: Place) -> list[str]:
     stages: dict[str, type[Settings]] = {
         "prune": PruneSettings,
         "share": ShareSettings,

@@ -24,7 +24,7 @@ from edgenets.export.evaluate import score
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
-from edgenets.models.folder import Spec, load_model, save_model
+from edgenets.models.folder import History, Spec, load_model, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
@@ -45,7 +45,11 @@ CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
 INT8_FILE = "model.tflite"
 BENCHMARK_FILE = "benchmark.json"
-COMPRESS = {"prune": prune, "share": share_weights, "qat": train_quantized}
+COMPRESS: dict[str, Callable[..., tuple[keras.Model, History]]] = {
+    "prune": prune,
+    "share": share_weights,
+    "qat": train_quantized,
+}
 
 Record = dict[str, Any]  # a stage's measurements, as JSON
 

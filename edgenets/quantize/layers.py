@@ -7,10 +7,8 @@ from collections.abc import Callable
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 
-Layer = keras.layers.Layer
 
-
-def is_compressible(layer: Layer) -> bool:
+def is_compressible(layer: keras.layers.Layer) -> bool:
     """Tell whether pruning and weight sharing treat `layer`: a 1x1 convolution or a dense layer.
 
     They hold nearly all weights of the small nets. The first convolution, depthwise and other small
@@ -22,9 +20,9 @@ def is_compressible(layer: Layer) -> bool:
 
 
 def copy_model(
-    model: keras.Model, wrap: Callable[[Layer], Layer] = lambda layer: layer
+    model: keras.Model, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """Return a copy of `model` with its weights, every compressible layer replaced by `wrap(layer)`.
+    """Return a copy of `model`, every compressible layer replaced by `wrap(layer)`.
 
     Raises:
         EdgenetsError: the model has no compressible layer.
@@ -32,14 +30,16 @@ def copy_model(
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     if not any(is_compressible(layer) for layer in copy.layers):
-        raise EdgenetsError(f"{model.name} has neither a 1x1 convolution nor a dense layer to compress")
+        raise EdgenetsError(
+            f"{model.name} has neither a 1x1 convolution nor a dense layer to compress"
+        )
     return keras.models.clone_model(
         copy, clone_function=lambda layer: wrap(layer) if is_compressible(layer) else layer
     )
 
 
 def restore_weights(original: keras.Model, changed: keras.Model) -> keras.Model:
-    """Return a copy of `original` with the weights that `changed`, a stripped copy of it, has now."""
+    """Return a copy of `original` with the weights of `changed`, which has the same layers."""
     result = keras.models.clone_model(original)
     by_name = {layer.name: layer for layer in changed.layers}
     for layer in result.layers:

@@ -40,8 +40,8 @@ def share_weights(
     """Return a fine-tuned copy of `model` with shared weights and the history of its training.
 
     Every kernel that `is_compressible` names holds at most `clusters` distinct values and is zero
-    wherever it was; the others are trained but not shared. This holds for the float kernels: folding
-    BatchNorm and scaling per channel give the int8 file more distinct integers than that.
+    wherever it was; the others are trained but not shared. This holds for the float kernels:
+    folding BatchNorm and scaling per channel give the int8 file more distinct integers.
     """
     clustering = tfmot.clustering.keras
     wrapped = copy_model(

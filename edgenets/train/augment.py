@@ -1,4 +1,4 @@
-"""Random views of training images: shift, scale, rotation, flip, contrast - on the batch, by seed."""
+"""Random views of training images, by seed: shift, scale, rotation, flip, contrast."""
 
 from __future__ import annotations
 

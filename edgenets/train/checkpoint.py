@@ -64,7 +64,9 @@ def load_checkpoint(path: Path, key: str, variables: Sequence[Any]) -> tuple[Pro
         progress = Progress(**json.loads(metadata["progress"]))
         stored = metadata["key"]
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise EdgenetsError(f"the checkpoint {path} is damaged; remove it to start again") from error
+        raise EdgenetsError(
+            f"the checkpoint {path} is damaged; remove it to start again"
+        ) from error
     if stored != key or f"variable/{len(variables) - 1}" not in tensors:
         raise EdgenetsError(
             f"the checkpoint {path} belongs to a training with other settings or data; "

@@ -26,7 +26,6 @@ from edgenets.progress import Advance, progress_bar
 from edgenets.settings import Settings
 from edgenets.train.augment import augment
 from edgenets.train.checkpoint import (
-    Arrays,
     Progress,
     load_checkpoint,
     save_checkpoint,
@@ -67,7 +66,13 @@ class TrainingData:
 
     @classmethod
     def from_split(
-        cls, split: Split, preparation: Preparation, *, validation_fraction: float, flip: bool, seed: int
+        cls,
+        split: Split,
+        preparation: Preparation,
+        *,
+        validation_fraction: float,
+        flip: bool,
+        seed: int,
     ) -> TrainingData:
         """Hold out a stratified fraction of the training images for choosing the best epoch."""
         kept, held = hold_out(split.labels, validation_fraction, seed)
@@ -150,9 +155,7 @@ def compile_inference(model: keras.Model) -> Inference:
     )
 
 
-def predict_logits(
-    inference: Inference, images: Images | NDArray[np.uint8]
-) -> NDArray[np.float32]:
+def predict_logits(inference: Inference, images: Images | NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the logits `[images, classes]` of every prepared image, in order."""
     take = images.take if isinstance(images, Images) else images.__getitem__
     batches = np.array_split(np.arange(len(images)), -(-len(images) // EVALUATION_BATCH))
@@ -241,9 +244,7 @@ class _Loop:
         return self.loss(tf.one_hot(labels, logits.shape[1]), logits)
 
 
-def _optimizer(
-    model: keras.Model, settings: FitSettings, steps: int
-) -> keras.optimizers.Optimizer:
+def _optimizer(model: keras.Model, settings: FitSettings, steps: int) -> keras.optimizers.Optimizer:
     total = max(1, settings.epochs * steps)
     warmup = min(total - 1, round(settings.warmup_epochs * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -260,7 +261,7 @@ def _optimizer(
 
 
 def _set_batch_norm_momentum(model: keras.Model, steps: int) -> None:
-    """Let the moving statistics follow the weights within half an epoch, as short trainings need."""
+    """Let moving statistics follow the weights within half an epoch, as short trainings need."""
     momentum = min(0.99, max(0.9, 1 - 2 / steps))
     for layer in model.submodules:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -1,9 +1,9 @@
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,13 +137,11 @@ def test_ctrl_c_ends_the_measuring_process_too():
 def wait_for_child(pid):
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        for process in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                stat = Path(f"/proc/{process}/stat").read_text()
-            except OSError:
-                continue
-            if int(stat.rpartition(")")[2].split()[1]) == pid:
-                return process
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                parent = stat.read_text().rpartition(")")[2].split()[1]
+                if int(parent) == pid:
+                    return stat.parent.name
         time.sleep(0.02)
     raise AssertionError("no child appeared")
 

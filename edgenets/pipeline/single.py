@@ -1,0 +1,101 @@
+"""One step alone: train to a model folder, export a file, evaluate a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgenets.data.dataset import open_dataset, open_for_evaluation
+from edgenets.data.images import Preparation
+from edgenets.data.splits import balanced_sample
+from edgenets.errors import EdgenetsError
+from edgenets.export import tflite
+from edgenets.export.evaluate import score
+from edgenets.files import sha256_bytes, sha256_json, write_bytes
+from edgenets.models.folder import SPEC, load_model, save_model
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.stages import CHECKPOINT, RunImages, export_int8, train_model
+from edgenets.progress import say
+from edgenets.train.fit import compile_inference, predict_logits
+
+
+def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
+    """Train the config's net into the model folder `out`; return its accuracy on the test images.
+
+    Raises:
+        EdgenetsError: `out` already holds a model or another training's checkpoint, or the images
+            or settings do not fit.
+    """
+    if (out / SPEC).exists():
+        raise EdgenetsError(f"{out} already holds a model; pass another folder or remove it")
+    data = config.data
+    dataset = open_dataset(
+        data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
+    )
+    for skipped in dataset.skipped:
+        say(f"left out {skipped.path}: {skipped.reason}")
+    preparation = Preparation.default(config.model["name"], config.model["resolution"])
+    images = RunImages(dataset, preparation, config)
+    settings = config.model_dump(mode="json", include={"model", "train", "seed"})
+    key = sha256_json({"images": dataset.fingerprint, "settings": settings})
+    model, spec = train_model(images, out / CHECKPOINT, key)
+    save_model(out, model, spec)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return {
+        **images.score(predict_logits(compile_inference(model), images.test)),
+        "skipped": [skipped.to_json() for skipped in dataset.skipped],
+    }
+
+
+def export_folder(
+    folder: Path,
+    out: Path,
+    number_format: str,
+    data: str | None,
+    calibration_images: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Write the model of `folder` to the `.tflite` file `out`; return its size, hash and fidelity.
+
+    Args:
+        folder: the model folder.
+        out: the file, replaced if it exists.
+        number_format: "int8" or "fp32".
+        data: where the calibration images of int8 come from; its training split is used.
+        calibration_images: how many.
+        seed: chooses them.
+
+    Raises:
+        EdgenetsError: the folder or images cannot be used, or the file failed its checks.
+    """
+    model, spec = load_model(folder)
+    fidelity = None
+    if number_format == "int8":
+        split = open_dataset(str(data), seed=spec.seed).train
+        split = split.subset(balanced_sample(split.labels, calibration_images, seed))
+        images = split.load(spec.preparation)
+        content, fidelity = export_int8(model, spec, images.take(range(len(images))))
+    else:
+        content = tflite.to_float32(model, spec)
+    write_bytes(out, content)
+    return {
+        "size_bytes": len(content),
+        "sha256": sha256_bytes(content),
+        "fidelity": fidelity._asdict() if fidelity else None,
+    }
+
+
+def evaluate_folder(folder: Path, data: str) -> dict[str, Any]:
+    """Return the accuracy of a model folder on `data`, with the keys of `evaluate_file`.
+
+    Raises:
+        EdgenetsError: the folder or the images cannot be used, or their classes differ.
+    """
+    model, spec = load_model(folder)
+    split, skipped = open_for_evaluation(data, spec.labels)
+    logits = predict_logits(compile_inference(model), split.load(spec.preparation))
+    return {
+        **score(logits, split.labels, spec.labels),
+        "labels": list(spec.labels),
+        "skipped": [file.to_json() for file in skipped],
+    }

@@ -1,0 +1,426 @@
+"""Every kind of image file becomes upright 8-bit RGB, or a reason."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenets.data.images import Preparation, load_rgb, prepare, to_int8, to_network
+from edgenets.errors import EdgenetsError
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+FORMATS = ("png", "jpg", "bmp", "gif", "tif", "webp", "ppm")
+
+
+def noise(height: int = 48, width: int = 64) -> Image.Image:
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    image = load_rgb(path)
+    assert image.mode == "RGB"
+    return np.array(image)
+
+
+def reason(path: Path) -> str:
+    with pytest.raises(EdgenetsError) as caught:
+        load_rgb(path)
+    assert str(path) not in str(caught.value)
+    return str(caught.value)
+
+
+# Files that are not usable
+
+
+def test_empty_file_is_named_so(tmp_path):
+    path = tmp_path / "a.png"
+    path.touch()
+    assert reason(path) == "empty file"
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\x00" * 5000, b"<svg/>", b"\x89PNG\r\n", b"\xff\xd8"]
+)
+def test_file_that_is_no_image_is_named_so(tmp_path, content):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    assert reason(path) == "not an image Pillow can read"
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_half_an_image_is_truncated(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    noise().save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert reason(path).startswith("truncated or damaged: ")
+
+
+def test_jpeg_without_its_last_bytes_is_truncated(tmp_path):
+    path = tmp_path / "a.jpg"
+    noise().save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "truncated" in reason(path)
+
+
+def test_png_with_a_flipped_byte_is_damaged(tmp_path):
+    path = tmp_path / "a.png"
+    noise().save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    assert reason(path).startswith("truncated or damaged: ")
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_mutated_files_are_read_or_refused_with_a_reason(tmp_path, extension):
+    random = np.random.default_rng(0)
+    path = tmp_path / f"a.{extension}"
+    noise(16, 20).save(path)
+    original = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(40):
+        content = original[: random.integers(1, len(original) + 1)].copy()
+        where = random.integers(0, len(content), 5)
+        content[where] = random.integers(0, 256, 5)
+        path.write_bytes(content.tobytes())
+        try:
+            assert load_rgb(path).mode == "RGB"
+        except EdgenetsError as error:
+            assert str(error)
+
+
+def test_missing_file_folder_and_link_to_itself_have_reasons(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert reason(tmp_path / "missing.png") == "no such file or directory"
+    assert reason(tmp_path) == "is a directory"
+    assert reason(tmp_path / "loop") == "too many levels of symbolic links"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_file_without_read_permission_is_named_so(tmp_path):
+    path = tmp_path / "a.png"
+    noise().save(path)
+    path.chmod(0)
+    assert reason(path) == "permission denied"
+
+
+def test_decompression_bomb_is_too_large(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    noise(48, 64).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 48 * 64 = 3072 > 2 * 1000
+    assert reason(path).startswith("too large: ")
+    assert "3072 pixels" in reason(path)
+
+
+def test_image_that_does_not_fit_in_memory_is_too_large(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    noise().save(path)
+
+    def exhaust(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", exhaust)
+    assert reason(path) == "too large: not enough memory"
+
+
+def test_postscript_is_refused_because_a_program_would_run(tmp_path):
+    path = tmp_path / "a.eps"
+    noise().save(path)
+    assert "PostScript" in reason(path)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_grey_is_refused_with_what_to_do(tmp_path, mode):
+    path = tmp_path / "a.tif"
+    Image.new(mode, (8, 8), 70000).save(path)
+    assert reason(path) == f"32-bit grey (mode {mode}); convert it to 8 or 16 bits"
+
+
+def test_pillow_warnings_do_not_leak(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    noise(48, 64).save(path)
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 2000
+    )  # Pillow warns between one and two times it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_rgb(path)
+        before = len(warnings.filters)
+        load_rgb(path)
+        assert len(warnings.filters) == before
+
+
+# Modes
+
+
+def test_rgb_png_is_read_as_it_is(tmp_path):
+    noise().save(tmp_path / "a.png")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "a.png"), np.array(noise()))
+
+
+def test_grey_is_repeated_in_three_channels(tmp_path):
+    grey = noise().convert("L")
+    grey.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        pixels_of(tmp_path / "a.png"), np.repeat(np.array(grey)[..., None], 3, axis=2)
+    )
+
+
+def test_one_bit_image_becomes_black_and_white(tmp_path):
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "a.png")
+    assert pixels_of(tmp_path / "a.png").tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("extension", ["png", "tif", "jp2", "pgm"])
+def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path, extension):
+    values = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    path = tmp_path / f"a.{extension}"
+    if extension == "pgm":  # Pillow 10 does not write it
+        path.write_bytes(b"P5 64 64 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(path)
+    expected = np.rint(values / 257)  # 65535 / 255 = 257
+    np.testing.assert_array_equal(pixels_of(path)[..., 1], expected)
+
+
+def test_big_endian_16_bit_tiff_is_scaled(tmp_path):
+    values = np.array([[0, 257, 128 * 257, 65535]], ">u2")
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert pixels_of(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_cmyk_is_converted(tmp_path):
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
+    assert (pixels_of(tmp_path / "a.tif") == RED).all()
+    assert np.abs(pixels_of(tmp_path / "a.jpg").astype(int) - RED).max() <= 2  # JPEG is lossy
+
+
+def test_palette_is_looked_up(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((1, 0), 1)
+    for name in ("a.png", "a.gif"):
+        image.save(tmp_path / name)
+        assert pixels_of(tmp_path / name).tolist() == [[[*RED], [*BLUE]]]
+
+
+def test_transparent_palette_entry_shows_white(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "one.png", transparency=1)
+    image.save(tmp_path / "each.png", transparency=bytes([255, 0]))
+    image.save(tmp_path / "a.gif", transparency=1)
+    for name in ("one.png", "each.png", "a.gif"):
+        assert pixels_of(tmp_path / name).tolist() == [[[*RED], [*WHITE]]]
+
+
+@pytest.mark.parametrize(
+    "mode, colour, alpha, expected",
+    [
+        ("RGBA", RED, 255, RED),
+        ("RGBA", RED, 0, WHITE),
+        ("RGBA", RED, 51, (255, 204, 204)),  # 0 * 0.2 + 255 * 0.8
+        ("LA", (0,), 51, (204, 204, 204)),
+        ("LA", (7,), 255, (7, 7, 7)),
+    ],
+)
+def test_alpha_is_laid_over_white(tmp_path, mode, colour, alpha, expected):
+    Image.new(mode, (3, 2), (*colour, alpha)).save(tmp_path / "a.png")
+    assert (pixels_of(tmp_path / "a.png") == expected).all()
+
+
+def test_palette_with_alpha_is_laid_over_white(tmp_path):
+    image = Image.new("PA", (2, 1))
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((0, 0), (0, 255))
+    image.putpixel((1, 0), (1, 0))
+    image.save(tmp_path / "a.tif")  # stored as RGBA or as palette and alpha, as Pillow likes
+    assert pixels_of(tmp_path / "a.tif").tolist() == [[[*RED], [*WHITE]]]
+
+
+def test_transparent_colour_of_rgb_png_shows_white(tmp_path):
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), BLUE)
+    image.save(tmp_path / "a.png", transparency=BLUE)
+    assert pixels_of(tmp_path / "a.png").tolist() == [[[*RED], [*WHITE]]]
+
+
+@pytest.mark.parametrize("extension", ["gif", "png", "webp", "tif"])
+def test_first_frame_of_an_animation_counts(tmp_path, extension):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN, BLUE)]
+    lossless = {"lossless": True} if extension == "webp" else {}
+    path = tmp_path / f"a.{extension}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], **lossless)
+    assert (pixels_of(path) == RED).all()
+
+
+# EXIF
+
+
+def stored_pixels(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """Return what a camera stores: row 0 and column 0 are the sides that the EXIF standard says."""
+    return {
+        1: upright,  # row 0 is the top, column 0 the left side
+        2: upright[:, ::-1],  # top, right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1],  # bottom, left
+        5: upright.transpose(1, 0, 2),  # left, top
+        6: upright[:, ::-1].transpose(1, 0, 2),  # right, top
+        7: upright[::-1, ::-1].transpose(1, 0, 2),  # right, bottom
+        8: upright[::-1].transpose(1, 0, 2),  # left, bottom
+    }[orientation]
+
+
+@pytest.mark.parametrize("extension", ["png", "tif", "webp", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, orientation, extension):
+    corners = np.array([[RED, GREEN, GREEN], [BLUE, WHITE, WHITE]], np.uint8)
+    upright = corners.repeat(16, axis=0).repeat(16, axis=1)  # whole JPEG blocks keep their colour
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}
+    path = tmp_path / f"a.{extension}"
+    stored = Image.fromarray(np.ascontiguousarray(stored_pixels(upright, orientation)))
+    stored.save(path, exif=exif, **options.get(extension, {}))
+    difference = pixels_of(path).astype(int) - upright
+    assert np.abs(difference).max() <= (2 if extension == "jpg" else 0)
+
+
+def test_unreadable_exif_is_ignored(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        noise().save(tmp_path / name, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff rubbish")
+        assert load_rgb(tmp_path / name).size == (64, 48)
+
+
+def test_exif_that_cannot_be_written_back_does_not_matter(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    exif[0x9286] = b"\x00" * 3  # a user comment without its encoding
+    noise().save(tmp_path / "a.jpg", exif=exif)
+    assert load_rgb(tmp_path / "a.jpg").size == (48, 64)
+
+
+# Preparation
+
+
+@pytest.mark.parametrize(
+    "name, resolution, resize",
+    [
+        ("mobilenet_v1", 224, 256),  # 224 / 0.875
+        ("mobilenet_v2", 160, 183),  # 182.86
+        ("inception_v3", 299, 342),  # 341.71
+        ("alexnet", 227, 259),  # 259.43
+        ("squeezenet", 227, 256),
+        ("squeezenet", 224, 256),
+        ("mobilenet_v1", 97, 111),  # 110.86
+        ("mobilenet_v1", 96, 96),
+        ("squeezenet", 32, 32),
+    ],
+)
+def test_default_preparation_is_that_of_the_design(name, resolution, resize):
+    assert Preparation.default(name, resolution) == Preparation(resolution, resize)
+
+
+@pytest.mark.parametrize(
+    "resolution, resize", [(0, 10), (10, 9), (-1, 1), (2.0, 4), (True, 4), ("2", 4)]
+)
+def test_preparation_that_cannot_be_is_refused(resolution, resize):
+    with pytest.raises(EdgenetsError, match="1 <= resolution <= resize"):
+        Preparation(resolution, resize)
+
+
+def test_preparation_survives_json():
+    preparation = Preparation(224, 256)
+    assert preparation.to_json() == {
+        "resolution": 224,
+        "resize": 256,
+        "interpolation": "bilinear",
+        "crop": "center",
+    }
+    assert Preparation.from_json(preparation.to_json()) == preparation
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"interpolation": "bicubic"},
+        {"crop": None},
+        {"mean": 0},
+        {"resize": 3},
+        {"resize": "256"},
+        {"resolution": 224.0},
+    ],
+)
+def test_stored_preparation_that_differs_is_refused(change):
+    with pytest.raises(EdgenetsError, match="image preparation"):
+        Preparation.from_json({**Preparation(224, 256).to_json(), **change})
+
+
+@pytest.mark.parametrize("value", [None, 7, "x", [], {}, {"resolution": 224, "resize": 256}])
+def test_stored_preparation_that_is_none_is_refused(value):
+    with pytest.raises(EdgenetsError, match="image preparation looks like"):
+        Preparation.from_json(value)
+
+
+def test_image_of_the_right_size_is_unchanged():
+    image = noise(32, 32)
+    np.testing.assert_array_equal(prepare(image, Preparation(32, 32)), np.array(image))
+
+
+def test_crop_is_the_centre_after_resizing_the_short_side():
+    image = noise(100, 150)
+    expected = image.resize((84, 56), Image.Resampling.BILINEAR).crop((18, 4, 66, 52))
+    np.testing.assert_array_equal(prepare(image, Preparation(48, 56)), np.array(expected))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (5, 4), (7, 33), (400, 300), (33, 32)])
+@pytest.mark.parametrize(
+    "preparation", [Preparation(32, 32), Preparation(32, 37), Preparation(1, 1)]
+)
+def test_any_size_becomes_the_resolution(size, preparation):
+    pixels = prepare(Image.new("RGB", size, RED), preparation)
+    assert pixels.shape == (preparation.resolution, preparation.resolution, 3)
+    assert pixels.dtype == np.uint8
+    assert (pixels == RED).all()
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_thread_of_an_image_needs_no_memory(size):
+    # Resized whole, this would be 256 x 15,360,000 pixels.
+    assert prepare(Image.new("RGB", size, BLUE), Preparation(224, 256)).shape == (224, 224, 3)
+
+
+def test_narrow_image_shows_its_centre():
+    image = Image.new("RGB", (64, 2000), RED)
+    image.paste(GREEN, (0, 900, 64, 1100))
+    assert (prepare(image, Preparation(32, 32)) == GREEN).all()
+
+
+def test_network_inputs_are_float_and_int8_of_the_same_pixels():
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    floats, integers = to_network(pixels), to_int8(pixels)
+    assert floats.dtype == np.float32
+    assert integers.dtype == np.int8
+    np.testing.assert_array_equal(integers.astype(int), pixels.astype(int) - 128)
+    np.testing.assert_allclose(floats, pixels / 127.5 - 1, atol=2**-24)
+    assert (floats[0, 0], floats[-1, -1]) == (-1, 1)
+    # (q + 128) / 127.5 - 1: scale 1 / 127.5, and a zero point half a code off -0.5.
+    np.testing.assert_allclose(floats, (integers.astype(float) + 0.5) / 127.5, atol=2**-23)
+
+
+def test_images_need_numpy_and_pillow_only():
+    absent = ["sklearn", "tensorflow", "tf_keras", "rich", "click"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}));"
+        "import edgenets.data.images, edgenets.data.dataset"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
