@@ -1,6 +1,6 @@
-"""Where the marks of the report's chart stand: numbers in, coordinates out, drawn by the template.
+"""Where the marks of the report's chart stand: measurements in, coordinates out, drawn by the page.
 
-Coordinates are the units of an SVG view box, y downwards.
+Coordinates are units of an SVG view box, y downwards, 0 at the top of the plot.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 WIDTH = 560
-LEFT, RIGHT = 56, 500  # of the plot; flags at its right end fly over the rest
+LEFT, RIGHT = 56, 500  # of the plot; flags at its right end fly over what is left
 PLOT_HEIGHT = 210
-ROW_HEIGHT = 20  # of flags above and below the plot
-CHARACTER_WIDTH = 9.5  # a generous one: phones get the larger letters
-FLAG_GAP = 12
+ROW_HEIGHT = 20  # of flags
+CHARACTER_WIDTH = 10  # a generous one, for the larger letters on phones
+FLAG_GAP = 10
 SAME_PLACE = 8
 """Marks that are nearer share a flag."""
+MARGIN = 8
 AXIS_HEIGHT = 46
 MINIMUM_RANGE = 0.05
-"""The accuracy axis spans at least 5 points, so that a tenth of a point never looks like much."""
+"""The accuracy axis spans at least 5 points, so that a tenth of a point does not look like much."""
+Z95 = NormalDist().inv_cdf(0.975)
 
 
 class Tick(NamedTuple):
@@ -31,7 +33,7 @@ class Tick(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A stage: its accuracy, with the ends of its 95 % interval, at its sizes."""
+    """A stage: its accuracy, with the ends of the 95 % interval, at its two sizes."""
 
     stage: dict[str, Any]
     file_x: float
@@ -42,50 +44,33 @@ class Mark(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """The name of one or more marks on a pole beside the plot."""
+    """The names of marks at one place, on a pole over or under the plot."""
 
-    text: str
+    names: str
     x: float
-    row: int  # counted from the plot
+    y: float
+    mark_y: float  # where the pole stands
 
 
 class Chart(NamedTuple):
-    """Size (x, from 0) against top-1 accuracy (y)."""
+    """File and stored size (x, from 0) against top-1 accuracy (y)."""
 
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int  # of the plot; flags of stored sizes stand above
-    bottom: int  # flags of file sizes hang below
-    axis: int  # under those flags
-    unit: str
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
+    top: float
+    height: float
+    axis: float  # y of the size axis
+    size_unit: str
+    size_ticks: list[Tick]
+    accuracy_ticks: list[Tick]
     marks: list[Mark]
-    stored_flags: list[Flag]
-    file_flags: list[Flag]
-    row_height: int = ROW_HEIGHT
-
-
-def wilson_interval(fraction: float, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the confidence interval of a probability that `fraction` of `samples` showed.
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
-
-    >>> low, high = wilson_interval(0.9, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.826, 0.945)
-    """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    shrunk = 1 / (1 + z * z / samples)
-    middle = shrunk * (fraction + z * z / (2 * samples))
-    half = shrunk * z * sqrt(fraction * (1 - fraction) / samples + (z / (2 * samples)) ** 2)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    stored_flags: list[Flag]  # over the plot
+    file_flags: list[Flag]  # under it
+    width: int = WIDTH
+    left: int = LEFT
+    right: int = RIGHT
 
 
 def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
-    """Lay out the stages of a report by their top1, samples, size_bytes and stored_bytes."""
+    """Lay out stages of a report by their top1, samples, size_bytes and stored_bytes."""
     intervals = [wilson_interval(stage["top1"], stage["samples"]) for stage in stages]
     low, high = _accuracy_range(intervals)
     largest = 1.03 * max(max(stage["size_bytes"], stage["stored_bytes"]) for stage in stages)
@@ -94,52 +79,59 @@ def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
     def x_of(size_bytes: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * size_bytes / largest, 1)
 
-    stored_flags = _flags([(x_of(stage["stored_bytes"]), stage["name"]) for stage in stages])
-    file_flags = _flags(
-        [(x_of(stage["size_bytes"]), stage["name"]) for stage in stages], leftwards=True
-    )
-    top = ROW_HEIGHT * _rows(stored_flags) + 8
-    bottom = top + PLOT_HEIGHT
-    axis = bottom + ROW_HEIGHT * _rows(file_flags) + 8
-
     def y_of(accuracy: float) -> float:
-        return round(bottom - PLOT_HEIGHT * (accuracy - low) / (high - low), 1)
+        return round(PLOT_HEIGHT * (high - accuracy) / (high - low), 1)
 
+    marks = [
+        Mark(
+            stage,
+            file_x=x_of(stage["size_bytes"]),
+            stored_x=x_of(stage["stored_bytes"]),
+            y=y_of(stage["top1"]),
+            low_y=y_of(interval[0]),
+            high_y=y_of(interval[1]),
+        )
+        for stage, interval in zip(stages, intervals, strict=True)
+    ]
+    stored_flags = _flags([(mark.stored_x, mark.high_y, mark.stage["name"]) for mark in marks], -1)
+    file_flags = _flags([(mark.file_x, mark.y, mark.stage["name"]) for mark in marks], 1)
+    top = min(flag.y for flag in stored_flags) - ROW_HEIGHT
+    axis = max(flag.y for flag in file_flags) + MARGIN
     return Chart(
-        width=WIDTH,
-        height=axis + AXIS_HEIGHT,
-        left=LEFT,
-        right=RIGHT,
         top=top,
-        bottom=bottom,
+        height=axis + AXIS_HEIGHT - top,
         axis=axis,
-        unit=unit,
-        x_ticks=[
+        size_unit=unit,
+        size_ticks=[
             Tick(x_of(value * unit_bytes), f"{value:g}")
             for value in _round_values(0, largest / unit_bytes)
         ],
-        y_ticks=[
-            Tick(y_of(value / 100), f"{value:g} %")
-            for value in _round_values(100 * low, 100 * high)
+        accuracy_ticks=[
+            Tick(y_of(value / 100), f"{value:g} %") for value in _round_values(100 * low, 100 * high)
         ],
-        marks=[
-            Mark(
-                stage,
-                file_x=x_of(stage["size_bytes"]),
-                stored_x=x_of(stage["stored_bytes"]),
-                y=y_of(stage["top1"]),
-                low_y=y_of(interval[0]),
-                high_y=y_of(interval[1]),
-            )
-            for stage, interval in zip(stages, intervals, strict=True)
-        ],
+        marks=marks,
         stored_flags=stored_flags,
         file_flags=file_flags,
     )
 
 
+def wilson_interval(fraction: float, samples: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a probability, seen as `fraction` of `samples`.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+
+    >>> low, high = wilson_interval(0.9, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.826, 0.945)
+    """
+    z2 = Z95 * Z95 / samples
+    middle = fraction + z2 / 2
+    half = sqrt(z2 * fraction * (1 - fraction) + z2 * z2 / 4)
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
 def _accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the ends of an axis that holds all intervals, at whole per cents."""
+    """Return whole per cents that all intervals lie between."""
     low = floor(100 * min(interval[0] for interval in intervals)) / 100
     high = ceil(100 * max(interval[1] for interval in intervals)) / 100
     missing = max(0.0, MINIMUM_RANGE - (high - low))
@@ -148,38 +140,45 @@ def _accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, fl
 
 
 def _round_values(low: float, high: float) -> list[float]:
-    """Return four to seven multiples of 1, 2 or 5 times a power of ten between `low` and `high`."""
+    """Return the multiples of 1, 2 or 5 times a power of ten, at least four steps of them.
+
+    >>> _round_values(0, 875)
+    [0.0, 200.0, 400.0, 600.0, 800.0]
+    """
     power = 10.0 ** floor(log10((high - low) / 4))
-    step = max(m * power for m in (1, 2, 5) if 4 * m * power <= high - low + 1e-9)
+    step = max(m * power for m in (1, 2, 5) if 4 * m * power <= (high - low) * (1 + 1e-9))
     first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
     return [round(i * step, 9) for i in range(first, last + 1)]
 
 
-def _flags(anchors: Sequence[tuple[float, str]], *, leftwards: bool = False) -> list[Flag]:
-    """Name the marks at (x, name), so that no flag covers another one or another's pole.
+def _flags(anchors: Sequence[tuple[float, float, str]], direction: int) -> list[Flag]:
+    """Name the marks (x, y, name) so that no flag covers another one or another's pole.
 
-    Flags fly to the right of their poles (or all to the left) and are placed from that side on:
-    a pole then passes only rows whose flags begin beyond it.
+    Flags over the plot (`direction` -1) fly to the right and are placed from the right on, those
+    under it (1) the other way round: a pole then passes only flags that begin beyond it.
     """
-    direction = -1 if leftwards else 1
-    groups: list[tuple[float, list[str]]] = []
-    for x, name in sorted(anchors, key=lambda anchor: -direction * anchor[0]):
-        if groups and abs(groups[-1][0] - x) < SAME_PLACE:
-            groups[-1][1].append(name)
+    groups: list[list[tuple[float, float, str]]] = []
+    for anchor in sorted(anchors, key=lambda anchor: direction * anchor[0]):
+        if groups and abs(groups[-1][0][0] - anchor[0]) < SAME_PLACE:
+            groups[-1].append(anchor)
         else:
-            groups.append((x, [name]))
+            groups.append([anchor])
 
-    order = [name for _, name in anchors]
-    begins: list[float] = []  # by row, of the flag placed last
     flags = []
-    for x, names in groups:
-        text = ", ".join(sorted(names, key=order.index))
-        end = direction * x + CHARACTER_WIDTH * len(text) + FLAG_GAP
+    begins: list[float] = []  # by row, counted from the plot, of the flag placed last
+    for group in groups:
+        names = ", ".join(name for *_, name in sorted(group, key=anchors.index))
+        begin = -direction * group[0][0]
+        end = begin + CHARACTER_WIDTH * len(names) + FLAG_GAP
         row = next((r for r in range(len(begins)) if end <= min(begins[r:])), len(begins))
-        begins[row : row + 1] = [direction * x]
-        flags.append(Flag(text, x, row))
+        begins[row : row + 1] = [begin]
+        first_y = PLOT_HEIGHT + ROW_HEIGHT - 4 if direction > 0 else -4
+        flags.append(
+            Flag(
+                names,
+                x=group[0][0],
+                y=first_y + direction * row * ROW_HEIGHT,
+                mark_y=min(y for _, y, _ in group),
+            )
+        )
     return flags
-
-
-def _rows(flags: Sequence[Flag]) -> int:
-    return 1 + max(flag.row for flag in flags)

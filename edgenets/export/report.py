@@ -57,11 +57,11 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 
 STAGE_MEANINGS = {
-    "train": "the float32 network",
-    "prune": "smallest weights set to zero, the others trained on",
-    "share": "few values for all weights of a kernel, trained on",
-    "qat": "trained on while rounded as int8 will round",
-    "export": "the int8 file, run in LiteRT",
+    "train": "float32 network",
+    "prune": "smallest weights to zero",
+    "share": "few values per kernel",
+    "qat": "trained as int8 will round",
+    "export": "int8 file, in LiteRT",
 }
 
 
@@ -156,12 +156,10 @@ def _difference(float32: dict[str, Any], int8: dict[str, Any]) -> str:
     gained = int8["top1"] - float32["top1"]
     images = round(gained * int8["samples"])
     if images == 0:
-        return "the same as float"
+        return "the same as float32"
     noun = "image" if abs(images) == 1 else "images"
-    return (
-        f"{abs(images)} {noun} ({100 * abs(gained):.2f} points) "
-        f"{'more' if images > 0 else 'fewer'} than float"
-    )
+    more_or_fewer = "more" if images > 0 else "fewer"
+    return f"{abs(images)} {noun} {more_or_fewer} than float32 ({100 * abs(gained):.2f} points)"
 
 
 def _weakest_classes(per_class: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -182,18 +180,16 @@ def _commonest_confusions(confusion: list[list[int]]) -> list[tuple[int, int, in
 
 def _commands(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (command, what it does), to be given in the run folder."""
-    benchmark = report["config"]["benchmark"]
+    source, benchmark = report["config"]["data"]["source"], report["config"]["benchmark"]
+    images = "the test images" if source == "digits" else "its test folder, or all of it without one"
     return [
         ("edgenets run config.yaml --out ../again", "all of this again, from the images"),
-        (
-            f"edgenets evaluate model.tflite --data {shlex.quote(report['config']['data']['source'])}",
-            "accuracy of the file on the test images",
-        ),
+        (f"edgenets evaluate model.tflite --data {shlex.quote(source)}", f"accuracy on {images}"),
         ("edgenets predict model.tflite IMAGE.jpg", "what is in an image"),
         (
             f"edgenets benchmark model.tflite --threads {benchmark['threads']} "
             f"--min-seconds {benchmark['min_seconds']:g}",
-            "latency on the machine it runs on",
+            "latency, on the machine it is given on",
         ),
         ("edgenets report .", "this page again, from report.json"),
     ]

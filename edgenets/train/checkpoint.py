@@ -46,7 +46,7 @@ def save_checkpoint(
     tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(variables)}
     tensors.update({f"best/{i}": array for i, array in enumerate(best)})
     metadata = {"key": key, "progress": json.dumps(asdict(progress))}
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
 

@@ -1,0 +1,68 @@
+"""What many tests share: a small folder of images, and one real run on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+CLASSES = ("dark", "left", "right")
+IMAGES_PER_CLASS = {"train": 40, "test": 12}
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development data beside the checkout, which the project does not contain."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the development data (shared/data) is not beside the checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of noisy 32 x 32 images, told apart by where they are bright."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for split, count in IMAGES_PER_CLASS.items():
+        for label in CLASSES:
+            (folder / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = random.integers(0, 120, (32, 32, 3), dtype=np.uint8)
+                columns = {"dark": slice(0), "left": slice(16), "right": slice(16, None)}[label]
+                pixels[:, columns] += 120
+                Image.fromarray(pixels).save(folder / split / label / f"{i:02}.png")
+    return folder
+
+
+TINY_CONFIG = """\
+model: {{name: mobilenet_v1, width: 0.25, resolution: 32, output_stride: 8}}
+data: {{source: "{source}", flip: false}}
+train: {{epochs: 12, batch_size: 16, augment: 0}}
+compress:
+  - {{stage: prune, sparsity: 0.6, epochs: 4, batch_size: 16, augment: 0}}
+  - {{stage: share, clusters: 16, epochs: 2, batch_size: 16, augment: 0}}
+export: {{calibration_images: 50}}
+benchmark: {{min_seconds: 0.2}}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_config(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a run on `image_folder` that takes less than a minute."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(TINY_CONFIG.format(source=image_folder))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of `tiny_config`."""
+    from edgenets.pipeline.config import load_config
+    from edgenets.pipeline.run import run
+
+    folder = tmp_path_factory.mktemp("run") / "tiny"
+    run(load_config(tiny_config), folder)
+    return folder

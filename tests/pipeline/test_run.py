@@ -1,0 +1,110 @@
+"""A whole run on a small folder of images, and what is left of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_file
+from edgenets.pipeline.config import load_config
+from edgenets.pipeline.run import run
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def report(tiny_run: Path) -> dict:
+    return json.loads((tiny_run / "report.json").read_text())
+
+
+def test_run_folder_holds_what_the_design_promises(tiny_run: Path):
+    names = sorted(path.name for path in tiny_run.iterdir())
+    assert names == ["config.yaml", "model.tflite", "report.html", "report.json", "stages"]
+    stages = sorted(path.name for path in (tiny_run / "stages").iterdir())
+    assert stages == ["01-train", "02-prune", "03-share", "04-export", "05-benchmark"]
+
+
+def test_report_lists_the_stages_in_order_with_their_measurements(report: dict):
+    assert [stage["name"] for stage in report["stages"]] == ["train", "prune", "share", "export"]
+    for stage in report["stages"]:
+        assert stage["samples"] == 36
+        assert 0 <= stage["top1"] <= 1
+        assert stage["top5"] is None  # three classes
+        assert 0 < stage["nonzero_params"] <= stage["params"]
+
+
+def test_small_net_learns_the_images_and_keeps_what_it_learned(report: dict):
+    top1 = {stage["name"]: stage["top1"] for stage in report["stages"]}
+    assert top1["train"] >= 0.9
+    assert top1["export"] >= top1["train"] - 0.1
+
+
+def test_sparsity_asked_for_is_counted_in_the_file(report: dict, tiny_run: Path):
+    file = flatbuffer.read(tiny_run / "model.tflite")
+    kernels = [t.data for t in file.weights if len(t.shape) == 2 or t.shape[1:3] == (1, 1)]
+    assert len(kernels) == 14  # 13 pointwise convolutions and the classifier
+    for kernel in kernels:
+        assert np.count_nonzero(kernel) <= round(0.4 * kernel.size)
+    assert report["stages"][-1]["sparsity"] == pytest.approx(0.6, abs=0.01)
+
+
+def test_reduction_is_the_ratio_of_the_files(report: dict, tiny_run: Path):
+    reduction = report["reduction"]
+    float_file = tiny_run / "stages" / "01-train" / "model_float32.tflite"
+    assert reduction["float_tflite_bytes"] == float_file.stat().st_size
+    assert reduction["tflite_bytes"] == (tiny_run / "model.tflite").stat().st_size
+    assert reduction["vs_float"] == reduction["float_tflite_bytes"] / reduction["tflite_bytes"]
+    assert reduction["vs_alexnet"] == 240_000_000 / reduction["stored_bytes"]
+
+
+def test_artefacts_are_listed_with_their_hashes(report: dict, tiny_run: Path):
+    assert report["artefacts"]
+    for artefact in report["artefacts"]:
+        path = tiny_run / artefact["path"]
+        assert artefact["sha256"] == sha256_file(path)
+        assert artefact["size_bytes"] == path.stat().st_size
+
+
+def test_second_run_repeats_nothing(tiny_run: Path, tiny_config: Path):
+    def made() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in tiny_run.glob("stages/*/*")}
+
+    before = made()
+    run(load_config(tiny_config), tiny_run)
+    assert made() == before
+
+
+def test_damaged_stage_is_made_again_as_it_was(tiny_run: Path, tiny_config: Path, tmp_path: Path):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
+    exported = copy / "stages" / "04-export" / "model.tflite"
+    whole = exported.read_bytes()
+    exported.write_bytes(whole[:1000])
+    run(load_config(tiny_config), copy)
+    assert exported.read_bytes() == whole
+
+
+def test_changed_config_is_refused_with_the_way_out(tiny_run: Path, tiny_config: Path):
+    changed = load_config(tiny_config, ["train.epochs=5"])
+    with pytest.raises(EdgenetsError, match=r"epochs: 12 there, 5 here\); pass another folder"):
+        run(changed, tiny_run)
+
+
+def test_run_folder_is_reproduced_from_its_own_config(tiny_run: Path, tiny_config: Path):
+    assert load_config(tiny_run / "config.yaml") == load_config(tiny_config)
+
+
+def test_killed_run_completes_and_equals_an_undisturbed_one(tiny_config: Path, tmp_path: Path):
+    script = ROOT / "benchmarks" / "interrupt.py"
+    command = [sys.executable, str(script), "--stages", "train,prune", "--config", tiny_config]
+    result = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "its report equals the undisturbed one" in result.stdout
