@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, did_you_mean
 
 
 @contextmanager
@@ -31,8 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise EdgenetsError(
-            f"cannot write {path}: {error.strerror or error}; nothing was changed there"
+            f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
+            f"{'free some space' if full else 'pass another place'} and repeat the command"
         ) from error
     finally:
         with suppress(OSError):
@@ -59,7 +62,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EdgenetsError(f"cannot read {path}: {error.strerror or error}") from error
+        hint = _near_name(path) if error.errno == errno.ENOENT else ""
+        raise EdgenetsError(f"cannot read {path}: {error.strerror or error}{hint}") from error
 
 
 def read_json(path: Path) -> Any:
@@ -70,8 +74,10 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
-        raise EdgenetsError(f"{path} is not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise EdgenetsError(
+            f"{path} is not valid JSON ({error}); restore the file or make it again"
+        ) from error
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -87,3 +93,10 @@ def sha256_file(path: Path) -> str:
 def sha256_json(value: Any) -> str:
     """Return the SHA-256 of a JSON value, whatever the order of its keys."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _near_name(path: Path) -> str:
+    try:
+        return did_you_mean(path.name, [neighbour.name for neighbour in path.parent.iterdir()])
+    except OSError:
+        return ""

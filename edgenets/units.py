@@ -65,7 +65,7 @@ def format_seconds(seconds: float) -> str:
 def format_ms(latency_ms: float) -> str:
     """Return a latency with three significant digits.
 
-    >>> format_ms(0.04567), format_ms(65.2)
-    ('0.0457 ms', '65.2 ms')
+    >>> format_ms(0.04567), format_ms(65.2), format_ms(1234.5)
+    ('0.0457 ms', '65.2 ms', '1234 ms')
     """
-    return f"{latency_ms:#.3g} ms"
+    return f"{latency_ms:.0f} ms" if latency_ms >= 100 else f"{latency_ms:#.3g} ms"

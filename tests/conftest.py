@@ -66,3 +66,42 @@ def tiny_run(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("run") / "tiny"
     run(load_config(tiny_config), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def training_data():
+    """Two classes of 8 x 8 images, bright above or below: 80 to learn from, 20 to choose by."""
+    from edgenets.data.dataset import Split
+    from edgenets.data.images import Preparation
+    from edgenets.train.fit import TrainingData
+
+    random = np.random.default_rng(0)
+    labels = np.arange(100) % 2
+    pixels = random.integers(0, 100, (100, 8, 8, 3), dtype=np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        image[4 * label : 4 * label + 4] += 120
+    split = Split(tuple(pixels), labels.astype(np.int64))
+    return TrainingData.from_split(
+        split, Preparation(8, 8), validation_fraction=0.2, flip=False, seed=0
+    )
+
+
+@pytest.fixture(scope="session")
+def build_net():
+    """A function that builds a net small enough to train in a second, always the same."""
+    from edgenets.models.backend import keras
+
+    def build():
+        keras.utils.set_random_seed(7)
+        image = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(8, 3, strides=2, use_bias=False, name="conv")(image)
+        x = keras.layers.BatchNormalization(name="bn")(x)
+        x = keras.layers.ReLU(6.0, name="relu")(x)
+        x = keras.layers.Conv2D(16, 1, use_bias=False, name="pointwise")(x)
+        x = keras.layers.BatchNormalization(name="pointwise_bn")(x)
+        x = keras.layers.ReLU(6.0, name="pointwise_relu")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        x = keras.layers.Dropout(0.3, rng_type="stateful", name="dropout")(x)
+        return keras.Model(image, keras.layers.Dense(2, name="logits")(x), name="tiny")
+
+    return build

@@ -70,24 +70,9 @@ def print_evaluation(result: dict[str, Any]) -> None:
             [(label, *map(str, row)) for label, row in zip(labels, confusion, strict=True)],
             "images by true class (row) and answer (column)",
         )
-    if confusions := commonest_confusions(confusion):
+    if confusions := commonest_confusions(confusion, MAX_CONFUSIONS):
         print_table(
             ("true class", "taken for", ">images"),
             [(labels[true], labels[taken], str(images)) for images, true, taken in confusions],
             "commonest confusions",
         )
-
-
-def commonest_confusions(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
-    """Return (images, true class, wrong answer) of the pairs most often confused, by images.
-
-    >>> commonest_confusions([[9, 1, 0], [0, 7, 3], [0, 0, 9]])
-    [(3, 1, 2), (1, 0, 1)]
-    """
-    wrong = [
-        (images, true, taken)
-        for true, row in enumerate(confusion)
-        for taken, images in enumerate(row)
-        if images and taken != true
-    ]
-    return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:MAX_CONFUSIONS]

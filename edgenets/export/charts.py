@@ -6,9 +6,10 @@ Coordinates are units of an SVG view box, y downwards, 0 at the top of the plot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor, log10, sqrt
-from statistics import NormalDist
+from math import ceil, floor, log10
 from typing import Any, NamedTuple
+
+from edgenets.export.statistics import wilson_interval
 
 WIDTH = 560
 LEFT, RIGHT = 56, 500  # of the plot; flags at its right end fly over what is left
@@ -22,7 +23,6 @@ MARGIN = 8
 AXIS_HEIGHT = 46
 MINIMUM_RANGE = 0.05
 """The accuracy axis spans at least 5 points, so that a tenth of a point does not look like much."""
-Z95 = NormalDist().inv_cdf(0.975)
 
 
 class Tick(NamedTuple):
@@ -107,27 +107,13 @@ def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
             for value in _round_values(0, largest / unit_bytes)
         ],
         accuracy_ticks=[
-            Tick(y_of(value / 100), f"{value:g} %") for value in _round_values(100 * low, 100 * high)
+            Tick(y_of(value / 100), f"{value:g} %")
+            for value in _round_values(100 * low, 100 * high)
         ],
         marks=marks,
         stored_flags=stored_flags,
         file_flags=file_flags,
     )
-
-
-def wilson_interval(fraction: float, samples: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a probability, seen as `fraction` of `samples`.
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
-
-    >>> low, high = wilson_interval(0.9, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.826, 0.945)
-    """
-    z2 = Z95 * Z95 / samples
-    middle = fraction + z2 / 2
-    half = sqrt(z2 * fraction * (1 - fraction) + z2 * z2 / 4)
-    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 def _accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:

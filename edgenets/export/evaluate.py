@@ -74,6 +74,21 @@ def label_ranks(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) ->
     return np.sum((logits > true) | ((logits == true) & earlier), axis=1)
 
 
+def commonest_confusions(confusion: list[list[int]], most: int) -> list[tuple[int, int, int]]:
+    """Return (images, true class, wrong answer) of the `most` pairs most often confused.
+
+    >>> commonest_confusions([[9, 1, 0], [0, 7, 3], [0, 0, 9]], most=5)
+    [(3, 1, 2), (1, 0, 1)]
+    """
+    wrong = [
+        (images, true, taken)
+        for true, row in enumerate(confusion)
+        for taken, images in enumerate(row)
+        if images and taken != true
+    ]
+    return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:most]
+
+
 def evaluate_file(path: Path, source: str, threads: int = 1) -> dict[str, Any]:
     """Measure the accuracy of a `.tflite` file on a dataset.
 

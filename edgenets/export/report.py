@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError, missing_extra
-from edgenets.export.charts import size_accuracy_chart, wilson_interval
+from edgenets.export.charts import size_accuracy_chart
+from edgenets.export.evaluate import commonest_confusions
+from edgenets.export.statistics import wilson_interval
 from edgenets.files import read_json, write_bytes
 from edgenets.units import (
     ALEXNET_BYTES,
@@ -24,7 +27,6 @@ try:
 except ImportError as error:
     raise missing_extra(error.name or "jinja2", "train") from error
 
-TEMPLATE = "report.html.j2"
 MAX_MATRIX_CLASSES = 25
 """Beyond, the weakest classes and the commonest confusions stand in for the confusion matrix."""
 MAX_ROWS = 20
@@ -76,14 +78,13 @@ def load_report(run_dir: Path) -> dict[str, Any]:
         raise EdgenetsError(
             f"{run_dir} has no report.json; run `edgenets run ... --out {run_dir}` to the end first"
         )
-    report = read_json(path)
+    report: dict[str, Any] = read_json(path)
     if missing := _missing_key(report):
         raise EdgenetsError(
             f"{path} lacks {missing!r}: it was changed, or written by another version of edgenets; "
             "finish the run again to write it anew"
         )
-    loaded: dict[str, Any] = report
-    return loaded
+    return report
 
 
 def write_html(report: dict[str, Any], run_dir: Path) -> Path:
@@ -97,29 +98,26 @@ def render_html(report: dict[str, Any]) -> str:
     """Return the page of a report; equal reports give equal pages."""
     stages = report["stages"]
     float32, int8 = stages[0], stages[-1]
-    return (
-        _environment()
-        .get_template(TEMPLATE)
-        .render(
-            report=report,
-            float32=float32,
-            int8=int8,
-            difference=_difference(float32, int8),
-            interval=wilson_interval(int8["top1"], int8["samples"]),
-            stage_meanings=STAGE_MEANINGS,
-            chart=size_accuracy_chart(stages),
-            has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,
-            weakest=_weakest_classes(report["per_class"]),
-            confusions=_commonest_confusions(report["confusion"]),
-            max_rows=MAX_ROWS,
-            commands=_commands(report),
-            config=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
-            alexnet_bytes=ALEXNET_BYTES,
-        )
+    return _template().render(
+        report=report,
+        float32=float32,
+        int8=int8,
+        difference=_difference(float32, int8),
+        interval=wilson_interval(int8["top1"], int8["samples"]),
+        stage_meanings=STAGE_MEANINGS,
+        chart=size_accuracy_chart(stages),
+        has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,
+        weakest=_weakest_classes(report["per_class"]),
+        confusions=commonest_confusions(report["confusion"], MAX_ROWS),
+        max_rows=MAX_ROWS,
+        commands=_commands(report),
+        config=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
+        alexnet_bytes=ALEXNET_BYTES,
     )
 
 
-def _environment() -> jinja2.Environment:
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -135,7 +133,7 @@ def _environment() -> jinja2.Environment:
         "ms": format_ms,
         "thousands": "{:,}".format,
     }
-    return environment
+    return environment.get_template("report.html.j2")
 
 
 def _missing_key(report: Any) -> str | None:
@@ -167,21 +165,12 @@ def _weakest_classes(per_class: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(tested, key=lambda row: row["top1"])[:MAX_ROWS]
 
 
-def _commonest_confusions(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
-    """Return (images, true class, wrong answer) of the pairs most often confused, by images."""
-    wrong = [
-        (images, true, answer)
-        for true, row in enumerate(confusion)
-        for answer, images in enumerate(row)
-        if images and answer != true
-    ]
-    return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:MAX_ROWS]
-
-
 def _commands(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (command, what it does), to be given in the run folder."""
     source, benchmark = report["config"]["data"]["source"], report["config"]["benchmark"]
-    images = "the test images" if source == "digits" else "its test folder, or all of it without one"
+    images = (
+        "the test images" if source == "digits" else "its test folder, or all of it without one"
+    )
     return [
         ("edgenets run config.yaml --out ../again", "all of this again, from the images"),
         (f"edgenets evaluate model.tflite --data {shlex.quote(source)}", f"accuracy on {images}"),

@@ -1,4 +1,4 @@
-"""Statistics of latencies: samples that follow one another closely and are not independent.
+"""Intervals of what was measured: of latencies, which are not independent, and of accuracies.
 
 Sources: Kunsch, The jackknife and the bootstrap for general stationary observations, 1989 (moving
 blocks); Politis and White, Automatic block-length selection for the dependent bootstrap, 2004, with
@@ -8,6 +8,7 @@ the correction of Patton, Politis and White, 2009; Shao, Fixed-b subsampling and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
@@ -36,6 +37,21 @@ def p90(samples: Sequence[float] | NDArray[np.float64]) -> float:
     9.0
     """
     return float(np.percentile(samples, 90))
+
+
+def wilson_interval(fraction: float, samples: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a probability, seen as `fraction` of `samples`.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+
+    >>> low, high = wilson_interval(0.9, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.826, 0.945)
+    """
+    z2 = NormalDist().inv_cdf(0.975) ** 2 / samples
+    middle = fraction + z2 / 2
+    half = math.sqrt(z2 * fraction * (1 - fraction) + z2 * z2 / 4)
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 def median_interval(

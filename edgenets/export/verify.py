@@ -16,6 +16,8 @@ INPUT_ZERO_POINT = -1
 INTEGER_DTYPES = ("int8", "int32")
 MINIMUM_SNR_DB = 10.0
 MINIMUM_AGREEMENT = 0.9
+MAXIMUM_SNR_DB = 200.0
+"""What equal logits count as: far above what float32 can tell apart, and a number."""
 
 
 class Fidelity(NamedTuple):
@@ -61,8 +63,8 @@ def measure_fidelity(
         reference: `[images, classes]`.
     """
     logits = Classifier(content).logits(images)
-    error = float(np.sum((logits - reference) ** 2))
-    snr_db = 10 * np.log10(float(np.sum(reference**2)) / error) if error else float("inf")
+    signal, error = float(np.sum(reference**2)), float(np.sum((logits - reference) ** 2))
+    snr_db = 10 * np.log10(signal / max(error, signal * 10 ** (-MAXIMUM_SNR_DB / 10)))
     agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
     return Fidelity(float(snr_db), agreement, len(images))
 

@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pydantic
-import yaml
-
-from edgenets.errors import EdgenetsError, did_you_mean
+from edgenets.errors import EdgenetsError, did_you_mean, missing_extra
 from edgenets.files import read_bytes
 from edgenets.models.registry import complete_arguments
 from edgenets.quantize.prune import PruneSettings
@@ -22,6 +19,12 @@ from edgenets.quantize.qat import QatSettings
 from edgenets.quantize.share import ShareSettings
 from edgenets.settings import Settings
 from edgenets.train.fit import TrainSettings
+
+try:
+    import pydantic
+    import yaml
+except ImportError as error:
+    raise missing_extra(error.name or "pydantic", "train") from error
 
 CompressSettings = Annotated[
     PruneSettings | ShareSettings | QatSettings, pydantic.Field(discriminator="stage")

@@ -16,7 +16,7 @@ from edgenets.quantize.layers import copy_model, restore_weights
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
 SCHEDULE_STEPS = 20
-"""How many times the sparsity is raised until it reaches its final value."""
+"""How many times the sparsity is raised, as far as there are steps, to its final value."""
 
 
 class PruneSettings(FitSettings):
@@ -46,8 +46,9 @@ def prune(
     """
     batch = min(settings.batch_size, len(data.images))
     steps = len(data.images) // batch
-    frequency = max(1, int(settings.epochs * steps * settings.ramp) // SCHEDULE_STEPS)
-    end_step = frequency * SCHEDULE_STEPS
+    ramp_steps = max(1, int(settings.epochs * steps * settings.ramp))
+    frequency = max(1, ramp_steps // SCHEDULE_STEPS)
+    end_step = ramp_steps // frequency * frequency  # tfmot acts at multiples only
     schedule = tfmot.sparsity.keras.PolynomialDecay(
         initial_sparsity=0.0,
         final_sparsity=settings.sparsity,

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pydantic
 
+from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tfmot
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
@@ -44,6 +45,7 @@ def train_quantized(
         quantize.quantize_annotate_model(copy),
         scheme=tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme(),
     )
+    _check_quantized(wrapped)
     history = fit(
         wrapped,
         data,
@@ -54,6 +56,17 @@ def train_quantized(
         description="qat",
     )
     return _without_rounding(model, wrapped), history
+
+
+def _check_quantized(wrapped: keras.Model) -> None:
+    """Refuse a model of which tfmot silently left a kernel in float."""
+    for wrapper in wrapped.layers:
+        layer = getattr(wrapper, "layer", wrapper)
+        if hasattr(layer, "kernel_initializer") and not wrapper._weight_vars:
+            raise EdgenetsError(
+                f"tfmot does not quantize {layer.name} of {wrapped.name} in training; its layers "
+                "must stand in the order convolution, BatchNorm, ReLU"
+            )
 
 
 def _without_rounding(original: keras.Model, wrapped: keras.Model) -> keras.Model:

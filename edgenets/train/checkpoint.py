@@ -67,7 +67,11 @@ def load_checkpoint(path: Path, key: str, variables: Sequence[Any]) -> tuple[Pro
         raise EdgenetsError(
             f"the checkpoint {path} is damaged; remove it to start again"
         ) from error
-    if stored != key or f"variable/{len(variables) - 1}" not in tensors:
+    shapes = {
+        name: tensor.shape for name, tensor in tensors.items() if not name.startswith("best/")
+    }
+    wanted = {f"variable/{i}": tuple(variable.shape) for i, variable in enumerate(variables)}
+    if stored != key or shapes != wanted:
         raise EdgenetsError(
             f"the checkpoint {path} belongs to a training with other settings or data; "
             "remove it to start again, or repeat the old command to go on"

@@ -1,0 +1,103 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgenets.export.charts import (
+    CHARACTER_WIDTH,
+    LEFT,
+    PLOT_HEIGHT,
+    ROW_HEIGHT,
+    size_accuracy_chart,
+    wilson_interval,
+)
+
+
+def stage(name, top1, size_bytes, stored_bytes, samples=1000):
+    return {
+        "name": name,
+        "top1": top1,
+        "samples": samples,
+        "size_bytes": size_bytes,
+        "stored_bytes": stored_bytes,
+    }
+
+
+stages = st.lists(
+    st.builds(
+        stage,
+        st.sampled_from(["train", "prune", "share", "qat", "export"]),
+        st.floats(0, 1),
+        st.integers(1_000, 20_000_000),
+        st.integers(1_000, 20_000_000),
+        st.integers(1, 50_000),
+    ),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda stage: stage["name"],
+)
+
+
+@pytest.mark.parametrize(
+    "right, samples, low, high",
+    [
+        (0, 10, 0, 3.8415 / 13.8415),  # z^2 / (n + z^2) with z = 1.96
+        (10, 10, 10 / 13.8415, 1),
+        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
+        (15, 148, 0.0624, 0.1605),
+    ],
+)
+def test_wilson_interval_is_the_published_one(right, samples, low, high):
+    assert wilson_interval(right / samples, samples) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_sizes_are_drawn_from_zero_and_better_is_higher():
+    marks = size_accuracy_chart(
+        [stage("train", 0.9, 400_000, 350_000), stage("export", 0.8, 100_000, 50_000)]
+    ).marks
+    # ticks and marks are rounded to 0.1
+    assert marks[0].file_x - LEFT == pytest.approx(4 * (marks[1].file_x - LEFT), abs=0.3)
+    assert marks[0].stored_x - LEFT == pytest.approx(7 * (marks[1].stored_x - LEFT), abs=0.5)
+    assert marks[0].y < marks[1].y
+
+
+def test_a_tenth_of_a_point_stays_small_however_many_images_there_are():
+    marks = size_accuracy_chart(
+        [stage(name, top1, 1000, 500, samples=10**6) for name, top1 in (("a", 0.9), ("b", 0.901))]
+    ).marks
+    assert marks[0].y - marks[1].y <= PLOT_HEIGHT / 50 + 0.1  # 0.1 of 5 points
+
+
+@given(stages)
+def test_intervals_and_ticks_lie_in_the_plot(stages):
+    chart = size_accuracy_chart(stages)
+    for mark in chart.marks:
+        assert 0 <= mark.high_y <= mark.y <= mark.low_y <= PLOT_HEIGHT
+        assert chart.left <= min(mark.stored_x, mark.file_x)
+        assert max(mark.stored_x, mark.file_x) <= chart.right
+    assert len(chart.size_ticks) >= 5
+    assert len(chart.accuracy_ticks) >= 4
+    for tick in chart.accuracy_ticks:
+        assert 0 <= tick.position <= PLOT_HEIGHT
+
+
+@given(stages)
+def test_no_flag_covers_another_or_its_pole(stages):
+    chart = size_accuracy_chart(stages)
+    for flags, direction in ((chart.stored_flags, 1), (chart.file_flags, -1)):
+        named = {name for flag in flags for name in flag.names.split(", ")}
+        assert named == {stage["name"] for stage in stages}
+        for flag, other in itertools.permutations(flags, 2):
+            ends = flag.x, flag.x + direction * CHARACTER_WIDTH * len(flag.names)
+            if flag.y == other.y:
+                beyond = direction * (other.x - ends[1])
+                before = direction * (ends[0] - other.x) - CHARACTER_WIDTH * len(other.names)
+                assert max(beyond, before) > 0
+            if direction * (flag.y - other.y) >= ROW_HEIGHT:  # other's pole passes flag's row
+                assert not min(ends) <= other.x <= max(ends)
+
+
+def test_large_files_are_measured_in_mib():
+    assert size_accuracy_chart([stage("train", 0.5, 17_000_000, 9_000_000)]).size_unit == "MiB"
+    assert size_accuracy_chart([stage("train", 0.5, 900_000, 800_000)]).size_unit == "KiB"

@@ -1,0 +1,332 @@
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.export.report import load_report, render_html, write_html
+
+KIB = 1024
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def make_report(labels=("cat", "dog", "elk"), samples=100):
+    """A run whose int8 file is right 93 times of 100, the float network 95 times."""
+    rest = len(labels) - 1
+    confusion = [[samples if i == j else 0 for j in range(rest + 1)] for i in range(rest + 1)]
+    confusion[0][:2] = [samples - 7, 7]
+    stage = {"samples": samples, "top5": None, "seconds": 2.5, "params": 2000}
+    layer = {"output_shape": [8, 8, 4], "activation_bytes": 1024}
+    return {
+        "model": {
+            "name": "mobilenet_v1",
+            "arguments": {"name": "mobilenet_v1", "width": 0.25, "classes": len(labels)},
+            "params": 2000,
+            "macs": 5000,
+        },
+        "data": {
+            "name": "pets",
+            "classes": list(labels),
+            "train": 400,
+            "test": samples,
+            "fingerprint": "f00d",
+            "skipped": [],
+        },
+        "target": "generic",
+        "seed": 7,
+        "seconds": 5.0,
+        "stages": [
+            {
+                **stage,
+                "name": "train",
+                "top1": 0.95,
+                "size_bytes": 400 * KIB,
+                "stored_bytes": 350 * KIB,
+                "nonzero_params": 2000,
+                "sparsity": 0.0,
+                "distinct_values": 1234,
+            },
+            {
+                **stage,
+                "name": "export",
+                "top1": 0.93,
+                "size_bytes": 100 * KIB,
+                "stored_bytes": 50 * KIB,
+                "nonzero_params": 800,
+                "sparsity": 0.6,
+                "distinct_values": 163,
+            },
+        ],
+        "artefacts": [{"path": "model.tflite", "sha256": "beef", "size_bytes": 100 * KIB}],
+        "reduction": {"vs_float": 4.0, "stored_vs_float": 8.0, "vs_alexnet": 4687.5},
+        "latency_ms": {"median": 1.25, "mean": 1.3, "p90": 1.5, "ci95": [1.2, 1.31]},
+        "benchmark": {
+            "device": {"processor": "Cortex-A76", "machine": "aarch64", "cores": 4, "system": "L"},
+            "runtime": {"name": "ai-edge-litert", "version": "2.3.0"},
+            "threads": 1,
+            "warm_up": {"runs": 50, "stable": True},
+            "load_ms": 2.0,
+            "first_ms": 3.0,
+            "peak_memory_bytes": 3 * KIB * KIB,
+        },
+        "fidelity": {"snr_db": 26.29, "agreement": 0.995, "samples": 200},
+        "per_class": [
+            {"label": label, "samples": samples, "top1": confusion[i][i] / samples}
+            for i, label in enumerate(labels)
+        ],
+        "confusion": confusion,
+        "layers": [
+            {**layer, "name": "image", "kind": "InputLayer", "params": 0, "macs": 0},
+            {
+                **layer,
+                "name": "stem_conv",
+                "kind": "Conv2D",
+                "params": 108,
+                "macs": 1250,
+                "sparsity": 0.125,
+                "distinct_values": 77,
+            },
+        ],
+        "config": {"data": {"source": "digits"}, "benchmark": {"threads": 1, "min_seconds": 2.0}},
+        "versions": {"edgenets": "0.1.0"},
+    }
+
+
+def text_of(page):
+    """What a reader sees, with single spaces."""
+    body = page[page.index("<body>") :]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def table(page, name):
+    """The cells of the rows of the table with that id."""
+    body = re.search(rf'<table[^>]* id="{name}">.*?</table>', page, re.DOTALL)[0]
+    return [
+        [text_of(f"<body>{cell}") for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
+        for row in body.split("<tr")[1:]
+    ]
+
+
+def test_headline_says_sizes_ratio_and_accuracies():
+    text = text_of(render_html(make_report()))
+    assert "mobilenet_v1 on pets" in text
+    assert "400.0 KiB → 100.0 KiB as .tflite , 50.0 KiB as it travels: 8.0x smaller" in text
+    assert "top-1 93.00 % against 95.00 % on 100 test images." in text
+
+
+def test_key_figures_say_what_they_are_compared_with():
+    text = text_of(render_html(make_report()))
+    assert "4.0x smaller than the float32 file" in text
+    assert "8.0x smaller than the float32 file (7.0x, if that is compressed, too)" in text
+    assert "1.25 ms 95 % interval 1.20 ms to 1.31 ms 1 thread, Cortex-A76" in text
+    assert "4,688x fewer stored bytes than its 240 MB" in text
+
+
+@pytest.mark.parametrize(
+    "top1, sentence",
+    [
+        (0.93, "2 images fewer than float32 (2.00 points)"),
+        (0.94, "1 image fewer than float32 (1.00 points)"),
+        (0.95, "the same as float32"),
+        (0.97, "2 images more than float32 (2.00 points)"),
+    ],
+)
+def test_difference_to_float32_is_said_in_images_and_points(top1, sentence):
+    report = make_report()
+    report["stages"][-1]["top1"] = top1
+    assert sentence in text_of(render_html(report))
+
+
+def test_stages_stand_side_by_side():
+    rows = table(render_html(make_report()), "stages")
+    assert rows[0][:5] == ["stage", "top-1", "top-5", ".tflite", "stored"]
+    assert rows[1][1:] == (
+        ["95.00 %", "-", "400.0 KiB", "350.0 KiB", "0.00 %", "1,234", "2.0k / 2.0k", "2.5 s"]
+    )
+    assert rows[2][1:] == (
+        ["93.00 %", "-", "100.0 KiB", "50.0 KiB", "60.00 %", "163", "800 / 2.0k", "2.5 s"]
+    )
+
+
+def test_chart_says_its_points_to_those_who_cannot_see_it():
+    assert (
+        "train: 400.0 KiB, stored 350.0 KiB, 95.00 %. export: 100.0 KiB, stored 50.0 KiB, 93.00 %."
+        in render_html(make_report())
+    )
+
+
+def test_layers_show_their_cost_and_what_became_of_their_kernels():
+    _, image, stem, total = table(render_html(make_report()), "layers")
+    assert image[2:] == ["8 x 8 x 4", "0", "0", "", "1.0 KiB", "", ""]
+    assert stem[2:] == (
+        ["8 x 8 x 4", "108", "1,250", "25.0 %", "1.0 KiB", "12.50 %", "77"]  # 1,250 of 5,000 MACs
+    )
+    assert total[3:5] == ["108", "1,250"]
+
+
+def test_few_classes_have_a_confusion_matrix():
+    rows = table(render_html(make_report()), "confusion")
+    assert rows[0] == ["true class", "cat", "dog", "elk", "images", "top-1"]
+    assert rows[1] == ["cat", "93", "7", "0", "100", "93.00 %"]
+
+
+def test_many_classes_have_their_commonest_confusions():
+    page = render_html(make_report(labels=[f"kind {i}" for i in range(26)]))
+    assert 'id="confusion"' not in page
+    assert "The 20 weakest of 26 classes. class images top-1 kind 0 100 93.00 %" in text_of(page)
+    assert "true class taken for images kind 0 kind 1 7 of 100" in text_of(page)
+
+
+def test_names_from_outside_are_escaped():
+    hostile = "<script>alert('x')</script>\" & 猫"
+    report = make_report(labels=(hostile, "dog"))
+    report["data"]["name"] = report["config"]["data"]["source"] = hostile
+    report["data"]["skipped"] = [{"path": hostile, "reason": hostile}]
+    page = render_html(report)
+    assert "<script" not in page
+    assert text_of(page).count("<script>alert('x')</script>\" & 猫") >= 6
+
+
+def test_only_the_first_files_left_out_are_listed():
+    report = make_report()
+    report["data"]["skipped"] = [{"path": f"{i}.jpg", "reason": "is empty"} for i in range(30)]
+    page = render_html(report)
+    assert "30 files left out; these are the first 20." in text_of(page)
+    assert len(table(page, "skipped")) == 1 + 20
+    assert "No file was left out." in text_of(render_html(make_report()))
+
+
+def test_unknown_processor_and_memory_do_not_stop_the_page():
+    report = make_report()
+    report["benchmark"]["device"]["processor"] = report["benchmark"]["peak_memory_bytes"] = None
+    text = text_of(render_html(report))
+    assert "1 thread, aarch64" in text
+    assert "peak memory unknown" in text
+
+
+def test_commands_quote_the_folder_of_images():
+    report = make_report()
+    report["config"]["data"]["source"] = "/home/ann/my pets"
+    text = text_of(render_html(report))
+    assert "edgenets run config.yaml --out ../again" in text
+    assert "edgenets evaluate model.tflite --data '/home/ann/my pets'" in text
+    assert "edgenets benchmark model.tflite --threads 1 --min-seconds 2 " in text
+
+
+def test_equal_reports_give_equal_pages():
+    assert render_html(make_report()) == render_html(json.loads(json.dumps(make_report())))
+
+
+def test_page_refers_to_nothing_outside_itself():
+    page = render_html(make_report())
+    assert not re.search(r"https?:|//\w|<script|<iframe|@import|url\(", page)
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == [
+        "data:,"
+    ]  # the icon, so none is asked for
+
+
+def test_written_page_is_the_rendered_one(tmp_path):
+    report = make_report()
+    (tmp_path / "report.html").write_text("old")
+    path = write_html(report, tmp_path)
+    assert path == tmp_path / "report.html"
+    assert path.read_text(encoding="utf-8") == render_html(report)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_report_is_loaded_as_it_was_written(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(make_report()))
+    assert load_report(tmp_path) == make_report()
+
+
+def test_unfinished_run_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(EdgenetsError, match=r"has no report.json; run `edgenets run .* first"):
+        load_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("stages",), ("seed",), ("model", "macs"), ("stages", 1, "top1"), ("layers", 0, "kind")],
+)
+def test_report_that_lacks_a_key_is_refused(tmp_path, path):
+    report = make_report()
+    inner = report
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    name = ".".join(key for key in path if isinstance(key, str))
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(EdgenetsError, match=f"lacks '{name}': .*; finish the run again"):
+        load_report(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"stages": [1]}', "{"])
+def test_report_that_is_something_else_is_refused(tmp_path, content):
+    (tmp_path / "report.json").write_text(content)
+    with pytest.raises(EdgenetsError, match=r"lacks|is not valid JSON"):
+        load_report(tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine for the files of tmp_path: (address, paths asked for)."""
+    paths = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            paths.append(self.path)
+
+    handler = partial(Handler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+
+
+@pytest.mark.browser
+def test_browser_shows_table_and_chart_and_fetches_nothing_else(tmp_path, server):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not browser:
+        pytest.skip("there is no Chromium; on Debian: apt-get install chromium")
+    address, paths = server
+    page = write_html(make_report(), tmp_path)
+    net_log = tmp_path / "net.json"
+    dom = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            *(f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={net_log}"),
+            *("--dump-dom", f"{address}/{page.name}"),
+        ],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+    assert [row[1] for row in table(dom, "stages")] == ["top-1", "95.00 %", "93.00 %"]
+    chart = dom[dom.index('<svg id="chart"') : dom.index("</svg>")]
+    assert chart.count("<circle") == chart.count("<rect") == 2
+    assert paths == ["/report.html"]
+    assert requests_of_pages(net_log) == [f"{address}/report.html"]
+
+
+def requests_of_pages(net_log):
+    """What pages from 127.0.0.1 asked for, wherever it is; the browser's own requests are not."""
+    log = json.loads(net_log.read_text())
+    start = log["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    requests = [event.get("params", {}) for event in log["events"] if event["type"] == start]
+    return [
+        request["url"]
+        for request in requests
+        if "127.0.0.1" in request.get("network_isolation_key", "")
+    ]

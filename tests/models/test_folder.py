@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_file
+from edgenets.models.backend import keras
+from edgenets.models.folder import Spec, load_model, load_spec, save_model
+from edgenets.models.registry import complete_arguments, create
+
+ARGUMENTS = {"width": 0.25, "resolution": 32, "classes": 2}
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return create("mobilenet_v1", **ARGUMENTS)
+
+
+@pytest.fixture
+def folder(model: keras.Model, tmp_path: Path) -> Path:
+    spec = Spec(
+        name="mobilenet_v1",
+        arguments=complete_arguments("mobilenet_v1", ARGUMENTS),
+        labels=("cat", "dog"),
+        preparation=Preparation.default("mobilenet_v1", 32),
+        seed=3,
+    )
+    save_model(tmp_path / "model", model, spec)
+    return tmp_path / "model"
+
+
+def edit_spec(folder: Path, **changes: object) -> None:
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps({**spec, **changes}))
+
+
+def edit_weights(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    (folder / "weights.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    edit_spec(folder, weights_sha256=sha256_file(folder / "weights.safetensors"))
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load((folder / "weights.safetensors").read_bytes())
+
+
+def test_loaded_model_computes_the_same_bits(model: keras.Model, folder: Path):
+    loaded, spec = load_model(folder)
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(image), model(image))
+    assert (spec.labels, spec.seed, spec.preparation.resize) == (("cat", "dog"), 3, 32)
+
+
+def test_equal_models_are_equal_files(model: keras.Model, folder: Path, tmp_path: Path):
+    loaded, spec = load_model(folder)
+    save_model(tmp_path / "again", loaded, spec)
+    for name in ("spec.json", "weights.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_tensors_are_named_after_layers(folder: Path):
+    assert weights(folder)["stem_conv/kernel"].shape == (3, 3, 3, 8)
+
+
+def test_folder_with_a_model_is_not_overwritten(model: keras.Model, folder: Path):
+    spec, _ = load_spec(folder)
+    with pytest.raises(EdgenetsError, match="already holds a model"):
+        save_model(folder, model, spec)
+
+
+def test_missing_tensor_is_named(folder: Path):
+    tensors = weights(folder)
+    del tensors["logits/bias"]
+    edit_weights(folder, tensors)
+    with pytest.raises(EdgenetsError, match="lacks the tensor logits/bias"):
+        load_model(folder)
+
+
+def test_unknown_tensor_is_named(folder: Path):
+    edit_weights(folder, {**weights(folder), "extra": np.zeros(1, np.float32)})
+    with pytest.raises(EdgenetsError, match="holds the tensor extra"):
+        load_model(folder)
+
+
+def test_wrong_shape_is_named(folder: Path):
+    edit_weights(folder, {**weights(folder), "logits/bias": np.zeros(3, np.float32)})
+    with pytest.raises(
+        EdgenetsError, match=r"logits/bias .* must have the shape \(2,\), got \(3,\)"
+    ):
+        load_model(folder)
+
+
+def test_nan_is_refused(folder: Path):
+    edit_weights(folder, {**weights(folder), "logits/bias": np.float32([0, np.nan])})
+    with pytest.raises(EdgenetsError, match=r"logits/bias .* holds a NaN"):
+        load_model(folder)
+
+
+def test_exchanged_weights_are_noticed(folder: Path):
+    (folder / "weights.safetensors").write_bytes(safetensors.numpy.save({}))
+    with pytest.raises(EdgenetsError, match="SHA-256 differs"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"name": "mobilenet_v9"}, "unknown model 'mobilenet_v9'; did you mean mobilenet_v1?"),
+        ({"labels": ["cat"]}, "has 2 classes but 1 labels"),
+        ({"arguments": {"width": 0.25, "depth": 3}}, "unknown argument of mobilenet_v1 'depth'"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_spec_that_does_not_fit_gets_a_sentence(folder: Path, changes: dict, message: str):
+    edit_spec(folder, **changes)
+    with pytest.raises(EdgenetsError) as raised:
+        load_model(folder)
+    assert message in str(raised.value)
+
+
+def test_other_folder_is_not_a_model_folder(tmp_path: Path):
+    with pytest.raises(EdgenetsError, match=r"is not a model folder: it has no spec\.json"):
+        load_model(tmp_path)

@@ -1,0 +1,73 @@
+"""`train`, `export`, `evaluate` and `predict` one after the other, as a user would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgenets.cli.main import edgenets_command
+from edgenets.errors import EdgenetsError
+
+pytestmark = pytest.mark.slow
+NET = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
+
+
+def edgenets(capsys: pytest.CaptureFixture, *arguments: object) -> object:
+    edgenets_command.main([*map(str, arguments), "--json"], standalone_mode=False)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def model_dir(tiny_run: Path) -> Path:
+    return tiny_run / "stages" / "01-train"
+
+
+def test_training_writes_a_model_folder(image_folder, tmp_path, capsys):
+    options = ("--data", image_folder, "--out", tmp_path / "m", "--epochs", "1", "--no-flip")
+    result = edgenets(capsys, "train", *NET, *options)
+    assert result["samples"] == 36
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [
+        "spec.json",
+        "weights.safetensors",
+    ]
+    with pytest.raises(EdgenetsError, match="already holds a model"):
+        edgenets(capsys, "train", *NET, *options)
+
+
+def test_exported_file_agrees_with_its_model_folder(model_dir, image_folder, tmp_path, capsys):
+    file = tmp_path / "out" / "m.tflite"
+    exported = edgenets(capsys, "export", model_dir, "--data", image_folder, "--out", file)
+    assert exported["fidelity"]["agreement"] >= 0.9
+    assert exported["size_bytes"] == file.stat().st_size
+    of_file = edgenets(capsys, "evaluate", file, "--data", image_folder)
+    of_folder = edgenets(capsys, "evaluate", model_dir, "--data", image_folder)
+    assert of_file["samples"] == of_folder["samples"] == 36
+    assert abs(of_file["top1"] - of_folder["top1"]) <= 2 / 36
+
+
+def test_float_export_answers_exactly_as_the_model(model_dir, image_folder, tmp_path, capsys):
+    file = tmp_path / "m.tflite"
+    edgenets(capsys, "export", model_dir, "--format", "fp32", "--out", file)
+    of_file = edgenets(capsys, "evaluate", file, "--data", image_folder)
+    of_folder = edgenets(capsys, "evaluate", model_dir, "--data", image_folder)
+    assert of_file["confusion"] == of_folder["confusion"]
+
+
+def test_predictions_are_right_as_often_as_the_report_says(tiny_run, image_folder, capsys):
+    images = sorted((image_folder / "test").glob("*/*.png"))
+    answers = edgenets(capsys, "predict", tiny_run / "model.tflite", *images)
+    right = [
+        answer["top"][0]["label"] == image.parent.name
+        for answer, image in zip(answers, images, strict=True)
+    ]
+    report = json.loads((tiny_run / "report.json").read_text())
+    assert sum(right) / len(right) == report["stages"][-1]["top1"] > 0.8
+
+
+def test_calibration_images_must_be_given(model_dir, tmp_path, capsys):
+    import click
+
+    with pytest.raises(click.UsageError, match="int8 needs images to calibrate with"):
+        edgenets(capsys, "export", model_dir, "--out", tmp_path / "m.tflite")

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """A model built by hand: one dense layer, 4 inputs to 2 outputs, int8 weights 1..8."""
+    return build_dense_model()
+
+
+def build_dense_model() -> bytes:
+    import flatbuffers
+
+    def tensor(name: str, shape: list[int], kind: int, buffer: int) -> schema.TensorT:
+        return schema.TensorT(
+            name=name,
+            shape=np.int32(shape),
+            type=kind,
+            buffer=buffer,
+            quantization=schema.QuantizationParametersT(
+                scale=np.float32([0.5]), zeroPoint=np.int64([3 if buffer == 0 else 0])
+            ),
+        )
+
+    int8, int32 = schema.TensorType.INT8, schema.TensorType.INT32
+    tensors = [
+        tensor("in", [1, 4], int8, 0),
+        tensor("kernel", [2, 4], int8, 1),
+        tensor("bias", [2], int32, 2),
+        tensor("out", [1, 2], int8, 0),
+    ]
+    tensors[2].quantization.scale = np.float32([0.25])
+    dense = schema.OperatorT(
+        opcodeIndex=0,
+        inputs=np.int32([0, 1, 2]),
+        outputs=np.int32([3]),
+        builtinOptionsType=schema.BuiltinOptions.FullyConnectedOptions,
+        builtinOptions=schema.FullyConnectedOptionsT(),
+    )
+    model = schema.ModelT(
+        version=3,
+        operatorCodes=[schema.OperatorCodeT(deprecatedBuiltinCode=9, builtinCode=9, version=4)],
+        subgraphs=[
+            schema.SubGraphT(
+                tensors=tensors,
+                inputs=np.int32([0]),
+                outputs=np.int32([3]),
+                operators=[dense],
+                name="main",
+            )
+        ],
+        buffers=[
+            schema.BufferT(),
+            schema.BufferT(data=np.arange(1, 9, dtype=np.uint8)),
+            schema.BufferT(data=np.int32([10, -10]).view(np.uint8)),
+        ],
+    )
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def run(content: bytes) -> np.ndarray:
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    codes = np.int8([[1, 2, 3, 4]])
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], codes)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def test_read_returns_tensors_operators_and_ends(content: bytes):
+    model = flatbuffer.read(content)
+    assert model.size_bytes == len(content)
+    assert model.subgraphs == 1
+    assert [tensor.name for tensor in model.tensors] == ["in", "kernel", "bias", "out"]
+    assert model.operators == (flatbuffer.Operator("FULLY_CONNECTED", 4, (0, 1, 2), (3,)),)
+    assert model.inputs[0].shape == (1, 4)
+    assert (model.inputs[0].scale[0], model.inputs[0].zero_point[0]) == (0.5, 3)
+    assert model.outputs[0].dtype == "int8"
+
+
+def test_constant_content_has_the_tensor_s_shape_and_its_place_in_the_file(content: bytes):
+    (kernel,) = flatbuffer.read(content).weights
+    np.testing.assert_array_equal(kernel.data, np.int8([[1, 2, 3, 4], [5, 6, 7, 8]]))
+    there = content[kernel.offset : kernel.offset + kernel.size_bytes]
+    assert there == bytes(range(1, 9))
+    (bias,) = flatbuffer.read(content).biases
+    np.testing.assert_array_equal(bias.data, [10, -10])
+
+
+def test_computed_tensors_have_no_content(content: bytes):
+    model = flatbuffer.read(content)
+    assert [tensor.is_constant for tensor in model.tensors] == [False, True, True, False]
+
+
+def test_content_cannot_be_changed_by_accident(content: bytes):
+    with pytest.raises(ValueError, match="read-only"):
+        flatbuffer.read(content).weights[0].data[0] = 0
+
+
+def test_metadata_is_added_replaced_and_read_back(content: bytes):
+    once = flatbuffer.with_metadata(content, {"a": b"1", "b": b"2"})
+    twice = flatbuffer.with_metadata(once, {"a": b"3"})
+    assert flatbuffer.read(twice).metadata == {"a": b"3", "b": b"2"}
+
+
+def test_rewriting_leaves_the_results_bit_identical(content: bytes):
+    changed = flatbuffer.with_metadata(content, {"a": b"1"})
+    np.testing.assert_array_equal(run(changed), run(content))
+
+
+def test_rewriting_aligns_constants_and_stores_equal_vectors_once(content: bytes):
+    changed = flatbuffer.rewrite(content, lambda model: None)
+    constants = [t for t in flatbuffer.read(changed).tensors if t.is_constant]
+    assert all(tensor.offset % 16 == 0 for tensor in constants)
+    marked = flatbuffer.with_metadata(content, {"a": b"x" * 500, "b": b"x" * 500})
+    assert marked.count(b"x" * 500) == 1
+
+
+def test_the_operators_are_the_schema_s():
+    names = vars(schema.BuiltinOperator)
+    assert all(names[name] == i for i, name in enumerate(flatbuffer.OPERATORS))
+
+
+def test_the_dtypes_are_the_schema_s():
+    names = vars(schema.TensorType)
+    assert all(names[name.upper()] == i for i, name in enumerate(flatbuffer.DTYPES))
+
+
+def test_something_else_is_not_a_model(tmp_path: Path):
+    (tmp_path / "x.tflite").write_bytes(b"no model at all")
+    with pytest.raises(EdgenetsError, match=r"x\.tflite is not a \.tflite file"):
+        flatbuffer.read(tmp_path / "x.tflite")
+
+
+def test_every_truncation_is_an_error_and_no_crash(content: bytes):
+    for length in range(len(content)):
+        with pytest.raises(EdgenetsError):
+            flatbuffer.read(content[:length])
+
+
+def test_mutated_bytes_are_read_or_refused(content: bytes):
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        mutant = bytearray(content)
+        for position in random.integers(8, len(content), size=3):
+            mutant[position] = random.integers(256)
+        try:
+            flatbuffer.read(bytes(mutant))
+        except EdgenetsError as error:
+            assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize(
+    "name, operators, weights",
+    [
+        ("mlperf_tiny/vww_96_int8.tflite", 31, 28),
+        ("coral/mobilenet_v1_0.25_128_quant.tflite", 31, 28),
+        ("coral/mobilenet_v1_0.25_128_quant_edgetpu.tflite", 1, 0),
+    ],
+)
+def test_files_of_others_are_read(shared_data: Path, name: str, operators: int, weights: int):
+    model = flatbuffer.read(shared_data / name)
+    assert (len(model.operators), len(model.weights)) == (operators, weights)
+
+
+def test_compiled_file_shows_the_custom_operator(shared_data: Path):
+    model = flatbuffer.read(shared_data / "coral/mobilenet_v1_0.25_128_quant_edgetpu.tflite")
+    assert model.operators[0].name == "edgetpu-custom-op"

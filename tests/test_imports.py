@@ -1,0 +1,88 @@
+"""Imports run one way, and what runs on a board needs no TensorFlow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "edgenets"
+
+# Each part may import the parts of its own row and of the rows above it.
+ROWS = (
+    {"errors", "units", "files", "progress", "flatbuffer", "settings"},
+    {"data", "models", "profile"},
+    {"train"},
+    {"quantize"},
+    {"export"},
+    {"pipeline"},
+    {"cli"},
+)
+ON_THE_BOARD = (
+    "edgenets",
+    "edgenets.flatbuffer",
+    "edgenets.data.dataset",
+    "edgenets.data.images",
+    "edgenets.export.benchmark",
+    "edgenets.export.evaluate",
+    "edgenets.export.predict",
+    "edgenets.export.runtime",
+    "edgenets.export.statistics",
+    "edgenets.models.registry",
+    "edgenets.models.variants",
+    "edgenets.cli.main",
+    *(f"edgenets.cli.{name}" for name in ("benchmark", "evaluate", "list", "predict")),
+)
+TRAINING_PACKAGES = (
+    *("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "safetensors"),
+    *("pydantic", "yaml", "sklearn", "jinja2", "matplotlib"),
+)
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(file: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(file.read_text()))
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            # `from edgenets import flatbuffer` names a part, `from edgenets.x import y` holds one.
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.startswith("edgenets.")}
+
+
+@pytest.mark.parametrize("row", range(len(ROWS)))
+def test_a_part_imports_only_parts_above_it(row: int):
+    allowed = set[str]().union(*ROWS[: row + 1])
+    known = set[str]().union(*ROWS)
+    for part in ROWS[row]:
+        files = list((PACKAGE / part).glob("**/*.py")) or [PACKAGE / f"{part}.py"]
+        for file in files:
+            used = {part_of(name) for name in imports_of(file)} & known
+            assert used <= allowed, f"{file} imports {used - allowed}"
+
+
+def test_every_part_of_the_package_has_its_row():
+    parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert parts - {"__init__", "__main__", "__pycache__"} == set[str]().union(*ROWS)
+
+
+@pytest.mark.parametrize("module", ON_THE_BOARD)
+def test_board_module_imports_where_tensorflow_cannot_be(module: str):
+    blocked = dict.fromkeys(TRAINING_PACKAGES)  # None in sys.modules makes an import fail
+    script = f"import sys; sys.modules.update({blocked}); import {module}"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_signposts_lead_to_the_rooms():
+    for name in ("quantize", "export"):
+        signpost = PACKAGE.parent / name
+        assert signpost.is_symlink()
+        assert signpost.readlink() == Path("edgenets") / name
