@@ -49,6 +49,8 @@ def command(model: Path, data: str, as_json: bool) -> None:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """Print the headline, the classes, the confusion matrix and the commonest confusions."""
+    from edgenets.export.evaluate import commonest_confusions
+
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
     click.echo(f"top-1 {format_percent(result['top1'])}{top5} of {result['samples']} images")
 

@@ -7,11 +7,16 @@ empty file is the run on the built-in digits.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from edgenets.errors import EdgenetsError, did_you_mean, missing_extra
+import pydantic
+import yaml
+from pydantic_core import PydanticCustomError
+
+from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.files import read_bytes
 from edgenets.models.registry import complete_arguments
 from edgenets.quantize.prune import PruneSettings
@@ -20,23 +25,31 @@ from edgenets.quantize.share import ShareSettings
 from edgenets.settings import Settings
 from edgenets.train.fit import TrainSettings
 
-try:
-    import pydantic
-    import yaml
-except ImportError as error:
-    raise missing_extra(error.name or "pydantic", "train") from error
-
 CompressSettings = Annotated[
     PruneSettings | ShareSettings | QatSettings, pydantic.Field(discriminator="stage")
 ]
 
+COMPRESS: dict[str, type[Settings]] = {
+    "prune": PruneSettings,
+    "share": ShareSettings,
+    "qat": QatSettings,
+}
+
 Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")
+
+# Pydantic names the shapes of values as Python does; a config file has YAML's.
+SHAPES = {
+    "tuple_type": "input should be a list, each item after a dash",
+    "dict_type": "input should be keys and values",
+    "model_type": "input should be keys and values",
+    "model_attributes_type": "input should be keys and values",
+}
 
 
 class DataSettings(Settings):
     """Which images, and how they are split."""
 
-    source: str = "digits"  # or a folder
+    source: str = pydantic.Field("digits", min_length=1)  # or a folder
     test_fraction: float = pydantic.Field(0.2, gt=0, lt=1)  # of a folder without train and test
     validation_fraction: float = pydantic.Field(0.1, gt=0, lt=1)  # of train, for the best epoch
     strict: bool = False  # a bad file is an error
@@ -69,7 +82,7 @@ class RunConfig(Settings):
     compress: tuple[CompressSettings, ...] = (PruneSettings(), ShareSettings())
     export: ExportSettings = ExportSettings()
     benchmark: BenchmarkSettings = BenchmarkSettings()
-    seed: pydantic.NonNegativeInt = 0
+    seed: int = pydantic.Field(0, ge=0, lt=2**31)  # what every generator takes
 
     @pydantic.field_validator("model")
     @classmethod
@@ -82,7 +95,8 @@ class RunConfig(Settings):
         try:
             complete = complete_arguments(str(model["name"]), arguments)
         except EdgenetsError as error:
-            raise ValueError(str(error)) from error
+            context = {"sentence": str(error), "keys": _culprit(model, str(error))}
+            raise PydanticCustomError("model_argument", "{sentence}", context) from error
         del complete["classes"]
         return {"name": model["name"], **complete}
 
@@ -111,21 +125,19 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
     """
     name = str(path) if path else "config"
     text = read_bytes(path).decode("utf-8", "replace") if path else ""
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise EdgenetsError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
-    values = {} if values is None else values
+    values, root = _parse(text, name)
+    if values is None:
+        values = {}
     if not isinstance(values, dict):
         raise EdgenetsError(f"{name} must hold keys and values, such as `seed: 0`")
     assigned = {_assign(values, assignment): assignment for assignment in assignments}
 
     def locate(place: Place) -> str:
+        depth, line = _line(root, place)
         for keys, assignment in assigned.items():
-            if place[: len(keys)] == keys:
+            if place[: len(keys)] == keys or (keys[: len(place)] == place and depth < len(place)):
                 return f"--set {assignment}"
-        return f"{name} line {_line(root, place)}" if root else name
+        return f"{name} line {line}" if root else name
 
     return check_config(values, locate)
 
@@ -144,7 +156,7 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         config = RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        place = _place(first["loc"])
+        place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
     return _with_absolute_source(config)
 
@@ -156,9 +168,10 @@ def dump_config(config: RunConfig) -> str:
 
 def _assign(values: dict[str, Any], assignment: str) -> Place:
     dotted, equals, text = assignment.partition("=")
-    keys = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    keys = tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
     if not equals or not dotted:
         raise EdgenetsError(f"--set needs KEY=VALUE, such as train.epochs=5, got {assignment!r}")
+    value, _ = _parse(text, f"the value of --set {assignment}")
     if keys[0] == "compress" and "compress" not in values:
         values["compress"] = [stage.model_dump() for stage in RunConfig().compress]
     if keys[0] == "model" and "model" not in values:
@@ -167,10 +180,60 @@ def _assign(values: dict[str, Any], assignment: str) -> Place:
     try:
         for key in keys[:-1]:
             inner = inner.setdefault(key, {}) if isinstance(inner, dict) else inner[key]
-        inner[keys[-1]] = yaml.safe_load(text)
-    except (TypeError, IndexError, AttributeError, yaml.YAMLError) as error:
-        raise EdgenetsError(f"--set {assignment}: there is no such key") from error
+        inner[keys[-1]] = value
+    except (TypeError, IndexError, AttributeError) as error:
+        raise EdgenetsError(
+            f"--set {assignment}: there is no such key; give one such as train.epochs, "
+            "or a stage's by its number, such as compress.0.sparsity"
+        ) from error
     return keys
+
+
+def _parse(text: str, name: str) -> tuple[Any, Any]:
+    """Return the value of a YAML text and its tree of nodes, which knows the lines."""
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+        _refuse_duplicates(root, name)
+        return yaml.safe_load(text), root
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise EdgenetsError(f"{name}{line} is not valid YAML: {reason}") from error
+
+
+def _refuse_duplicates(root: Any, name: str) -> None:
+    """Refuse a key that is there twice, of which YAML would silently take the last."""
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:  # of an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if str(key.value) in lines:
+                raise EdgenetsError(
+                    f"{name} line {line}: the key {key.value!r} is there twice (first in line "
+                    f"{lines[key.value]}); remove one"
+                )
+            lines[str(key.value)] = line
+            nodes.append(value)
+
+
+def _culprit(model: dict[str, Any], sentence: str) -> Place:
+    """Return the key of a model's argument that gives the error `sentence`, if it alone does."""
+    for key, value in model.items():
+        try:
+            complete_arguments(str(model["name"]), {} if key == "name" else {key: value})
+        except EdgenetsError as error:
+            if str(error) == sentence:
+                return (key,)
+    return ()
 
 
 def _place(loc: Place) -> Place:
@@ -178,19 +241,20 @@ def _place(loc: Place) -> Place:
     return (*loc[:2], *loc[3:]) if loc[0] == "compress" else loc
 
 
-def _line(node: Any, place: Place) -> int:
-    """Return the line of the value at `place`, or of the innermost part that is there."""
-    line = node.start_mark.line
-    for part in place:
+def _line(node: Any, place: Place) -> tuple[int, int]:
+    """Return how many keys of `place` the file has, and the line of the last of them."""
+    line = node.start_mark.line + 1 if node else 1
+    for depth, part in enumerate(place):
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line, found[0][1]
+            inner = [pair for pair in node.value if pair[0].value == str(part)]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part]
-            line = node.start_mark.line
-    return int(line) + 1
+            inner = [(value, value) for value in node.value[part : part + 1]]
+        else:
+            inner = []
+        if not inner:
+            return depth, line
+        line, node = inner[0][0].start_mark.line + 1, inner[0][1]
+    return len(place), line
 
 
 def _sentence(error: Any, place: Place) -> str:
@@ -199,20 +263,21 @@ def _sentence(error: Any, place: Place) -> str:
         known = _known_keys(error["loc"][:-1])
         unknown = str(place[-1])
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
-    message = error["msg"].removeprefix("Value error, ")
-    received = "" if isinstance(error["input"], dict | list) else f", got {error['input']!r}"
+    if error["type"] == "union_tag_invalid":
+        return f"{key}: {unknown_name('stage', error['ctx']['tag'], COMPRESS)}"
+    if error["type"] == "union_tag_not_found":
+        return f"{key}: stage is missing; add one of {', '.join(COMPRESS)}"
+    message = SHAPES.get(error["type"], error["msg"].removeprefix("Value error, "))
+    message = re.sub(r", (unable to|got a number) .*", "", message)  # what was received follows
+    is_long = error["type"] == "model_argument" or isinstance(error["input"], dict | list)
+    received = "" if is_long else f", got {error['input']!r}"
     return f"{key}: {message[0].lower()}{message[1:]}{received}"
 
 
 def _known_keys(loc: Place) -> list[str]:
-    stages: dict[str, type[Settings]] = {
-        "prune": PruneSettings,
-        "share": ShareSettings,
-        "qat": QatSettings,
-    }
     settings: type[Settings] = RunConfig
     if loc and loc[0] == "compress":
-        settings = stages[str(loc[2])]
+        settings = COMPRESS[str(loc[2])]
     elif loc:
         settings = type(getattr(RunConfig(), str(loc[0])))
     return list(settings.model_fields)

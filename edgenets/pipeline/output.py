@@ -64,7 +64,7 @@ def _lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise EdgenetsError(
-            f"{folder} is in use by another edgenets process; wait for its end, or pass another --out"
+            f"{folder} is in use by another edgenets process; wait for it, or pass another --out"
         ) from error
     except OSError as error:
         raise _unusable(folder, str(error.strerror)) from error

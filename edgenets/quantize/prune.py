@@ -42,7 +42,8 @@ def prune(
     """Return a pruned, fine-tuned copy of `model` and the history of its training.
 
     Every kernel that `is_compressible` names keeps at most round((1 - sparsity) * size) weights;
-    the others are trained but not pruned. The best epoch is chosen among those at the final sparsity.
+    the others are trained but not pruned. The best epoch is chosen among those at the final
+    sparsity.
     """
     batch = min(settings.batch_size, len(data.images))
     steps = len(data.images) // batch
