@@ -19,12 +19,13 @@ from edgenets.units import format_bytes, format_ms
     default="local",
     show_default=True,
     metavar="DEVICE",
-    help="Where to run: local, this machine.",
+    help="Where to measure: local is this machine.",
 )
 @click.option(
     "--threads",
     default=1,
     show_default=True,
+    metavar="N",
     type=click.IntRange(min=1),
     help="Threads of the interpreter.",
 )
@@ -32,12 +33,16 @@ from edgenets.units import format_bytes, format_ms
     "--min-seconds",
     default=2.0,
     show_default=True,
+    metavar="SECONDS",
     type=click.FloatRange(min=0),
     help="Time inferences for at least so long, and at least 100 of them.",
 )
 @json_option
 def command(model: Path, device: str, threads: int, min_seconds: float, as_json: bool) -> None:
-    """Measure latency (median, 90th percentile, 95 % interval) and peak memory after warm-up."""
+    """Measure the latency and peak memory of a .tflite file.
+
+    Inferences are timed after a warm-up: median with its 95 % interval, 90th percentile.
+    """
     from edgenets.export.benchmark import benchmark_file
 
     if device != "local":

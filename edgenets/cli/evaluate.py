@@ -26,9 +26,10 @@ MAX_CONFUSIONS = 10
 )
 @json_option
 def command(model: Path, data: str, as_json: bool) -> None:
-    """Measure top-1 and top-5 accuracy on a dataset's test images, per class and as confusions.
+    """Measure the accuracy on a dataset's test images.
 
-    A .tflite file runs in LiteRT, a model folder in Keras.
+    Top-1, top-5, per class, and what is taken for what. A .tflite file runs in LiteRT, a model
+    folder in Keras.
     """
     if model.is_dir():
         from edgenets.pipeline.single import evaluate_folder

@@ -12,7 +12,13 @@ from edgenets.units import format_bytes, format_percent
 
 @click.command()
 @click.argument("model_dir", type=click.Path(path_type=Path))
-@click.option("--target", default="generic", show_default=True, type=click.Choice(["generic"]))
+@click.option(
+    "--target",
+    default="generic",
+    show_default=True,
+    type=click.Choice(["generic"]),
+    help="Device that the file is for.",
+)
 @click.option(
     "--format",
     "number_format",
@@ -21,10 +27,34 @@ from edgenets.units import format_bytes, format_percent
     type=click.Choice(["int8", "fp32"]),
     help="Numbers that the file computes with.",
 )
-@click.option("--data", help="Images to calibrate int8 with (DATA/train is used), or digits.")
-@click.option("--calibration-images", default=200, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=0, show_default=True, help="Chooses the calibration images.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New .tflite file.")
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Images to calibrate int8 with (of DATA/train), or the word digits.",
+)
+@click.option(
+    "--calibration-images",
+    default=200,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="How many of them.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Chooses the calibration images.",
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE.tflite",
+    type=click.Path(path_type=Path),
+    help="File to write; one that is there is replaced.",
+)
 @json_option
 def command(
     model_dir: Path,
@@ -36,10 +66,10 @@ def command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Write the model of MODEL_DIR as a .tflite file that passed its checks.
+    """Write a model folder as a .tflite file.
 
     The file takes `pixel - 128` as int8 (fp32: [-1, 1]), gives logits, and holds its labels and
-    image preparation.
+    image preparation. It is written only if it passes its checks.
     """
     from edgenets.pipeline.single import export_folder
 

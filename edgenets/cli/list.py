@@ -14,7 +14,10 @@ from edgenets.units import format_count, format_percent
 @click.option("--family", metavar="NAME", help="Only the nets of one family, such as MobileNet.")
 @json_option
 def command(family: str | None, as_json: bool) -> None:
-    """Show the nets: cost at 1,000 classes, published ImageNet accuracy, source."""
+    """Show the nets, what they cost, and how accurate they are.
+
+    Parameters and MACs are those of 1,000 classes; top-1 is the published accuracy on ImageNet.
+    """
     families = {variant.family.lower(): variant.family for variant in VARIANTS}
     if family and family.lower() not in families:
         raise unknown_name("family", family, families.values())
@@ -30,9 +33,9 @@ def command(family: str | None, as_json: bool) -> None:
             format_count(v.params),
             format_count(v.macs),
             format_percent(v.top1_published),
-            v.source,
         )
         for v in chosen
     ]
-    columns = ("net", "arguments", ">resolution", ">parameters", ">MACs", ">top-1", "source")
-    print_table(columns, rows)
+    print_table(("net", "arguments", ">resolution", ">parameters", ">MACs", ">top-1"), rows)
+    for name, source in dict.fromkeys((v.name, v.source) for v in chosen):
+        click.echo(f"{name}: {source}")

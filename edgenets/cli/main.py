@@ -6,13 +6,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted with Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import NoReturn
 
 import click
 
 import edgenets
-from edgenets.errors import EdgenetsError, did_you_mean
+from edgenets.errors import EdgenetsError, did_you_mean, missing_extra
 from edgenets.progress import say
 
 # In the order of the work; each is `command` in the file edgenets/cli/NAME.py.
@@ -27,6 +28,19 @@ COMMANDS = (
     "benchmark",
     "report",
 )
+
+# What the `train` extra installs: module -> package.
+TRAIN_PACKAGES = {
+    "tensorflow": "tensorflow",
+    "tf_keras": "tf_keras",
+    "tensorflow_model_optimization": "tensorflow-model-optimization",
+    "safetensors": "safetensors",
+    "pydantic": "pydantic",
+    "yaml": "PyYAML",
+    "sklearn": "scikit-learn",
+    "jinja2": "jinja2",
+    "matplotlib": "matplotlib",
+}
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""
@@ -71,6 +85,8 @@ def edgenets_command() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every known failure is one sentence on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # for file names that are no text, and old locales
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         edgenets_command.main(standalone_mode=False)
     except click.ClickException as error:  # wrong usage
@@ -79,8 +95,20 @@ def main() -> NoReturn:
     except EdgenetsError as error:
         say(f"edgenets: {error}")
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in TRAIN_PACKAGES:
+            raise
+        say(f"edgenets: {missing_extra(TRAIN_PACKAGES[module], 'train')}")
+        sys.exit(1)
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # the file system's, where no one knew better
+        say(f"edgenets: {error.filename or 'the output'}: {error.strerror or error}")
+        sys.exit(1)
+    except MemoryError:
+        say("edgenets: not enough memory; close other programs, or take a smaller net or batch")
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         say("edgenets: interrupted; what is finished is kept, the same command goes on from there")

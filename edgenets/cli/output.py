@@ -26,7 +26,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
 
     Without a terminal the table is as wide as its content, so that no cell is cut.
     """
-    table = Table(title=escape(title) or None, title_justify="left")
+    if title:
+        click.echo(title)
+    table = Table()
     for column in columns:
         right = column.startswith(">")
         table.add_column(

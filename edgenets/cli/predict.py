@@ -21,12 +21,13 @@ from edgenets.units import format_percent
     "--top",
     default=5,
     show_default=True,
+    metavar="N",
     type=click.IntRange(min=1),
     help="How many classes to show for each image, likeliest first.",
 )
 @json_option
 def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
-    """Classify image files with a .tflite file: class names and probabilities.
+    """Name what is in images, with a .tflite file.
 
     An image that cannot be read is reported, the others are classified, and the exit status is 1.
     """

@@ -15,7 +15,10 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @json_option
 def command(run_dir: Path, as_json: bool) -> None:
-    """Print the report of a finished run and write its report.html anew."""
+    """Print a finished run's report; write its page anew.
+
+    The page is RUN_DIR/report.html, made from RUN_DIR/report.json.
+    """
     from edgenets.export.report import load_report, write_html
 
     report = load_report(run_dir)

@@ -10,7 +10,7 @@ from edgenets.cli.output import json_option, print_json
 
 
 @click.command()
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.argument("config", metavar="[CONFIG.yaml]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--set",
     "assignments",
@@ -21,16 +21,17 @@ from edgenets.cli.output import json_option, print_json
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Run folder.  [default: runs/ and the config's name, or runs/digits]",
 )
 @json_option
 def command(
     config: Path | None, assignments: tuple[str, ...], out: Path | None, as_json: bool
 ) -> None:
-    """Train, compress, export, benchmark and report, as CONFIG.yaml says.
+    """Train, compress, export, benchmark and report.
 
-    Without a config it does so on the built-in handwritten digits. Run again with the same folder,
-    it finishes what is missing and repeats nothing.
+    CONFIG.yaml says how; without one it is done on the built-in handwritten digits. Run again with
+    the same folder, it finishes what is missing and repeats nothing.
     """
     from edgenets.cli.report import print_report
     from edgenets.pipeline.config import load_config

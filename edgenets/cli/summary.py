@@ -14,7 +14,11 @@ from edgenets.units import format_bytes, format_count
 @click.option("--per-layer", is_flag=True, help="Show every layer.")
 @json_option
 def command(name: str, arguments: tuple[str, ...], per_layer: bool, as_json: bool) -> None:
-    """Show parameters, MACs and memory of the net NAME, such as mobilenet_v1 width=0.25."""
+    """Show a net's parameters, MACs and memory.
+
+    NAME is one that `edgenets list` shows, and KEY=VALUE one of its arguments: mobilenet_v1
+    width=0.25 resolution=96. All arguments are shown with the result.
+    """
     from edgenets.models.registry import complete_arguments, create
     from edgenets.profile import profile
 
@@ -29,14 +33,14 @@ def command(name: str, arguments: tuple[str, ...], per_layer: bool, as_json: boo
             (
                 layer.name,
                 layer.kind,
-                " x ".join(map(str, layer.output_shape)),
+                "x".join(map(str, layer.output_shape)),
                 f"{layer.params:,}",
                 f"{layer.macs:,}",
                 format_bytes(layer.activation_bytes),
             )
             for layer in cost.layers
         ]
-        columns = ("layer", "kind", "output", ">parameters", ">MACs", ">activation")
+        columns = ("layer", "kind", "output", ">params", ">MACs", ">activation")
         print_table(columns, rows)
     totals = [
         ("parameters", f"{cost.params:,} ({cost.trainable_params:,} trainable)"),

@@ -13,19 +13,50 @@ from edgenets.units import format_percent
 @click.command()
 @click.argument("name")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", required=True, help="Folder of images, or the word digits.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New model folder.")
-@click.option("--epochs", type=click.IntRange(min=0), help="Passes over the images.  [default: 30]")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images per step.  [default: 64]")
-@click.option("--learning-rate", type=float, help="At its peak.  [default: 0.004]")
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Folder DATA/{train,test}/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="MODEL_DIR",
+    type=click.Path(path_type=Path),
+    help="New model folder.",
+)
+@click.option(
+    "--epochs",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Passes over the images.  [default: 30]",
+)
+@click.option(
+    "--batch-size", metavar="N", type=click.IntRange(min=1), help="Images per step.  [default: 64]"
+)
+@click.option(
+    "--learning-rate",
+    metavar="RATE",
+    type=float,
+    help="Learning rate at its peak.  [default: 0.004]",
+)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "mixed_bfloat16"]),
-    help="mixed_bfloat16 is faster for plain convolutions on CPUs that have it.",
+    help="mixed_bfloat16 is faster for plain convolutions on CPUs that have it.  "
+    "[default: float32]",
 )
 @click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: as suits the set]")
 @click.option("--strict", is_flag=True, help="Fail on a file that is not a readable image.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Decides the first weights and the order of the images.",
+)
 @json_option
 def command(
     name: str,
@@ -41,9 +72,11 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train the net NAME, such as mobilenet_v1 width=0.25 resolution=96, and write a model folder.
+    """Train a net on images and write a model folder.
 
-    Stopped at any time, the same command goes on after the last finished epoch.
+    NAME is one that `edgenets list` shows, and KEY=VALUE one of its arguments: mobilenet_v1
+    width=0.25 resolution=96. Stopped at any time, the same command goes on after the last finished
+    epoch.
     """
     from edgenets.pipeline.config import check_config
     from edgenets.pipeline.single import train_folder

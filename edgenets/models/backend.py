@@ -18,7 +18,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 try:
-    with quiet_stderr():
+    with quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
         import tensorflow as tf
         import tensorflow_model_optimization as tfmot
         import tf_keras as keras

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import edgenets
 from edgenets.data.images import Preparation
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError, missing_extra, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.registry import complete_arguments, create
@@ -30,6 +30,18 @@ except ImportError as error:
 
 SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
+SPEC_TYPES: dict[str, type] = {
+    "name": str,
+    "arguments": dict,
+    "labels": list,
+    "preparation": dict,
+    "seed": int,
+    "recipe": list,
+    "history": dict,
+    "versions": dict,
+    "weights_sha256": str,
+}
+JSON_NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "keys and values"}
 History = dict[str, list[float]]  # a training's losses and accuracies, by epoch
 PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
 
@@ -54,7 +66,9 @@ class Spec:
     versions: dict[str, str] = field(default_factory=versions)
 
     def __post_init__(self) -> None:
-        """Check that labels and classes agree."""
+        """Check that the seed is one, and that labels and classes agree."""
+        if self.seed < 0:
+            raise EdgenetsError(f"the seed must be at least 0, got {self.seed}")
         classes = self.arguments.get("classes")
         if len(self.labels) != classes:
             raise EdgenetsError(f"the model has {classes} classes but {len(self.labels)} labels")
@@ -108,8 +122,11 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
         )
     try:
         tensors = safetensors.numpy.load(content)
-    except safetensors.SafetensorError as error:
-        raise EdgenetsError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise EdgenetsError(
+            f"{folder / WEIGHTS} is not a safetensors file that NumPy can read ({error}); "
+            "restore it or train again"
+        ) from error
     model = create(spec.name, **spec.arguments)
     set_named_weights(model, tensors, str(folder / WEIGHTS))
     return model, spec
@@ -125,18 +142,29 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
         raise EdgenetsError(f"{folder} is not a model folder: it has no {SPEC}")
     stored = read_json(folder / SPEC)
     try:
+        _check_types(stored)
         weights_sha256 = stored.pop("weights_sha256")
         stored["arguments"] = complete_arguments(stored["name"], stored["arguments"])
         stored["preparation"] = Preparation.from_json(stored["preparation"])
         stored["labels"] = tuple(stored["labels"])
         stored["recipe"] = tuple(stored["recipe"])
-        return Spec(**stored), str(weights_sha256)
+        return Spec(**stored), weights_sha256
     except EdgenetsError as error:
-        raise EdgenetsError(f"{folder / SPEC}: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise EdgenetsError(
-            f"{folder / SPEC} is not the spec of a model: {type(error).__name__}: {error}"
-        ) from error
+        raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
+
+
+def _check_types(stored: Any) -> None:
+    """Refuse a spec that lacks a key, has an unknown one, or a value of another type."""
+    if not isinstance(stored, dict):
+        raise EdgenetsError("it must hold keys and values")
+    for key in stored:
+        if key not in SPEC_TYPES:
+            raise unknown_name("key", key, SPEC_TYPES)
+    for key, kind in SPEC_TYPES.items():
+        if not isinstance(stored.get(key), kind):
+            raise EdgenetsError(f"{key} must be {JSON_NAMES[kind]}, got {stored.get(key)!r}")
+    if not all(isinstance(label, str) for label in stored["labels"]):
+        raise EdgenetsError("labels must be a list of texts")
 
 
 def named_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgenets.models.backend import keras
 
 OUTPUT_STRIDES = (32, 16, 8, 4)
+LARGEST = {"resolution": 4096, "classes": 1_000_000}  # beyond, no memory would be enough
 
 
 class Net(NamedTuple):
@@ -93,11 +94,11 @@ def _typed(what: str, value: Any, kind: type) -> Any:
 
 
 def _check_common(name: str, arguments: Mapping[str, Any]) -> None:
-    for argument in ("resolution", "classes"):
-        if arguments[argument] < 1:
-            raise EdgenetsError(
-                f"{argument} of {name} must be at least 1, got {arguments[argument]}"
-            )
+    for argument, largest in LARGEST.items():
+        value = arguments[argument]
+        if not 1 <= value <= largest:
+            limit = "at least 1" if value < 1 else f"at most {largest}"
+            raise EdgenetsError(f"{argument} of {name} must be {limit}, got {value}")
     for argument in ("width", "scale"):
         if not 0 < arguments.get(argument, 1) <= 10:
             value = arguments[argument]

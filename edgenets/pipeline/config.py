@@ -263,14 +263,15 @@ def _sentence(error: Any, place: Place) -> str:
         known = _known_keys(error["loc"][:-1])
         unknown = str(place[-1])
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
+    if error["type"] == "model_argument":
+        return f"model: {error['msg']}"
     if error["type"] == "union_tag_invalid":
         return f"{key}: {unknown_name('stage', error['ctx']['tag'], COMPRESS)}"
     if error["type"] == "union_tag_not_found":
         return f"{key}: stage is missing; add one of {', '.join(COMPRESS)}"
     message = SHAPES.get(error["type"], error["msg"].removeprefix("Value error, "))
     message = re.sub(r", (unable to|got a number) .*", "", message)  # what was received follows
-    is_long = error["type"] == "model_argument" or isinstance(error["input"], dict | list)
-    received = "" if is_long else f", got {error['input']!r}"
+    received = "" if isinstance(error["input"], dict | list) else f", got {error['input']!r}"
     return f"{key}: {message[0].lower()}{message[1:]}{received}"
 
 

@@ -6,12 +6,8 @@ is there is whole. Its key, a hash of all that it was made from, says whether it
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,7 @@ import edgenets
 from edgenets.data.dataset import open_dataset
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.export.report import render_html
+from edgenets.export.report import write_html
 from edgenets.files import (
     read_bytes,
     read_json,
@@ -29,14 +25,18 @@ from edgenets.files import (
     write_json,
 )
 from edgenets.pipeline.config import RunConfig, dump_config, load_config
+from edgenets.pipeline.output import locked_folder
 from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, RunImages, Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
 
 CONFIG = "config.yaml"
+STAGES = "stages"
+REPORT = ("report.json", "report.html")
 RECORD = "stage.json"
 KEY = "key"
+RESUMING = (KEY, CHECKPOINT)  # what a stage needs while it is worked on
 
 
 def run(config: RunConfig, out: Path) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
         EdgenetsError: the images or settings do not fit, `out` holds another config's run or is in
             use, or a stage failed; finished stages are kept.
     """
-    with _locked(out):
-        _claim(out, config)
+    with locked_folder(out):
+        _check_folder(out, config)
         data = config.data
         dataset = open_dataset(
             data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
@@ -60,12 +60,14 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
         )
         preparation = Preparation.default(config.model["name"], config.model["resolution"])
         images = RunImages(dataset, preparation, config)
-        records = _run_stages(out / "stages", plan(config, images), dataset.fingerprint)
+        if not (out / CONFIG).exists():
+            write_bytes(out / CONFIG, dump_config(config).encode())
+        records = _run_stages(out / STAGES, plan(config, images), dataset.fingerprint)
         exported = next(r["folder"] for r in records if r["name"] == "export")
-        write_bytes(out / INT8_FILE, read_bytes(out / "stages" / exported / INT8_FILE))
+        write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
         report = summarize(config, images, records)
         write_json(out / "report.json", report)
-        write_bytes(out / "report.html", render_html(report).encode())
+        write_html(report, out)
         return report
 
 
@@ -89,14 +91,15 @@ def _run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Rec
 
 def _finished(folder: Path, key: str) -> Record | None:
     """Return the record of a stage that was made under `key` and is as it was made."""
-    if not (folder / RECORD).is_file():
+    try:
+        record: Record = read_json(folder / RECORD)
+        intact = all(_describe(folder / file["name"]) == file for file in record["files"])
+        fits = intact and record["key"] == key and bool(record["measured"])
+    except (EdgenetsError, KeyError, TypeError):  # a file is missing or damaged
         return None
-    record: Record = read_json(folder / RECORD)
-    intact = all(
-        (folder / file["name"]).is_file() and _describe(folder / file["name"]) == file
-        for file in record["files"]
-    )
-    return record if record["key"] == key and intact else None
+    if fits:
+        _clean(folder)
+    return record if fits else None
 
 
 def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
@@ -106,23 +109,28 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
         shutil.rmtree(partial, ignore_errors=True)
         write_bytes(partial / KEY, key.encode())
     for leftover in partial.iterdir():  # of a process that was killed after the training's end
-        if leftover.name not in (KEY, CHECKPOINT):
+        if leftover.name not in RESUMING:
             leftover.unlink()
     measured = stage.work(partial, previous, key)
-    (partial / CHECKPOINT).unlink(missing_ok=True)
-    (partial / KEY).unlink()
+    files = sorted(file for file in partial.iterdir() if file.name not in RESUMING)
     record = {
         "name": stage.name,
         "folder": folder.name,
         "key": key,
         "seconds": round(time.monotonic() - start, 3),
-        "files": [_describe(file) for file in sorted(partial.iterdir())],
+        "files": [_describe(file) for file in files],
         "measured": measured,
     }
     write_json(partial / RECORD, record)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+    _clean(folder)  # not before: a process killed in between would have to train again
     return record
+
+
+def _clean(folder: Path) -> None:
+    for name in RESUMING:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _describe(file: Path) -> Record:
@@ -139,19 +147,24 @@ def _result(record: Record) -> str:
     )
 
 
-def _claim(out: Path, config: RunConfig) -> None:
-    """Write the config into the run folder, or check that it is the one that is there."""
-    path = out / CONFIG
-    if not path.exists():
-        write_bytes(path, dump_config(config).encode())
+def _check_folder(out: Path, config: RunConfig) -> None:
+    """Refuse a folder with the run of another config, or with files that are not of a run."""
+    way_out = f"pass another folder with --out, or remove {out} to start again"
+    if not (out / CONFIG).exists():
+        for name in (STAGES, INT8_FILE, *REPORT):
+            if (out / name).exists():
+                raise EdgenetsError(f"{out} holds {name} but no {CONFIG} of a run; {way_out}")
         return
-    stored = load_config(path)
+    try:
+        stored = load_config(out / CONFIG)
+    except EdgenetsError as error:
+        raise EdgenetsError(f"{error}; restore that file, {way_out}") from error
     if stored != config:
         old, new = stored.model_dump(mode="json"), config.model_dump(mode="json")
         key = next(key for key in new if old[key] != new[key])
         raise EdgenetsError(
-            f"{out} holds a run whose {key!r} differs ({_difference(old[key], new[key])}); pass "
-            f"another folder with --out, or remove {out} to start again"
+            f"{out} holds a run whose {key!r} differs "
+            f"({_difference(old[key], new[key])}); {way_out}"
         )
 
 
@@ -160,20 +173,3 @@ def _difference(old: Any, new: Any) -> str:
         key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
         return f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
     return f"{old!r} there, {new!r} here"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Make `folder` and keep other runs out of it while the block runs."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise EdgenetsError(f"cannot use {folder} as run folder: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise EdgenetsError(f"{folder} is in use by another edgenets run; wait for it") from error
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from edgenets.export.evaluate import score
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
 from edgenets.models.folder import SPEC, load_model, save_model
 from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import CHECKPOINT, RunImages, export_int8, train_model
 from edgenets.progress import say
 from edgenets.train.fit import compile_inference, predict_logits
@@ -26,25 +27,27 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
         EdgenetsError: `out` already holds a model or another training's checkpoint, or the images
             or settings do not fit.
     """
-    if (out / SPEC).exists():
-        raise EdgenetsError(f"{out} already holds a model; pass another folder or remove it")
-    data = config.data
-    dataset = open_dataset(
-        data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
-    )
-    for skipped in dataset.skipped:
-        say(f"left out {skipped.path}: {skipped.reason}")
-    preparation = Preparation.default(config.model["name"], config.model["resolution"])
-    images = RunImages(dataset, preparation, config)
-    settings = config.model_dump(mode="json", include={"model", "train", "seed"})
-    key = sha256_json({"images": dataset.fingerprint, "settings": settings})
-    model, spec = train_model(images, out / CHECKPOINT, key)
-    save_model(out, model, spec)
-    (out / CHECKPOINT).unlink(missing_ok=True)
-    return {
-        **images.score(predict_logits(compile_inference(model), images.test)),
-        "skipped": [skipped.to_json() for skipped in dataset.skipped],
-    }
+    with locked_folder(out):
+        if (out / SPEC).exists():
+            raise EdgenetsError(f"{out} already holds a model; pass another folder or remove it")
+        data = config.data
+        dataset = open_dataset(
+            data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
+        )
+        for skipped in dataset.skipped:
+            say(f"left out {skipped.path}: {skipped.reason}")
+        preparation = Preparation.default(config.model["name"], config.model["resolution"])
+        images = RunImages(dataset, preparation, config)
+        settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
+        del settings["data"]["source"]  # the images count, not where they are
+        key = sha256_json({"images": dataset.fingerprint, "settings": settings})
+        model, spec = train_model(images, out / CHECKPOINT, key)
+        save_model(out, model, spec)
+        (out / CHECKPOINT).unlink(missing_ok=True)
+        return {
+            **images.score(predict_logits(compile_inference(model), images.test)),
+            "skipped": [skipped.to_json() for skipped in dataset.skipped],
+        }
 
 
 def export_folder(
@@ -68,6 +71,7 @@ def export_folder(
     Raises:
         EdgenetsError: the folder or images cannot be used, or the file failed its checks.
     """
+    check_writable(out)
     model, spec = load_model(folder)
     fidelity = None
     if number_format == "int8":

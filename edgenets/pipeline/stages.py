@@ -158,7 +158,7 @@ def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Mo
         labels=classes,
         preparation=images.preparation,
         seed=config.seed,
-        history={"train": history},
+        history={"train": history} if history else {},
     )
     return result, spec
 

@@ -76,6 +76,11 @@ class TrainingData:
     ) -> TrainingData:
         """Hold out a stratified fraction of the training images for choosing the best epoch."""
         kept, held = hold_out(split.labels, validation_fraction, seed)
+        if not len(held):
+            raise EdgenetsError(
+                "training needs a class with at least two training images, of which it keeps one "
+                "to choose the best epoch by; add images"
+            )
         train, validation = split.subset(kept), split.subset(held)
         return cls(
             train.load(preparation),
@@ -122,7 +127,8 @@ def fit(
         By epoch: loss, accuracy, validation_loss, validation_accuracy, learning_rate.
 
     Raises:
-        EdgenetsError: the loss became NaN, or the checkpoint is not this training's.
+        EdgenetsError: a loss became NaN or infinite, the memory is not enough, or the checkpoint
+            is not this training's.
     """
     loop = _Loop(model, data, settings, seed, callbacks)
     progress, best = Progress(), list[NDArray[Any]]()
@@ -132,7 +138,13 @@ def fit(
     with progress_bar(description, settings.epochs * loop.steps) as advance:
         advance(progress.epoch * loop.steps)
         while progress.epoch < settings.epochs:
-            values = loop.run_epoch(progress.epoch, advance)
+            try:
+                values = loop.run_epoch(progress.epoch, advance)
+            except tf.errors.ResourceExhaustedError as error:
+                raise EdgenetsError(
+                    f"not enough memory to train with {loop.batch} images at a time; "
+                    "pass a smaller batch size"
+                ) from error
             progress.record(values)
             progress.epoch += 1
             # Fewer than 1 in 1,000 of the loss decides between epochs of equal accuracy.
@@ -200,21 +212,26 @@ class _Loop:
             loss += float(step_loss) / self.steps
             correct += int(step_correct)
             advance(1, f"loss {float(step_loss):.3f}")
-        if not np.isfinite(loss):
-            raise EdgenetsError(
-                f"the training loss became {loss} in epoch {epoch + 1}; "
-                f"pass a lower learning rate than {self.settings.learning_rate}"
-            )
+        self._require_finite(loss, epoch)
         self.callbacks.on_epoch_end(epoch)
         logits = predict_logits(self.inference, self.data.validation_images)
         truth = self.data.validation_labels
+        validation_loss = float(self._loss(logits, truth))
+        self._require_finite(validation_loss, epoch)
         return {
             "loss": loss,
             "accuracy": correct / (self.steps * self.batch),
-            "validation_loss": float(self._loss(logits, truth)),
+            "validation_loss": validation_loss,
             "validation_accuracy": float(np.mean(logits.argmax(axis=1) == truth)),
             "learning_rate": float(self.optimizer.learning_rate),
         }
+
+    def _require_finite(self, loss: float, epoch: int) -> None:
+        if not np.isfinite(loss):
+            raise EdgenetsError(
+                f"the loss became {loss} in epoch {epoch + 1}; "
+                f"pass a lower learning rate than {self.settings.learning_rate}"
+            )
 
     def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         """Yield the epoch's batches in its own order, the next one prepared while one is used."""

@@ -1,0 +1,72 @@
+"""What README and docs say can be typed: commands, the stand-alone example, the config."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+# A physical camera: one grey frame in the size that the example's configuration gives by default.
+FAKE_CAMERA = """\
+import numpy as np
+
+class Picamera2:
+    def create_still_configuration(self, main):
+        assert main == {"format": "BGR888"}
+        return main
+
+    def configure(self, configuration):
+        self.configuration = configuration
+
+    def start(self):
+        self.started = True
+
+    def capture_array(self):
+        assert self.started and self.configuration
+        return np.full((480, 640, 3), 100, np.uint8)
+"""
+
+
+def test_ci_runs_the_readme_s_test_command():
+    (command,) = re.findall(r"^(pip install .* && pytest)$", README, re.MULTILINE)
+    ci = (ROOT / ".ci" / "run").read_text()
+    install, test = command.split(" && ")
+    assert install.removeprefix("pip install ") in ci
+    assert re.search(rf"^{test}$", ci, re.MULTILINE)
+
+
+def test_no_placeholder_is_left():
+    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert not re.search(r"@[A-Z]+@", file.read_text()), file
+
+
+def test_links_lead_somewhere():
+    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file}: {target}"
+
+
+def test_config_in_the_docs_is_the_default_one():
+    from edgenets.pipeline.config import RunConfig
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "run.md").read_text(), re.DOTALL)
+    assert RunConfig.model_validate(yaml.safe_load(block)) == RunConfig()
+
+
+@pytest.mark.slow
+def test_camera_example_answers_with_a_label(tiny_run: Path, tmp_path: Path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "picamera2.py").write_text(FAKE_CAMERA)
+    (tmp_path / "example.py").write_text(example)
+    (tmp_path / "model.tflite").write_bytes((tiny_run / "model.tflite").read_bytes())
+    result = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() in ("dark", "left", "right")
