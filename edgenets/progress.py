@@ -58,14 +58,17 @@ def say(message: str) -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep what C++ code prints to stderr off the terminal, unless the block fails."""
+    """Keep what C++ code prints to stderr off the terminal, unless the block fails.
+
+    Ctrl-C is no failure.
+    """
     with tempfile.TemporaryFile() as captured:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(captured.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             captured.seek(0)
             os.write(stderr, captured.read())
             raise

@@ -60,7 +60,7 @@ def tiny_config(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def tiny_run(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of `tiny_config`."""
-    from edgenets.pipeline.config import load_config
+    from edgenets.pipeline.config_file import load_config
     from edgenets.pipeline.run import run
 
     folder = tmp_path_factory.mktemp("run") / "tiny"

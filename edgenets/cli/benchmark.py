@@ -26,7 +26,7 @@ from edgenets.units import format_bytes, format_ms
     default=1,
     show_default=True,
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 256),
     help="Threads of the interpreter.",
 )
 @click.option(

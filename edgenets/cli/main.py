@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import importlib
 import io
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -87,30 +91,56 @@ def main() -> NoReturn:
     """Run the command line; every known failure is one sentence on stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # for file names that are no text, and old locales
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        edgenets_command.main(standalone_mode=False)
-    except click.ClickException as error:  # wrong usage
-        error.show()
-        sys.exit(error.exit_code)
-    except EdgenetsError as error:
-        say(f"edgenets: {error}")
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in TRAIN_PACKAGES:
-            raise
-        say(f"edgenets: {missing_extra(TRAIN_PACKAGES[module], 'train')}")
-        sys.exit(1)
-    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does
-        sys.stderr.close()
-        sys.exit(1)
-    except OSError as error:  # the file system's, where no one knew better
-        say(f"edgenets: {error.filename or 'the output'}: {error.strerror or error}")
-        sys.exit(1)
-    except MemoryError:
-        say("edgenets: not enough memory; close other programs, or take a smaller net or batch")
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        say("edgenets: interrupted; what is finished is kept, the same command goes on from there")
-        sys.exit(INTERRUPTED)
+    presses: list[int] = []
+    with _noting_ctrl_c(presses):
+        try:
+            edgenets_command.main(standalone_mode=False)
+        except BaseException as error:
+            sys.exit(_explain(KeyboardInterrupt() if presses else error))
     sys.exit(0)
+
+
+def _explain(error: BaseException) -> int:
+    """Say what failed and return the exit status; what is no known failure is raised again."""
+    match error:
+        case click.ClickException():  # wrong usage
+            error.show()
+            return error.exit_code
+        case EdgenetsError():
+            say(f"edgenets: {error}")
+        case ModuleNotFoundError() if package := TRAIN_PACKAGES.get(_top_package(error)):
+            say(f"edgenets: {missing_extra(package, 'train')}")
+        case BrokenPipeError():  # the reader of a pipe went away, as `| head` does
+            sys.stderr.close()
+        case OSError():  # the file system's, where no one knew better
+            say(f"edgenets: {error.filename or 'the output'}: {error.strerror or error}")
+        case MemoryError():
+            say("edgenets: not enough memory; close other programs, or take a smaller net or batch")
+        case KeyboardInterrupt() | click.Abort():
+            say("edgenets: interrupted; what is done is kept, the same command goes on from there")
+            return INTERRUPTED
+        case _:
+            raise error
+    return 1
+
+
+def _top_package(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
+
+
+@contextmanager
+def _noting_ctrl_c(presses: list[int]) -> Iterator[None]:
+    """Note every Ctrl-C: C++ code may swallow its exception and then fail of something else."""
+
+    def note(number: int, frame: FrameType | None) -> NoReturn:
+        presses.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, by nohup
+        yield
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

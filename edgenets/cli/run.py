@@ -34,7 +34,7 @@ def command(
     the same folder, it finishes what is missing and repeats nothing.
     """
     from edgenets.cli.report import print_report
-    from edgenets.pipeline.config import load_config
+    from edgenets.pipeline.config_file import load_config
     from edgenets.pipeline.run import run
 
     settings = load_config(config, assignments)

@@ -90,7 +90,8 @@ def load_report(run_dir: Path) -> dict[str, Any]:
 def write_html(report: dict[str, Any], run_dir: Path) -> Path:
     """Write the page as `run_dir`/report.html and return its path."""
     path = run_dir / "report.html"
-    write_bytes(path, render_html(report).encode())
+    # Names of files that are no text in any encoding are shown escaped.
+    write_bytes(path, render_html(report).encode(errors="backslashreplace"))
     return path
 
 

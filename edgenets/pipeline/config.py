@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic_core import PydanticCustomError
 
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
-from edgenets.files import read_bytes
 from edgenets.models.registry import complete_arguments
 from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.qat import QatSettings
@@ -67,7 +65,7 @@ class ExportSettings(Settings):
 class BenchmarkSettings(Settings):
     """How the file's latency is measured."""
 
-    threads: pydantic.PositiveInt = 1
+    threads: int = pydantic.Field(1, ge=1, le=256)
     min_seconds: pydantic.PositiveFloat = 2.0
 
 
@@ -112,36 +110,6 @@ class RunConfig(Settings):
         return stages
 
 
-def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig:
-    """Read a config file, apply `KEY=VALUE` assignments such as `train.epochs=5`, and check it.
-
-    Args:
-        path: the YAML file; None for the defaults.
-        assignments: dotted keys (list items by number) and YAML values.
-
-    Raises:
-        EdgenetsError: the file cannot be read or is not YAML; a key is unknown or a value does not
-            fit. The message names the file's line or the assignment.
-    """
-    name = str(path) if path else "config"
-    text = read_bytes(path).decode("utf-8", "replace") if path else ""
-    values, root = _parse(text, name)
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise EdgenetsError(f"{name} must hold keys and values, such as `seed: 0`")
-    assigned = {_assign(values, assignment): assignment for assignment in assignments}
-
-    def locate(place: Place) -> str:
-        depth, line = _line(root, place)
-        for keys, assignment in assigned.items():
-            if place[: len(keys)] == keys or (keys[: len(place)] == place and depth < len(place)):
-                return f"--set {assignment}"
-        return f"{name} line {line}" if root else name
-
-    return check_config(values, locate)
-
-
 def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunConfig:
     """Return the config that `values` fill.
 
@@ -161,70 +129,6 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
     return _with_absolute_source(config)
 
 
-def dump_config(config: RunConfig) -> str:
-    """Return `config` as YAML with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def _assign(values: dict[str, Any], assignment: str) -> Place:
-    dotted, equals, text = assignment.partition("=")
-    keys = tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
-    if not equals or not dotted:
-        raise EdgenetsError(f"--set needs KEY=VALUE, such as train.epochs=5, got {assignment!r}")
-    value, _ = _parse(text, f"the value of --set {assignment}")
-    if keys[0] == "compress" and "compress" not in values:
-        values["compress"] = [stage.model_dump() for stage in RunConfig().compress]
-    if keys[0] == "model" and "model" not in values:
-        values["model"] = dict(RunConfig().model)
-    inner: Any = values
-    try:
-        for key in keys[:-1]:
-            inner = inner.setdefault(key, {}) if isinstance(inner, dict) else inner[key]
-        inner[keys[-1]] = value
-    except (TypeError, IndexError, AttributeError) as error:
-        raise EdgenetsError(
-            f"--set {assignment}: there is no such key; give one such as train.epochs, "
-            "or a stage's by its number, such as compress.0.sparsity"
-        ) from error
-    return keys
-
-
-def _parse(text: str, name: str) -> tuple[Any, Any]:
-    """Return the value of a YAML text and its tree of nodes, which knows the lines."""
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        _refuse_duplicates(root, name)
-        return yaml.safe_load(text), root
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise EdgenetsError(f"{name}{line} is not valid YAML: {reason}") from error
-
-
-def _refuse_duplicates(root: Any, name: str) -> None:
-    """Refuse a key that is there twice, of which YAML would silently take the last."""
-    nodes, seen = [root], set()
-    while nodes:
-        node = nodes.pop()
-        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:  # of an alias
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            nodes += node.value
-            continue
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if str(key.value) in lines:
-                raise EdgenetsError(
-                    f"{name} line {line}: the key {key.value!r} is there twice (first in line "
-                    f"{lines[key.value]}); remove one"
-                )
-            lines[str(key.value)] = line
-            nodes.append(value)
-
-
 def _culprit(model: dict[str, Any], sentence: str) -> Place:
     """Return the key of a model's argument that gives the error `sentence`, if it alone does."""
     for key, value in model.items():
@@ -239,22 +143,6 @@ def _culprit(model: dict[str, Any], sentence: str) -> Place:
 def _place(loc: Place) -> Place:
     """Return the keys to a value in the file; pydantic puts a stage's name behind its number."""
     return (*loc[:2], *loc[3:]) if loc[0] == "compress" else loc
-
-
-def _line(node: Any, place: Place) -> tuple[int, int]:
-    """Return how many keys of `place` the file has, and the line of the last of them."""
-    line = node.start_mark.line + 1 if node else 1
-    for depth, part in enumerate(place):
-        if isinstance(node, yaml.MappingNode):
-            inner = [pair for pair in node.value if pair[0].value == str(part)]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            inner = [(value, value) for value in node.value[part : part + 1]]
-        else:
-            inner = []
-        if not inner:
-            return depth, line
-        line, node = inner[0][0].start_mark.line + 1, inner[0][1]
-    return len(place), line
 
 
 def _sentence(error: Any, place: Place) -> str:

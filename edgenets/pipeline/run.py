@@ -24,7 +24,8 @@ from edgenets.files import (
     write_bytes,
     write_json,
 )
-from edgenets.pipeline.config import RunConfig, dump_config, load_config
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
 from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, RunImages, Stage, plan
 from edgenets.pipeline.summary import summarize

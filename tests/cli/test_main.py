@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -159,6 +158,7 @@ def test_command_is_in_the_readme(name: str):
     assert f"edgenets {name}" in readme.read_text()
 
 
+@pytest.mark.slow
 def test_defaults_in_the_help_of_train_are_those_of_its_settings():
     from edgenets.train.fit import TrainSettings
 
@@ -188,7 +188,7 @@ def test_version_is_the_package_s():
     "arguments, message",
     [
         (("benchmrk",), "unknown command 'benchmrk'; did you mean benchmark? (known: list, "),
-        (("list", "--famly", "x"), "Did you mean '--family'?"),
+        (("list", "--famly", "x"), "Did you mean"),
         (("list", "--family"), "'--family' requires an argument"),
         (("list", "extra"), "unexpected extra argument (extra)"),
         (("train", "mobilenet_v1"), "Missing option '--data'"),
@@ -298,19 +298,31 @@ def test_json_is_all_that_is_printed():
     assert {"name", "family", "arguments", "resolution", "params", "macs"} <= set(variants[0])
 
 
-def test_ctrl_c_is_exit_130():
+@pytest.mark.parametrize(
+    "work",
+    [
+        "os.kill(os.getpid(), signal.SIGINT)",
+        # What C++ code writes meanwhile is not shown.
+        "\n  with quiet_stderr(): os.write(2, b'chatter'); os.kill(os.getpid(), signal.SIGINT)",
+        # C++ code may swallow the exception and fail of something else, as TensorFlow does.
+        "\n  try: os.kill(os.getpid(), signal.SIGINT)"
+        "\n  except KeyboardInterrupt: raise AttributeError('_type_spec') from None",
+    ],
+)
+def test_ctrl_c_is_exit_130_and_one_sentence(work: str):
     script = (
         "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs ignore it
         "from edgenets.cli import list, main\n"
-        "list.command.callback = lambda **options: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from edgenets.progress import quiet_stderr\n"
+        f"def work(**options): {work}\n"
+        "list.command.callback = work\n"
         "main.main()\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script, "list"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        [sys.executable, "-c", script, "list"], capture_output=True, text=True, timeout=60
     )
     assert (result.returncode, result.stdout) == (130, "")
-    assert "interrupted" in result.stderr and "Traceback" not in result.stderr
+    assert result.stderr.strip() == (
+        "edgenets: interrupted; what is done is kept, the same command goes on from there"
+    )

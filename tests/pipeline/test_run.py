@@ -14,7 +14,7 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
-from edgenets.pipeline.config import load_config
+from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.run import run
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.config import RunConfig, dump_config, load_config
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.config_file import dump_config, load_config
 
 
 def write(tmp_path: Path, text: str) -> Path:
