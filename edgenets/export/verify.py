@@ -61,9 +61,13 @@ def measure_fidelity(
     Args:
         images: `[images, resolution, resolution, 3]`.
         reference: `[images, classes]`.
+
+    Raises:
+        EdgenetsError: the Keras model's logits are all zero.
     """
     logits = Classifier(content).logits(images)
     signal, error = float(np.sum(reference**2)), float(np.sum((logits - reference) ** 2))
+    _require(signal > 0, "has nothing to follow (the Keras model's logits are all zero)")
     snr_db = 10 * np.log10(signal / max(error, signal * 10 ** (-MAXIMUM_SNR_DB / 10)))
     agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
     return Fidelity(float(snr_db), agreement, len(images))

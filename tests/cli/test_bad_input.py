@@ -473,6 +473,17 @@ def test_weights_of_a_type_that_numpy_lacks_are_one_sentence(model_dir: Path):
     assert "that NumPy can read ('BF16')" in failure("evaluate", model_dir, "--data", "digits")
 
 
+@pytest.mark.slow
+def test_weights_that_are_all_zero_give_no_file(model_dir: Path, image_folder: Path, tmp_path):
+    weights = safetensors.numpy.load((model_dir / "weights.safetensors").read_bytes())
+    zeros = {name: np.zeros_like(tensor) for name, tensor in weights.items()}
+    set_weights(model_dir, safetensors.numpy.save(zeros))
+    out = tmp_path / "m.tflite"
+    sentence = failure("export", model_dir, "--data", image_folder, "--out", out)
+    assert sentence.startswith("the int8 file has nothing to follow")
+    assert not out.exists()
+
+
 def test_model_that_is_none_is_one_sentence(tmp_path: Path):
     file = tmp_path / "notes.txt"
     file.write_text("no network")
