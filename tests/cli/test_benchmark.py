@@ -126,6 +126,8 @@ def test_ctrl_c_ends_the_measuring_process_too():
         [sys.executable, "-m", "edgenets", "benchmark", str(VWW), "--min-seconds", "60"],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job, as a test run may be, ignores SIGINT and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     child = wait_for_child(parent.pid)
     parent.send_signal(signal.SIGINT)
