@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from edgenets.models.backend import keras
 from edgenets.models.layers import (
-    conv_bn_relu6,
-    depthwise_bn_relu6,
+    conv,
+    depthwise,
     pooled_classifier,
     remove_strides,
     scale_channels,
@@ -57,10 +57,11 @@ def mobilenet_v1(
     strides = remove_strides((STEM_STRIDE, *(block.stride for block in BLOCKS)), output_stride)
     image = keras.Input((resolution, resolution, 3), name="image")
     stem = scale_channels(STEM_CHANNELS, width)
-    x = conv_bn_relu6(image, stem, kernel=3, stride=strides[0], name="stem")
+    x = conv(image, stem, kernel=3, stride=strides[0], activation="relu6", name="stem")
     for b, (block, stride) in enumerate(zip(BLOCKS, strides[1:], strict=True), start=1):
-        x = depthwise_bn_relu6(x, stride=stride, name=f"block{b}_depthwise")
+        name = f"block{b}"
+        x = depthwise(x, stride=stride, activation="relu6", name=f"{name}_depthwise")
         channels = scale_channels(block.channels, width)
-        x = conv_bn_relu6(x, channels, kernel=1, name=f"block{b}_pointwise")
-    logits = pooled_classifier(x, classes, dropout=DROPOUT)
+        x = conv(x, channels, kernel=1, activation="relu6", name=f"{name}_pointwise")
+    logits = pooled_classifier(x, classes, drop_rate=DROPOUT)
     return keras.Model(image, logits, name="mobilenet_v1")

@@ -19,16 +19,45 @@ LARGEST = {"resolution": 4096, "classes": 1_000_000}  # beyond, no memory would 
 
 
 class Net(NamedTuple):
-    """A net: the file edgenets/models/NAME.py has its builder, a function of the same name."""
+    """A net: the file edgenets/models/MODULE.py has its builder, a function of the net's name."""
 
     family: str
+    module: str
     arguments: Mapping[str, Any]  # name -> default; the default's type is the argument's type
 
 
+def _trainable(resolution: int, **own: Any) -> dict[str, Any]:
+    """Return the arguments of a net, its own between those that all have but the baselines."""
+    return {"resolution": resolution, "classes": 1000, **own, "output_stride": 32}
+
+
+_V3_ARGUMENTS = _trainable(224, width=1.0, minimalistic=False)
+_SQUEEZENET_ARGUMENTS = _trainable(
+    227,
+    version="1.0",
+    bypass="none",
+    base_expand=128,
+    expand_increment=128,
+    frequency=2,
+    pct_3x3=0.5,
+    squeeze_ratio=0.125,
+)
+
 NETS = {
-    "mobilenet_v1": Net(
-        "MobileNet", {"resolution": 224, "classes": 1000, "width": 1.0, "output_stride": 32}
+    "mobilenet_v1": Net("MobileNet", "mobilenet_v1", _trainable(224, width=1.0)),
+    "mobilenet_v2": Net("MobileNet", "mobilenet_v2", _trainable(224, width=1.0)),
+    "mobilenet_v3_large": Net("MobileNet", "mobilenet_v3", _V3_ARGUMENTS),
+    "mobilenet_v3_small": Net("MobileNet", "mobilenet_v3", _V3_ARGUMENTS),
+    "inception_v1": Net(
+        "Inception", "inception_v1", _trainable(224, factorized=False, batch_norm=True)
     ),
+    "inception_v3": Net("Inception", "inception_v3", _trainable(299)),
+    "xception": Net("Inception", "xception", _trainable(299, width=1.0)),
+    "squeezenet": Net("SqueezeNet", "squeezenet", _SQUEEZENET_ARGUMENTS),
+    "shufflenet_v1": Net("ShuffleNet", "shufflenet_v1", _trainable(224, groups=3, scale=1.0)),
+    "shufflenet_v2": Net("ShuffleNet", "shufflenet_v2", _trainable(224, scale=1.0)),
+    "alexnet": Net("baseline", "alexnet", {"resolution": 227, "classes": 1000}),
+    "vgg16": Net("baseline", "vgg16", {"resolution": 224, "classes": 1000}),
 }
 
 
@@ -72,8 +101,8 @@ def create(name: str, **arguments: Any) -> keras.Model:
     475544
     """
     complete = complete_arguments(name, arguments)
-    builder = getattr(importlib.import_module(f"edgenets.models.{name}"), name)
-    return builder(**complete)
+    module = importlib.import_module(f"edgenets.models.{NETS[name].module}")
+    return getattr(module, name)(**complete)
 
 
 def _typed(what: str, value: Any, kind: type) -> Any:
@@ -84,6 +113,8 @@ def _typed(what: str, value: Any, kind: type) -> Any:
             return float(value)
         if kind is int and isinstance(value, str):
             return int(value)
+        if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)  # YAML reads the version 1.0 as a number
     except (KeyError, ValueError):
         pass
     else:
