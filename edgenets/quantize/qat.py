@@ -38,13 +38,19 @@ def train_quantized(
     Weights that are zero stay zero. The result is an ordinary float model: its weights have learned
     to be rounded, and the export measures the activations' ranges anew on calibration images.
     """
-    quantize = tfmot.quantization.keras
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    wrapped = quantize.quantize_apply(
-        quantize.quantize_annotate_model(copy),
-        scheme=tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme(),
-    )
+    quantize = tfmot.quantization.keras
+    try:
+        wrapped = quantize.quantize_apply(
+            quantize.quantize_annotate_model(copy),
+            scheme=tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme(),
+        )
+    except (RuntimeError, ValueError) as error:
+        raise EdgenetsError(
+            f"tfmot cannot quantize {model.name} in training ({' '.join(str(error).split())}); "
+            "leave the stage qat out"
+        ) from error
     _check_quantized(wrapped)
     history = fit(
         wrapped,

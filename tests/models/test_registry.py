@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.models.registry import NETS, complete_arguments
+from edgenets.models.registry import complete_arguments
 
 
 def test_defaults_are_completed():
@@ -40,9 +40,8 @@ def test_what_does_not_fit_gets_a_sentence(name: str, arguments: dict, message: 
     assert message in str(raised.value)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_too_narrow_a_net_gets_a_sentence(name: str):
+def test_too_narrow_a_net_gets_a_sentence():
     from edgenets.models.registry import create
 
     with pytest.raises(EdgenetsError, match="pass a larger width"):
-        create(name, width=0.001)
+        create("mobilenet_v1", width=0.001)
