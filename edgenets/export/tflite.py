@@ -15,6 +15,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.runtime import METADATA_NAME
 from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec
+from edgenets.models.grouped import with_native_groups
 from edgenets.progress import quiet_stderr
 
 
@@ -58,10 +59,15 @@ def to_int8(model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]) -> b
 
 def _converter(model: keras.Model) -> Any:
     """Prepare a conversion with the batch fixed to 1; an open one costs shape arithmetic."""
+    model = with_native_groups(model)
     image = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
     network = tf.function(lambda image: {"logits": model(image, training=False)})
+    # The converter saves what it is given to own the weights; a whole Keras model takes five times
+    # as long as a list of them.
+    owner = tf.Module()
+    owner.weights = model.weights
     return tf.lite.TFLiteConverter.from_concrete_functions(
-        [network.get_concrete_function(image)], model
+        [network.get_concrete_function(image)], owner
     )
 
 

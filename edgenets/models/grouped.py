@@ -86,12 +86,25 @@ class ChannelHalf(keras.layers.Layer):
 
 
 def with_native_groups(model: keras.Model) -> keras.Model:
-    """Return a copy of `model` with every `GroupedPointwise` as a native `Conv2D(groups=...)`."""
+    """Return `model` with every `GroupedPointwise` as one native grouped convolution, for export.
+
+    The result is a copy, or `model` itself if there is none.
+    """
+    if not any(isinstance(layer, GroupedPointwise) for layer in model.layers):
+        return model
 
     def native(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind = keras.layers.Conv2D if isinstance(layer, GroupedPointwise) else type(layer)
+        kind = _NativeGroups if isinstance(layer, GroupedPointwise) else type(layer)
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=native)
     copy.set_weights(model.get_weights())
     return copy
+
+
+class _NativeGroups(keras.layers.Conv2D):
+    """`Conv2D(groups=...)` uncompiled: compiled, its kernel in the file would lose its name."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = self.convolution_op(inputs, self.kernel)
+        return self.activation(tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs)

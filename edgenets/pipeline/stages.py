@@ -246,6 +246,7 @@ def _measure_file(images: RunImages, content: bytes) -> Record:
         "distinct_values": distinct_values(kernels),
         "kernels": [
             {
+                "name": tensor.name,
                 "shape": tensor.shape,
                 "sparsity": sparsity([tensor.data]),
                 "distinct_values": distinct_values([tensor.data]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from typing import Any
 
 from edgenets.models.folder import versions
@@ -89,15 +90,15 @@ def _artefacts(records: list[Record]) -> list[dict[str, Any]]:
 
 
 def _layers(layers: list[Record], kernels: list[Record]) -> list[dict[str, Any]]:
-    """Join the net's layers with the file's kernels, which stand in the same order."""
-    remaining = iter(kernels)
+    """Join the net's layers with the file's kernels, whose names are paths through their layers."""
+    by_layer = {part: kernel for kernel in kernels for part in re.split("[/;]", kernel["name"])}
     return [
         {
             **layer,
             **{
                 key: value
-                for key, value in (next(remaining) if layer["macs"] else {}).items()
-                if key != "shape"
+                for key, value in (by_layer.get(layer["name"], {}) if layer["macs"] else {}).items()
+                if key not in ("name", "shape")
             },
         }
         for layer in layers

@@ -11,12 +11,13 @@ from edgenets.models.backend import keras
 def is_compressible(layer: keras.layers.Layer) -> bool:
     """Tell whether pruning and weight sharing treat `layer`: a 1x1 convolution or a dense layer.
 
-    They hold nearly all weights of the small nets. The first convolution, depthwise and other small
-    kernels stay dense: they have few weights, and each one matters.
+    Grouped 1x1 convolutions are among them. They hold nearly all weights of the small nets. The
+    first convolution, depthwise and other small kernels stay dense: they have few weights, and each
+    one matters.
     """
     if isinstance(layer, keras.layers.Dense):
         return True
-    return type(layer) is keras.layers.Conv2D and tuple(layer.kernel_size) == (1, 1)
+    return isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1)
 
 
 def copy_model(

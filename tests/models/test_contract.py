@@ -1,0 +1,161 @@
+"""What every trainable net can do, at a size that keeps the test short."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenets.data.images import Preparation
+from edgenets.export import verify
+from edgenets.export.runtime import Classifier
+from edgenets.export.tflite import to_float32, to_int8
+from edgenets.flatbuffer import read
+from edgenets.models.backend import keras, tfmot, tfmot_clustering
+from edgenets.models.folder import Spec, load_model, save_model
+from edgenets.models.registry import NETS, complete_arguments, create
+from edgenets.profile import profile
+from edgenets.quantize.layers import copy_model, is_compressible, restore_weights
+
+COMMON = {"resolution": 32, "classes": 3, "output_stride": 8}
+SMALLEST = {
+    "mobilenet_v1": {"width": 0.25},
+    "mobilenet_v2": {"width": 0.35},
+    "mobilenet_v3_large": {"width": 0.35},
+    "mobilenet_v3_small": {"width": 0.35},
+    "inception_v1": {"factorized": True},
+    "inception_v3": {},
+    "xception": {"width": 0.125},
+    "squeezenet": {"bypass": "complex"},
+    "shufflenet_v1": {"groups": 3, "scale": 0.25},
+    "shufflenet_v2": {"scale": 0.5},
+}
+
+
+def build(name: str) -> keras.Model:
+    """Build a net whose BatchNorm has seen images, so that signals reach the logits."""
+    keras.utils.set_random_seed(5)
+    model = create(name, **COMMON, **SMALLEST[name])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(random_pixels() / np.float32(127.5) - 1, training=True)
+    return model
+
+
+def random_pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", params=SMALLEST)
+def model(request: pytest.FixtureRequest) -> keras.Model:
+    return build(request.param)
+
+
+@pytest.fixture(scope="module")
+def spec(model: keras.Model) -> Spec:
+    return Spec(
+        name=model.name,
+        arguments=complete_arguments(model.name, {**COMMON, **SMALLEST[model.name]}),
+        labels=("cat", "dog", "owl"),
+        preparation=Preparation.default(model.name, COMMON["resolution"]),
+        seed=5,
+    )
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return random_pixels()
+
+
+@pytest.fixture(scope="module")
+def images(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32) / 127.5 - 1
+
+
+def test_every_net_but_the_baselines_is_here():
+    trainable = {name for name, net in NETS.items() if "output_stride" in net.arguments}
+    assert set(SMALLEST) == trainable == set(NETS) - {"alexnet", "vgg16"}
+
+
+def test_output_is_one_finite_logit_per_class(model: keras.Model, images: np.ndarray):
+    logits = model(images).numpy()
+    assert logits.shape == (8, 3)
+    assert np.isfinite(logits).all()
+    assert np.ptp(logits) > 0
+
+
+def test_same_seed_gives_the_same_weights(model: keras.Model):
+    for first, second in zip(model.get_weights(), build(model.name).get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_saved_model_computes_the_same_bits(
+    model: keras.Model, spec: Spec, images: np.ndarray, tmp_path: Path
+):
+    save_model(tmp_path / "model", model, spec)
+    loaded, _ = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded(images), model(images))
+
+
+def test_names_of_layers_and_tensors_are_unique_and_plain(model: keras.Model):
+    names = [layer.name for layer in model.layers]
+    assert len(set(names)) == len(names)
+    assert all(name.replace("_", "").isalnum() and name == name.lower() for name in names)
+    assert len({weight.name for weight in model.weights}) == len(model.weights)
+
+
+def test_first_convolution_stays_dense_and_most_weights_do_not(model: keras.Model):
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel_size")]
+    assert not is_compressible(kernels[0])
+    assert any(is_compressible(layer) for layer in kernels[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrapper", ["prune", "cluster"])
+def test_tfmot_accepts_every_compressible_layer(
+    model: keras.Model, images: np.ndarray, wrapper: str
+):
+    if wrapper == "prune":
+        wrapped = copy_model(model, tfmot.sparsity.keras.prune_low_magnitude)
+        stripped = tfmot.sparsity.keras.strip_pruning(wrapped)
+    else:
+        wrapped = copy_model(
+            model,
+            lambda layer: tfmot_clustering.cluster_weights(
+                layer,
+                number_of_clusters=4,
+                cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.LINEAR,
+                preserve_sparsity=True,
+            ),
+        )
+        stripped = tfmot.clustering.keras.strip_clustering(wrapped)
+    assert wrapped(images).shape == (8, 3)
+    restored = restore_weights(model, stripped)
+    if wrapper == "prune":
+        np.testing.assert_array_equal(restored(images), model(images))
+    else:
+        compressed = [layer for layer in restored.layers if is_compressible(layer)]
+        assert all(len(np.unique(layer.kernel)) <= 4 for layer in compressed)
+
+
+@pytest.mark.slow
+def test_float_file_computes_the_same_logits(model: keras.Model, spec: Spec, pixels, images):
+    content = to_float32(model, spec)
+    expected = model(images).numpy()
+    logits = Classifier(content).logits(pixels)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    weighted = {layer.name for layer in profile(model).layers if layer.macs}
+    named = [set(re.split("[/;]", kernel.name)) & weighted for kernel in read(content).weights]
+    assert sorted(name for names in named for name in names) == sorted(weighted)
+
+
+@pytest.mark.slow
+def test_int8_file_is_all_integer_and_answers(model: keras.Model, spec: Spec, pixels):
+    # How well it follows is for trained nets to say: in a deep random one every layer amplifies
+    # the rounding of those before it.
+    content = to_int8(model, spec, pixels)
+    verify.check_structure(content)
+    assert np.ptp(Classifier(content).logits(pixels), axis=0).all()
