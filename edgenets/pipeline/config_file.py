@@ -34,6 +34,9 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
         values = {}
     if not isinstance(values, dict):
         raise EdgenetsError(f"{name} must hold keys and values, such as `seed: 0`")
+    assignments = tuple(assignments)
+    if "model" not in values and any(a.startswith("model.name=") for a in assignments):
+        values["model"] = {}  # another net brings its own defaults
     assigned = {_assign(values, assignment): assignment for assignment in assignments}
 
     def locate(place: Place) -> str:

@@ -48,6 +48,7 @@ def test_folder_of_images_is_kept_as_an_absolute_path(tmp_path: Path):
         ("compress.0.sparsity=0.8", lambda config: config.compress[0].sparsity == 0.8),
         ("compress=[]", lambda config: config.compress == ()),
         ("model.width=0.5", lambda config: config.model["width"] == 0.5),
+        ("model.name=shufflenet_v2", lambda config: config.model["resolution"] == 224),
         ("data.flip=false", lambda config: config.data.flip is False),
     ],
 )
