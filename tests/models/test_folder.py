@@ -111,7 +111,7 @@ def test_exchanged_weights_are_noticed(folder: Path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"name": "mobilenet_v9"}, "unknown model 'mobilenet_v9'; did you mean mobilenet_v1?"),
+        ({"name": "mobilnet_v1"}, "unknown model 'mobilnet_v1'; did you mean mobilenet_v1?"),
         ({"labels": ["cat"]}, "has 2 classes but 1 labels"),
         ({"arguments": {"width": 0.25, "depth": 3}}, "unknown argument of mobilenet_v1 'depth'"),
         ({"surprise": 1}, "surprise"),
