@@ -69,7 +69,7 @@ def _down_block(
             x = activate(x, "relu", f"{name}_sep{i}")
         x = _separable(x, out, f"{name}_sep{i}")
     x = max_pool(x, stride=stride, name=f"{name}_pool")
-    return keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return keras.layers.Add(name=f"{name}_add")([x, shortcut])
 
 
 def _middle_block(x: keras.KerasTensor, channels: int, *, name: str) -> keras.KerasTensor:
@@ -77,7 +77,7 @@ def _middle_block(x: keras.KerasTensor, channels: int, *, name: str) -> keras.Ke
     for i in (1, 2, 3):
         x = activate(x, "relu", f"{name}_sep{i}")
         x = _separable(x, channels, f"{name}_sep{i}")
-    return keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return keras.layers.Add(name=f"{name}_add")([x, shortcut])
 
 
 def _separable(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:

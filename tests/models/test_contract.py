@@ -33,6 +33,17 @@ SMALLEST = {
     "shufflenet_v2": {"scale": 0.5},
 }
 
+# Sides of the last map of a 96-pixel image at output stride 32, 16, 8 and 4. Three nets pad only
+# some layers: SqueezeNet, of which the strides multiply to 16, loses 6 positions to conv1, and each
+# pool rounds down.
+PADDED = (96 // 32, 96 // 16, 96 // 8, 96 // 4)
+LAST_SIDES = {
+    **dict.fromkeys(SMALLEST, PADDED),
+    "inception_v3": (1, 4, 10, 20),
+    "xception": (3, 6, 12, 23),
+    "squeezenet": (4, 4, 10, 21),
+}
+
 
 def build(name: str) -> keras.Model:
     """Build a net whose BatchNorm has seen images, so that signals reach the logits."""
@@ -111,6 +122,18 @@ def test_first_convolution_stays_dense_and_most_weights_do_not(model: keras.Mode
     kernels = [layer for layer in model.layers if hasattr(layer, "kernel_size")]
     assert not is_compressible(kernels[0])
     assert any(is_compressible(layer) for layer in kernels[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_output_stride_sets_the_size_of_the_last_map(name: str):
+    sides = []
+    for output_stride in (32, 16, 8, 4):
+        arguments = {**SMALLEST[name], "resolution": 96, "output_stride": output_stride}
+        net = create(name, **arguments)
+        pools = [m for m in net.layers if isinstance(m, keras.layers.GlobalAveragePooling2D)]
+        sides.append(pools[-1].input_shape[1:3])
+    assert sides == [(side, side) for side in LAST_SIDES[name]]
 
 
 @pytest.mark.slow

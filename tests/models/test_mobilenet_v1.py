@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from edgenets.models.backend import keras
 from edgenets.models.registry import create
@@ -23,12 +22,6 @@ def test_there_are_27_batch_norms():
     model = create("mobilenet_v1", width=0.25)
     norms = [m for m in model.layers if isinstance(m, keras.layers.BatchNormalization)]
     assert len(norms) == 27
-
-
-@pytest.mark.parametrize("output_stride, side", [(32, 1), (16, 2), (8, 4), (4, 8)])
-def test_output_stride_sets_the_last_map_s_size(output_stride: int, side: int):
-    model = create("mobilenet_v1", width=0.25, resolution=32, output_stride=output_stride)
-    assert model.get_layer("block13_pointwise_conv").output_shape == (None, side, side, 256)
 
 
 def test_output_stride_removes_the_earliest_strides():
