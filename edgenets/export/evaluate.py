@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.dataset import open_for_evaluation
+from edgenets.data.dataset import Images, open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.runtime import Classifier
 from edgenets.progress import progress_bar
@@ -112,18 +112,23 @@ def evaluate_file(path: Path, source: str, threads: int = 1) -> dict[str, Any]:
             "dataset; evaluate a file that `edgenets export` wrote"
         )
     split, skipped = open_for_evaluation(source, labels)
-    images = split.load(preparation)
-    logits = np.empty((len(split), classifier.classes), np.float32)
-    with progress_bar(f"evaluate {path.name}", total=len(split)) as advance:
-        for start in range(0, len(split), IMAGES_AT_ONCE):
-            batch = np.arange(start, min(start + IMAGES_AT_ONCE, len(split)))
-            logits[batch] = classifier.logits(images.take(batch))
-            advance(len(batch))
+    logits = classify(classifier, split.load(preparation))
     return {
         **score(logits, split.labels, labels),
         "labels": list(labels),
         "skipped": [file.to_json() for file in skipped],
     }
+
+
+def classify(classifier: Classifier, images: Images) -> NDArray[np.float32]:
+    """Return the file's logits `[images, classes]` of every image, few in memory at a time."""
+    logits = np.empty((len(images), classifier.classes), np.float32)
+    with progress_bar("evaluate", total=len(images)) as advance:
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            batch = np.arange(start, min(start + IMAGES_AT_ONCE, len(images)))
+            logits[batch] = classifier.logits(images.take(batch))
+            advance(len(batch))
+    return logits
 
 
 def _fraction(part: int, whole: int) -> float | None:

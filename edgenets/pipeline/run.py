@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import edgenets
-from edgenets.data.dataset import open_dataset
-from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export.report import write_html
 from edgenets.files import (
@@ -27,7 +25,7 @@ from edgenets.files import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
-from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, RunImages, Stage, plan
+from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, Stage, open_images, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
@@ -49,21 +47,10 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         _check_folder(out, config)
-        data = config.data
-        dataset = open_dataset(
-            data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
-        )
-        for skipped in dataset.skipped:
-            say(f"left out {skipped.path}: {skipped.reason}")
-        say(
-            f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} training and "
-            f"{len(dataset.test)} test images"
-        )
-        preparation = Preparation.default(config.model["name"], config.model["resolution"])
-        images = RunImages(dataset, preparation, config)
+        images = open_images(config)
         if not (out / CONFIG).exists():
             write_bytes(out / CONFIG, dump_config(config).encode())
-        records = _run_stages(out / STAGES, plan(config, images), dataset.fingerprint)
+        records = _run_stages(out / STAGES, plan(config, images), images.dataset.fingerprint)
         exported = next(r["folder"] for r in records if r["name"] == "export")
         write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
         report = summarize(config, images, records)

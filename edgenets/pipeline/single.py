@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.data.dataset import open_dataset, open_for_evaluation
-from edgenets.data.images import Preparation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite
@@ -15,8 +14,7 @@ from edgenets.files import sha256_bytes, sha256_json, write_bytes
 from edgenets.models.folder import SPEC, load_model, save_model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
-from edgenets.pipeline.stages import CHECKPOINT, RunImages, export_int8, train_model
-from edgenets.progress import say
+from edgenets.pipeline.stages import CHECKPOINT, export_int8, open_images, train_model
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -30,14 +28,8 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     with locked_folder(out):
         if (out / SPEC).exists():
             raise EdgenetsError(f"{out} already holds a model; pass another folder or remove it")
-        data = config.data
-        dataset = open_dataset(
-            data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
-        )
-        for skipped in dataset.skipped:
-            say(f"left out {skipped.path}: {skipped.reason}")
-        preparation = Preparation.default(config.model["name"], config.model["resolution"])
-        images = RunImages(dataset, preparation, config)
+        images = open_images(config)
+        dataset = images.dataset
         settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
         del settings["data"]["source"]  # the images count, not where they are
         key = sha256_json({"images": dataset.fingerprint, "settings": settings})

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.dataset import Dataset, Images
+from edgenets.data.dataset import Dataset, Images, open_dataset
 from edgenets.data.images import Preparation
 from edgenets.data.splits import balanced_sample
 from edgenets.export import tflite, verify
 from edgenets.export.benchmark import benchmark_file
-from edgenets.export.evaluate import score
+from edgenets.export.evaluate import classify, score
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
@@ -28,6 +28,7 @@ from edgenets.models.folder import History, Spec, load_model, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
+from edgenets.progress import say
 from edgenets.quantize.layers import is_compressible
 from edgenets.quantize.prune import prune
 from edgenets.quantize.qat import train_quantized
@@ -94,6 +95,26 @@ class RunImages:
     def score(self, logits: NDArray[np.float32]) -> Record:
         """Return the accuracy of the test images' logits."""
         return score(logits, self.dataset.test.labels, self.dataset.classes)
+
+
+def open_images(config: RunConfig) -> RunImages:
+    """Open the config's images and say which files were left out.
+
+    Raises:
+        EdgenetsError: they cannot be used for training.
+    """
+    data = config.data
+    dataset = open_dataset(
+        data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
+    )
+    for skipped in dataset.skipped:
+        say(f"left out {skipped.path}: {skipped.reason}")
+    say(
+        f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} training and "
+        f"{len(dataset.test)} test images"
+    )
+    preparation = Preparation.default(config.model["name"], config.model["resolution"])
+    return RunImages(dataset, preparation, config)
 
 
 def plan(config: RunConfig, images: RunImages) -> list[Stage]:
@@ -216,42 +237,39 @@ def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -
 def _measure_model(images: RunImages, model: keras.Model, spec: Spec) -> Record:
     weights = [weight.numpy() for weight in model.weights]
     kernels = [layer.kernel.numpy() for layer in model.layers if is_compressible(layer)]
-    content = tflite.to_float32(model, spec)
     return {
         **images.score(predict_logits(compile_inference(model), images.test)),
-        "size_bytes": len(content),
-        "stored_bytes": stored_bytes(content),
-        "params": sum(weight.size for weight in weights),
-        "nonzero_params": count_nonzero(weights),
-        "sparsity": sparsity(kernels),
-        "distinct_values": distinct_values(kernels),
+        **_sizes(tflite.to_float32(model, spec), weights, kernels),
     }
 
 
 def _measure_file(images: RunImages, content: bytes) -> Record:
     file = flatbuffer.read(content)
-    weights = [tensor.data for tensor in (*file.weights, *file.biases) if tensor.data is not None]
-    kernels = [
-        tensor.data
-        for tensor in file.weights
-        if tensor.data is not None and tensor.shape[1:-1] in ((), (1, 1))
-    ]
+    kernels = [(tensor, tensor.data) for tensor in file.weights if tensor.data is not None]
+    biases = [tensor.data for tensor in file.biases if tensor.data is not None]
+    compressible = [data for tensor, data in kernels if tensor.shape[1:-1] in ((), (1, 1))]
     return {
-        **images.score(Classifier(content).logits(images.test.take(np.arange(len(images.test))))),
+        **images.score(classify(Classifier(content), images.test)),
+        **_sizes(content, [*biases, *(data for _, data in kernels)], compressible),
+        "kernels": [
+            {
+                "name": tensor.name,
+                "shape": tensor.shape,
+                "sparsity": sparsity([data]),
+                "distinct_values": distinct_values([data]),
+            }
+            for tensor, data in kernels
+        ],
+    }
+
+
+def _sizes(content: bytes, weights: list[NDArray[Any]], kernels: list[NDArray[Any]]) -> Record:
+    """Return the sizes of a file, and the zeros and values of all weights and of some kernels."""
+    return {
         "size_bytes": len(content),
         "stored_bytes": stored_bytes(content),
         "params": sum(weight.size for weight in weights),
         "nonzero_params": count_nonzero(weights),
         "sparsity": sparsity(kernels),
         "distinct_values": distinct_values(kernels),
-        "kernels": [
-            {
-                "name": tensor.name,
-                "shape": tensor.shape,
-                "sparsity": sparsity([tensor.data]),
-                "distinct_values": distinct_values([tensor.data]),
-            }
-            for tensor in file.weights
-            if tensor.data is not None
-        ],
     }
