@@ -25,11 +25,15 @@ def format_bytes(size_bytes: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """Return a count of parameters or MACs with a unit of thousands or millions.
+    """Return a count of parameters or MACs in units, thousands, millions or billions (G).
 
-    >>> format_count(568_740_352), format_count(4_253_864), format_count(475_544), format_count(12)
-    ('568.7M', '4.25M', '475.5k', '12')
+    >>> format_count(15_470_264_320), format_count(568_740_352)
+    ('15.47G', '568.7M')
+    >>> format_count(4_253_864), format_count(475_544), format_count(12)
+    ('4.25M', '475.5k', '12')
     """
+    if count >= 1e9:
+        return f"{count / 1e9:.2f}G"
     if count >= 1e8:
         return f"{count / 1e6:.1f}M"
     if count >= 1e6:

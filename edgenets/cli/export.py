@@ -69,7 +69,7 @@ def command(
     """Write a model folder as a .tflite file.
 
     The file takes `pixel - 128` as int8 (fp32: [-1, 1]), gives logits, and holds its labels and
-    image preparation. It is written only if it passes its checks.
+    image preparation. An int8 file is written only if it passes its checks.
     """
     from edgenets.pipeline.single import export_folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from edgenets.cli.output import json_option, print_json, print_table
@@ -28,7 +30,8 @@ def command(family: str | None, as_json: bool) -> None:
     rows = [
         (
             v.name,
-            " ".join(f"{name}={value}" for name, value in v.arguments.items()),
+            # Folded so that the table fits a terminal of 80 columns.
+            textwrap.fill(" ".join(f"{name}={value}" for name, value in v.arguments.items()), 20),
             str(v.resolution),
             format_count(v.params),
             format_count(v.macs),
@@ -36,6 +39,6 @@ def command(family: str | None, as_json: bool) -> None:
         )
         for v in chosen
     ]
-    print_table(("net", "arguments", ">resolution", ">parameters", ">MACs", ">top-1"), rows)
+    print_table(("net", "arguments", ">px", ">params", ">MACs", ">top-1"), rows)
     for name, source in dict.fromkeys((v.name, v.source) for v in chosen):
-        click.echo(f"{name}: {source}")
+        click.echo(textwrap.fill(f"{name}: {source}", 80, subsequent_indent="  "))

@@ -27,7 +27,7 @@ CompressSettings = Annotated[
     PruneSettings | ShareSettings | QatSettings, pydantic.Field(discriminator="stage")
 ]
 
-COMPRESS: dict[str, type[Settings]] = {
+STAGE_SETTINGS: dict[str, type[Settings]] = {
     "prune": PruneSettings,
     "share": ShareSettings,
     "qat": QatSettings,
@@ -102,6 +102,9 @@ class RunConfig(Settings):
     @classmethod
     def _check_order(cls, stages: tuple[CompressSettings, ...]) -> tuple[CompressSettings, ...]:
         names = [stage.stage for stage in stages]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is there twice; each stage may stand once")
         for first, then in itertools.pairwise(names):
             if first == "share":
                 raise ValueError(
@@ -154,9 +157,9 @@ def _sentence(error: Any, place: Place) -> str:
     if error["type"] == "model_argument":
         return f"model: {error['msg']}"
     if error["type"] == "union_tag_invalid":
-        return f"{key}: {unknown_name('stage', error['ctx']['tag'], COMPRESS)}"
+        return f"{key}: {unknown_name('stage', error['ctx']['tag'], STAGE_SETTINGS)}"
     if error["type"] == "union_tag_not_found":
-        return f"{key}: stage is missing; add one of {', '.join(COMPRESS)}"
+        return f"{key}: stage is missing; add one of {', '.join(STAGE_SETTINGS)}"
     message = SHAPES.get(error["type"], error["msg"].removeprefix("Value error, "))
     message = re.sub(r", (unable to|got a number) .*", "", message)  # what was received follows
     received = "" if isinstance(error["input"], dict | list) else f", got {error['input']!r}"
@@ -166,7 +169,7 @@ def _sentence(error: Any, place: Place) -> str:
 def _known_keys(loc: Place) -> list[str]:
     settings: type[Settings] = RunConfig
     if loc and loc[0] == "compress":
-        settings = COMPRESS[str(loc[2])]
+        settings = STAGE_SETTINGS[str(loc[2])]
     elif loc:
         settings = type(getattr(RunConfig(), str(loc[0])))
     return list(settings.model_fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgenets.data.dataset import open_dataset, open_for_evaluation
+from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite
@@ -15,6 +15,7 @@ from edgenets.models.folder import SPEC, load_model, save_model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import CHECKPOINT, export_int8, open_images, train_model
+from edgenets.progress import say
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -66,8 +67,13 @@ def export_folder(
     check_writable(out)
     model, spec = load_model(folder)
     fidelity = None
+    skipped: tuple[Skipped, ...] = ()
     if number_format == "int8":
-        split = open_dataset(str(data), seed=spec.seed).train
+        dataset = open_dataset(str(data), seed=spec.seed)
+        skipped = dataset.skipped
+        for file in skipped:
+            say(f"left out {file.path}: {file.reason}")
+        split = dataset.train
         split = split.subset(balanced_sample(split.labels, calibration_images, seed))
         images = split.load(spec.preparation)
         content, fidelity = export_int8(model, spec, images.take(range(len(images))))
@@ -78,6 +84,7 @@ def export_folder(
         "size_bytes": len(content),
         "sha256": sha256_bytes(content),
         "fidelity": fidelity._asdict() if fidelity else None,
+        "skipped": [file.to_json() for file in skipped],
     }
 
 

@@ -140,10 +140,11 @@ def train_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Re
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
     model, spec = train_model(images, folder / CHECKPOINT, key)
     save_model(folder, model, spec)
-    write_bytes(folder / FLOAT_FILE, tflite.to_float32(model, spec))
+    content = tflite.to_float32(model, spec)
+    write_bytes(folder / FLOAT_FILE, content)
     cost = profile(model)
     return {
-        **_measure_model(images, model, spec),
+        **_measure_model(images, model, content),
         "macs": cost.macs,
         "layers": [layer._asdict() for layer in cost.layers],
     }
@@ -199,7 +200,7 @@ def compress_stage(
     )
     spec = spec.with_stage(settings.model_dump(mode="json"), history)
     save_model(folder, compressed, spec)
-    return _measure_model(images, compressed, spec)
+    return _measure_model(images, compressed, tflite.to_float32(compressed, spec))
 
 
 def export_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Record:
@@ -234,12 +235,12 @@ def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -
     return {name: value for name, value in result.items() if name != "samples_ms"}
 
 
-def _measure_model(images: RunImages, model: keras.Model, spec: Spec) -> Record:
+def _measure_model(images: RunImages, model: keras.Model, content: bytes) -> Record:
     weights = [weight.numpy() for weight in model.weights]
     kernels = [layer.kernel.numpy() for layer in model.layers if is_compressible(layer)]
     return {
         **images.score(predict_logits(compile_inference(model), images.test)),
-        **_sizes(tflite.to_float32(model, spec), weights, kernels),
+        **_sizes(content, weights, kernels),
     }
 
 

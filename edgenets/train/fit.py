@@ -154,8 +154,9 @@ def fit(
                 best = [weight.numpy() for weight in model.variables]
             save_checkpoint(checkpoint, key, progress, loop.variables, best)
     loop.callbacks.on_train_end()
-    for weight, value in zip(model.variables, best, strict=False):
-        weight.assign(value)
+    if best:  # there is none after no epoch
+        for weight, value in zip(model.variables, best, strict=True):
+            weight.assign(value)
     return progress.history
 
 
