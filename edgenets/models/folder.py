@@ -93,8 +93,7 @@ def save_model(folder: Path, model: keras.Model, spec: Spec) -> None:
     Raises:
         EdgenetsError: the folder already holds a model, or cannot be written; then none is left.
     """
-    if (folder / SPEC).exists():
-        raise EdgenetsError(f"{folder} already holds a model; pass another folder or remove it")
+    require_no_model(folder)
     content = safetensors.numpy.save(named_weights(model))
     existed = folder.exists()
     try:
@@ -105,6 +104,16 @@ def save_model(folder: Path, model: keras.Model, spec: Spec) -> None:
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def require_no_model(folder: Path) -> None:
+    """Check that `folder` may become a model folder, before the work that will fill it.
+
+    Raises:
+        EdgenetsError: it already holds a model.
+    """
+    if (folder / SPEC).exists():
+        raise EdgenetsError(f"{folder} already holds a model; pass another folder or remove it")
 
 
 def load_model(folder: Path) -> tuple[keras.Model, Spec]:

@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic_core import PydanticCustomError
@@ -23,14 +23,10 @@ from edgenets.quantize.share import ShareSettings
 from edgenets.settings import Settings
 from edgenets.train.fit import TrainSettings
 
-CompressSettings = Annotated[
-    PruneSettings | ShareSettings | QatSettings, pydantic.Field(discriminator="stage")
-]
-
+AnyStage = PruneSettings | ShareSettings | QatSettings
+CompressSettings = Annotated[AnyStage, pydantic.Field(discriminator="stage")]
 STAGE_SETTINGS: dict[str, type[Settings]] = {
-    "prune": PruneSettings,
-    "share": ShareSettings,
-    "qat": QatSettings,
+    settings.model_fields["stage"].default: settings for settings in get_args(AnyStage)
 }
 
 Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")

@@ -7,15 +7,13 @@ from typing import Any
 
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
-from edgenets.errors import EdgenetsError
 from edgenets.export import tflite
 from edgenets.export.evaluate import score
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
-from edgenets.models.folder import SPEC, load_model, save_model
+from edgenets.models.folder import load_model, require_no_model, save_model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
-from edgenets.pipeline.stages import CHECKPOINT, export_int8, open_images, train_model
-from edgenets.progress import say
+from edgenets.pipeline.stages import CHECKPOINT, export_int8, open_images, say_left_out, train_model
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -27,8 +25,7 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
             or settings do not fit.
     """
     with locked_folder(out):
-        if (out / SPEC).exists():
-            raise EdgenetsError(f"{out} already holds a model; pass another folder or remove it")
+        require_no_model(out)
         images = open_images(config)
         dataset = images.dataset
         settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
@@ -71,11 +68,9 @@ def export_folder(
     if number_format == "int8":
         dataset = open_dataset(str(data), seed=spec.seed)
         skipped = dataset.skipped
-        for file in skipped:
-            say(f"left out {file.path}: {file.reason}")
-        split = dataset.train
-        split = split.subset(balanced_sample(split.labels, calibration_images, seed))
-        images = split.load(spec.preparation)
+        say_left_out(skipped)
+        chosen = balanced_sample(dataset.train.labels, calibration_images, seed)
+        images = dataset.train.subset(chosen).load(spec.preparation)
         content, fidelity = export_int8(model, spec, images.take(range(len(images))))
     else:
         content = tflite.to_float32(model, spec)

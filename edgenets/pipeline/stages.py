@@ -6,7 +6,7 @@ all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.dataset import Dataset, Images, open_dataset
+from edgenets.data.dataset import Dataset, Images, Skipped, open_dataset
 from edgenets.data.images import Preparation
 from edgenets.data.splits import balanced_sample
 from edgenets.export import tflite, verify
@@ -107,14 +107,19 @@ def open_images(config: RunConfig) -> RunImages:
     dataset = open_dataset(
         data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
     )
-    for skipped in dataset.skipped:
-        say(f"left out {skipped.path}: {skipped.reason}")
+    say_left_out(dataset.skipped)
     say(
         f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} training and "
         f"{len(dataset.test)} test images"
     )
     preparation = Preparation.default(config.model["name"], config.model["resolution"])
     return RunImages(dataset, preparation, config)
+
+
+def say_left_out(skipped: Iterable[Skipped]) -> None:
+    """Tell the user which files were left out, and why."""
+    for file in skipped:
+        say(f"left out {file.path}: {file.reason}")
 
 
 def plan(config: RunConfig, images: RunImages) -> list[Stage]:

@@ -16,6 +16,8 @@ STAGE_KEYS = (
     *("nonzero_params", "params", "sparsity", "distinct_values"),
 )
 
+KERNEL_KEYS = ("sparsity", "distinct_values")  # what a kernel in the file tells of its layer
+
 
 def summarize(config: RunConfig, images: RunImages, records: list[Record]) -> dict[str, Any]:
     """Return the content of report.json (DESIGN's keys and more) from the stages' records."""
@@ -92,14 +94,9 @@ def _artefacts(records: list[Record]) -> list[dict[str, Any]]:
 def _layers(layers: list[Record], kernels: list[Record]) -> list[dict[str, Any]]:
     """Join the net's layers with the file's kernels, whose names are paths through their layers."""
     by_layer = {part: kernel for kernel in kernels for part in re.split("[/;]", kernel["name"])}
-    return [
-        {
-            **layer,
-            **{
-                key: value
-                for key, value in (by_layer.get(layer["name"], {}) if layer["macs"] else {}).items()
-                if key not in ("name", "shape")
-            },
-        }
-        for layer in layers
-    ]
+    joined = []
+    for layer in layers:
+        kernel = by_layer.get(layer["name"], {}) if layer["macs"] else {}
+        found = {key: kernel[key] for key in KERNEL_KEYS if key in kernel}
+        joined.append({**layer, **found})
+    return joined

@@ -20,6 +20,13 @@ def is_compressible(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1)
 
 
+def clone_with_weights(model: keras.Model) -> keras.Model:
+    """Return a copy of `model` with its weights; training it leaves `model` alone."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def copy_model(
     model: keras.Model, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
@@ -28,8 +35,7 @@ def copy_model(
     Raises:
         EdgenetsError: the model has no compressible layer.
     """
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy = clone_with_weights(model)
     if not any(is_compressible(layer) for layer in copy.layers):
         raise EdgenetsError(
             f"{model.name} has neither a 1x1 convolution nor a dense layer to compress"
@@ -41,8 +47,8 @@ def copy_model(
 
 def restore_weights(original: keras.Model, changed: keras.Model) -> keras.Model:
     """Return a copy of `original` with the weights of `changed`, which has the same layers."""
-    result = keras.models.clone_model(original)
     by_name = {layer.name: layer for layer in changed.layers}
+    result = keras.models.clone_model(original)
     for layer in result.layers:
         layer.set_weights(by_name[layer.name].get_weights())
     return result

@@ -13,7 +13,7 @@ import pydantic
 
 from edgenets.models.backend import keras, tfmot
 from edgenets.quantize.layers import copy_model, restore_weights
-from edgenets.train.fit import FitSettings, TrainingData, fit
+from edgenets.train.fit import FitSettings, TrainingData, batch_and_steps, fit
 
 SCHEDULE_STEPS = 20
 """How many times the sparsity is raised, as far as there are steps, to its final value."""
@@ -45,8 +45,7 @@ def prune(
     the others are trained but not pruned. The best epoch is chosen among those at the final
     sparsity.
     """
-    batch = min(settings.batch_size, len(data.images))
-    steps = len(data.images) // batch
+    _, steps = batch_and_steps(data, settings)
     ramp_steps = max(1, int(settings.epochs * steps * settings.ramp))
     frequency = max(1, ramp_steps // SCHEDULE_STEPS)
     end_step = ramp_steps // frequency * frequency  # tfmot acts at multiples only

@@ -12,6 +12,7 @@ import pydantic
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tfmot
+from edgenets.quantize.layers import clone_with_weights
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
 
@@ -38,12 +39,10 @@ def train_quantized(
     Weights that are zero stay zero. The result is an ordinary float model: its weights have learned
     to be rounded, and the export measures the activations' ranges anew on calibration images.
     """
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
     quantize = tfmot.quantization.keras
     try:
         wrapped = quantize.quantize_apply(
-            quantize.quantize_annotate_model(copy),
+            quantize.quantize_annotate_model(clone_with_weights(model)),
             scheme=tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme(),
         )
     except (RuntimeError, ValueError) as error:

@@ -91,6 +91,12 @@ class TrainingData:
         )
 
 
+def batch_and_steps(data: TrainingData, settings: FitSettings) -> tuple[int, int]:
+    """Return how many images a step takes, at most all, and how many whole steps an epoch has."""
+    batch = min(settings.batch_size, len(data.images))
+    return batch, len(data.images) // batch
+
+
 def make_repeatable(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, and let TensorFlow use repeatable kernels only."""
     keras.utils.set_random_seed(seed)
@@ -188,8 +194,7 @@ class _Loop:
     ) -> None:
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
-        self.batch = min(settings.batch_size, len(data.images))
-        self.steps = len(data.images) // self.batch
+        self.batch, self.steps = batch_and_steps(data, settings)
         self.optimizer = _optimizer(model, settings, self.steps)
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
