@@ -76,7 +76,8 @@ def conv(
 
     Args:
         kernel: one side, or height and width.
-        batch_norm: without it the convolution has a bias.
+        batch_norm: without it the convolution has a bias, and weights drawn as He et al. do for
+            ReLU (arXiv:1502.01852): nothing else keeps the signal's size through many layers.
         scale: whether BatchNorm learns a factor beside its offset.
 
     Raises:
@@ -92,6 +93,7 @@ def conv(
         padding=padding,
         groups=groups,
         use_bias=not batch_norm,
+        kernel_initializer="glorot_uniform" if batch_norm else "he_normal",
         name=f"{name}_conv",
     )(x)
     return activate(_batch_norm(x, name, scale=scale) if batch_norm else x, activation, name)

@@ -1,0 +1,105 @@
+"""Time how many images a second the nets train on, at 32 and at 96 pixels.
+
+python benchmarks/train_speed.py [--precision mixed_bfloat16] [NET ...]
+
+Each figure is the median step of one training as `edgenets train` runs it, on random images, 64 at
+a time, after the steps in which TensorFlow traces and warms up. ShuffleNet V1 comes a second time
+with native grouped convolutions in place of its matrix products.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgenets.data.dataset import Images, Split
+from edgenets.data.images import Preparation
+from edgenets.models.backend import keras
+from edgenets.models.grouped import with_native_groups
+from edgenets.models.registry import NETS, create
+from edgenets.train.fit import FitSettings, TrainingData, fit
+
+Change = Callable[[keras.Model], keras.Model]
+
+NATIVE = "shufflenet_v1, native groups"
+TRAINED: dict[str, tuple[str, Change]] = {
+    **{name: (name, lambda model: model) for name, net in NETS.items() if net.family != "baseline"},
+    NATIVE: ("shufflenet_v1", with_native_groups),
+}
+OUTPUT_STRIDES = {32: 8, 96: 32}  # by resolution
+CLASSES, BATCH = 10, 64
+WARM_UP_STEPS, STEPS = 3, 8
+
+
+class StepTimes(keras.callbacks.Callback):
+    """When each step of the training ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def random_data(resolution: int, images: int) -> TrainingData:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (images, resolution, resolution, 3), np.uint8)
+    labels = rng.integers(0, CLASSES, images)
+    preparation = Preparation(resolution, resolution)
+    train = Split(tuple(pixels), labels)
+    one = train.subset(np.array([0]))
+    return TrainingData(
+        train.load(preparation), labels, one.load(preparation), one.labels, flip=True
+    )
+
+
+def images_per_second(name: str, resolution: int, precision: str) -> float:
+    net, change = TRAINED[name]
+    keras.mixed_precision.set_global_policy(precision)
+    model = change(
+        create(
+            net,
+            resolution=resolution,
+            classes=CLASSES,
+            output_stride=OUTPUT_STRIDES[resolution],
+        )
+    )
+    times = StepTimes()
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            model,
+            random_data(resolution, BATCH * (WARM_UP_STEPS + STEPS)),
+            FitSettings(epochs=1, batch_size=BATCH),
+            seed=0,
+            checkpoint=Path(folder) / "checkpoint",
+            key="speed",
+            description=f"{name} at {resolution}",
+            callbacks=[times],
+        )
+    steps = [end - start for start, end in itertools.pairwise(times.ends[WARM_UP_STEPS - 1 :])]
+    return BATCH / statistics.median(steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("nets", nargs="*", default=list(TRAINED), metavar="NET")
+    parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
+    chosen = parser.parse_args()
+    print("| net | images/s at 32 px | at 96 px |")
+    print("|---|---|---|")
+    for name in chosen.nets:
+        speeds = [images_per_second(name, side, chosen.precision) for side in OUTPUT_STRIDES]
+        print(f"| {name} | {speeds[0]:.0f} | {speeds[1]:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
