@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenets.data.dataset import Images, Split
+from edgenets.data.dataset import Split
 from edgenets.data.images import Preparation
 from edgenets.models.backend import keras
 from edgenets.models.grouped import with_native_groups
@@ -47,6 +47,7 @@ class StepTimes(keras.callbacks.Callback):
         self.ends: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the time."""
         self.ends.append(time.perf_counter())
 
 

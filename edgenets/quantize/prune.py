@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -26,8 +26,9 @@ class PruneSettings(FitSettings):
     sparsity: float = pydantic.Field(0.65, gt=0, lt=1)
     ramp: float = pydantic.Field(0.6, gt=0, le=1)  # share of the epochs until it is reached
     epochs: pydantic.PositiveInt = 10
-    learning_rate: pydantic.PositiveFloat = 2e-3
     warmup_epochs: pydantic.NonNegativeFloat = 0.5
+
+    usual_learning_rate: ClassVar[float] = 2e-3
 
 
 def prune(

@@ -6,7 +6,7 @@ Source: Jacob et al. 2017, arXiv:1712.05877, through tfmot's scheme that preserv
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -21,8 +21,9 @@ class QatSettings(FitSettings):
 
     stage: Literal["qat"] = "qat"
     epochs: pydantic.PositiveInt = 4
-    learning_rate: pydantic.PositiveFloat = 2e-4
     warmup_epochs: pydantic.NonNegativeFloat = 0
+
+    usual_learning_rate: ClassVar[float] = 2e-4
 
 
 def train_quantized(

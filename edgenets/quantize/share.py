@@ -7,7 +7,7 @@ centroid moved by the sum of its members' gradients; through tfmot, which also k
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -22,10 +22,11 @@ class ShareSettings(FitSettings):
     stage: Literal["share"] = "share"
     clusters: int = pydantic.Field(32, ge=2)  # zero included
     epochs: pydantic.PositiveInt = 4
-    learning_rate: pydantic.PositiveFloat = 2e-4
     warmup_epochs: pydantic.NonNegativeFloat = 0
     # Decay would pull kernels away from their centroids without being seen by the loss.
     weight_decay: pydantic.NonNegativeFloat = 0
+
+    usual_learning_rate: ClassVar[float] = 2e-4
 
 
 def share_weights(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -33,6 +33,7 @@ from edgenets.train.checkpoint import (
 )
 
 EVALUATION_BATCH = 256
+WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 Inference = Callable[[NDArray[np.float32]], Any]
 
 
@@ -41,11 +42,19 @@ class FitSettings(Settings):
 
     epochs: pydantic.NonNegativeInt = 30
     batch_size: pydantic.PositiveInt = 64
-    learning_rate: pydantic.PositiveFloat = 4e-3
+    learning_rate: pydantic.PositiveFloat | None = None  # at its peak; by default as suits the net
     warmup_epochs: pydantic.NonNegativeFloat = 2
     weight_decay: pydantic.NonNegativeFloat = 0.01
     label_smoothing: float = pydantic.Field(0.1, ge=0, lt=1)
     augment: pydantic.NonNegativeFloat = 1.0
+
+    usual_learning_rate: ClassVar[float] = 4e-3
+
+    def learning_rate_for(self, model: keras.Model) -> float:
+        """Return the peak learning rate, by default a lower one for a net without BatchNorm."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return self.usual_learning_rate * (1.0 if _batch_norms(model) else WITHOUT_BATCH_NORM)
 
 
 class TrainSettings(FitSettings):
@@ -195,7 +204,8 @@ class _Loop:
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
         self.batch, self.steps = batch_and_steps(data, settings)
-        self.optimizer = _optimizer(model, settings, self.steps)
+        self.learning_rate = settings.learning_rate_for(model)
+        self.optimizer = _optimizer(model, settings, self.learning_rate, self.steps)
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         )
@@ -236,7 +246,7 @@ class _Loop:
         if not np.isfinite(loss):
             raise EdgenetsError(
                 f"the loss became {loss} in epoch {epoch + 1}; "
-                f"pass a lower learning rate than {self.settings.learning_rate}"
+                f"pass a lower learning rate than {self.learning_rate}"
             )
 
     def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
@@ -267,12 +277,14 @@ class _Loop:
         return self.loss(tf.one_hot(labels, logits.shape[1]), logits)
 
 
-def _optimizer(model: keras.Model, settings: FitSettings, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(
+    model: keras.Model, settings: FitSettings, learning_rate: float, steps: int
+) -> keras.optimizers.Optimizer:
     total = max(1, settings.epochs * steps)
     warmup = min(total - 1, round(settings.warmup_epochs * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 100,
-        warmup_target=settings.learning_rate,
+        initial_learning_rate=learning_rate / 100,
+        warmup_target=learning_rate,
         warmup_steps=warmup,
         decay_steps=total - warmup,
     )
@@ -286,9 +298,12 @@ def _optimizer(model: keras.Model, settings: FitSettings, steps: int) -> keras.o
 def _set_batch_norm_momentum(model: keras.Model, steps: int) -> None:
     """Let moving statistics follow the weights within half an epoch, as short trainings need."""
     momentum = min(0.99, max(0.9, 1 - 2 / steps))
-    for layer in model.submodules:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = momentum
+    for layer in _batch_norms(model):
+        layer.momentum = momentum
+
+
+def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [m for m in model.submodules if isinstance(m, keras.layers.BatchNormalization)]
 
 
 def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

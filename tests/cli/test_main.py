@@ -149,14 +149,19 @@ def test_command_is_in_the_readme(name: str):
 
 @pytest.mark.slow
 def test_defaults_in_the_help_of_train_are_those_of_its_settings():
-    from edgenets.train.fit import TrainSettings
+    from edgenets.train.fit import WITHOUT_BATCH_NORM, TrainSettings
 
     settings = TrainSettings()
+    rate = settings.usual_learning_rate
+    defaults = {
+        **{name: getattr(settings, name) for name in ("epochs", "batch_size", "precision")},
+        "learning_rate": f"{rate}; {rate * WITHOUT_BATCH_NORM} for a net without BatchNorm",
+    }
     train = {option.name: option for option in command_of("train").params}
-    for name in ("epochs", "batch_size", "learning_rate", "precision"):
+    for name, default in defaults.items():
         option = train[name]
         assert isinstance(option, click.Option)
-        assert f"[default: {getattr(settings, name)}]" in (option.help or "")
+        assert f"[default: {default}]" in (option.help or "")
 
 
 def test_list_fits_a_terminal_of_80_columns():

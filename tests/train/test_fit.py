@@ -89,6 +89,14 @@ def test_another_training_s_checkpoint_is_refused(
         )
 
 
+def test_net_without_batch_norm_gets_a_quarter_of_the_usual_learning_rate(build_net: Callable):
+    image = keras.Input((8, 8, 3))
+    plain = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+    assert FitSettings().learning_rate_for(build_net()) == 0.004
+    assert FitSettings().learning_rate_for(plain) == 0.001
+    assert FitSettings(learning_rate=0.01).learning_rate_for(plain) == 0.01
+
+
 def test_learning_rate_warms_up_and_falls_to_zero(
     build_net: Callable, training_data: TrainingData, tmp_path: Path
 ):
