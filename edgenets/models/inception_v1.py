@@ -1,8 +1,8 @@
 """Inception v1 (GoogLeNet): modules of parallel 1x1, 3x3, 5x5 and pooled branches.
 
 Source: arXiv:1409.4842, table 1; BatchNorm instead of biases: arXiv:1502.03167; two 3x3 for a 5x5:
-arXiv:1512.00567, section 3.1. Left out: local response normalisation, which BatchNorm replaces and
-which has no weights, and the two auxiliary heads, which serve training only.
+arXiv:1512.00567, section 3.1; auxiliary heads: section 5 of the first. Left out: local response
+normalisation, which BatchNorm replaces and which has no weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgenets.models.backend import keras
-from edgenets.models.layers import conv, max_pool, pooled_classifier, remove_strides
+from edgenets.models.layers import (
+    activate,
+    conv,
+    dropout,
+    max_pool,
+    pooled_classifier,
+    remove_strides,
+)
 
 
 class Module(NamedTuple):
@@ -45,6 +52,9 @@ STAGES = (  # #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj
 )
 STRIDES = (2, 2, 2, 2, 2)  # of the first convolution and of the pools before 2, 3a, 4a and 5a
 DROPOUT = 0.4
+AUXILIARY_MODULES = ("4a", "4d")  # that a head reads
+AUXILIARY_CHANNELS = (128, 1024)  # of a head's 1x1 convolution and of its first dense layer
+AUXILIARY_DROPOUT = 0.7
 
 
 def inception_v1(
@@ -76,6 +86,36 @@ def inception_v1(
         for module in modules:
             x = _inception(x, module, factorized, batch_norm)
     return keras.Model(image, pooled_classifier(x, classes, drop_rate=DROPOUT), name="inception_v1")
+
+
+def with_auxiliary_heads(model: keras.Model) -> keras.Model:
+    """Return `model` with two more outputs that serve its training: classifiers inside the net.
+
+    Returns:
+        A model that shares its layers with `model`: images -> [logits, logits of the head at 4a,
+        logits of the head at 4d].
+    """
+    classes = model.output_shape[-1]
+    batch_norm = model.get_layer("conv1_conv").use_bias is False
+    heads = [
+        _auxiliary_head(model.get_layer(f"mixed{at}").output, classes, batch_norm, f"auxiliary{at}")
+        for at in AUXILIARY_MODULES
+    ]
+    return keras.Model(model.input, [model.output, *heads], name=f"{model.name}_auxiliary")
+
+
+def _auxiliary_head(
+    x: keras.KerasTensor, classes: int, batch_norm: bool, name: str
+) -> keras.KerasTensor:
+    """Append a head; a map smaller than the pool's 5x5 window is averaged whole."""
+    channels, hidden = AUXILIARY_CHANNELS
+    window = min(5, x.shape[1])
+    x = keras.layers.AveragePooling2D(window, strides=3, name=f"{name}_pool")(x)
+    x = conv(x, channels, kernel=1, batch_norm=batch_norm, name=name)
+    x = keras.layers.Flatten(name=f"{name}_flatten")(x)
+    x = activate(keras.layers.Dense(hidden, name=f"{name}_hidden")(x), "relu", f"{name}_hidden")
+    x = dropout(x, AUXILIARY_DROPOUT, name=f"{name}_dropout")
+    return keras.layers.Dense(classes, name=f"{name}_logits")(x)
 
 
 def _inception(

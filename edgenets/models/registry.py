@@ -51,7 +51,7 @@ NETS = {
     "inception_v1": Net(
         "Inception", "inception_v1", _trainable(224, factorized=False, batch_norm=True)
     ),
-    "inception_v3": Net("Inception", "inception_v3", _trainable(299)),
+    "inception_v3": Net("Inception", "inception_v3", _trainable(299, width=1.0)),
     "xception": Net("Inception", "xception", _trainable(299, width=1.0)),
     "squeezenet": Net("SqueezeNet", "squeezenet", _SQUEEZENET_ARGUMENTS),
     "shufflenet_v1": Net("ShuffleNet", "shufflenet_v1", _trainable(224, groups=3, scale=1.0)),

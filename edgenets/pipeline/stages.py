@@ -25,6 +25,7 @@ from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.folder import History, Spec, load_model, save_model
+from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
@@ -166,10 +167,12 @@ def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Mo
     keras.mixed_precision.set_global_policy(config.train.precision)
     try:
         model = create(name, **arguments)
+        heads = name == "inception_v1" and config.train.auxiliary_heads
+        trained = with_auxiliary_heads(model) if heads else model
     finally:
         keras.mixed_precision.set_global_policy("float32")
     history = fit(
-        model,
+        trained,
         images.training,
         config.train,
         seed=config.seed,

@@ -33,6 +33,7 @@ from edgenets.train.checkpoint import (
 )
 
 EVALUATION_BATCH = 256
+AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
 WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 Inference = Callable[[NDArray[np.float32]], Any]
 
@@ -61,6 +62,7 @@ class TrainSettings(FitSettings):
     """How a new model is trained."""
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    auxiliary_heads: bool = True  # train Inception v1 with them
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def fit(
     """Train `model` in place and leave it with the weights of its best epoch.
 
     Args:
-        model: images float32 [-1, 1] -> logits.
+        model: images float32 [-1, 1] -> logits, or a list of logits of which the first ones count
+            and the others, of auxiliary heads, help to train.
         data: what to learn from and what to choose the best epoch on.
         settings: epochs, learning rate and so on.
         seed: of the order of the images, their augmentation and dropout.
@@ -179,7 +182,7 @@ def compile_inference(model: keras.Model) -> Inference:
     """Return the function from network inputs `[batch, height, width, 3]` to float32 logits."""
     signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
     return tf.function(
-        lambda x: tf.cast(model(x, training=False), tf.float32), input_signature=[signature]
+        lambda x: _all_logits(model, x, training=False)[0], input_signature=[signature]
     )
 
 
@@ -267,14 +270,22 @@ class _Loop:
         pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
         views = augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.model(views, training=True), tf.float32)
+            logits, *auxiliary = _all_logits(self.model, views, training=True)
             loss = tf.add_n([self._loss(logits, labels), *self.model.losses])
+            for head in auxiliary:
+                loss += AUXILIARY_WEIGHT * self._loss(head, labels)
         weights = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return self.loss(tf.one_hot(labels, logits.shape[1]), logits)
+
+
+def _all_logits(model: keras.Model, images: tf.Tensor, *, training: bool) -> list[tf.Tensor]:
+    """Return the float32 logits of every output of the model."""
+    outputs = tf.nest.flatten(model(images, training=training))
+    return [tf.cast(logits, tf.float32) for logits in outputs]
 
 
 def _optimizer(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edgenets.models.backend import keras
+from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import create
 from edgenets.profile import Profile, profile
 
@@ -58,3 +59,19 @@ def test_factorized_module_has_two_3x3_for_the_5x5(model: keras.Model):
     assert first == 3 * 3 * 16 * 32 + 32
     assert second == 3 * 3 * 32 * 32 + 32
     assert "mixed3a_5x5_conv" not in {layer.name for layer in factorized.layers}
+
+
+def test_auxiliary_heads_cost_what_the_table_gives_and_share_the_net(model: keras.Model):
+    with_heads = with_auxiliary_heads(model)
+    convolutions = 512 * 128 + 128 + 528 * 128 + 128
+    dense = 2 * (4 * 4 * 128 * 1024 + 1024 + 1024 * 1000 + 1000)
+    assert convolutions + dense == 6_379_728
+    assert with_heads.count_params() - model.count_params() == convolutions + dense
+    assert with_heads.output_shape == [(None, 1000)] * 3
+    assert set(model.layers) < set(with_heads.layers)
+
+
+def test_auxiliary_heads_fit_small_maps_and_follow_the_net_s_batch_norm():
+    heads = with_auxiliary_heads(create("inception_v1", resolution=32, classes=3))
+    assert heads.output_shape == [(None, 3)] * 3
+    assert heads.get_layer("auxiliary4a_bn").input_shape == (None, 1, 1, 128)

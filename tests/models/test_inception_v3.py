@@ -37,3 +37,10 @@ def test_there_are_94_batch_norms_without_a_factor(model: keras.Model):
 def test_too_small_an_image_gets_a_sentence():
     with pytest.raises(EdgenetsError, match=r"needs a map of at least 3 x 3 positions, got 1 x 1"):
         create("inception_v3", resolution=32)
+
+
+def test_width_scales_every_layer_to_a_multiple_of_8():
+    model = create("inception_v3", width=0.25, resolution=75)
+    assert model.get_layer("stem1_conv").filters == 8
+    assert model.get_layer("stem4_conv").filters == 24  # 20 is none, and 16 is under 90 % of it
+    assert model.get_layer("mixed10").output_shape[-1] == 2048 / 4

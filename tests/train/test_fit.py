@@ -97,6 +97,22 @@ def test_net_without_batch_norm_gets_a_quarter_of_the_usual_learning_rate(build_
     assert FitSettings(learning_rate=0.01).learning_rate_for(plain) == 0.01
 
 
+def test_further_outputs_help_to_train_and_the_first_one_answers(
+    build_net: Callable, training_data: TrainingData, tmp_path: Path
+):
+    net = build_net()
+    head = keras.layers.Dense(net.output_shape[-1], name="head")
+    with_head = keras.Model(net.input, [net.output, head(net.layers[-2].output)])
+    untrained = head.get_weights()
+    train(with_head, training_data, tmp_path)
+    assert not np.array_equal(head.get_weights()[0], untrained[0])
+    images = training_data.validation_images
+    np.testing.assert_array_equal(
+        predict_logits(compile_inference(with_head), images),
+        predict_logits(compile_inference(net), images),
+    )
+
+
 def test_learning_rate_warms_up_and_falls_to_zero(
     build_net: Callable, training_data: TrainingData, tmp_path: Path
 ):
