@@ -340,10 +340,11 @@ Two 3x3 convolutions see 5 x 5 pixels with 18 weights for 25, and have a nonline
 them:
 
 {table(("layer of equal widths", "map", ">MACs", ">MACs factorized", ">change"), rows)}
-That needs a layer which writes fewer than 16/9 of the channels that it reads. GoogLeNet's 5x5
-kernels write two to four times as many, and `inception_v1 factorized=True` gives both 3x3 the
-width of the output: as built, the net has {change(built.params, plain.params)} parameters and
-{change(built.macs, plain.macs)} MACs. It gains nonlinearities, no size.
+Where the widths differ, it saves only if the layer writes fewer than 16/9 of the channels that
+it reads. GoogLeNet's 5x5 kernels write two to four times as many, and `inception_v1
+factorized=True` gives both 3x3 the width of the output: as built, the net has
+{change(built.params, plain.params)} parameters and {change(built.macs, plain.macs)} MACs. It
+gains nonlinearities, no size.
 """
 
 

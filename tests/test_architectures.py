@@ -49,6 +49,26 @@ def test_plot_s_file_holds_today_s_points(cost: str):
     assert plots.describe_points(cost) in plots.plot_path(cost).read_text()
 
 
+@pytest.mark.parametrize("channels", [128, 256, 512, 1024])
+def test_separable_convolution_takes_8_to_9_times_fewer_macs(channels: int):
+    architectures = generator("architectures")
+    full, separable = (
+        architectures.layer_cost(7, channels, layers).macs
+        for layers in (architectures.convolutions(3), architectures.separable)
+    )
+    assert 8 < full / separable < 9
+    assert full / separable == pytest.approx(1 / (1 / channels + 1 / 9))
+
+
+def test_two_3x3_take_28_percent_less_than_a_5x5_of_their_width():
+    architectures = generator("architectures")
+    square, two = (
+        architectures.layer_cost(7, 16, architectures.convolutions(*kernels)).macs
+        for kernels in ((5,), (3, 3))
+    )
+    assert two / square == 18 / 25
+
+
 def test_one_layer_example_is_that_of_the_mobilenet_paper():
     page = generator("architectures").PAGE.read_text()
     for row in (  # table 3: millions of MACs and of parameters

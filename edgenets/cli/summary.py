@@ -12,6 +12,7 @@ from edgenets.cli.output import json_option, parse_assignments, print_json, prin
 from edgenets.errors import EdgenetsError
 from edgenets.models.alternatives import alternatives, published_variant
 from edgenets.models.registry import complete_arguments, create
+from edgenets.progress import progress_bar
 from edgenets.units import format_bytes, format_count, format_energy, format_percent
 
 if TYPE_CHECKING:
@@ -33,9 +34,16 @@ def command(name: str, arguments: tuple[str, ...], per_layer: bool, as_json: boo
     from edgenets.profile import ASSUMPTIONS, profile
 
     complete = complete_arguments(name, parse_assignments(arguments))
-    cost = profile(create(name, **complete))
+    changes = alternatives(name, complete)
+    with progress_bar("build", total=1 + len(changes)) as advance:
+        cost = profile(create(name, **complete))
+        advance()
+        steps = []
+        for change in changes:
+            if step := _build_step(name, complete, change):
+                steps.append(step)
+            advance()
     top1 = _published_top1(name, complete)
-    steps = _alternatives(name, complete)
     if as_json:
         summary = {"name": name, "arguments": complete, "top1_published": top1, **cost.to_json()}
         print_json({**summary, "assumptions": ASSUMPTIONS, "alternatives": steps})
@@ -53,21 +61,19 @@ def _published_top1(name: str, arguments: dict[str, Any]) -> float | None:
     return variant.top1_published if variant else None
 
 
-def _alternatives(name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    """Build the nets one step beside this one; a step that the net has no room for is left out."""
+def _build_step(
+    name: str, arguments: dict[str, Any], change: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return what the changed net costs; None if that net cannot be built."""
     from edgenets.profile import profile
 
-    found = []
-    for change in alternatives(name, arguments):
-        changed = {**arguments, **change}
-        try:
-            cost = profile(create(name, **changed))
-        except EdgenetsError:
-            continue
-        costs = {"params": cost.params, "macs": cost.macs}
-        top1 = _published_top1(name, changed)
-        found.append({"arguments": change, **costs, "top1_published": top1})
-    return found
+    changed = {**arguments, **change}
+    try:
+        cost = profile(create(name, **changed))
+    except EdgenetsError:
+        return None
+    costs = {"params": cost.params, "macs": cost.macs}
+    return {"arguments": change, **costs, "top1_published": _published_top1(name, changed)}
 
 
 def _print_layers(layers: Iterable[LayerProfile]) -> None:
