@@ -43,6 +43,36 @@ def format_count(count: float) -> str:
     return f"{count:.0f}"
 
 
+def parse_count(text: str) -> int:
+    """Return the number that a person means: digits, with k, M or G behind them.
+
+    >>> parse_count("2.5M"), parse_count("300k"), parse_count("1e6"), parse_count("4253864")
+    (2500000, 300000, 1000000, 4253864)
+
+    Raises:
+        ValueError: it is none, or it is negative or not finite.
+    """
+    factor = {"k": 10**3, "m": 10**6, "g": 10**9}.get(text[-1:].lower())
+    count = float(text[:-1] if factor else text) * (factor or 1)
+    if not 0 <= count < float("inf"):
+        raise ValueError(f"{text} is no count")
+    return round(count)
+
+
+def format_energy(energy_pj: float) -> str:
+    """Return an energy in microjoules or millijoules, with three significant digits.
+
+    >>> format_energy(859_123_456), format_energy(12_345_678), format_energy(9_876_543_210)
+    ('859 uJ', '12.3 uJ', '9.88 mJ')
+    >>> format_energy(3840), format_energy(0)
+    ('0.00384 uJ', '0 uJ')
+    """
+    if energy_pj == 0:
+        return "0 uJ"
+    value, unit = (energy_pj / 1e9, "mJ") if energy_pj >= 999.5e6 else (energy_pj / 1e6, "uJ")
+    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
+
+
 def format_percent(fraction: float | None) -> str:
     """Return a fraction as per cent, or a dash for a value that does not apply.
 

@@ -42,3 +42,46 @@ def test_branch_keeps_its_input_alive():
     right = keras.layers.Conv2D(2, 1, name="right")(image)
     model = keras.Model(image, keras.layers.Add()([left, right]))
     assert profile(model).activation_peak_bytes == 4 * 3 * (8 * 8 * 2)
+
+
+def test_merged_layer_needs_memory_where_its_input_is_read_again():
+    image = keras.Input((8, 8, 2))
+    x = keras.layers.Conv2D(2, 1, name="conv")(image)
+    model = keras.Model(image, keras.layers.Add()([x, keras.layers.ReLU(name="relu")(x)]))
+    assert profile(model).activation_peak_bytes == 4 * 3 * (8 * 8 * 2)
+
+
+def test_peak_is_that_of_the_best_order_not_of_the_model_s():
+    # Keras lists both wide maps before both narrow ones; one wide map at a time is enough.
+    image = keras.Input((8, 8, 1))
+    wide = [keras.layers.Conv2D(10, 1, name=f"wide{i}")(image) for i in range(2)]
+    narrow = [keras.layers.Conv2D(1, 1, name=f"narrow{i}")(x) for i, x in enumerate(wide)]
+    model = keras.Model(image, keras.layers.Add()(narrow))
+    # The image lives until both wide maps are computed; then a narrow one stands in its place.
+    assert profile(model).activation_peak_bytes == 4 * 8 * 8 * (10 + 1 + 1)
+
+
+def test_int8_weights_are_bytes_and_their_biases_words():
+    layers = {layer.name: layer for layer in profile(small_net()).layers}
+    assert layers["conv"].int8_weight_bytes == 3 * 3 * 3 * 4
+    assert layers["bn"].int8_weight_bytes == 4 * 4  # the bias that it becomes
+    assert layers["dense"].int8_weight_bytes == 4 * 5 + 4 * 5
+    assert layers["dense"].weight_bytes == 4 * (4 * 5 + 5)
+
+
+def test_energy_is_that_of_macs_of_maps_read_and_written_and_of_weights():
+    cost = profile(small_net())
+    conv = next(layer for layer in cost.layers if layer.name == "conv")
+    macs, weights, values = 8 * 8 * 108, 108, 8 * 8 * 3 + 8 * 8 * 4
+    assert conv.int8_energy_pj == round(macs * 0.3) + round(values * 1.25) + weights * 160
+    assert conv.float32_energy_pj == round(macs * 4.6) + values * 5 + weights * 640
+    assert cost.int8_energy.total_pj == sum(layer.int8_energy_pj for layer in cost.layers)
+    # The image is written once; every map is written once and read by the layer after it.
+    maps = 2 * (8 * 8 * 3 + 8 * 8 * 4 + 4 * 4 * 4 + 4) + 5
+    assert cost.float32_energy.activations_pj == maps * 4 * 1.25
+
+
+def test_macs_count_layers_that_are_frozen():
+    model = small_net()
+    model.trainable = False
+    assert profile(model).macs == profile(small_net()).macs

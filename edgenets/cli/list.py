@@ -8,14 +8,50 @@ import click
 
 from edgenets.cli.output import json_option, print_json, print_table
 from edgenets.errors import unknown_name
-from edgenets.models.variants import VARIANTS
-from edgenets.units import format_count, format_percent
+from edgenets.models.variants import VARIANTS, Variant
+from edgenets.progress import say
+from edgenets.units import format_count, format_percent, parse_count
+
+SORT_KEYS = {
+    "name": lambda variant: variant.name,
+    "params": lambda variant: variant.params,
+    "macs": lambda variant: variant.macs,
+    "top1": lambda variant: -(variant.top1_published or 0),  # the best first, the unknown last
+}
+
+
+class Count(click.ParamType):
+    """A number of parameters or MACs, such as 2.5M."""
+
+    name = "count"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Return the number, or fail with a sentence."""
+        try:
+            return parse_count(value)
+        except ValueError:
+            self.fail(f"expected a number such as 2.5M or 300k, got {value!r}", param, context)
 
 
 @click.command()
 @click.option("--family", metavar="NAME", help="Only the nets of one family, such as MobileNet.")
+@click.option("--max-params", type=Count(), help="Only nets of at most so many parameters.")
+@click.option("--max-macs", type=Count(), help="Only nets of at most so many MACs, such as 100M.")
+@click.option(
+    "--sort",
+    type=click.Choice(list(SORT_KEYS)),
+    help="Smallest first; by top1: most accurate first.  [default: by family]",
+)
 @json_option
-def command(family: str | None, as_json: bool) -> None:
+def command(
+    family: str | None,
+    max_params: int | None,
+    max_macs: int | None,
+    sort: str | None,
+    as_json: bool,
+) -> None:
     """Show the nets, what they cost, and how accurate they are.
 
     Parameters and MACs are those of 1,000 classes; top-1 is the published accuracy on ImageNet.
@@ -23,10 +59,24 @@ def command(family: str | None, as_json: bool) -> None:
     families = {variant.family.lower(): variant.family for variant in VARIANTS}
     if family and family.lower() not in families:
         raise unknown_name("family", family, families.values())
-    chosen = [v for v in VARIANTS if not family or v.family.lower() == family.lower()]
+    chosen = [
+        variant
+        for variant in VARIANTS
+        if (not family or variant.family.lower() == family.lower())
+        and (max_params is None or variant.params <= max_params)
+        and (max_macs is None or variant.macs <= max_macs)
+    ]
+    if sort:
+        chosen.sort(key=SORT_KEYS[sort])
     if as_json:
-        print_json([{**v._asdict(), "family": v.family} for v in chosen])
-        return
+        print_json([{**variant._asdict(), "family": variant.family} for variant in chosen])
+    elif chosen:
+        _print_variants(chosen)
+    else:
+        say("no net is as small as that; edgenets list --sort params begins with the smallest")
+
+
+def _print_variants(variants: list[Variant]) -> None:
     rows = [
         (
             v.name,
@@ -37,8 +87,8 @@ def command(family: str | None, as_json: bool) -> None:
             format_count(v.macs),
             format_percent(v.top1_published),
         )
-        for v in chosen
+        for v in variants
     ]
     print_table(("net", "arguments", ">px", ">params", ">MACs", ">top-1"), rows)
-    for name, source in dict.fromkeys((v.name, v.source) for v in chosen):
-        click.echo(textwrap.fill(f"{name}: {source}", 80, subsequent_indent="  "))
+    for name, family, source in dict.fromkeys((v.name, v.family, v.source) for v in variants):
+        click.echo(textwrap.fill(f"{name} ({family}): {source}", 80, subsequent_indent="  "))

@@ -43,6 +43,7 @@ TRAIN_PACKAGES = {
     "yaml": "PyYAML",
     "sklearn": "scikit-learn",
     "jinja2": "jinja2",
+    "matplotlib": "matplotlib",
 }
 
 INTERRUPTED = 130

@@ -12,6 +12,7 @@ from edgenets.export import tflite, verify
 from edgenets.export.runtime import Classifier
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec, load_model
+from edgenets.profile import profile
 from edgenets.train.fit import compile_inference, predict_logits
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,12 @@ def test_float_file_computes_what_the_model_computes(model, float32: bytes):
 
 def test_int8_file_passes_its_checks(int8: bytes):
     verify.check_structure(int8)
+
+
+def test_int8_weights_of_the_profile_are_those_of_the_file(model: keras.Model, int8: bytes):
+    file = flatbuffer.read(int8)
+    stored = sum(tensor.size_bytes for tensor in (*file.weights, *file.biases))
+    assert profile(model).int8_weight_bytes == stored
 
 
 def test_int8_file_takes_pixel_minus_128_whatever_the_calibration_images_hold(int8: bytes):

@@ -137,6 +137,23 @@ def test_shufflenet_v1_has_the_complexity_of_table_1():
 
 
 @pytest.mark.parametrize(
+    "arguments, millions",
+    [
+        ({"groups": 1, "scale": 1.0}, 143.08),
+        ({"groups": 2, "scale": 1.0}, 140.84),
+        ({"groups": 3, "scale": 1.0}, 137.46),
+        ({"groups": 4, "scale": 1.0}, 134.34),
+        ({"groups": 8, "scale": 1.0}, 138.37),
+        ({"groups": 3, "scale": 0.5}, 37.59),
+        ({"groups": 3, "scale": 1.5}, 292.44),
+        ({"groups": 3, "scale": 2.0}, 524.05),
+    ],
+)
+def test_shufflenet_v1_has_the_macs_of_its_layer_table(arguments: dict, millions: float):
+    assert round(row("shufflenet_v1", **arguments).macs / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize(
     "scale, millions, published",
     # The paper's MACs are those of a down unit whose left branch keeps its input's channels.
     [(0.5, 40.48, 41), (1.0, 144.9, 146), (1.5, 295.8, 299), (2.0, 583.3, 591)],
