@@ -17,6 +17,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec
 from edgenets.models.grouped import with_native_groups
 from edgenets.progress import quiet_stderr
+from edgenets.train.fit import check_images
 
 
 def to_float32(model: keras.Model, spec: Spec) -> bytes:
@@ -34,10 +35,12 @@ def to_int8(model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]) -> b
         calibration: prepared images `[images, resolution, resolution, 3]`.
 
     Raises:
-        EdgenetsError: there is no calibration image (the converter would silently write floats).
+        EdgenetsError: there is no calibration image (the converter would silently write floats), or
+            they do not fit the model.
     """
     if not len(calibration):
         raise EdgenetsError("int8 needs calibration images, got none; pass a folder of images")
+    check_images(model, calibration)
     images = calibration.copy()
     # The input's range is [-1, 1] whatever the images hold: one black and one white pixel say so.
     images[0, 0, 0], images[0, -1, -1] = 0, 255

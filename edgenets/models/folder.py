@@ -20,6 +20,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError, missing_extra, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.registry import complete_arguments, create
 
 try:
@@ -36,12 +37,19 @@ SPEC_TYPES: dict[str, type] = {
     "labels": list,
     "preparation": dict,
     "seed": int,
+    "folded": bool,
     "recipe": list,
     "history": dict,
     "versions": dict,
     "weights_sha256": str,
 }
-JSON_NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "keys and values"}
+JSON_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "a list",
+    dict: "keys and values",
+}
 History = dict[str, list[float]]  # a training's losses and accuracies, by epoch
 PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
 
@@ -61,6 +69,7 @@ class Spec:
     labels: tuple[str, ...]
     preparation: Preparation
     seed: int
+    folded: bool = False  # whether the model is `fold_batch_norm` of what `create` builds
     recipe: tuple[dict[str, Any], ...] = ()  # the compression stages applied, in order
     history: dict[str, History] = field(default_factory=dict)  # by stage; empty if not trained
     versions: dict[str, str] = field(default_factory=versions)
@@ -73,10 +82,11 @@ class Spec:
         if len(self.labels) != classes:
             raise EdgenetsError(f"the model has {classes} classes but {len(self.labels)} labels")
 
-    def with_stage(self, settings: dict[str, Any], history: History) -> Spec:
+    def with_stage(self, settings: dict[str, Any], history: History, *, folded: bool) -> Spec:
         """Return the spec of the model that a compression stage made of this one."""
         return replace(
             self,
+            folded=folded,
             recipe=(*self.recipe, settings),
             history={**self.history, settings["stage"]: history},
             versions=versions(),
@@ -137,6 +147,8 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
             "restore it or train again"
         ) from error
     model = create(spec.name, **spec.arguments)
+    if spec.folded:
+        model = fold_batch_norm(model)
     set_named_weights(model, tensors, str(folder / WEIGHTS))
     return model, spec
 

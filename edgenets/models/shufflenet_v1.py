@@ -75,7 +75,10 @@ def _unit(x: keras.KerasTensor, channels: int, groups: int, name: str) -> keras.
 def _down_unit(
     x: keras.KerasTensor, channels: int, groups: int, stride: int, name: str, *, group_first: bool
 ) -> keras.KerasTensor:
-    """Append figure 2 (c): the branch adds the channels that the pooled input lacks."""
+    """Append figure 2 (c): the branch adds the channels that the pooled input lacks.
+
+    Its ReLU stands before the concatenation: the pooled input has no negative values to cut off.
+    """
     pooled = keras.layers.AveragePooling2D(3, strides=stride, padding="same", name=f"{name}_pool")(
         x
     )
@@ -88,7 +91,8 @@ def _down_unit(
         name,
         group_first=group_first,
     )
-    return activate(keras.layers.Concatenate(name=f"{name}_concat")([pooled, branch]), "relu", name)
+    branch = activate(branch, "relu", name)
+    return keras.layers.Concatenate(name=f"{name}_concat")([pooled, branch])
 
 
 def _branch(

@@ -24,6 +24,7 @@ from edgenets.export.evaluate import classify, score
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
+from edgenets.models.fold import is_folded
 from edgenets.models.folder import History, Spec, load_model, save_model
 from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments, create
@@ -206,7 +207,7 @@ def compress_stage(
         checkpoint=folder / CHECKPOINT,
         key=key,
     )
-    spec = spec.with_stage(settings.model_dump(mode="json"), history)
+    spec = spec.with_stage(settings.model_dump(mode="json"), history, folded=is_folded(compressed))
     save_model(folder, compressed, spec)
     return _measure_model(images, compressed, tflite.to_float32(compressed, spec))
 

@@ -1,6 +1,6 @@
-"""Quantization-aware training: train with 8-bit rounding in the forward pass, zeros kept.
+"""Quantization-aware training: fold BatchNorm, then train with 8-bit rounding, zeros kept.
 
-Source: Jacob et al. 2017, arXiv:1712.05877, through tfmot's scheme that preserves pruning.
+Source: Jacob et al. 2017, arXiv:1712.05877.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 
 import pydantic
 
-from edgenets.errors import EdgenetsError
-from edgenets.models.backend import keras, tfmot
-from edgenets.quantize.layers import clone_with_weights
+from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm
+from edgenets.quantize.rounding import with_rounding
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
 
@@ -35,25 +35,19 @@ def train_quantized(
     checkpoint: Path,
     key: str,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
-    """Return a copy of `model` trained to bear 8-bit rounding, and the history of its training.
+    """Return a folded copy of `model` trained to bear 8-bit rounding, and its training's history.
 
-    Weights that are zero stay zero. The result is an ordinary float model: its weights have learned
-    to be rounded, and the export measures the activations' ranges anew on calibration images.
+    Weights that are zero stay zero. The result is an ordinary float model without BatchNorm: its
+    weights have learned to be rounded, and the export measures the activations' ranges anew on
+    calibration images.
+
+    Raises:
+        EdgenetsError: a layer of the model cannot be folded or rounded.
     """
-    quantize = tfmot.quantization.keras
-    try:
-        wrapped = quantize.quantize_apply(
-            quantize.quantize_annotate_model(clone_with_weights(model)),
-            scheme=tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme(),
-        )
-    except (RuntimeError, ValueError) as error:
-        raise EdgenetsError(
-            f"tfmot cannot quantize {model.name} in training ({' '.join(str(error).split())}); "
-            "leave the stage qat out"
-        ) from error
-    _check_quantized(wrapped)
+    folded = fold_batch_norm(model)
+    rounding = with_rounding(folded)
     history = fit(
-        wrapped,
+        rounding,
         data,
         settings,
         seed=seed,
@@ -61,24 +55,8 @@ def train_quantized(
         key=key,
         description="qat",
     )
-    return _without_rounding(model, wrapped), history
-
-
-def _check_quantized(wrapped: keras.Model) -> None:
-    """Refuse a model of which tfmot silently left a kernel in float."""
-    for wrapper in wrapped.layers:
-        layer = getattr(wrapper, "layer", wrapper)
-        if hasattr(layer, "kernel_initializer") and not wrapper._weight_vars:
-            raise EdgenetsError(
-                f"tfmot does not quantize {layer.name} of {wrapped.name} in training; its layers "
-                "must stand in the order convolution, BatchNorm, ReLU"
-            )
-
-
-def _without_rounding(original: keras.Model, wrapped: keras.Model) -> keras.Model:
-    """Return a copy of `original` with the weights that tfmot's wrappers hold, by their names."""
-    trained = {weight.name: weight for weight in wrapped.weights}
-    result = keras.models.clone_model(original)
-    for weight in result.weights:
+    # tfmot's wrappers put the rounded kernels into the layers; their own lists have the variables.
+    trained = {weight.name: weight for weight in rounding.weights}
+    for weight in folded.weights:
         weight.assign(trained[weight.name])
-    return result
+    return folded, history

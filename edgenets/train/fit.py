@@ -145,8 +145,8 @@ def fit(
         By epoch: loss, accuracy, validation_loss, validation_accuracy, learning_rate.
 
     Raises:
-        EdgenetsError: a loss became NaN or infinite, the memory is not enough, or the checkpoint
-            is not this training's.
+        EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
+            is not enough, or the checkpoint is not this training's.
     """
     loop = _Loop(model, data, settings, seed, callbacks)
     progress, best = Progress(), list[NDArray[Any]]()
@@ -179,11 +179,35 @@ def fit(
 
 
 def compile_inference(model: keras.Model) -> Inference:
-    """Return the function from network inputs `[batch, height, width, 3]` to float32 logits."""
+    """Return the function from network inputs `[batch, height, width, 3]` to float32 logits.
+
+    It refuses images of another shape with an EdgenetsError.
+    """
     signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-    return tf.function(
+    logits = tf.function(
         lambda x: _all_logits(model, x, training=False)[0], input_signature=[signature]
     )
+
+    def infer(images: NDArray[np.float32]) -> tf.Tensor:
+        check_images(model, images)
+        return logits(images)
+
+    return infer
+
+
+def check_images(model: keras.Model, images: NDArray[Any]) -> None:
+    """Check that `images` have the height, width and channels that `model` takes.
+
+    Raises:
+        EdgenetsError: they have not.
+    """
+    wanted, received = model.input_shape[1:], images.shape[1:]
+    if received != wanted:
+        raise EdgenetsError(
+            f"{model.name} takes images of {' x '.join(map(str, wanted))} (height, width, RGB), "
+            f"got {' x '.join(map(str, received)) or 'numbers'}; resize or convert them, or build "
+            "the net for their resolution"
+        )
 
 
 def predict_logits(inference: Inference, images: Images | NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -204,6 +228,8 @@ class _Loop:
         seed: int,
         callbacks: Sequence[keras.callbacks.Callback],
     ) -> None:
+        for images in (data.images, data.validation_images):
+            check_images(model, images.take([0]))
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
         self.batch, self.steps = batch_and_steps(data, settings)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError
 from edgenets.export import verify
 from edgenets.export.runtime import Classifier
 from edgenets.export.tflite import to_float32, to_int8
 from edgenets.flatbuffer import read
-from edgenets.models.backend import keras, tfmot, tfmot_clustering
+from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model, save_model
 from edgenets.models.registry import NETS, complete_arguments, create
 from edgenets.profile import profile
-from edgenets.quantize.layers import copy_model, is_compressible, restore_weights
+from edgenets.quantize.layers import (
+    clone_with_weights,
+    copy_model,
+    is_compressible,
+    restore_weights,
+)
+from edgenets.quantize.rounding import with_rounding
+from edgenets.train.fit import check_images, compile_inference, predict_logits
 
 COMMON = {"resolution": 32, "classes": 3, "output_stride": 8}
 SMALLEST = {
@@ -43,6 +54,13 @@ LAST_SIDES = {
     "xception": (3, 6, 12, 23),
     "squeezenet": (4, 4, 10, 21),
 }
+
+
+LEARNING_STEPS = 5
+
+# The int8 file's logits against the float net's after those steps, 10 log10(signal / error): bounds
+# SNR_BOUND
+INT8_SNR_DB = dict.fromkeys(SMALLEST, 0.0)
 
 
 def build(name: str) -> keras.Model:
@@ -84,6 +102,39 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def images(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / 127.5 - 1
+
+
+class Learned(NamedTuple):
+    """A net that was trained on the images for a few steps, and its loss before and after each."""
+
+    model: keras.Model
+    losses: list[float]
+
+
+@pytest.fixture(scope="module")
+def learned(model: keras.Model, images: np.ndarray) -> Learned:
+    copy, labels = clone_with_weights(model), np.arange(len(images)) % COMMON["classes"]
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # so that the losses can be compared
+    optimizer = keras.optimizers.Adam(1e-3)
+    losses = []
+    for _ in range(LEARNING_STEPS):
+        loss, gradients = loss_and_gradients(copy, images, labels)
+        optimizer.apply_gradients(zip(gradients, copy.trainable_variables, strict=True))
+        losses.append(loss)
+    losses.append(loss_and_gradients(copy, images, labels)[0])
+    return Learned(copy, losses)
+
+
+def loss_and_gradients(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray
+) -> tuple[float, list[tf.Tensor]]:
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        loss = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        mean = tf.reduce_mean(loss)
+    return float(mean), tape.gradient(mean, model.trainable_variables)
 
 
 def test_every_net_but_the_baselines_is_here():
@@ -168,7 +219,10 @@ def test_tfmot_accepts_every_compressible_layer(
 def test_float_file_computes_the_same_logits(model: keras.Model, spec: Spec, pixels, images):
     content = to_float32(model, spec)
     expected = model(images).numpy()
-    logits = Classifier(content).logits(pixels)
+    classifier = Classifier(content)
+    logits = classifier.logits(pixels)
+    with pytest.raises(EdgenetsError, match="takes uint8 images of 32 x 32 x 3, not uint8 of 32"):
+        classifier.logits(pixels[..., :1])
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
     weighted = {layer.name for layer in profile(model).layers if layer.macs}
     named = [set(re.split("[/;]", kernel.name)) & weighted for kernel in read(content).weights]
@@ -176,9 +230,37 @@ def test_float_file_computes_the_same_logits(model: keras.Model, spec: Spec, pix
 
 
 @pytest.mark.slow
-def test_int8_file_is_all_integer_and_answers(model: keras.Model, spec: Spec, pixels):
-    # How well it follows is for trained nets to say: in a deep random one every layer amplifies
-    # the rounding of those before it.
-    content = to_int8(model, spec, pixels)
+def test_one_training_step_lowers_the_loss_and_a_few_memorise_the_images(learned: Learned):
+    assert learned.losses[1] < learned.losses[0]
+    assert learned.losses[-1] < 0.5 * learned.losses[0]
+
+
+@pytest.mark.slow
+def test_net_trains_with_8_bit_rounding_and_its_int8_file_follows_it(
+    learned: Learned, spec: Spec, pixels: np.ndarray, images: np.ndarray
+):
+    folded = fold_batch_norm(learned.model)
+    labels = np.arange(len(images)) % COMMON["classes"]
+    rounding = with_rounding(folded)
+    _, gradients = loss_and_gradients(rounding, images, labels)
+    assert len(gradients) == len(folded.trainable_variables)
+    assert all(gradient is not None for gradient in gradients)
+    content = to_int8(folded, replace(spec, folded=True), pixels)
     verify.check_structure(content)
-    assert np.ptp(Classifier(content).logits(pixels), axis=0).all()
+    fidelity = verify.measure_fidelity(content, pixels, folded(images).numpy())
+    print("SNR", spec.name, fidelity, learned.losses)
+    assert fidelity.snr_db >= INT8_SNR_DB[spec.name]
+
+
+WRONG_IMAGES = ((32, 32, 1), (32, 32, 4), (33, 32, 3), (32,), ())
+
+
+@pytest.mark.parametrize("shape", WRONG_IMAGES, ids=str)
+def test_images_of_another_shape_get_a_sentence(model: keras.Model, shape: tuple[int, ...]):
+    received = re.escape(" x ".join(map(str, shape)) or "numbers")
+    sentence = f"{model.name} takes images of 32 x 32 x 3 .height, width, RGB., got {received};"
+    wrong = np.zeros((2, *shape), np.uint8)
+    with pytest.raises(EdgenetsError, match=sentence):
+        predict_logits(compile_inference(model), wrong)
+    with pytest.raises(EdgenetsError, match=sentence):
+        check_images(model, wrong)

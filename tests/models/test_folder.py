@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
 from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import Spec, load_model, load_spec, save_model
 from edgenets.models.registry import complete_arguments, create
 
@@ -55,6 +57,16 @@ def test_loaded_model_computes_the_same_bits(model: keras.Model, folder: Path):
     image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(image), model(image))
     assert (spec.labels, spec.seed, spec.preparation.resize) == (("cat", "dog"), 3, 32)
+
+
+def test_folded_model_is_rebuilt_folded(model: keras.Model, folder: Path, tmp_path: Path):
+    spec, _ = load_spec(folder)
+    folded = fold_batch_norm(model)
+    save_model(tmp_path / "folded", folded, replace(spec, folded=True))
+    loaded, spec = load_model(tmp_path / "folded")
+    assert spec.folded and is_folded(loaded)
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(image), folded(image))
 
 
 def test_equal_models_are_equal_files(model: keras.Model, folder: Path, tmp_path: Path):
@@ -115,6 +127,7 @@ def test_exchanged_weights_are_noticed(folder: Path):
         ({"labels": ["cat"]}, "has 2 classes but 1 labels"),
         ({"arguments": {"width": 0.25, "depth": 3}}, "unknown argument of mobilenet_v1 'depth'"),
         ({"surprise": 1}, "surprise"),
+        ({"folded": 1}, "folded must be true or false, got 1"),
     ],
 )
 def test_spec_that_does_not_fit_gets_a_sentence(folder: Path, changes: dict, message: str):

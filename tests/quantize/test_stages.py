@@ -10,10 +10,12 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.quantize.layers import copy_model, is_compressible
 from edgenets.quantize.prune import PruneSettings, prune
 from edgenets.quantize.qat import QatSettings, train_quantized
 from edgenets.quantize.share import ShareSettings, share_weights
+from edgenets.train import fit as fit_module
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
 pytestmark = pytest.mark.slow
@@ -89,27 +91,69 @@ def test_shared_kernels_hold_few_values_and_keep_their_zeros(
         assert (after[before == 0] == 0).all()
 
 
-def test_layer_that_tfmot_would_leave_in_float_gets_a_sentence(
-    training_data: TrainingData, tmp_path: Path
-):
-    image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 1, name="bare")(image)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU(6.0)(x))
-    model = keras.Model(image, keras.layers.Dense(2)(x), name="net")
-    with pytest.raises(EdgenetsError, match="tfmot does not quantize bare of net"):
-        train_quantized(
-            model, training_data, QatSettings(**SHORT), seed=0, checkpoint=tmp_path / "c", key=""
-        )
-
-
-def test_quantization_aware_training_keeps_the_zeros_and_gives_a_plain_model(
+def test_quantization_aware_training_keeps_the_zeros_and_gives_a_plain_folded_model(
     pruned: keras.Model, training_data: TrainingData, tmp_path: Path
 ):
     settings = QatSettings(**SHORT)
     trained, _ = train_quantized(
         pruned, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
     )
-    assert [layer.name for layer in trained.layers] == [layer.name for layer in pruned.layers]
-    for before, after in zip(kernels(pruned), kernels(trained), strict=True):
-        assert (after[before == 0] == 0).all()
+    folded = fold_batch_norm(pruned)
+    assert [layer.name for layer in trained.layers] == [layer.name for layer in folded.layers]
+    assert [w.name for w in trained.weights] == [w.name for w in folded.weights]
+    for before, after in zip(kernels(folded), kernels(trained), strict=True):
+        np.testing.assert_array_equal(after == 0, before == 0)
         assert not np.array_equal(before, after)
+
+
+def test_stopped_quantization_aware_training_ends_as_an_undisturbed_one(
+    pruned: keras.Model,
+    training_data: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def train(checkpoint: str) -> tuple[keras.Model, dict]:
+        settings, path = QatSettings(**SHORT), tmp_path / checkpoint
+        return train_quantized(pruned, training_data, settings, seed=0, checkpoint=path, key="")
+
+    undisturbed, history = train("undisturbed")
+    run_epoch = fit_module._Loop.run_epoch
+
+    def stop_in_the_last_epoch(self, epoch, advance):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return run_epoch(self, epoch, advance)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit_module._Loop, "run_epoch", stop_in_the_last_epoch)
+        train("stopped")
+    resumed, resumed_history = train("stopped")
+    assert resumed_history == history
+    for a, b in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_folded_model_can_be_pruned_and_shared(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    folded = fold_batch_norm(trained)
+    pruned, _ = prune(
+        folded,
+        training_data,
+        PruneSettings(sparsity=0.5, **SHORT),
+        seed=0,
+        checkpoint=tmp_path / "prune",
+        key="",
+    )
+    shared, _ = share_weights(
+        pruned,
+        training_data,
+        ShareSettings(clusters=8, **SHORT),
+        seed=0,
+        checkpoint=tmp_path / "share",
+        key="",
+    )
+    assert is_folded(shared)
+    for before, after in zip(kernels(pruned), kernels(shared), strict=True):
+        assert np.count_nonzero(before) == round(0.5 * before.size)
+        assert len(np.unique(after)) <= 8

@@ -1,0 +1,102 @@
+"""What 8-bit rounding does to a small folded net."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, tf
+from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
+from edgenets.quantize.rounding import KERNELS, KernelRounding, OutputRounding, with_rounding
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.uniform(-1, 1, (4, 8, 8, 6)).astype(np.float32)
+layers = keras.layers
+
+
+def rounded(kernel: np.ndarray, kind: type) -> np.ndarray:
+    weights = {"nonzero": tf.constant(kernel != 0, tf.float32)}
+    return KernelRounding(KERNELS[kind])(tf.constant(kernel), True, weights).numpy()
+
+
+@pytest.mark.parametrize(
+    "kind, axes",
+    [(layers.Conv2D, (0, 1, 2)), (layers.DepthwiseConv2D, (0, 1)), (layers.Dense, (0, 1))],
+)
+def test_kernel_takes_at_most_255_values_at_each_scale(kind: type, axes: tuple[int, ...]):
+    kernel = RANDOM.normal(size=(3, 3, 40, 8)[2 * (kind is layers.Dense) :]).astype(np.float32)
+    largest = np.abs(kernel).max(axis=axes, keepdims=True)
+    codes = rounded(kernel, kind) / (largest / 127)
+    np.testing.assert_allclose(codes, np.round(codes), rtol=0, atol=1e-3)
+    assert np.abs(codes).max(axis=axes) == pytest.approx(127)
+    assert np.abs(codes - kernel / (largest / 127)).max() <= 0.5 + 1e-3
+
+
+def test_zeros_stay_zero_and_pass_no_gradient():
+    kernel = tf.Variable([[0.0, 1.0], [2.0, 0.0]])
+    weights = {"nonzero": tf.constant([[0.0, 1.0], [1.0, 0.0]])}
+    with tf.GradientTape() as tape:
+        result = KernelRounding(KERNELS[layers.Dense])(kernel, True, weights)
+    np.testing.assert_array_equal(tape.gradient(result, kernel), weights["nonzero"])
+
+
+def test_channel_of_zeros_is_no_division_by_zero():
+    assert not rounded(np.zeros((1, 1, 2, 2), np.float32), layers.Conv2D).any()
+
+
+def test_range_of_an_activation_is_the_mean_of_the_first_steps():
+    owner = layers.Layer()
+    quantizer, weights = OutputRounding(), OutputRounding().build(None, "output", owner)
+    for high in (1.0, 3.0, 8.0):
+        quantizer(tf.constant([-1.0, high]), True, weights)
+    assert (weights["low"].numpy(), weights["high"].numpy()) == pytest.approx((-1, 4))
+    # -1 to 4 in 255 steps of 5 / 255; what lies outside is clipped.
+    result = quantizer(tf.constant([-9.0, 0.01, 0.0, 9.0]), False, weights).numpy()
+    np.testing.assert_allclose(result, [-1, 5 / 255, 0, 4], rtol=1e-5)
+
+
+def net() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 6))
+    left = layers.Conv2D(6, 1, activation="relu", name="left")(image)
+    right = GroupedPointwise(6, 1, groups=3, name="right")(image)
+    right = ChannelShuffle(3, name="shuffle")(right)
+    gate = layers.Multiply(name="gate")([left, layers.Activation("sigmoid", name="act")(right)])
+    x = layers.Concatenate(name="concat")([gate, layers.DepthwiseConv2D(3, padding="same")(left)])
+    x = layers.Conv2D(12, 1, name="branch")(x)
+    x = layers.ReLU(name="relu")(layers.Add(name="add")([x, layers.Conv2D(12, 1)(x)]))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, layers.Dense(2, name="logits")(x), name="net")
+
+
+def test_outputs_are_rounded_where_the_file_rounds_them():
+    model = with_rounding(net())
+    outputs = {
+        layer.layer.name for layer in model.layers if getattr(layer, "_output_quantizers", None)
+    }
+    # Not `gate`, rounded with `concat`, nor `add`, computed with its ReLU.
+    expected = {"left", "right", "act", "concat", "branch", "relu", "pool", "logits"}
+    assert {name for name in outputs if "conv2d" not in name} == expected
+    assert len(model.get_layer("shuffle").weights) == 0
+
+
+def test_rounded_net_follows_the_float_net_and_learns():
+    model = net()
+    rounding = with_rounding(model)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(rounding(IMAGES, training=True) ** 2)
+    gradients = tape.gradient(loss, rounding.trainable_variables)
+    assert len(gradients) == len(model.trainable_variables)
+    assert all(np.any(gradient) for gradient in gradients)
+    logits = model(IMAGES).numpy()
+    # Eight roundings in sequence, each at most 1/255 of a range that the batch fills.
+    np.testing.assert_allclose(rounding(IMAGES), logits, rtol=0, atol=0.05 * np.abs(logits).max())
+    assert not np.array_equal(rounding(IMAGES), logits)
+
+
+def test_unknown_kind_of_layer_gets_a_sentence():
+    image = keras.Input((8, 8, 3))
+    x = layers.UpSampling2D(name="up")(image)
+    with pytest.raises(EdgenetsError, match="up of net is a UpSampling2D, a kind of layer that"):
+        with_rounding(keras.Model(image, x, name="net"))
