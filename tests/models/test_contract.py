@@ -37,7 +37,7 @@ SMALLEST = {
     "mobilenet_v3_large": {"width": 0.35},
     "mobilenet_v3_small": {"width": 0.35},
     "inception_v1": {"factorized": True},
-    "inception_v3": {},
+    "inception_v3": {"width": 0.125},
     "xception": {"width": 0.125},
     "squeezenet": {"bypass": "complex"},
     "shufflenet_v1": {"groups": 3, "scale": 0.25},
@@ -57,10 +57,24 @@ LAST_SIDES = {
 
 
 LEARNING_STEPS = 5
+LEARNING_RATE = 1e-3
+WITHOUT_BATCH_NORM = 0.03  # of it: SqueezeNet's logits begin near 100, and its last ReLU dies fast
 
-# The int8 file's logits against the float net's after those steps, 10 log10(signal / error): bounds
-# SNR_BOUND
-INT8_SNR_DB = dict.fromkeys(SMALLEST, 0.0)
+# What 10 log10(signal / error) of the int8 file's logits must reach, after those steps on images of
+# noise: 3 dB, a factor of two in the error's power, below what was measured. Trained nets and real
+# images give more.
+INT8_SNR_DB = {
+    "mobilenet_v1": 6.7,
+    "mobilenet_v2": 11.3,
+    "mobilenet_v3_large": 17.6,
+    "mobilenet_v3_small": 21.9,
+    "inception_v1": 24.2,
+    "inception_v3": 7.4,
+    "xception": 24.7,
+    "squeezenet": 11.7,
+    "shufflenet_v1": 7.0,  # average pooling clips its input: LiteRT has one scale for both
+    "shufflenet_v2": 15.1,
+}
 
 
 def build(name: str) -> keras.Model:
@@ -117,7 +131,9 @@ def learned(model: keras.Model, images: np.ndarray) -> Learned:
     for layer in copy.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0  # so that the losses can be compared
-    optimizer = keras.optimizers.Adam(1e-3)
+    has_batch_norm = any(isinstance(m, keras.layers.BatchNormalization) for m in copy.layers)
+    rate = LEARNING_RATE * (1.0 if has_batch_norm else WITHOUT_BATCH_NORM)
+    optimizer = keras.optimizers.Adam(rate)
     losses = []
     for _ in range(LEARNING_STEPS):
         loss, gradients = loss_and_gradients(copy, images, labels)
@@ -248,7 +264,6 @@ def test_net_trains_with_8_bit_rounding_and_its_int8_file_follows_it(
     content = to_int8(folded, replace(spec, folded=True), pixels)
     verify.check_structure(content)
     fidelity = verify.measure_fidelity(content, pixels, folded(images).numpy())
-    print("SNR", spec.name, fidelity, learned.losses)
     assert fidelity.snr_db >= INT8_SNR_DB[spec.name]
 
 

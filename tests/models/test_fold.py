@@ -23,7 +23,7 @@ NETS = (
     ("mobilenet_v3_small", {"width": 0.35, "minimalistic": True}),
     ("inception_v1", {"factorized": True}),
     ("inception_v1", {"batch_norm": False}),
-    ("inception_v3", {}),
+    ("inception_v3", {"width": 0.125}),
     ("xception", {"width": 0.125}),
     ("squeezenet", {"bypass": "complex"}),
     ("shufflenet_v1", {"groups": 1, "scale": 0.25}),

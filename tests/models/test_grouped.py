@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from edgenets.models.backend import keras, tf
+from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.grouped import (
     ChannelHalf,
     ChannelShuffle,
     GroupedPointwise,
     with_native_groups,
 )
+from edgenets.quantize.layers import copy_model
+from edgenets.quantize.rounding import with_rounding
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(2, 5, 4, 12)).astype(np.float32)
@@ -95,6 +100,30 @@ def test_native_form_computes_the_same_under_the_same_names():
     assert not any(isinstance(layer, GroupedPointwise) for layer in native.layers)
     assert [layer.name for layer in native.layers] == [layer.name for layer in model.layers]
     np.testing.assert_allclose(native(IMAGES), model(IMAGES), rtol=0, atol=1e-5)
+
+
+def prune(model: keras.Model) -> keras.Model:
+    return copy_model(model, tfmot.sparsity.keras.prune_low_magnitude)
+
+
+def cluster(model: keras.Model) -> keras.Model:
+    options = {
+        "number_of_clusters": 60,  # of the smaller kernel's 72 values
+        "cluster_centroids_init": tfmot.clustering.keras.CentroidInitialization.LINEAR,
+        "preserve_sparsity": True,
+    }
+    return copy_model(model, lambda layer: tfmot_clustering.cluster_weights(layer, **options))
+
+
+@pytest.mark.parametrize("compress", [prune, cluster, with_rounding])
+def test_layer_can_be_pruned_clustered_and_rounded(compress: Callable):
+    model = fold_batch_norm(small_net())
+    wrapped = compress(model)
+    wrappers = [layer for layer in wrapped.layers if hasattr(layer, "layer")]
+    assert sum(isinstance(wrapper.layer, GroupedPointwise) for wrapper in wrappers) == 2
+    expected = model(IMAGES).numpy()
+    result = wrapped(IMAGES, training=compress is with_rounding).numpy()
+    np.testing.assert_allclose(result, expected, rtol=0, atol=0.05 * np.abs(expected).max())
 
 
 def test_net_without_groups_needs_no_native_form():
