@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.registry import complete_arguments
+from edgenets.models.weights.initial import NAMES, folder_arguments
 from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.qat import QatSettings
 from edgenets.quantize.share import ShareSettings
@@ -120,12 +121,20 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         EdgenetsError: a key is unknown or a value does not fit.
     """
     try:
-        config = RunConfig.model_validate(values)
+        config = RunConfig.model_validate(_with_arguments_of_weights(values))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
-    return _with_absolute_source(config)
+    return _with_absolute_paths(config)
+
+
+def _with_arguments_of_weights(values: dict[str, Any]) -> dict[str, Any]:
+    """Let a net that begins with the weights of a model folder have that folder's arguments."""
+    match values:
+        case {"model": {"name": str() as name, **given}, "train": {"weights": str() as weights}}:
+            return {**values, "model": {"name": name, **folder_arguments(weights, name), **given}}
+    return values
 
 
 def _culprit(model: dict[str, Any], sentence: str) -> Place:
@@ -171,9 +180,21 @@ def _known_keys(loc: Place) -> list[str]:
     return list(settings.model_fields)
 
 
-def _with_absolute_source(config: RunConfig) -> RunConfig:
-    """Make the run folder's config.yaml mean the same images from every working directory."""
-    if config.data.source == "digits":
-        return config
-    source = str(Path(config.data.source).absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Make the run folder's config.yaml mean the same files from every working directory."""
+    data, train = config.data, config.train
+    return config.model_copy(
+        update={
+            "data": data.model_copy(update={"source": _absolute(data.source, ("digits",))}),
+            "train": train.model_copy(
+                update={
+                    "weights": _absolute(train.weights, NAMES),
+                    "labels": _absolute(train.labels),
+                }
+            ),
+        }
+    )
+
+
+def _absolute(path: str | None, names: tuple[str, ...] = ()) -> str | None:
+    return path if path is None or path in names else str(Path(path).absolute())

@@ -25,7 +25,15 @@ from edgenets.files import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
-from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, Stage, open_images, plan
+from edgenets.pipeline.stages import (
+    CHECKPOINT,
+    INT8_FILE,
+    Record,
+    Stage,
+    find_initial_weights,
+    open_images,
+    plan,
+)
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
@@ -47,10 +55,13 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         _check_folder(out, config)
+        weights = find_initial_weights(config)
         images = open_images(config)
         if not (out / CONFIG).exists():
             write_bytes(out / CONFIG, dump_config(config).encode())
-        records = _run_stages(out / STAGES, plan(config, images), images.dataset.fingerprint)
+        records = _run_stages(
+            out / STAGES, plan(config, images, weights), images.dataset.fingerprint
+        )
         exported = next(r["folder"] for r in records if r["name"] == "export")
         write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
         report = summarize(config, images, records)

@@ -7,6 +7,7 @@ all of them alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,12 @@ from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.folder import History, Spec, load_model, save_model
 from edgenets.models.registry import complete_arguments, create
+from edgenets.models.weights.initial import (
+    Weights,
+    find_weights,
+    load_weights,
+    replace_classes,
+)
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
 from edgenets.progress import say
@@ -122,7 +129,37 @@ def say_left_out(skipped: Iterable[Skipped]) -> None:
         say(f"left out {file.path}: {file.reason}")
 
 
-def plan(config: RunConfig, images: RunImages) -> list[Stage]:
+def find_initial_weights(config: RunConfig) -> Weights | None:
+    """Return the weights that the config's training begins with; None if they are random.
+
+    Raises:
+        EdgenetsError: there are none such, or they are of another net.
+    """
+    train = config.train
+    if train.weights is None:
+        return None
+    name, arguments = net_of(config)
+    labels = Path(train.labels) if train.labels else None
+    return find_weights(
+        train.weights, name, arguments, input_range=train.input_range, labels=labels
+    )
+
+
+def net_of(config: RunConfig, **more: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the complete arguments of the config's net."""
+    given = {argument: value for argument, value in config.model.items() if argument != "name"}
+    return config.model["name"], complete_arguments(config.model["name"], {**given, **more})
+
+
+def training_settings(config: RunConfig, weights: Weights | None) -> Record:
+    """Return what a training depends on beside the images; weights by content, not by place."""
+    settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
+    for key in ("weights", "input_range", "labels"):
+        del settings["train"][key]
+    return {**settings, "weights": weights.to_json()} if weights else settings
+
+
+def plan(config: RunConfig, images: RunImages, weights: Weights | None) -> list[Stage]:
     """Return the stages of a run in order."""
     settings = config.model_dump(mode="json")
     compress = [
@@ -132,8 +169,8 @@ def plan(config: RunConfig, images: RunImages) -> list[Stage]:
     return [
         Stage(
             "train",
-            {key: settings[key] for key in ("model", "data", "train", "seed")},
-            partial(train_stage, images),
+            training_settings(config, weights),
+            partial(train_stage, images, weights),
         ),
         *compress,
         Stage("export", settings["export"], partial(export_stage, images)),
@@ -141,9 +178,11 @@ def plan(config: RunConfig, images: RunImages) -> list[Stage]:
     ]
 
 
-def train_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Record:
+def train_stage(
+    images: RunImages, weights: Weights | None, folder: Path, previous: Path, key: str
+) -> Record:
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
-    model, spec = train_model(images, folder / CHECKPOINT, key)
+    model, spec = train_model(images, weights, folder / CHECKPOINT, key)
     save_model(folder, model, spec)
     content = tflite.to_float32(model, spec)
     write_bytes(folder / FLOAT_FILE, content)
@@ -155,19 +194,19 @@ def train_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Re
     }
 
 
-def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Model, Spec]:
-    """Train the config's net from scratch, or go on from the checkpoint."""
-    config, classes = images.config, images.dataset.classes
-    name = config.model["name"]
-    given = {argument: value for argument, value in config.model.items() if argument != "name"}
-    arguments = complete_arguments(name, {**given, "classes": len(classes)})
-    make_repeatable(config.seed)
+def train_model(
+    images: RunImages, weights: Weights | None, checkpoint: Path, key: str
+) -> tuple[keras.Model, Spec]:
+    """Train the config's net from its first weights, or go on from the checkpoint."""
+    config = images.config
+    result, spec = initial_model(config, weights, images.dataset.classes)
     # Variables are float32 under either policy; a saved model is always rebuilt in float32.
     keras.mixed_precision.set_global_policy(config.train.precision)
     try:
-        model = create(name, **arguments)
+        model = create(spec.name, **spec.arguments)
     finally:
         keras.mixed_precision.set_global_policy("float32")
+    model.set_weights(result.get_weights())
     history = fit(
         model,
         images.training,
@@ -177,17 +216,23 @@ def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Mo
         key=key,
         description="train",
     )
-    result = create(name, **arguments)
     result.set_weights(model.get_weights())
-    spec = Spec(
-        name=name,
-        arguments=arguments,
-        labels=classes,
-        preparation=images.preparation,
-        seed=config.seed,
-        history={"train": history} if history else {},
-    )
-    return result, spec
+    trained = {"train": history} if history else {}
+    return result, replace(spec, history=trained, preparation=images.preparation)
+
+
+def initial_model(
+    config: RunConfig, weights: Weights | None, labels: tuple[str, ...]
+) -> tuple[keras.Model, Spec]:
+    """Return the config's net as its training begins, for the classes `labels`, and its spec."""
+    make_repeatable(config.seed)
+    if weights is not None:
+        name, arguments = net_of(config)
+        return replace_classes(*load_weights(weights, name, arguments, config.seed), labels)
+    name, arguments = net_of(config, classes=len(labels))
+    preparation = Preparation.default(name, arguments["resolution"])
+    spec = Spec(name, arguments, labels, preparation, config.seed)
+    return create(name, **arguments), spec
 
 
 def compress_stage(
@@ -228,7 +273,7 @@ def export_int8(
     verify.check_structure(content)
     reference = predict_logits(compile_inference(model), calibration)
     fidelity = verify.measure_fidelity(content, calibration, reference)
-    verify.check_fidelity(fidelity, trained=bool(spec.history))
+    verify.check_fidelity(fidelity, trained=spec.is_trained)
     return content, fidelity
 
 

@@ -22,6 +22,7 @@ from edgenets.data.images import Preparation, to_network
 from edgenets.data.splits import hold_out
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.weights.initial import OWN_RANGE
 from edgenets.progress import Advance, progress_bar
 from edgenets.settings import Settings
 from edgenets.train.augment import augment
@@ -52,6 +53,24 @@ class TrainSettings(FitSettings):
     """How a new model is trained."""
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    weights: str | None = pydantic.Field(None, min_length=1)  # to begin with; None: random ones
+    input_range: tuple[float, float] = OWN_RANGE  # of the pixels that `weights` were made for
+    labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
+
+    @pydantic.field_validator("input_range")
+    @classmethod
+    def _check_range(cls, input_range: tuple[float, float]) -> tuple[float, float]:
+        low, high = input_range
+        if not low < high:
+            raise ValueError(f"the range must rise, such as 0 to 1, got {low} to {high}")
+        return input_range
+
+    @pydantic.model_validator(mode="after")
+    def _check_weights(self) -> TrainSettings:
+        described = self.labels is not None or self.input_range != OWN_RANGE
+        if described and self.weights is None:
+            raise ValueError("input_range and labels describe weights; add weights too")
+        return self
 
 
 @dataclass(frozen=True)
