@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.registry import complete_arguments
-from edgenets.models.weights.initial import NAMES, folder_arguments
+from edgenets.models.weights.initial import NAMES
 from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.qat import QatSettings
 from edgenets.quantize.share import ShareSettings
@@ -92,8 +92,7 @@ class RunConfig(Settings):
         except EdgenetsError as error:
             context = {"sentence": str(error), "keys": _culprit(model, str(error))}
             raise PydanticCustomError("model_argument", "{sentence}", context) from error
-        del complete["classes"]
-        return {"name": model["name"], **complete}
+        return {"name": model["name"], **{key: complete[key] for key in arguments}}
 
     @pydantic.field_validator("compress")
     @classmethod
@@ -121,20 +120,12 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         EdgenetsError: a key is unknown or a value does not fit.
     """
     try:
-        config = RunConfig.model_validate(_with_arguments_of_weights(values))
+        config = RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
-    return _with_absolute_paths(config)
-
-
-def _with_arguments_of_weights(values: dict[str, Any]) -> dict[str, Any]:
-    """Let a net that begins with the weights of a model folder have that folder's arguments."""
-    match values:
-        case {"model": {"name": str() as name, **given}, "train": {"weights": str() as weights}}:
-            return {**values, "model": {"name": name, **folder_arguments(weights, name), **given}}
-    return values
+    return _with_absolute_paths(_with_complete_model(config))
 
 
 def _culprit(model: dict[str, Any], sentence: str) -> Place:
@@ -178,6 +169,16 @@ def _known_keys(loc: Place) -> list[str]:
     elif loc:
         settings = type(getattr(RunConfig(), str(loc[0])))
     return list(settings.model_fields)
+
+
+def _with_complete_model(config: RunConfig) -> RunConfig:
+    """Write a net's defaults out, but where trained weights tell the arguments not given."""
+    if config.train.weights is not None:
+        return config
+    given = {key: value for key, value in config.model.items() if key != "name"}
+    complete = complete_arguments(config.model["name"], given)
+    del complete["classes"]
+    return config.model_copy(update={"model": {"name": config.model["name"], **complete}})
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:

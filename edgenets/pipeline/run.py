@@ -30,7 +30,7 @@ from edgenets.pipeline.stages import (
     INT8_FILE,
     Record,
     Stage,
-    find_initial_weights,
+    load_initial,
     open_images,
     plan,
 )
@@ -55,16 +55,16 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         _check_folder(out, config)
-        weights = find_initial_weights(config)
-        images = open_images(config)
+        complete, initial = load_initial(config)
+        images = open_images(complete, initial)
         if not (out / CONFIG).exists():
             write_bytes(out / CONFIG, dump_config(config).encode())
         records = _run_stages(
-            out / STAGES, plan(config, images, weights), images.dataset.fingerprint
+            out / STAGES, plan(complete, images, initial), images.dataset.fingerprint
         )
         exported = next(r["folder"] for r in records if r["name"] == "export")
         write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
-        report = summarize(config, images, records)
+        report = summarize(complete, images, records)
         write_json(out / "report.json", report)
         write_html(report, out)
         return report

@@ -12,14 +12,12 @@ from edgenets.export import tflite
 from edgenets.export.evaluate import score
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
 from edgenets.models.folder import load_model, require_no_model, save_model
-from edgenets.models.weights.initial import load_weights
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
     export_int8,
-    find_initial_weights,
-    net_of,
+    load_initial,
     open_images,
     say_left_out,
     train_model,
@@ -37,13 +35,13 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         require_no_model(out)
-        weights = find_initial_weights(config)
-        images = open_images(config)
+        config, initial = load_initial(config)
+        images = open_images(config, initial)
         dataset = images.dataset
-        settings = training_settings(config, weights)
+        settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
         key = sha256_json({"images": dataset.fingerprint, "settings": settings})
-        model, spec = train_model(images, weights, out / CHECKPOINT, key)
+        model, spec = train_model(images, initial, out / CHECKPOINT, key)
         save_model(out, model, spec)
         (out / CHECKPOINT).unlink(missing_ok=True)
         return {
@@ -56,7 +54,7 @@ def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     """Write the config's net with its first weights, as they are, to the model folder `out`.
 
     Returns:
-        source and sha256 of the weights, and the number of classes.
+        source and SHA-256 of the weights, and the number of their classes.
 
     Raises:
         EdgenetsError: `out` already holds a model, or the config names no weights, or such that
@@ -64,16 +62,12 @@ def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         require_no_model(out)
-        weights = find_initial_weights(config)
-        if weights is None:
+        _, initial = load_initial(config)
+        if initial is None:
             raise EdgenetsError("there is nothing to import; name weights, or images to train on")
-        model, spec = load_weights(weights, *net_of(config), config.seed)
+        model, spec = initial
         save_model(out, model, spec)
-        return {
-            "source": weights.source,
-            "sha256": weights.sha256,
-            "classes": spec.arguments["classes"],
-        }
+        return {**spec.initial_weights, "classes": len(spec.labels)}
 
 
 def export_folder(

@@ -27,12 +27,7 @@ from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.folder import History, Spec, load_model, save_model
 from edgenets.models.registry import complete_arguments, create
-from edgenets.models.weights.initial import (
-    Weights,
-    find_weights,
-    load_weights,
-    replace_classes,
-)
+from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
 from edgenets.progress import say
@@ -60,6 +55,7 @@ COMPRESS: dict[str, Callable[..., tuple[keras.Model, History]]] = {
 }
 
 Record = dict[str, Any]  # a stage's measurements, as JSON
+Initial = tuple[keras.Model, Spec]  # a net with trained weights to begin with
 
 
 class Stage(NamedTuple):
@@ -104,8 +100,8 @@ class RunImages:
         return score(logits, self.dataset.test.labels, self.dataset.classes)
 
 
-def open_images(config: RunConfig) -> RunImages:
-    """Open the config's images and say which files were left out.
+def open_images(config: RunConfig, initial: Initial | None) -> RunImages:
+    """Open the config's images, prepared as the net needs; say which files were left out.
 
     Raises:
         EdgenetsError: they cannot be used for training.
@@ -120,7 +116,7 @@ def open_images(config: RunConfig) -> RunImages:
         f"{len(dataset.test)} test images"
     )
     preparation = Preparation.default(config.model["name"], config.model["resolution"])
-    return RunImages(dataset, preparation, config)
+    return RunImages(dataset, initial[1].preparation if initial else preparation, config)
 
 
 def say_left_out(skipped: Iterable[Skipped]) -> None:
@@ -129,37 +125,45 @@ def say_left_out(skipped: Iterable[Skipped]) -> None:
         say(f"left out {file.path}: {file.reason}")
 
 
-def find_initial_weights(config: RunConfig) -> Weights | None:
-    """Return the weights that the config's training begins with; None if they are random.
+def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
+    """Return the config with all its net's arguments, and the trained weights that it begins with.
+
+    The weights tell the arguments that the config leaves out; None stands for random ones.
 
     Raises:
-        EdgenetsError: there are none such, or they are of another net.
+        EdgenetsError: there are no such weights, or they are of another net.
     """
     train = config.train
     if train.weights is None:
-        return None
-    name, arguments = net_of(config)
-    labels = Path(train.labels) if train.labels else None
-    return find_weights(
-        train.weights, name, arguments, input_range=train.input_range, labels=labels
+        return config, None
+    model, spec = load_weights(
+        train.weights,
+        config.model["name"],
+        _arguments(config),
+        seed=config.seed,
+        input_range=train.input_range,
+        labels=Path(train.labels) if train.labels else None,
     )
+    complete = {key: value for key, value in spec.arguments.items() if key != "classes"}
+    return config.model_copy(update={"model": {"name": spec.name, **complete}}), (model, spec)
 
 
-def net_of(config: RunConfig, **more: Any) -> tuple[str, dict[str, Any]]:
-    """Return the name and the complete arguments of the config's net."""
-    given = {argument: value for argument, value in config.model.items() if argument != "name"}
-    return config.model["name"], complete_arguments(config.model["name"], {**given, **more})
+def _arguments(config: RunConfig) -> Record:
+    return {argument: value for argument, value in config.model.items() if argument != "name"}
 
 
-def training_settings(config: RunConfig, weights: Weights | None) -> Record:
+def training_settings(config: RunConfig, initial: Initial | None) -> Record:
     """Return what a training depends on beside the images; weights by content, not by place."""
     settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
     for key in ("weights", "input_range", "labels"):
         del settings["train"][key]
-    return {**settings, "weights": weights.to_json()} if weights else settings
+    if initial is None:
+        return settings
+    _, spec = initial
+    return {**settings, "weights": {**spec.initial_weights, "labels": spec.labels}}
 
 
-def plan(config: RunConfig, images: RunImages, weights: Weights | None) -> list[Stage]:
+def plan(config: RunConfig, images: RunImages, initial: Initial | None) -> list[Stage]:
     """Return the stages of a run in order."""
     settings = config.model_dump(mode="json")
     compress = [
@@ -169,8 +173,8 @@ def plan(config: RunConfig, images: RunImages, weights: Weights | None) -> list[
     return [
         Stage(
             "train",
-            training_settings(config, weights),
-            partial(train_stage, images, weights),
+            training_settings(config, initial),
+            partial(train_stage, images, initial),
         ),
         *compress,
         Stage("export", settings["export"], partial(export_stage, images)),
@@ -179,10 +183,10 @@ def plan(config: RunConfig, images: RunImages, weights: Weights | None) -> list[
 
 
 def train_stage(
-    images: RunImages, weights: Weights | None, folder: Path, previous: Path, key: str
+    images: RunImages, initial: Initial | None, folder: Path, previous: Path, key: str
 ) -> Record:
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
-    model, spec = train_model(images, weights, folder / CHECKPOINT, key)
+    model, spec = train_model(images, initial, folder / CHECKPOINT, key)
     save_model(folder, model, spec)
     content = tflite.to_float32(model, spec)
     write_bytes(folder / FLOAT_FILE, content)
@@ -195,11 +199,11 @@ def train_stage(
 
 
 def train_model(
-    images: RunImages, weights: Weights | None, checkpoint: Path, key: str
+    images: RunImages, initial: Initial | None, checkpoint: Path, key: str
 ) -> tuple[keras.Model, Spec]:
     """Train the config's net from its first weights, or go on from the checkpoint."""
     config = images.config
-    result, spec = initial_model(config, weights, images.dataset.classes)
+    result, spec = initial_model(config, initial, images.dataset.classes)
     # Variables are float32 under either policy; a saved model is always rebuilt in float32.
     keras.mixed_precision.set_global_policy(config.train.precision)
     try:
@@ -217,22 +221,20 @@ def train_model(
         description="train",
     )
     result.set_weights(model.get_weights())
-    trained = {"train": history} if history else {}
-    return result, replace(spec, history=trained, preparation=images.preparation)
+    return result, replace(spec, history={"train": history} if history else {})
 
 
 def initial_model(
-    config: RunConfig, weights: Weights | None, labels: tuple[str, ...]
+    config: RunConfig, initial: Initial | None, labels: tuple[str, ...]
 ) -> tuple[keras.Model, Spec]:
     """Return the config's net as its training begins, for the classes `labels`, and its spec."""
     make_repeatable(config.seed)
-    if weights is not None:
-        name, arguments = net_of(config)
-        return replace_classes(*load_weights(weights, name, arguments, config.seed), labels)
-    name, arguments = net_of(config, classes=len(labels))
+    if initial is not None:
+        return replace_classes(*initial, labels)
+    name = config.model["name"]
+    arguments = complete_arguments(name, {**_arguments(config), "classes": len(labels)})
     preparation = Preparation.default(name, arguments["resolution"])
-    spec = Spec(name, arguments, labels, preparation, config.seed)
-    return create(name, **arguments), spec
+    return create(name, **arguments), Spec(name, arguments, labels, preparation, config.seed)
 
 
 def compress_stage(

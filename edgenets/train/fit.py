@@ -22,7 +22,6 @@ from edgenets.data.images import Preparation, to_network
 from edgenets.data.splits import hold_out
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
-from edgenets.models.weights.initial import OWN_RANGE
 from edgenets.progress import Advance, progress_bar
 from edgenets.settings import Settings
 from edgenets.train.augment import augment
@@ -54,21 +53,19 @@ class TrainSettings(FitSettings):
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     weights: str | None = pydantic.Field(None, min_length=1)  # to begin with; None: random ones
-    input_range: tuple[float, float] = OWN_RANGE  # of the pixels that `weights` were made for
+    input_range: tuple[float, float] | None = None  # of the pixels `weights` were made for
     labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
 
     @pydantic.field_validator("input_range")
     @classmethod
-    def _check_range(cls, input_range: tuple[float, float]) -> tuple[float, float]:
-        low, high = input_range
-        if not low < high:
-            raise ValueError(f"the range must rise, such as 0 to 1, got {low} to {high}")
+    def _check_range(cls, input_range: tuple[float, float] | None) -> tuple[float, float] | None:
+        if input_range and not input_range[0] < input_range[1]:
+            raise ValueError("the first number must be the smaller one, such as in 0 to 1")
         return input_range
 
     @pydantic.model_validator(mode="after")
     def _check_weights(self) -> TrainSettings:
-        described = self.labels is not None or self.input_range != OWN_RANGE
-        if described and self.weights is None:
+        if (self.labels or self.input_range) and not self.weights:
             raise ValueError("input_range and labels describe weights; add weights too")
         return self
 
