@@ -1,0 +1,1 @@
+"""Trained weights of other tools: files -> the tensors of a net, without running stored code."""
