@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from edgenets.models.backend import keras
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, tf
 from edgenets.models.registry import create
 
 
@@ -32,3 +34,23 @@ def test_output_stride_removes_the_earliest_strides():
 
 def test_output_is_logits_not_probabilities():
     assert create("mobilenet_v1", width=0.25).layers[-1].activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("resolution", [32, 33])
+def test_pad_value_is_what_the_first_convolution_sees_beyond_the_image(resolution: int):
+    shape = {"width": 0.25, "resolution": resolution, "classes": 3}
+    padded = create("mobilenet_v1", pad_value=-1.0, **shape)
+    kernel = padded.get_layer("stem_conv").get_weights()[0]
+    random = np.random.default_rng(0)
+    image = random.uniform(-1, 1, (1, resolution, resolution, 3)).astype(np.float32)
+    maps = keras.Model(padded.input, padded.get_layer("stem_conv").output)(image)
+    # Stride 2 pads an even side at its end, an odd one at both.
+    around = (0, 1) if resolution % 2 == 0 else (1, 1)
+    surrounded = np.pad(image, ((0, 0), around, around, (0, 0)), constant_values=-1)
+    expected = tf.nn.conv2d(surrounded + 1, kernel, 2, "VALID")
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-5)
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(EdgenetsError, match="unknown activation of mobilenet_v1 'relu7'"):
+        create("mobilenet_v1", activation="relu7")

@@ -1,1 +1,1 @@
-"""Trained weights from elsewhere: which are published, how they are fetched and taken over."""
+"""Trained weights from elsewhere: published, fetched, read from files without running their code."""

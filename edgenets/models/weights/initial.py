@@ -19,6 +19,7 @@ from edgenets.models.backend import keras
 from edgenets.models.folder import Spec, load_model, load_spec, named_weights, set_named_weights
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights.fetch import cache_folder, fetch
+from edgenets.models.weights.reading import read_weights
 from edgenets.models.weights.sources import ANY_VALUE, imagenet_weights
 from edgenets.progress import say
 
@@ -63,8 +64,6 @@ def load_weights(
         model, arguments, stored, preparation, sha256 = _read_folder(folder, name, given)
     else:
         source, path = _find_file(weights, name, given)
-        from edgenets.models.weights.reading import read_weights
-
         sha256 = sha256_file(path)
         model, arguments, stored, preparation = read_weights(
             path, name, given, input_range=input_range

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +16,11 @@ from edgenets.models.folder import Spec, load_model, named_weights, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights import initial
 from edgenets.models.weights.initial import classifier, load_weights, replace_classes
+from edgenets.models.weights.sources import Published, imagenet_weights
 
 NAME, LABELS = "squeezenet", ("cat", "dog", "owl")
 SMALL = {"base_expand": 16, "expand_increment": 8, "resolution": 32, "output_stride": 8}
+KERAS_NET = {"width": 0.25, "resolution": 32}
 ARGUMENTS = complete_arguments(NAME, SMALL)
 
 
@@ -46,27 +46,13 @@ def pretrained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
-    """Stands for the readers of files: answers with the folder's model; notes what it was asked."""
-    asked: list[tuple] = []
-
-    def read_weights(path, name, given, *, input_range):
-        asked.append((path, name, given, input_range))
-        complete = complete_arguments(name, {**given, "classes": 3})
-        model = create(name, **complete)
-        model.set_weights(load_model(folder)[0].get_weights())
-        return model, complete, None, None
-
-    module = SimpleNamespace(read_weights=read_weights)
-    monkeypatch.setitem(sys.modules, "edgenets.models.weights.reading", module)
-    return asked
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    (tmp_path / "net.h5").write_bytes(b"weights")
-    return tmp_path / "net.h5"
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of MobileNet V1 for three classes, as Keras saves them."""
+    path = tmp_path_factory.mktemp("keras") / "net.h5"
+    shape = (32, 32, 3)
+    keras.applications.MobileNet(shape, 0.25, classes=3, weights=None).save_weights(path)
+    return path
 
 
 def failure(weights: str, name: str, given: dict, **options: object) -> str:
@@ -135,16 +121,30 @@ def test_float16_weights_are_loaded(folder, tmp_path):
 # Files
 
 
-def test_imagenet_weights_come_from_the_cache(server, reader, monkeypatch, tmp_path):
-    published = SimpleNamespace(url=server.url(), sha256=sha256_bytes(server.content))
+def test_imagenet_weights_come_from_the_cache(server, file, monkeypatch, tmp_path):
+    server.content = file.read_bytes()
+    published = Published("mobilenet_v1", {"width": 0.25}, 32, server.url())
     monkeypatch.setattr(initial, "imagenet_weights", lambda name, arguments: published)
     monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
-    for _ in range(2):
-        _, spec = load_weights("imagenet", NAME, SMALL, seed=0)
-    assert spec.initial_weights == {"source": server.url(), "sha256": published.sha256}
+    (first, spec), (second, _) = (
+        load_weights("imagenet", "mobilenet_v1", KERAS_NET, seed=0) for _ in range(2)
+    )
+    assert spec.initial_weights == {"source": server.url(), "sha256": sha256_file(file)}
+    np.testing.assert_array_equal(first(images(32)), second(images(32)))
     assert server.asked == [None]
-    path, *_ = reader[0]
-    assert path.is_relative_to(tmp_path) and path.read_bytes() == server.content
+
+
+@pytest.mark.slow
+def test_squeezenet_s_published_file_is_pinned_and_read(server, shared_data, monkeypatch, tmp_path):
+    server.content = (shared_data / "squeezenet_deep_compression.net").read_bytes()
+    arguments = complete_arguments("squeezenet", {})
+    published = imagenet_weights("squeezenet", arguments)._replace(url=server.url("a.net"))
+    monkeypatch.setattr(initial, "imagenet_weights", lambda name, arguments: published)
+    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
+    _, spec = load_weights("imagenet", "squeezenet", {}, seed=0)
+    assert (spec.arguments, spec.preparation) == (arguments, Preparation(227, 256))
+    assert (spec.labels[0], len(spec.labels)) == ("n01440764", 1000)
+    assert spec.initial_weights["sha256"] == published.sha256
 
 
 def test_place_without_a_file_gets_a_sentence(tmp_path):
@@ -159,9 +159,9 @@ def test_input_range_is_for_files(folder):
         assert sentence == f"the input range of {weights} weights is known; leave the range out"
 
 
-def test_file_is_read_with_its_range_and_its_classes_are_numbered(reader, file, capsys):
-    _, spec = load_weights(str(file), NAME, SMALL, seed=0, input_range=(0, 1))
-    assert reader == [(file, NAME, SMALL, (0, 1))]
+def test_file_is_read_with_its_range_and_its_classes_are_numbered(file, capsys):
+    _, spec = load_weights(str(file), "mobilenet_v1", KERAS_NET, seed=0, input_range=(0, 1))
+    assert spec.arguments["pad_value"] == -1.0
     assert (spec.labels, spec.preparation) == (("0", "1", "2"), Preparation(32, 32))
     assert spec.initial_weights == {
         "source": "net.h5",
@@ -171,13 +171,13 @@ def test_file_is_read_with_its_range_and_its_classes_are_numbered(reader, file, 
     assert "net.h5 does not name its classes: they are 0 to 2" in capsys.readouterr().err
 
 
-def test_given_labels_name_the_classes(reader, file, tmp_path):
+def test_given_labels_name_the_classes(file, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("ant\nbee\nfly\n")
-    _, spec = load_weights(str(file), NAME, SMALL, seed=0, labels=labels)
+    _, spec = load_weights(str(file), "mobilenet_v1", KERAS_NET, seed=0, labels=labels)
     assert spec.labels == ("ant", "bee", "fly")
     labels.write_text("ant\n")
-    sentence = failure(str(file), NAME, SMALL, labels=labels)
+    sentence = failure(str(file), "mobilenet_v1", KERAS_NET, labels=labels)
     assert sentence == "net.h5 has 3 classes, but the labels given name 1; each class needs one"
 
 
