@@ -1,1 +1,1 @@
-"""Trained weights from elsewhere: published, fetched, read from files without running their code."""
+"""Trained weights from elsewhere: published, fetched, read without running stored code."""
