@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.config import RunConfig, check_config
 from edgenets.pipeline.config_file import dump_config, load_config
 
 
@@ -17,7 +17,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_empty_file_is_the_default_run(tmp_path: Path):
-    assert load_config(write(tmp_path, "")) == load_config(None) == RunConfig()
+    assert load_config(write(tmp_path, "")) == load_config(None) == check_config({}, str)
 
 
 def test_dumped_config_is_read_back_equal(tmp_path: Path):

@@ -10,16 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError, did_you_mean
 from edgenets.files import read_bytes, sha256_file
 from edgenets.models.backend import keras
-from edgenets.models.folder import Spec, load_model, load_spec, named_weights, set_named_weights
+from edgenets.models.folder import (
+    WEIGHTS,
+    Spec,
+    load_model,
+    load_spec,
+    named_weights,
+    set_named_weights,
+)
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights.fetch import cache_folder, fetch
-from edgenets.models.weights.reading import read_weights
+from edgenets.models.weights.reading import Imported, read_weights
 from edgenets.models.weights.sources import ANY_VALUE, imagenet_weights
 from edgenets.progress import say
 
@@ -57,18 +62,14 @@ def load_weights(
     folder = weights_folder(weights, name)
     if input_range and (folder or weights in NAMES):
         raise EdgenetsError(f"the input range of {weights} weights is known; leave the range out")
-    stored: tuple[str, ...] | None
-    preparation: Preparation | None
     if folder:
-        source = folder.name
-        model, arguments, stored, preparation, sha256 = _read_folder(folder, name, given)
+        source, path = folder.name, folder / WEIGHTS
+        imported = _read_folder(folder, name, given)
     else:
         source, path = _find_file(weights, name, given)
-        sha256 = sha256_file(path)
-        model, arguments, stored, preparation = read_weights(
-            path, name, given, input_range=input_range
-        )
-    origin = {"source": source, "sha256": sha256}
+        imported = read_weights(path, name, given, input_range=input_range)
+    model, arguments, stored, preparation = imported
+    origin = {"source": source, "sha256": sha256_file(path)}
     return model, Spec(
         name=name,
         arguments=arguments,
@@ -111,12 +112,12 @@ def replace_classes(
     arguments = {**spec.arguments, "classes": len(labels)}
     keras.utils.set_random_seed(spec.seed)
     result = create(spec.name, **arguments)
-    of_classifier = named_weights(classifier(result))
     if set(labels) == set(spec.labels):
-        order = np.array([spec.labels.index(label) for label in labels])
-        own = named_weights(classifier(model))
-        of_classifier = {tensor: own[tensor][..., order] for tensor in own}
+        order = [spec.labels.index(label) for label in labels]
+        old = named_weights(classifier(model))
+        of_classifier = {tensor: old[tensor][..., order] for tensor in old}
     else:
+        of_classifier = named_weights(classifier(result))
         say(
             f"the classifier for {len(spec.labels)} classes is replaced by a new one "
             f"for {len(labels)}"
@@ -144,11 +145,9 @@ def _find_file(weights: str, name: str, given: Mapping[str, Any]) -> tuple[str, 
     return path.name, path
 
 
-def _read_folder(
-    folder: Path, name: str, given: Mapping[str, Any]
-) -> tuple[keras.Model, dict[str, Any], tuple[str, ...], Preparation | None, str]:
-    """Return model, complete arguments, labels, preparation (if it fits) and the weights' hash."""
-    spec, sha256 = load_spec(folder)
+def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Imported:
+    """Return the model of a folder, for another resolution or output stride if they are given."""
+    spec, _ = load_spec(folder)
     if spec.name != name:
         raise EdgenetsError(
             f"the weights of {folder} are of {spec.name}, got {name}; name that net"
@@ -162,11 +161,11 @@ def _read_folder(
             )
     model, _ = load_model(folder)
     if asked == spec.arguments:
-        return model, asked, spec.labels, spec.preparation, sha256
-    result = create(name, **asked)  # of another resolution or output stride
+        return Imported(model, asked, spec.labels, spec.preparation)
+    result = create(name, **asked)
     set_named_weights(result, named_weights(model), str(folder))
     fits = asked["resolution"] == spec.preparation.resolution
-    return result, asked, spec.labels, spec.preparation if fits else None, sha256
+    return Imported(result, asked, spec.labels, spec.preparation if fits else None)
 
 
 def _labels(
