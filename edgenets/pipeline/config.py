@@ -69,7 +69,8 @@ class RunConfig(Settings):
     """All that a run depends on, but for the images and the edgenets version."""
 
     model: dict[str, Any] = pydantic.Field(
-        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8}
+        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8},
+        validate_default=True,  # which completes the arguments
     )
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
