@@ -54,7 +54,7 @@ def parse_range(
     "--input-range",
     callback=parse_range,
     metavar="LOW..HIGH",
-    help="What a .h5 or .tflite of WEIGHTS takes for black and white.  [default: -1..1]",
+    help="What a .h5 of WEIGHTS took for black and white.  [default: -1..1]",
 )
 @click.option(
     "--labels",

@@ -70,7 +70,8 @@ class RunConfig(Settings):
     """All that a run depends on, but for the images and the edgenets version."""
 
     model: dict[str, Any] = pydantic.Field(
-        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8}
+        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8},
+        validate_default=True,  # which makes a dictionary of its own, to be completed
     )
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
@@ -93,6 +94,14 @@ class RunConfig(Settings):
             context = {"sentence": str(error), "keys": _culprit(model, str(error))}
             raise PydanticCustomError("model_argument", "{sentence}", context) from error
         return {"name": model["name"], **{key: complete[key] for key in arguments}}
+
+    @pydantic.model_validator(mode="after")
+    def _complete_model(self) -> RunConfig:
+        if self.train.weights is None:  # trained ones tell the arguments that are not given
+            given = {key: value for key, value in self.model.items() if key != "name"}
+            complete = complete_arguments(self.model["name"], given)
+            self.model.update({key: complete[key] for key in complete if key != "classes"})
+        return self
 
     @pydantic.field_validator("compress")
     @classmethod
@@ -125,7 +134,7 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         first = error.errors()[0]
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
-    return _with_absolute_paths(_with_complete_model(config))
+    return _with_absolute_paths(config)
 
 
 def _culprit(model: dict[str, Any], sentence: str) -> Place:
@@ -169,16 +178,6 @@ def _known_keys(loc: Place) -> list[str]:
     elif loc:
         settings = type(getattr(RunConfig(), str(loc[0])))
     return list(settings.model_fields)
-
-
-def _with_complete_model(config: RunConfig) -> RunConfig:
-    """Write a net's defaults out, but where trained weights tell the arguments not given."""
-    if config.train.weights is not None:
-        return config
-    given = {key: value for key, value in config.model.items() if key != "name"}
-    complete = complete_arguments(config.model["name"], given)
-    del complete["classes"]
-    return config.model_copy(update={"model": {"name": config.model["name"], **complete}})
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -116,7 +116,7 @@ def build_net(
         EdgenetsError: an argument does not fit, or the net's first convolution pads with a zero
             that is not the original's.
     """
-    pad_value = -input_map.offset[0] / input_map.scale
+    pad_value = 0.0 - input_map.offset[0] / input_map.scale  # 0.0, where a sign would give -0.0
     if "pad_value" in NETS[name].arguments:
         arguments = {**arguments, "pad_value": pad_value}
     complete = complete_arguments(name, arguments)
@@ -201,37 +201,41 @@ def _fold_input(source: Convolution, input_map: InputMap, *, pads: bool) -> Conv
 
 
 def _set(target: Target, source: Convolution, path: Path) -> None:
+    """Make the layers of `target` compute what `source` does."""
     layer, norm = target.layer, source.batch_norm
-    extra = {
-        "a BatchNorm": norm is not None and target.batch_norm is None,
-        "a factor in its BatchNorm": norm is not None
-        and norm.gamma is not None
-        and target.batch_norm is not None
-        and not target.batch_norm.scale,
-        "a bias": source.bias is not None and target.batch_norm is None and not layer.use_bias,
-    }
-    for what, is_extra in extra.items():
-        if is_extra:
-            raise EdgenetsError(
-                f"{source.name} of {path} has {what}, {layer.name} has none; was the file made for "
-                "another net?"
-            )
-    zeros = np.zeros(target.channels, np.float32)
-    ones = zeros + 1
-    bias = zeros if source.bias is None else source.bias
+    _refuse_surplus(target, source, path)
+    bias = np.zeros(target.channels, np.float32) if source.bias is None else source.bias
     if target.batch_norm is None:
         _assign(layer, [source.kernel, bias][: len(layer.weights)], source, path)
         return
-    gamma, beta, mean, variance = norm or (
-        ones,
-        zeros,
-        zeros,
-        ones - np.float32(BATCH_NORM_EPSILON),
-    )
-    gammas = [ones if gamma is None else gamma] if target.batch_norm.scale else []
+    gamma, beta, mean, variance = norm or _identity(target.channels)
+    factor = [np.ones_like(beta) if gamma is None else gamma] if target.batch_norm.scale else []
     _assign(layer, [source.kernel], source, path)
     # A bias in front of a BatchNorm is a shift of its mean.
-    _assign(target.batch_norm, [*gammas, beta, mean - bias, variance], source, path)
+    _assign(target.batch_norm, [*factor, beta, mean - bias, variance], source, path)
+
+
+def _identity(channels: int) -> BatchNorm:
+    zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+    return BatchNorm(None, zeros, zeros, ones - np.float32(BATCH_NORM_EPSILON))
+
+
+def _refuse_surplus(target: Target, source: Convolution, path: Path) -> None:
+    """Refuse what the file computes and the net cannot."""
+    norm, target_norm = source.batch_norm, target.batch_norm
+    surplus = None
+    if target_norm is not None:
+        if norm is not None and norm.gamma is not None and not target_norm.scale:
+            surplus = "a factor in its BatchNorm"
+    elif norm is not None:
+        surplus = "a BatchNorm"
+    elif source.bias is not None and not target.layer.use_bias:
+        surplus = "a bias"
+    if surplus:
+        raise EdgenetsError(
+            f"{source.name} of {path} has {surplus}, {target.layer.name} has none; was the file "
+            "made for another net?"
+        )
 
 
 def _assign(

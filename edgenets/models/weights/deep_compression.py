@@ -5,7 +5,7 @@ float32, its bias, a codebook index (uint8) for each kept weight, and in 4 bits,
 many weights are left out before it. Longer gaps are bridged by kept weights with the index 0, which
 is also that of every weight left out.
 
-Source: arXiv:1510.00149, section 2; github.com/songhan/SqueezeNet-Deep-Compression, decode.py.
+Source: arXiv:1510.00149, section 2; github.com/songhan/SqueezeNet-Deep-Compression.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from edgenets.models.backend import keras
 from edgenets.models.registry import NETS, complete_arguments
 from edgenets.models.weights.convolutions import (
     INDEPENDENT,
-    Array,
     Convolution,
     InputMap,
     Shape,
@@ -59,51 +58,43 @@ def read_deep_compression(
                 f"{complete[argument]}; leave {argument} out"
             )
     model, complete = build_net(NET, {**arguments, "classes": CLASSES}, CAFFE_INPUT)
-    shapes = [target.kernel_shape for target in targets(model)]
-    names = [target.layer.name for target in targets(model)]
-    layers = _decode(read_bytes(path), shapes, path)
-    convolutions = [Convolution(name, *layer) for name, layer in zip(names, layers, strict=True)]
+    shapes = {target.layer.name: target.kernel_shape for target in targets(model)}
+    convolutions = _decode(read_bytes(path), shapes, path)
     set_convolutions(model, convolutions, CAFFE_INPUT, path)
     return model, complete
 
 
-def _decode(content: bytes, shapes: list[Shape], path: Path) -> list[tuple[Array, Array]]:
-    """Return kernel `[height, width, in, out]` and bias of each layer."""
+def _decode(content: bytes, shapes: Mapping[str, Shape], path: Path) -> list[Convolution]:
+    """Return the layers in the order of the file, in which `shapes` names their kernels' shapes."""
     position = 0
+
+    def unfit(reason: str) -> EdgenetsError:
+        return EdgenetsError(
+            f"{path} is not a whole Deep Compression file of SqueezeNet v1.0: {reason}; copy or "
+            "download it again"
+        )
 
     def take(dtype: str, count: int) -> NDArray[Any]:
         nonlocal position
-        size = count * np.dtype(dtype).itemsize
-        if size > len(content) - position:
-            raise EdgenetsError(
-                f"{path} is not a whole Deep Compression file of SqueezeNet v1.0: it ends after "
-                f"{len(content)} bytes, within the layers; copy or download it again"
-            )
-        position += size
-        return np.frombuffer(content, dtype, count, position - size)
+        size_bytes = count * np.dtype(dtype).itemsize
+        if size_bytes > len(content) - position:
+            raise unfit(f"it ends after {len(content)} bytes, within the layers")
+        position += size_bytes
+        return np.frombuffer(content, dtype, count, position - size_bytes)
 
-    kept_counts = take("<u4", len(shapes))
-    layers: list[tuple[Array, Array]] = []
-    for kept, (height, width, channels, out) in zip(kept_counts, shapes, strict=True):
-        codebook = take("<f4", CODEBOOK)
-        bias = take("<f4", out)
-        codes = take("u1", int(kept))
-        pairs = take("u1", (int(kept) + 1) // 2)
+    layers = []
+    for kept, (name, shape) in zip(take("<u4", len(shapes)), shapes.items(), strict=True):
+        height, width, channels, out = shape
+        codebook, bias = take("<f4", CODEBOOK), take("<f4", out)
+        codes, pairs = take("u1", int(kept)), take("u1", (int(kept) + 1) // 2)
         gaps = np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1)[: len(codes)]
         places = np.cumsum(gaps.astype(np.int64) + 1) - 1
-        size = height * width * channels * out
-        if len(places) and places[-1] >= size:
-            raise EdgenetsError(
-                f"{path} is not a Deep Compression file of SqueezeNet v1.0: layer {len(layers) + 1}"
-                f" has more than its {size} weights; copy or download it again"
-            )
-        dense = np.zeros(size, np.uint8)
+        dense = np.zeros(height * width * channels * out, np.uint8)
+        if places.size and places[-1] >= dense.size:
+            raise unfit(f"{name} has more than its {dense.size} weights")
         dense[places] = codes
         caffe = codebook[dense].reshape(out, channels, height, width)
-        layers.append((caffe.transpose(2, 3, 1, 0), bias))
+        layers.append(Convolution(name, caffe.transpose(2, 3, 1, 0), bias))
     if position != len(content):
-        raise EdgenetsError(
-            f"{path} is not a Deep Compression file of SqueezeNet v1.0: it has "
-            f"{len(content) - position} bytes too many; copy or download it again"
-        )
+        raise unfit(f"it has {len(content) - position} bytes too many")
     return layers

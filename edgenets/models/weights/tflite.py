@@ -87,7 +87,8 @@ def _dequantize(tensor: flatbuffer.Tensor, name: str, path: Path) -> NDArray[np.
     along = [1] * len(shape)
     along[tensor.axis] = -1
     codes = tensor.data.astype(np.int64) - zero_point.reshape(along)
-    return (codes * scale.astype(np.float64).reshape(along)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged scale; refused when it is set
+        return (codes * scale.astype(np.float64).reshape(along)).astype(np.float32)
 
 
 def _input_map(file: flatbuffer.Model, path: Path) -> InputMap:
@@ -95,7 +96,8 @@ def _input_map(file: flatbuffer.Model, path: Path) -> InputMap:
     if len(file.inputs) != 1:
         raise _unfit(path, f"it has {len(file.inputs)} inputs")
     image = file.inputs[0]
-    if len(image.shape) != 4 or image.dtype not in BLACK or image.scale.size != 1:
+    is_quantized = image.scale.size == image.zero_point.size == 1
+    if len(image.shape) != 4 or image.dtype not in BLACK or not is_quantized:
         raise _unfit(path, f"its input is {image.dtype} {list(image.shape)}")
     black = image.scale[0] * np.float64(BLACK[image.dtype] - image.zero_point[0])
     return InputMap.of_range(float(black), float(black + 255 * np.float64(image.scale[0])))
