@@ -39,6 +39,7 @@ TRAIN_PACKAGES = {
     "tf_keras": "tf_keras",
     "tensorflow_model_optimization": "tensorflow-model-optimization",
     "safetensors": "safetensors",
+    "h5py": "h5py",
     "pydantic": "pydantic",
     "yaml": "PyYAML",
     "sklearn": "scikit-learn",

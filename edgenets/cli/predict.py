@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,7 +40,7 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
         print_json(predictions)
     elif len(unread) < len(predictions):
         rows = [
-            ("" if rank else prediction["path"], best["label"], format_percent(best["score"]))
+            ("" if rank else prediction["path"], _shown(best), format_percent(best["score"]))
             for prediction in predictions
             for rank, best in enumerate(prediction.get("top", ()))
         ]
@@ -48,3 +49,8 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
         say(f"{prediction['path']}: {prediction['error']}")
     if unread:
         raise EdgenetsError(f"{len(unread)} of {len(images)} images could not be read")
+
+
+def _shown(best: dict[str, Any]) -> str:
+    """Return a class as `n01440764 tench`, or its label where that is all."""
+    return f"{best['label']} {best['name']}" if best["name"] else best["label"]

@@ -1,7 +1,8 @@
-"""`edgenets train`: a new model folder from images."""
+"""`edgenets train`: a new model folder from images, or from trained weights alone."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -10,12 +11,23 @@ from edgenets.cli.output import json_option, parse_assignments, print_json
 from edgenets.units import format_percent
 
 
+def parse_range(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    """Return the numbers of a range such as 0..1."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)", value)
+    if not match:
+        raise click.BadParameter(f"expected two numbers such as 0..1 or -1..1, got {value!r}")
+    return float(match[1]), float(match[2])
+
+
 @click.command()
 @click.argument("name")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--data",
-    required=True,
     metavar="DATA",
     help="Folder DATA/{train,test}/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
 )
@@ -31,6 +43,23 @@ from edgenets.units import format_percent
     metavar="N",
     type=click.IntRange(min=0),
     help="Passes over the images.  [default: 30]",
+)
+@click.option(
+    "--weights",
+    metavar="WEIGHTS",
+    help="Begin with trained ones: imagenet, cifar10, a .h5, .net or .tflite file, or a model "
+    "folder.",
+)
+@click.option(
+    "--input-range",
+    callback=parse_range,
+    metavar="LOW..HIGH",
+    help="What a .h5 of WEIGHTS took for black and white.  [default: -1..1]",
+)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    help="The classes of WEIGHTS, one in each line.  [default: as its file says, or 0, 1, ...]",
 )
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(min=1), help="Images per step.  [default: 64]"
@@ -61,9 +90,12 @@ from edgenets.units import format_percent
 def command(
     name: str,
     arguments: tuple[str, ...],
-    data: str,
+    data: str | None,
     out: Path,
     epochs: int | None,
+    weights: str | None,
+    input_range: tuple[float, float] | None,
+    labels: str | None,
     batch_size: int | None,
     learning_rate: float | None,
     precision: str | None,
@@ -76,29 +108,41 @@ def command(
 
     NAME is one that `edgenets list` shows, and KEY=VALUE one of its arguments: mobilenet_v1
     width=0.25 resolution=96. Stopped at any time, the same command goes on after the last finished
-    epoch.
+    epoch. With --weights, --epochs 0 and no --data, the weights are written as they are.
     """
+    if data is None and epochs != 0:
+        raise click.UsageError(
+            "training needs images: pass --data DATA (--weights with --epochs 0 needs none)"
+        )
+    if data is None and weights is None:
+        raise click.UsageError("--epochs 0 without --data only imports weights: pass --weights")
     from edgenets.pipeline.config import check_config
-    from edgenets.pipeline.single import train_folder
+    from edgenets.pipeline.single import import_folder, train_folder
 
     given = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "precision": precision,
+        "weights": weights,
+        "input_range": input_range,
+        "labels": labels,
     }
+    images = {} if data is None else {"source": data, "strict": strict, "flip": flip}
     config = check_config(
         {
             "model": {"name": name, **parse_assignments(arguments)},
-            "data": {"source": data, "strict": strict, "flip": flip},
+            "data": images,
             "train": {key: value for key, value in given.items() if value is not None},
             "seed": seed,
         },
         lambda place: f"edgenets train {name}",
     )
-    result = train_folder(config, out)
+    result = import_folder(config, out) if data is None else train_folder(config, out)
     if as_json:
         print_json(result)
+    elif data is None:
+        click.echo(f"{name} with the {result['classes']} classes of {result['source']} is in {out}")
     else:
         click.echo(
             f"top-1 {format_percent(result['top1'])} on {result['samples']} test images; "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgenets.data.images import Preparation, load_rgb, prepare
 from edgenets.errors import EdgenetsError
 from edgenets.export.runtime import Classifier
+from edgenets.models.weights.labels import readable_name
 
 
 def predict_files(
@@ -24,8 +25,9 @@ def predict_files(
 
     Returns:
         For each image its `path`, and `top`: the likeliest classes, at most `top` of them, each
-        with `label` and `score`, the softmax probability. An image that cannot be read has `error`,
-        the reason, instead of `top`.
+        with `label`, `name` (what an ImageNet class is called; None for other labels) and `score`,
+        the softmax probability. An image that cannot be read has `error`, the reason, instead of
+        `top`.
 
     Raises:
         EdgenetsError: the `.tflite` cannot be read, or is not a classifier of square images.
@@ -43,7 +45,10 @@ def predict_files(
         (logits,) = classifier.logits(prepare(image, preparation)[np.newaxis])
         scores = softmax(logits)
         likeliest = np.argsort(-scores, kind="stable")[:top]
-        best = [{"label": labels[i], "score": float(scores[i])} for i in likeliest]
+        best = [
+            {"label": labels[i], "name": readable_name(labels[i]), "score": float(scores[i])}
+            for i in likeliest
+        ]
         predictions.append({"path": str(path), "top": best})
     return predictions
 

@@ -42,7 +42,9 @@ SPEC_TYPES: dict[str, type] = {
     "history": dict,
     "versions": dict,
     "weights_sha256": str,
+    "initial_weights": dict,
 }
+OPTIONAL: dict[str, Any] = {"folded": False, "initial_weights": {}}
 JSON_NAMES = {
     str: "a text",
     int: "a whole number",
@@ -73,6 +75,7 @@ class Spec:
     recipe: tuple[dict[str, Any], ...] = ()  # the compression stages applied, in order
     history: dict[str, History] = field(default_factory=dict)  # by stage; empty if not trained
     versions: dict[str, str] = field(default_factory=versions)
+    initial_weights: dict[str, Any] = field(default_factory=dict)  # whence; empty if random
 
     def __post_init__(self) -> None:
         """Check that the seed is one, and that labels and classes agree."""
@@ -81,6 +84,11 @@ class Spec:
         classes = self.arguments.get("classes")
         if len(self.labels) != classes:
             raise EdgenetsError(f"the model has {classes} classes but {len(self.labels)} labels")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the weights are other than random: trained here or elsewhere."""
+        return bool(self.history or self.initial_weights)
 
     def with_stage(self, settings: dict[str, Any], history: History, *, folded: bool) -> Spec:
         """Return the spec of the model that a compression stage made of this one."""
@@ -94,7 +102,8 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of spec.json, but for the weights' hash."""
-        return {**asdict(self), "preparation": self.preparation.to_json()}
+        content = {**asdict(self), "preparation": self.preparation.to_json()}
+        return {k: v for k, v in content.items() if k not in OPTIONAL or v != OPTIONAL[k]}
 
 
 def save_model(folder: Path, model: keras.Model, spec: Spec) -> None:
@@ -182,7 +191,7 @@ def _check_types(stored: Any) -> None:
         if key not in SPEC_TYPES:
             raise unknown_name("key", key, SPEC_TYPES)
     for key, kind in SPEC_TYPES.items():
-        if not isinstance(stored.get(key), kind):
+        if not isinstance(stored.get(key, OPTIONAL.get(key)), kind):
             raise EdgenetsError(f"{key} must be {JSON_NAMES[kind]}, got {stored.get(key)!r}")
     if not all(isinstance(label, str) for label in stored["labels"]):
         raise EdgenetsError("labels must be a list of texts")

@@ -44,7 +44,9 @@ _SQUEEZENET_ARGUMENTS = _trainable(
 )
 
 NETS = {
-    "mobilenet_v1": Net("MobileNet", "mobilenet_v1", _trainable(224, width=1.0)),
+    "mobilenet_v1": Net(
+        "MobileNet", "mobilenet_v1", _trainable(224, width=1.0, activation="relu6", pad_value=0.0)
+    ),
     "mobilenet_v2": Net("MobileNet", "mobilenet_v2", _trainable(224, width=1.0)),
     "mobilenet_v3_large": Net("MobileNet", "mobilenet_v3", _V3_ARGUMENTS),
     "mobilenet_v3_small": Net("MobileNet", "mobilenet_v3", _V3_ARGUMENTS),
@@ -66,7 +68,7 @@ def complete_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any
 
     A string is parsed as the argument's type: a command line's `KEY=VALUE` can be passed on.
 
-    >>> complete_arguments("mobilenet_v1", {"width": "0.25", "resolution": 96})
+    >>> complete_arguments("mobilenet_v2", {"width": "0.25", "resolution": 96})
     {'resolution': 96, 'classes': 1000, 'width': 0.25, 'output_stride': 32}
 
     Raises:

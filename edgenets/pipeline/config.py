@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.registry import complete_arguments
+from edgenets.models.weights.initial import NAMES
 from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.qat import QatSettings
 from edgenets.quantize.share import ShareSettings
@@ -69,7 +70,8 @@ class RunConfig(Settings):
     """All that a run depends on, but for the images and the edgenets version."""
 
     model: dict[str, Any] = pydantic.Field(
-        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8}
+        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8},
+        validate_default=True,  # which makes a dictionary of its own, to be completed
     )
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
@@ -91,8 +93,15 @@ class RunConfig(Settings):
         except EdgenetsError as error:
             context = {"sentence": str(error), "keys": _culprit(model, str(error))}
             raise PydanticCustomError("model_argument", "{sentence}", context) from error
-        del complete["classes"]
-        return {"name": model["name"], **complete}
+        return {"name": model["name"], **{key: complete[key] for key in arguments}}
+
+    @pydantic.model_validator(mode="after")
+    def _complete_model(self) -> RunConfig:
+        if self.train.weights is None:  # trained ones tell the arguments that are not given
+            given = {key: value for key, value in self.model.items() if key != "name"}
+            complete = complete_arguments(self.model["name"], given)
+            self.model.update({key: complete[key] for key in complete if key != "classes"})
+        return self
 
     @pydantic.field_validator("compress")
     @classmethod
@@ -125,7 +134,7 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         first = error.errors()[0]
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
-    return _with_absolute_source(config)
+    return _with_absolute_paths(config)
 
 
 def _culprit(model: dict[str, Any], sentence: str) -> Place:
@@ -171,9 +180,21 @@ def _known_keys(loc: Place) -> list[str]:
     return list(settings.model_fields)
 
 
-def _with_absolute_source(config: RunConfig) -> RunConfig:
-    """Make the run folder's config.yaml mean the same images from every working directory."""
-    if config.data.source == "digits":
-        return config
-    source = str(Path(config.data.source).absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Make the run folder's config.yaml mean the same files from every working directory."""
+    data, train = config.data, config.train
+    return config.model_copy(
+        update={
+            "data": data.model_copy(update={"source": _absolute(data.source, ("digits",))}),
+            "train": train.model_copy(
+                update={
+                    "weights": _absolute(train.weights, NAMES),
+                    "labels": _absolute(train.labels),
+                }
+            ),
+        }
+    )
+
+
+def _absolute(path: str | None, names: tuple[str, ...] = ()) -> str | None:
+    return path if path is None or path in names else str(Path(path).absolute())

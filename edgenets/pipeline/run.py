@@ -25,7 +25,15 @@ from edgenets.files import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
-from edgenets.pipeline.stages import CHECKPOINT, INT8_FILE, Record, Stage, open_images, plan
+from edgenets.pipeline.stages import (
+    CHECKPOINT,
+    INT8_FILE,
+    Record,
+    Stage,
+    load_initial,
+    open_images,
+    plan,
+)
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
@@ -47,13 +55,16 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         _check_folder(out, config)
-        images = open_images(config)
+        complete, initial = load_initial(config)
+        images = open_images(complete, initial)
         if not (out / CONFIG).exists():
             write_bytes(out / CONFIG, dump_config(config).encode())
-        records = _run_stages(out / STAGES, plan(config, images), images.dataset.fingerprint)
+        records = _run_stages(
+            out / STAGES, plan(complete, images, initial), images.dataset.fingerprint
+        )
         exported = next(r["folder"] for r in records if r["name"] == "export")
         write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
-        report = summarize(config, images, records)
+        report = summarize(complete, images, records)
         write_json(out / "report.json", report)
         write_html(report, out)
         return report

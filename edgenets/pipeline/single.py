@@ -1,4 +1,4 @@
-"""One step alone: train to a model folder, export a file, evaluate a model folder."""
+"""One step alone: train to a model folder, or import weights; export a file; evaluate a folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from typing import Any
 
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
+from edgenets.errors import EdgenetsError
 from edgenets.export import tflite
 from edgenets.export.evaluate import score
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
 from edgenets.models.folder import load_model, require_no_model, save_model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
-from edgenets.pipeline.stages import CHECKPOINT, export_int8, open_images, say_left_out, train_model
+from edgenets.pipeline.stages import (
+    CHECKPOINT,
+    export_int8,
+    load_initial,
+    open_images,
+    say_left_out,
+    train_model,
+    training_settings,
+)
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -26,18 +35,39 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         require_no_model(out)
-        images = open_images(config)
+        config, initial = load_initial(config)
+        images = open_images(config, initial)
         dataset = images.dataset
-        settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
+        settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
         key = sha256_json({"images": dataset.fingerprint, "settings": settings})
-        model, spec = train_model(images, out / CHECKPOINT, key)
+        model, spec = train_model(images, initial, out / CHECKPOINT, key)
         save_model(out, model, spec)
         (out / CHECKPOINT).unlink(missing_ok=True)
         return {
             **images.score(predict_logits(compile_inference(model), images.test)),
             "skipped": [skipped.to_json() for skipped in dataset.skipped],
         }
+
+
+def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
+    """Write the config's net with its first weights, as they are, to the model folder `out`.
+
+    Returns:
+        source and SHA-256 of the weights, and the number of their classes.
+
+    Raises:
+        EdgenetsError: `out` already holds a model, or the config names no weights, or such that
+            cannot be used.
+    """
+    with locked_folder(out):
+        require_no_model(out)
+        _, initial = load_initial(config)
+        if initial is None:
+            raise EdgenetsError("there is nothing to import; name weights, or images to train on")
+        model, spec = initial
+        save_model(out, model, spec)
+        return {**spec.initial_weights, "classes": len(spec.labels)}
 
 
 def export_folder(

@@ -7,6 +7,7 @@ all of them alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from edgenets.models.fold import is_folded
 from edgenets.models.folder import History, Spec, load_model, save_model
 from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments, create
+from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
 from edgenets.progress import say
@@ -55,6 +57,7 @@ COMPRESS: dict[str, Callable[..., tuple[keras.Model, History]]] = {
 }
 
 Record = dict[str, Any]  # a stage's measurements, as JSON
+Initial = tuple[keras.Model, Spec]  # a net with trained weights to begin with
 
 
 class Stage(NamedTuple):
@@ -99,8 +102,8 @@ class RunImages:
         return score(logits, self.dataset.test.labels, self.dataset.classes)
 
 
-def open_images(config: RunConfig) -> RunImages:
-    """Open the config's images and say which files were left out.
+def open_images(config: RunConfig, initial: Initial | None) -> RunImages:
+    """Open the config's images, prepared as the net needs; say which files were left out.
 
     Raises:
         EdgenetsError: they cannot be used for training.
@@ -115,7 +118,7 @@ def open_images(config: RunConfig) -> RunImages:
         f"{len(dataset.test)} test images"
     )
     preparation = Preparation.default(config.model["name"], config.model["resolution"])
-    return RunImages(dataset, preparation, config)
+    return RunImages(dataset, initial[1].preparation if initial else preparation, config)
 
 
 def say_left_out(skipped: Iterable[Skipped]) -> None:
@@ -124,7 +127,45 @@ def say_left_out(skipped: Iterable[Skipped]) -> None:
         say(f"left out {file.path}: {file.reason}")
 
 
-def plan(config: RunConfig, images: RunImages) -> list[Stage]:
+def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
+    """Return the config with all its net's arguments, and the trained weights that it begins with.
+
+    The weights tell the arguments that the config leaves out; None stands for random ones.
+
+    Raises:
+        EdgenetsError: there are no such weights, or they are of another net.
+    """
+    train = config.train
+    if train.weights is None:
+        return config, None
+    model, spec = load_weights(
+        train.weights,
+        config.model["name"],
+        _arguments(config),
+        seed=config.seed,
+        input_range=train.input_range,
+        labels=Path(train.labels) if train.labels else None,
+    )
+    complete = {key: value for key, value in spec.arguments.items() if key != "classes"}
+    return config.model_copy(update={"model": {"name": spec.name, **complete}}), (model, spec)
+
+
+def _arguments(config: RunConfig) -> Record:
+    return {argument: value for argument, value in config.model.items() if argument != "name"}
+
+
+def training_settings(config: RunConfig, initial: Initial | None) -> Record:
+    """Return what a training depends on beside the images; weights by content, not by place."""
+    settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
+    for key in ("weights", "input_range", "labels"):
+        del settings["train"][key]
+    if initial is None:
+        return settings
+    _, spec = initial
+    return {**settings, "weights": {**spec.initial_weights, "labels": spec.labels}}
+
+
+def plan(config: RunConfig, images: RunImages, initial: Initial | None) -> list[Stage]:
     """Return the stages of a run in order."""
     settings = config.model_dump(mode="json")
     compress = [
@@ -134,8 +175,8 @@ def plan(config: RunConfig, images: RunImages) -> list[Stage]:
     return [
         Stage(
             "train",
-            {key: settings[key] for key in ("model", "data", "train", "seed")},
-            partial(train_stage, images),
+            training_settings(config, initial),
+            partial(train_stage, images, initial),
         ),
         *compress,
         Stage("export", settings["export"], partial(export_stage, images)),
@@ -143,9 +184,11 @@ def plan(config: RunConfig, images: RunImages) -> list[Stage]:
     ]
 
 
-def train_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Record:
+def train_stage(
+    images: RunImages, initial: Initial | None, folder: Path, previous: Path, key: str
+) -> Record:
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
-    model, spec = train_model(images, folder / CHECKPOINT, key)
+    model, spec = train_model(images, initial, folder / CHECKPOINT, key)
     save_model(folder, model, spec)
     content = tflite.to_float32(model, spec)
     write_bytes(folder / FLOAT_FILE, content)
@@ -157,21 +200,21 @@ def train_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Re
     }
 
 
-def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Model, Spec]:
-    """Train the config's net from scratch, or go on from the checkpoint."""
-    config, classes = images.config, images.dataset.classes
-    name = config.model["name"]
-    given = {argument: value for argument, value in config.model.items() if argument != "name"}
-    arguments = complete_arguments(name, {**given, "classes": len(classes)})
-    make_repeatable(config.seed)
+def train_model(
+    images: RunImages, initial: Initial | None, checkpoint: Path, key: str
+) -> tuple[keras.Model, Spec]:
+    """Train the config's net from its first weights, or go on from the checkpoint."""
+    config = images.config
+    result, spec = initial_model(config, initial, images.dataset.classes)
     # Variables are float32 under either policy; a saved model is always rebuilt in float32.
     keras.mixed_precision.set_global_policy(config.train.precision)
     try:
-        model = create(name, **arguments)
-        heads = name == "inception_v1" and config.train.auxiliary_heads
+        model = create(spec.name, **spec.arguments)
+        heads = spec.name == "inception_v1" and config.train.auxiliary_heads
         trained = with_auxiliary_heads(model) if heads else model
     finally:
         keras.mixed_precision.set_global_policy("float32")
+    model.set_weights(result.get_weights())
     history = fit(
         trained,
         images.training,
@@ -181,17 +224,21 @@ def train_model(images: RunImages, checkpoint: Path, key: str) -> tuple[keras.Mo
         key=key,
         description="train",
     )
-    result = create(name, **arguments)
     result.set_weights(model.get_weights())
-    spec = Spec(
-        name=name,
-        arguments=arguments,
-        labels=classes,
-        preparation=images.preparation,
-        seed=config.seed,
-        history={"train": history} if history else {},
-    )
-    return result, spec
+    return result, replace(spec, history={"train": history} if history else {})
+
+
+def initial_model(
+    config: RunConfig, initial: Initial | None, labels: tuple[str, ...]
+) -> tuple[keras.Model, Spec]:
+    """Return the config's net as its training begins, for the classes `labels`, and its spec."""
+    make_repeatable(config.seed)
+    if initial is not None:
+        return replace_classes(*initial, labels)
+    name = config.model["name"]
+    arguments = complete_arguments(name, {**_arguments(config), "classes": len(labels)})
+    preparation = Preparation.default(name, arguments["resolution"])
+    return create(name, **arguments), Spec(name, arguments, labels, preparation, config.seed)
 
 
 def compress_stage(
@@ -232,7 +279,7 @@ def export_int8(
     verify.check_structure(content)
     reference = predict_logits(compile_inference(model), calibration)
     fidelity = verify.measure_fidelity(content, calibration, reference)
-    verify.check_fidelity(fidelity, trained=bool(spec.history))
+    verify.check_fidelity(fidelity, trained=spec.is_trained)
     return content, fidelity
 
 

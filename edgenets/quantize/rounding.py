@@ -41,7 +41,7 @@ COMPUTING = (  # each gives new values, which the file holds in 8 bits
     *KERNELS,
     *(keras.layers.ReLU, keras.layers.Activation, keras.layers.Add, keras.layers.Multiply),
     *(keras.layers.Concatenate, keras.layers.AveragePooling2D),
-    keras.layers.GlobalAveragePooling2D,
+    *(keras.layers.GlobalAveragePooling2D, keras.layers.Rescaling),
 )
 MOVING = (  # each passes on values that are rounded already
     *(keras.layers.InputLayer, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape),

@@ -63,6 +63,22 @@ class TrainSettings(FitSettings):
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     auxiliary_heads: bool = True  # train Inception v1 with them
+    weights: str | None = pydantic.Field(None, min_length=1)  # to begin with; None: random ones
+    input_range: tuple[float, float] | None = None  # of the pixels `weights` were made for
+    labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
+
+    @pydantic.field_validator("input_range")
+    @classmethod
+    def _check_range(cls, input_range: tuple[float, float] | None) -> tuple[float, float] | None:
+        if input_range and not input_range[0] < input_range[1]:
+            raise ValueError("the first number must be the smaller one, such as in 0 to 1")
+        return input_range
+
+    @pydantic.model_validator(mode="after")
+    def _check_weights(self) -> TrainSettings:
+        if (self.labels or self.input_range) and not self.weights:
+            raise ValueError("input_range and labels describe weights; add weights too")
+        return self
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,16 @@ def test_version_is_the_package_s():
         (("list", "--famly", "x"), "Did you mean"),
         (("list", "--family"), "'--family' requires an argument"),
         (("list", "extra"), "unexpected extra argument (extra)"),
-        (("train", "mobilenet_v1"), "Missing option '--data'"),
+        (("train", "mobilenet_v1"), "Missing option '--out'"),
+        (("train", "mobilenet_v1", "--out", "m"), "training needs images: pass --data DATA"),
+        (
+            ("train", "mobilenet_v1", "--out", "m", "--epochs", "0"),
+            "--epochs 0 without --data only imports weights: pass --weights",
+        ),
+        (
+            ("train", "squeezenet", "--out", "m", "--input-range", "0-1"),
+            "expected two numbers such as 0..1 or -1..1, got '0-1'",
+        ),
         (("summary",), "Missing argument 'NAME'"),
         (("summary", "mobilenet_v1", "width"), "expected KEY=VALUE, got 'width'"),
         (("predict", "net.tflite"), "Missing argument 'IMAGE ...'"),

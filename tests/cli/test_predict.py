@@ -10,7 +10,13 @@ from edgenets.cli.predict import command
 
 VWW = Path(__file__).parents[2].parent / "shared" / "data" / "mlperf_tiny" / "vww_96_int8.tflite"
 
-CAT = {"path": "cat.jpg", "top": [{"label": "cat", "score": 0.9}, {"label": "dog", "score": 0.1}]}
+CAT = {
+    "path": "cat.jpg",
+    "top": [
+        {"label": "cat", "name": None, "score": 0.9},
+        {"label": "n02085620", "name": "Chihuahua", "score": 0.1},
+    ],
+}
 BROKEN = {"path": "broken.jpg", "error": "empty file"}
 
 
@@ -29,14 +35,14 @@ def predicted(monkeypatch):
     return answer
 
 
-def test_table_shows_labels_and_probabilities(predicted):
+def test_table_shows_labels_names_and_probabilities(predicted):
     asked = predicted([CAT])
     result = CliRunner().invoke(command, ["net.tflite", "cat.jpg", "--top", "2"])
     assert result.exit_code == 0
     assert asked == [(Path("net.tflite"), (Path("cat.jpg"),), 2)]
     rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in result.stdout.splitlines()]
     assert ["cat.jpg", "cat", "90.00 %"] in rows
-    assert ["", "dog", "10.00 %"] in rows
+    assert ["", "n02085620 Chihuahua", "10.00 %"] in rows
 
 
 def test_json_is_the_predictions(predicted):

@@ -34,6 +34,7 @@ def test_predictions_are_labels_with_probabilities_in_order(tiny_net, tiny_int8_
         order = sorted(range(7), key=lambda i: -row[i])[:3]
         assert [best["label"] for best in prediction["top"]] == [LABELS[i] for i in order]
         assert [best["score"] for best in prediction["top"]] == pytest.approx(expected[order])
+        assert [best["name"] for best in prediction["top"]] == [None] * 3
 
 
 def test_top_is_at_most_the_number_of_classes(tiny_int8_file, images):

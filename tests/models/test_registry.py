@@ -10,7 +10,7 @@ from edgenets.models.registry import NETS, complete_arguments, create
 
 
 def test_defaults_are_completed():
-    complete = complete_arguments("mobilenet_v1", {})
+    complete = complete_arguments("mobilenet_v2", {})
     assert complete == {"resolution": 224, "classes": 1000, "width": 1.0, "output_stride": 32}
 
 

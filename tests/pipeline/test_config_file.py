@@ -31,6 +31,8 @@ def test_dumped_config_writes_every_default_out():
         "name": "mobilenet_v1",
         "resolution": 32,
         "width": 0.25,
+        "activation": "relu6",
+        "pad_value": 0.0,
         "output_stride": 8,
     }
     assert dumped["compress"][0]["sparsity"] == 0.65

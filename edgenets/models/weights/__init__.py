@@ -1,0 +1,1 @@
+"""Trained weights from elsewhere: published, fetched, read without running stored code."""

@@ -1,0 +1,254 @@
+"""What every weight file comes down to: a sequence of convolutions, set in a net of ours.
+
+A net's convolutions have one order here: depth first from its output, branches in the order in
+which a layer joins them. A dense layer counts as a 1x1 convolution of one position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras
+from edgenets.models.layers import BATCH_NORM_EPSILON
+from edgenets.models.mobilenet_v1 import STEM_CHANNELS
+from edgenets.models.registry import NETS, complete_arguments, create
+
+Array = NDArray[np.float32]
+Shape = tuple[int, ...]
+
+KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+INDEPENDENT = ("resolution", "classes", "output_stride", "activation", "pad_value")
+"""Arguments that change no kernel's shape but the classifier's."""
+
+
+class BatchNorm(NamedTuple):
+    """A BatchNorm's vectors, each `[out]`."""
+
+    gamma: Array | None  # None: it has no factor
+    beta: Array
+    mean: Array
+    variance: Array
+
+
+class Convolution(NamedTuple):
+    """A convolution or dense layer of a file, and the BatchNorm that follows it."""
+
+    name: str  # in the file
+    kernel: Array  # [height, width, in, out]; [height, width, in, 1] if depthwise
+    bias: Array | None = None  # [out]
+    batch_norm: BatchNorm | None = None
+
+
+class InputMap(NamedTuple):
+    """The input that a file's weights expect, made of ours: scale * x + offset, x in [-1, 1]."""
+
+    scale: float = 1.0
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of R, G and B
+    bgr: bool = False  # whether the file's first kernel takes B, G, R
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> InputMap:
+        """Return the map to inputs in which black is `low` and white is `high`.
+
+        >>> InputMap.of_range(0, 255)
+        InputMap(scale=127.5, offset=(127.5, 127.5, 127.5), bgr=False)
+
+        Raises:
+            EdgenetsError: they are not two finite numbers, the lower one first.
+        """
+        if not (np.isfinite((low, high)).all() and low < high):
+            raise EdgenetsError(
+                f"an input range is black's value and white's, the lower one first, got {low} and "
+                f"{high}; pass for example 0 and 1"
+            )
+        return cls((high - low) / 2, ((high + low) / 2,) * 3)
+
+
+class Target(NamedTuple):
+    """A convolution or dense layer of a net, and the BatchNorm that follows it."""
+
+    layer: keras.layers.Layer
+    batch_norm: keras.layers.Layer | None
+
+    @property
+    def kernel_shape(self) -> Shape:
+        """The shape that a file's kernel must have: `[height, width, in, out]`."""
+        shape = tuple(self.layer.weights[0].shape)
+        return (1, 1, *shape) if len(shape) == 2 else shape
+
+    @property
+    def channels(self) -> int:
+        """The number of output channels."""
+        return int(self.layer.output_shape[-1])
+
+
+def file_arguments(
+    name: str, first: Shape, last: Shape, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of the net `name` that a file tells.
+
+    Args:
+        first, last: the shapes of its outermost kernels, `[..., in, out]`.
+        settings: arguments that it tells in other ways; those that the net does not have are left
+            out.
+    """
+    told = {"classes": last[-1], **settings}
+    if name == "mobilenet_v1":
+        told["width"] = first[-1] / STEM_CHANNELS
+    return {argument: told[argument] for argument in told if argument in NETS[name].arguments}
+
+
+def build_net(
+    name: str, arguments: Mapping[str, Any], input_map: InputMap
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Build the net into which weights that expect `input_map` can be set.
+
+    Returns:
+        The net, and all arguments it was built with: `pad_value` is the original's zero.
+
+    Raises:
+        EdgenetsError: an argument does not fit, or the net's first convolution pads with a zero
+            that is not the original's.
+    """
+    pad_value = 0.0 - input_map.offset[0] / input_map.scale  # 0.0, where a sign would give -0.0
+    if "pad_value" in NETS[name].arguments:
+        arguments = {**arguments, "pad_value": pad_value}
+    complete = complete_arguments(name, arguments)
+    model = create(name, **complete)
+    if _pads(model) and pad_value != complete.get("pad_value", 0):
+        raise EdgenetsError(
+            f"the first convolution of {name} pads with 0, the middle of its input range, where "
+            f"these weights need {pad_value:.4g}; import weights that take [-1, 1]"
+        )
+    return model, complete
+
+
+def targets(model: keras.Model) -> list[Target]:
+    """Return the convolutions and dense layers of `model` in the order of this module."""
+    return list(_depth_first(model.layers[-1], set()))
+
+
+def set_convolutions(
+    model: keras.Model, convolutions: Sequence[Convolution], input_map: InputMap, path: Path
+) -> None:
+    """Set the weights of `model`, from `build_net`, to those read from the file `path`.
+
+    `input_map` goes into the first convolution. A BatchNorm of the net that the file has folded
+    already becomes the identity plus the bias.
+
+    Args:
+        convolutions: one for each of `targets(model)`.
+
+    Raises:
+        EdgenetsError: the number, a shape or a layer's kind differs, or a value is not finite.
+    """
+    wanted = targets(model)
+    if len(convolutions) != len(wanted):
+        raise EdgenetsError(
+            f"{path} has {len(convolutions)} convolutions and dense layers, {model.name} has "
+            f"{len(wanted)}; pass the net and the arguments that it was made with"
+        )
+    first = _fold_input(convolutions[0], input_map, pads=_pads(model))
+    for target, source in zip(wanted, (first, *convolutions[1:]), strict=True):
+        if source.kernel.shape != target.kernel_shape:
+            raise shape_error(target, source, model, path)
+        _set(target, source, path)
+
+
+def shape_error(
+    target: Target, source: Convolution, model: keras.Model, path: Path
+) -> EdgenetsError:
+    """Return the error for a kernel of another shape than the net has in its place."""
+    own = [argument for argument in NETS[model.name].arguments if argument not in INDEPENDENT]
+    hint = f"with other arguments ({', '.join(own)})" if own else "for another net"
+    return EdgenetsError(
+        f"{source.name} of {path} has the kernel {list(source.kernel.shape)}, where "
+        f"{target.layer.name} of {model.name} has {list(target.kernel_shape)}; "
+        f"was the file made {hint}?"
+    )
+
+
+def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Target]:
+    if layer.name in seen or isinstance(layer, keras.layers.InputLayer):
+        return
+    seen.add(layer.name)
+    for tensor in layer.inbound_nodes[0].keras_inputs:
+        yield from _depth_first(tensor.node.layer, seen)
+    if isinstance(layer, KINDS):
+        following = [node.layer for node in layer.outbound_nodes]
+        norms = [x for x in following if isinstance(x, keras.layers.BatchNormalization)]
+        yield Target(layer, norms[0] if norms else None)
+
+
+def _pads(model: keras.Model) -> bool:
+    return bool(targets(model)[0].layer.padding != "valid")
+
+
+def _fold_input(source: Convolution, input_map: InputMap, *, pads: bool) -> Convolution:
+    """Make the first convolution take our input; one that pads takes it less `pad_value`."""
+    kernel = source.kernel[:, :, ::-1] if input_map.bgr else source.kernel
+    bias = np.zeros(kernel.shape[-1]) if source.bias is None else source.bias.astype(np.float64)
+    if not pads:
+        bias = bias + np.einsum("hwio,i->o", kernel.astype(np.float64), input_map.offset)
+    scaled = kernel * np.float32(input_map.scale)
+    return source._replace(kernel=scaled, bias=bias.astype(np.float32))
+
+
+def _set(target: Target, source: Convolution, path: Path) -> None:
+    """Make the layers of `target` compute what `source` does."""
+    layer, norm = target.layer, source.batch_norm
+    _refuse_surplus(target, source, path)
+    bias = np.zeros(target.channels, np.float32) if source.bias is None else source.bias
+    if target.batch_norm is None:
+        _assign(layer, [source.kernel, bias][: len(layer.weights)], source, path)
+        return
+    gamma, beta, mean, variance = norm or _identity(target.channels)
+    factor = [np.ones_like(beta) if gamma is None else gamma] if target.batch_norm.scale else []
+    _assign(layer, [source.kernel], source, path)
+    # A bias in front of a BatchNorm is a shift of its mean.
+    _assign(target.batch_norm, [*factor, beta, mean - bias, variance], source, path)
+
+
+def _identity(channels: int) -> BatchNorm:
+    zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+    return BatchNorm(None, zeros, zeros, ones - np.float32(BATCH_NORM_EPSILON))
+
+
+def _refuse_surplus(target: Target, source: Convolution, path: Path) -> None:
+    """Refuse what the file computes and the net cannot."""
+    norm, target_norm = source.batch_norm, target.batch_norm
+    surplus = None
+    if target_norm is not None:
+        if norm is not None and norm.gamma is not None and not target_norm.scale:
+            surplus = "a factor in its BatchNorm"
+    elif norm is not None:
+        surplus = "a BatchNorm"
+    elif source.bias is not None and not target.layer.use_bias:
+        surplus = "a bias"
+    if surplus:
+        raise EdgenetsError(
+            f"{source.name} of {path} has {surplus}, {target.layer.name} has none; was the file "
+            "made for another net?"
+        )
+
+
+def _assign(
+    layer: keras.layers.Layer, tensors: list[Array], source: Convolution, path: Path
+) -> None:
+    for weight, tensor in zip(layer.weights, tensors, strict=True):
+        if tensor.size != weight.shape.num_elements():
+            raise EdgenetsError(
+                f"{source.name} of {path} has a vector of {tensor.size} values, where "
+                f"{weight.name} has {weight.shape.num_elements()}; copy or download it again"
+            )
+        if not np.isfinite(tensor).all():
+            raise EdgenetsError(
+                f"{source.name} of {path} holds a NaN or an infinity; copy or download it again"
+            )
+        weight.assign(tensor.reshape(weight.shape))

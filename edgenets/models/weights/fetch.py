@@ -1,0 +1,239 @@
+"""Fetch a file once: over HTTPS, resumable, whole or absent, checked by its SHA-256.
+
+While it is fetched, `NAME.part` holds what has come, and `NAME.part.version` what the server calls
+its version (ETag or Last-Modified): a later fetch goes on only from a part of the same version. A
+file whose SHA-256 is not known beforehand gets it recorded in `NAME.sha256`, enforced from then on.
+
+Source: RFC 9110, sections 13.1.5 (If-Range), 14 (ranges) and 15.5.17 (status 416).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import http.client
+import os
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import edgenets
+from edgenets.errors import EdgenetsError
+from edgenets.files import read_bytes, sha256_file, write_bytes
+from edgenets.progress import progress_bar, say
+from edgenets.units import format_bytes
+
+LARGEST_BYTES = 256 * 2**20  # the largest published file has 92 MB
+CHUNK_BYTES = 256 * 2**10
+TIMEOUT_SECONDS = 30
+BROKEN_CONNECTION = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BY_HAND = "download it yourself and pass --weights FILE"
+
+
+def cache_folder() -> Path:
+    """Return where fetched files are kept: EDGENETS_CACHE, or edgenets in the user's cache."""
+    if own := os.environ.get("EDGENETS_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgenets"
+
+
+def fetch(url: str, sha256: str | None, cache: Path) -> Path:
+    """Return the file of `url`: from `cache` if it is there, else fetched into it.
+
+    Two processes may fetch the same file: the second one waits for the first. Interrupted at any
+    moment, the next call goes on from what has come.
+
+    Args:
+        url: https, or http on the loopback interface.
+        sha256: of the file; None: the one recorded when it was first fetched, if it was.
+        cache: a folder, made if it is missing; the file's place in it mirrors its URL.
+
+    Raises:
+        EdgenetsError: the URL is neither, cannot be reached or does not answer with the file; the
+            file has another SHA-256 (it is removed) or is too large; the cache cannot be written.
+    """
+    _require_secure(url)
+    parts = urllib.parse.urlsplit(url)
+    path = cache / parts.netloc / parts.path.lstrip("/")
+    record = path.with_name(f"{path.name}.sha256")
+    with _locked(path.parent):
+        found = path
+        if not path.exists():
+            found = path.with_name(f"{path.name}.part")
+            _download(url, found)
+        expected = sha256 or (read_bytes(record).decode().strip() if record.exists() else None)
+        actual = sha256_file(found)
+        if expected and actual != expected:
+            found.unlink()
+            again = "" if sha256 else f", or remove {record} to accept another file from now on"
+            raise EdgenetsError(
+                f"{found} from {url} must have the SHA-256 {expected}, got {actual}; it was "
+                f"removed: repeat the command to fetch it again{again}"
+            )
+        if not expected:
+            write_bytes(record, f"{actual}\n".encode())
+        if found != path:
+            found.replace(path)
+            _version_of(found).unlink(missing_ok=True)
+    return path
+
+
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none to a URL that `fetch` would refuse."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _require_secure(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _require_secure(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "https" and (parts.scheme, parts.hostname in LOOPBACK) != ("http", True):
+        raise EdgenetsError(f"weights are fetched over https only, got {url}; {BY_HAND}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make `folder` and keep other processes from fetching into it while the block runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another edgenets process that fetches into {folder}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _download(url: str, part: Path) -> None:
+    """Append to `part` what is missing of the file; where the server does not, write all of it."""
+    have = part.stat().st_size if part.exists() else 0
+    try:
+        response = _open(url, have, _version_of(part))
+    except urllib.error.HTTPError as error:
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+            if error.headers.get("Content-Range") == f"bytes */{have}":
+                return  # all had come
+            part.unlink()
+            return _download(url, part)
+        raise EdgenetsError(
+            f"{url} cannot be fetched: the server answers {error.code} {error.reason}; {BY_HAND}"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise EdgenetsError(
+            f"{url} cannot be reached ({getattr(reason, 'strerror', None) or reason}); {BY_HAND}"
+        ) from error
+    with response:
+        start, total = _extent(response, url)
+        if start > have:
+            raise EdgenetsError(f"{url} cannot be fetched: the server left bytes out; {BY_HAND}")
+        try:
+            _note_version(response, part)
+            _write(response, url, part, start, total)
+        except OSError as error:
+            raise _unwritable(part, error) from error
+
+
+def _open(url: str, have: int, version: Path) -> http.client.HTTPResponse:
+    request = urllib.request.Request(url)
+    request.add_header("User-Agent", f"edgenets/{edgenets.__version__}")
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        if version.exists():
+            request.add_header("If-Range", version.read_text())
+    opener = urllib.request.build_opener(_SecureRedirects)
+    response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_SECONDS)
+    return response
+
+
+def _extent(response: http.client.HTTPResponse, url: str) -> tuple[int, int | None]:
+    """Return where the response's bytes begin in the file, and the file's size if it is told."""
+    start, size = 0, response.headers.get("Content-Length", "")
+    if response.status == http.client.PARTIAL_CONTENT:
+        content_range = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+        if not match:
+            raise EdgenetsError(
+                f"{url} cannot be fetched: the server sends the range {content_range!r}; {BY_HAND}"
+            )
+        start, size = int(match[1]), match[2]
+    total = int(size) if size.isdecimal() else None
+    if total is not None and total > LARGEST_BYTES:
+        raise _too_large(url)
+    return start, total
+
+
+def _write(
+    response: http.client.HTTPResponse, url: str, part: Path, start: int, total: int | None
+) -> None:
+    """Write the response's bytes to `part`, from `start` on."""
+    size = format_bytes(total) if total is not None else "unknown size"
+    say(f"fetching {url} ({size})")
+    done, is_broken = start, False
+    with (
+        progress_bar(f"{part.stem}, KiB", (total or 0) // 1024) as advance,
+        part.open("r+b" if part.exists() else "wb") as file,
+    ):
+        file.seek(start)
+        file.truncate()
+        advance(start // 1024)
+        try:
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                advance((done + len(chunk)) // 1024 - done // 1024)
+                done += len(chunk)
+                if done > LARGEST_BYTES:
+                    part.unlink()
+                    raise _too_large(url)
+        except BROKEN_CONNECTION:
+            is_broken = True
+        file.flush()
+        os.fsync(file.fileno())
+    if is_broken or total not in (None, done):
+        raise EdgenetsError(
+            f"the connection to {url} broke after {format_bytes(done)} of {size}; "
+            "repeat the command to go on from there"
+        )
+
+
+def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
+    etag = response.headers.get("ETag", "")
+    strong = etag if etag.startswith('"') else ""  # If-Range takes no weak one
+    version = strong or response.headers.get("Last-Modified", "")
+    if version:
+        write_bytes(_version_of(part), version.encode())
+    else:
+        _version_of(part).unlink(missing_ok=True)
+
+
+def _version_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _too_large(url: str) -> EdgenetsError:
+    limit = format_bytes(LARGEST_BYTES)
+    return EdgenetsError(f"{url} is larger than {limit}, the limit for a file of weights")
+
+
+def _unwritable(path: Path, error: OSError) -> EdgenetsError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space" if full else "set EDGENETS_CACHE to another folder"
+    return EdgenetsError(
+        f"cannot write {path}: {error.strerror or error}; {remedy} and repeat the command"
+    )

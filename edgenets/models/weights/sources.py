@@ -1,0 +1,110 @@
+"""Which ImageNet weights are published for which net, and where.
+
+Source: the release files of Keras, by the names in tf_keras's `applications`, and SqueezeNet v1.0
+as the authors of Deep Compression published it (arXiv:1510.00149).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from edgenets.errors import EdgenetsError
+from edgenets.models.registry import NETS
+
+KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+SQUEEZENET = (
+    "https://raw.githubusercontent.com/songhan/SqueezeNet-Deep-Compression/"
+    "5623e3cdbe1fcd83328c61ce2ee42c34ed319aa3/compressed_SqueezeNet.net"
+)
+TF_KERNELS = "weights_tf_dim_ordering_tf_kernels"
+ANY_VALUE = ("resolution", "classes", "output_stride")
+"""Arguments that change no weight but the classifier's: a file serves every value of them."""
+
+
+class Published(NamedTuple):
+    """A file of trained weights: 1000 classes of ImageNet."""
+
+    name: str
+    arguments: Mapping[str, Any]  # that decide which file, beside the resolution
+    resolution: int  # that it was trained at
+    url: str
+    sha256: str | None = None  # None: not known here, recorded when the file is first fetched
+
+
+def _keras_files() -> Iterator[Published]:
+    for width, text in ((1.0, "1_0"), (0.75, "7_5"), (0.5, "5_0"), (0.25, "2_5")):
+        for resolution in (224, 192, 160, 128):
+            url = f"{KERAS}/mobilenet/mobilenet_{text}_{resolution}_tf.h5"
+            yield Published("mobilenet_v1", {"width": width}, resolution, url)
+    for width in (1.4, 1.3, 1.0, 0.75, 0.5, 0.35):
+        for resolution in (224, 192, 160, 128, 96) if width <= 1 else (224,):
+            url = f"{KERAS}/mobilenet_v2/mobilenet_v2_{TF_KERNELS}_{width}_{resolution}.h5"
+            yield Published("mobilenet_v2", {"width": width}, resolution, url)
+    for size in ("large", "small"):
+        for width, minimalistic in ((1.0, False), (0.75, False), (1.0, True)):
+            kind = f"{size}_minimalistic" if minimalistic else size
+            url = f"{KERAS}/mobilenet_v3/weights_mobilenet_v3_{kind}_224_{width}_float.h5"
+            arguments = {"width": width, "minimalistic": minimalistic}
+            yield Published(f"mobilenet_v3_{size}", arguments, 224, url)
+    for name, arguments in (("inception_v3", {}), ("xception", {"width": 1.0})):
+        yield Published(name, arguments, 299, f"{KERAS}/{name}/{name}_{TF_KERNELS}.h5")
+
+
+IMAGENET = (
+    *_keras_files(),
+    Published(
+        "squeezenet",
+        {"version": "1.0", "bypass": "none"},
+        227,
+        SQUEEZENET,
+        "e4ab6960ae8cd81505e1c2136921201507e930966c53deaf15862a395b3a3261",
+    ),
+)
+
+
+def imagenet_weights(name: str, arguments: Mapping[str, Any]) -> Published:
+    """Return the file of ImageNet weights for a net, trained at the nearest resolution.
+
+    Args:
+        name: the net.
+        arguments: its complete arguments.
+
+    Raises:
+        EdgenetsError: there are none for this net or these arguments; the message names what is.
+
+    >>> from edgenets.models.registry import complete_arguments
+    >>> arguments = complete_arguments("mobilenet_v1", {"width": 0.25, "resolution": 96})
+    >>> imagenet_weights("mobilenet_v1", arguments).url.rpartition("/")[2]
+    'mobilenet_2_5_128_tf.h5'
+    """
+    of_net = [file for file in IMAGENET if file.name == name]
+    if not of_net:
+        raise EdgenetsError(
+            f"no imagenet weights of {name} are published; take one of "
+            f"{', '.join(dict.fromkeys(file.name for file in IMAGENET))}, or pass --weights FILE"
+        )
+    wanted = _deciding(name, arguments)
+    fitting = [f for f in of_net if _deciding(name, f.arguments) == wanted]
+    if not fitting:
+        there = dict.fromkeys(_text(file.arguments) for file in of_net)
+        asked = {
+            argument: value
+            for argument, value in wanted.items()
+            if argument in of_net[0].arguments or value != NETS[name].arguments[argument]
+        }
+        raise EdgenetsError(
+            f"no imagenet weights of {name} {_text(asked)} are published; there are "
+            f"{'; '.join(there)}"
+        )
+    return min(fitting, key=lambda file: abs(file.resolution - arguments["resolution"]))
+
+
+def _deciding(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values, given or by default, of the arguments that weights depend on."""
+    complete = {**NETS[name].arguments, **arguments}
+    return {argument: complete[argument] for argument in complete if argument not in ANY_VALUE}
+
+
+def _text(arguments: Mapping[str, Any]) -> str:
+    return " ".join(f"{argument}={value}" for argument, value in arguments.items()).lower()

@@ -1,0 +1,118 @@
+"""A MobileNet V1 from a `.tflite` file of 8-bit integers, by dequantizing its weights.
+
+BatchNorm is folded into its convolutions already, so the net gets BatchNorms that only add the
+bias. The file's scale and zero point of the input say what range it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras
+from edgenets.models.weights.convolutions import (
+    Convolution,
+    InputMap,
+    build_net,
+    file_arguments,
+    set_convolutions,
+)
+
+NET = "mobilenet_v1"
+RELU6_TOP = 6.01  # 6, as an 8-bit range that was rounded may show it
+BLACK = {"uint8": 0, "int8": -128}  # the code of the pixel 0
+
+
+def read_tflite(
+    path: Path, name: str, arguments: Mapping[str, Any]
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Build MobileNet V1 with the weights of the int8 or uint8 `.tflite` file `path`.
+
+    A softmax at the file's end is left out, as every net returns logits.
+
+    Returns:
+        The net and all arguments it was built with. Those that are not given are the file's;
+        `classes` is always the file's.
+
+    Raises:
+        EdgenetsError: the file is damaged, or not an 8-bit MobileNet V1.
+    """
+    file = flatbuffer.read(path)
+    if name != NET:
+        raise EdgenetsError(
+            f"weights of {name} cannot be read from a .tflite, only those of {NET}; pass an .h5"
+        )
+    convolutions = _convolutions(file, path)
+    input_map = _input_map(file, path)
+    first, *_, last = (convolution.kernel.shape for convolution in convolutions)
+    settings = {"resolution": file.inputs[0].shape[1], "activation": _activation(file)}
+    told = file_arguments(name, first, last, settings)
+    model, complete = build_net(name, {**told, **arguments, "classes": told["classes"]}, input_map)
+    set_convolutions(model, convolutions, input_map, path)
+    return model, complete
+
+
+def _convolutions(file: flatbuffer.Model, path: Path) -> list[Convolution]:
+    """Return the convolutions and the dense layer in the order in which they run."""
+    convolutions: list[Convolution] = []
+    for operator in file.operators:
+        if operator.name not in flatbuffer.WEIGHTED:
+            continue
+        name = f"{operator.name} {len(convolutions)}"
+        tensors = [_dequantize(file.tensors[i], name, path) for i in operator.inputs[1:] if i >= 0]
+        if not tensors or tensors[0].ndim not in (2, 4):
+            raise _unfit(path, f"{name} has no kernel")
+        kernel, *bias = tensors
+        # [out, height, width, in], [1, height, width, channels] or [out, in].
+        kernel = kernel.T[None, None] if kernel.ndim == 2 else np.moveaxis(kernel, 0, -1)
+        convolutions.append(Convolution(name, kernel, bias[0] if bias else None))
+    if len(convolutions) < 2:
+        raise _unfit(path, f"it has {len(convolutions)} convolutions")
+    return convolutions
+
+
+def _dequantize(tensor: flatbuffer.Tensor, name: str, path: Path) -> NDArray[np.float32]:
+    """Return the values of a constant: scale * (code - zero point), per tensor or channel."""
+    scale, zero_point, shape = tensor.scale, tensor.zero_point, tensor.shape
+    if tensor.data is None or tensor.data.shape != shape or not 0 <= tensor.axis < len(shape):
+        raise _unfit(path, f"{name} has no plain weights")
+    if scale.size not in (1, shape[tensor.axis]) or scale.size != zero_point.size:
+        raise _unfit(path, f"{name} has {scale.size} scales for {shape[tensor.axis]} channels")
+    along = [1] * len(shape)
+    along[tensor.axis] = -1
+    codes = tensor.data.astype(np.int64) - zero_point.reshape(along)
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged scale; refused when it is set
+        return (codes * scale.astype(np.float64).reshape(along)).astype(np.float32)
+
+
+def _input_map(file: flatbuffer.Model, path: Path) -> InputMap:
+    """Return which values the codes of a black and of a white pixel stand for."""
+    if len(file.inputs) != 1:
+        raise _unfit(path, f"it has {len(file.inputs)} inputs")
+    image = file.inputs[0]
+    is_quantized = image.scale.size == image.zero_point.size == 1
+    if len(image.shape) != 4 or image.dtype not in BLACK or not is_quantized:
+        raise _unfit(path, f"its input is {image.dtype} {list(image.shape)}")
+    black = image.scale[0] * np.float64(BLACK[image.dtype] - image.zero_point[0])
+    return InputMap.of_range(float(black), float(black + 255 * np.float64(image.scale[0])))
+
+
+def _activation(file: flatbuffer.Model) -> str:
+    """Return which ReLU bounds the maps: no code of a map behind a ReLU6 stands for more than 6."""
+    convolutions = [o for o in file.operators if o.name in flatbuffer.WEIGHTED]
+    maps = [file.tensors[i] for o in convolutions[:-1] for i in o.outputs]
+    # The lowest code of a map behind a ReLU stands for 0.
+    highest = max((255 * float(x.scale.max(initial=0)) for x in maps), default=0)
+    return "relu6" if highest < RELU6_TOP else "relu"
+
+
+def _unfit(path: Path, reason: str) -> EdgenetsError:
+    return EdgenetsError(
+        f"{path} is not an int8 or uint8 {NET} ({reason}); pass one, or the .h5 it was made of"
+    )

@@ -1,0 +1,194 @@
+"""A file is fetched once, whole, and only if it is the right one: against a server on loopback."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_bytes
+from edgenets.models.weights import fetch as fetch_module
+from edgenets.models.weights.fetch import cache_folder, fetch
+
+
+def failure(url: str, sha256: str | None, cache: Path) -> str:
+    with pytest.raises(EdgenetsError) as raised:
+        fetch(url, sha256, cache)
+    sentence = str(raised.value)
+    assert "\n" not in sentence and not sentence.endswith(".")
+    return sentence
+
+
+def files_in(folder: Path) -> set[str]:
+    return {file.name for file in folder.rglob("*") if file.is_file()}
+
+
+def test_file_is_fetched_once_and_its_hash_is_recorded(server, tmp_path):
+    path = fetch(server.url(), None, tmp_path)
+    assert path.read_bytes() == server.content
+    assert fetch(server.url(), None, tmp_path) == path
+    assert server.asked == [None]
+    assert files_in(tmp_path) == {"weights.h5", "weights.h5.sha256"}
+    assert path.with_name("weights.h5.sha256").read_text().strip() == sha256_bytes(server.content)
+
+
+def test_pinned_file_needs_no_record(server, tmp_path):
+    fetch(server.url(), sha256_bytes(server.content), tmp_path)
+    assert files_in(tmp_path) == {"weights.h5"}
+
+
+def test_other_url_is_another_file(server, tmp_path):
+    assert fetch(server.url("a/x.h5"), None, tmp_path) != fetch(
+        server.url("b/x.h5"), None, tmp_path
+    )
+
+
+def test_cut_connection_is_gone_on_from(server, tmp_path):
+    server.cut_after = 300_000
+    assert "broke after 293.0 KiB of 976.6 KiB; repeat" in failure(server.url(), None, tmp_path)
+    assert files_in(tmp_path) == {"weights.h5.part", "weights.h5.part.version"}
+    server.cut_after = None
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+    assert server.asked == [None, "bytes=300000-"]
+    assert files_in(tmp_path) == {"weights.h5", "weights.h5.sha256"}
+
+
+def test_part_of_another_version_is_not_gone_on_from(server, tmp_path):
+    server.cut_after = 300_000
+    failure(server.url(), None, tmp_path)
+    server.cut_after, server.etag, server.content = None, '"2"', b"new" * 200_000
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+def test_server_without_versions_is_gone_on_from_too(server, tmp_path):
+    server.cut_after, server.etag = 300_000, None
+    failure(server.url(), None, tmp_path)
+    server.cut_after = None
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+    assert server.asked == [None, "bytes=300000-"]
+
+
+def test_server_without_ranges_sends_all_again(server, tmp_path):
+    server.cut_after, server.has_ranges = 300_000, False
+    failure(server.url(), None, tmp_path)
+    server.cut_after = None
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+@pytest.mark.parametrize("have", [1_000_000, 1_000_001], ids=["complete", "too long"])
+def test_part_with_nothing_missing_is_finished_or_begun_again(server, tmp_path, have: int):
+    server.cut_after = 0
+    failure(server.url(), None, tmp_path)
+    (part,) = tmp_path.rglob("*.part")
+    part.write_bytes((server.content + b"x")[:have])
+    server.cut_after = None
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+def test_body_of_unknown_size_is_fetched(server, tmp_path):
+    server.tells_size = False
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+def test_wrong_hash_removes_the_file_and_names_both(server, tmp_path):
+    sentence = failure(server.url(), "0" * 64, tmp_path)
+    assert f"must have the SHA-256 {'0' * 64}, got {sha256_bytes(server.content)}" in sentence
+    assert not {name for name in files_in(tmp_path) if not name.endswith(".version")}
+
+
+def test_recorded_hash_is_enforced(server, tmp_path):
+    path = fetch(server.url(), None, tmp_path)
+    path.unlink()
+    server.content = server.content[::-1]
+    sentence = failure(server.url(), None, tmp_path)
+    assert f"remove {path}.sha256 to accept another file" in sentence
+    path.with_name("weights.h5.sha256").unlink()
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+def test_damaged_file_in_the_cache_is_noticed(server, tmp_path):
+    path = fetch(server.url(), None, tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "must have the SHA-256" in failure(server.url(), None, tmp_path)
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+def test_missing_file_is_a_sentence(server, tmp_path):
+    server.status = 404
+    sentence = failure(server.url(), None, tmp_path)
+    assert f"{server.url()} cannot be fetched: the server answers 404 Not Found" in sentence
+    assert sentence.endswith("download it yourself and pass --weights FILE")
+
+
+def test_refused_connection_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/x.h5"
+        sentence = failure(url, None, tmp_path)
+    assert sentence == (
+        f"{url} cannot be reached (Connection refused); "
+        "download it yourself and pass --weights FILE"
+    )
+
+
+def test_too_large_file_is_refused(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module, "LARGEST_BYTES", 500_000)
+    assert "is larger than 488.3 KiB" in failure(server.url(), None, tmp_path)
+    server.tells_size = False
+    assert "is larger than 488.3 KiB" in failure(server.url(), None, tmp_path)
+    assert "weights.h5.part" not in files_in(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://example.org/x.h5", "ftp://example.org/x", "file:///x"])
+def test_only_https_is_fetched(tmp_path, url: str):
+    assert failure(url, None, tmp_path).startswith(
+        f"weights are fetched over https only, got {url}"
+    )
+
+
+def test_redirect_to_plain_http_is_refused(server, tmp_path):
+    server.status, server.location = 302, "http://example.org/x.h5"
+    assert "over https only, got http://example.org/x.h5" in failure(server.url(), None, tmp_path)
+
+
+def test_full_disk_is_a_sentence_and_the_part_stays(server, tmp_path, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch_module.os, "fsync", full)
+        patch.setattr(fetch_module, "_note_version", lambda response, part: None)
+        sentence = failure(server.url(), None, tmp_path)
+    assert "No space left on device; free some space and repeat the command" in sentence
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+
+
+def test_cache_that_is_no_folder_is_a_sentence(server, tmp_path):
+    (tmp_path / "cache").write_text("")
+    sentence = failure(server.url(), None, tmp_path / "cache")
+    assert "set EDGENETS_CACHE to another folder" in sentence
+
+
+def test_two_at_once_fetch_it_once(server, tmp_path):
+    threads = [threading.Thread(target=fetch, args=(server.url(), None, tmp_path)) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.asked == [None]
+
+
+def test_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/someone")
+    for variable in ("EDGENETS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert cache_folder() == Path("/home/someone/.cache/edgenets")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_folder() == Path("/xdg/edgenets")
+    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path

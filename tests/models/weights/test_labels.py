@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+from edgenets.models.weights import labels
+from edgenets.models.weights.labels import imagenet_labels, readable_name
+
+
+def test_the_labels_are_a_thousand_sorted_wordnet_ids():
+    ids = imagenet_labels()
+    assert len(ids) == 1000 and list(ids) == sorted(set(ids))
+    assert all(re.fullmatch(r"n\d{8}", label) for label in ids)
+
+
+def test_every_class_has_a_name_of_its_own():
+    names = [readable_name(label) for label in imagenet_labels()]
+    assert len(set(names)) == 1000
+    assert all(name and name == name.strip() for name in names)
+    assert [names[i] for i in (0, 282, 999)] == ["tench", "tiger cat", "toilet tissue"]
+
+
+def test_names_stand_in_the_order_of_published_nets(shared_data: Path):
+    published = (shared_data / "coral" / "imagenet_labels.txt").read_text().splitlines()[1:]
+    for label, synonyms in zip(imagenet_labels(), published, strict=True):
+        name = re.sub(r" \(.*\)", "", readable_name(label))
+        assert name.lower() in synonyms.lower()
+
+
+def test_docstring_examples_are_right():
+    assert doctest.testmod(labels).failed == 0

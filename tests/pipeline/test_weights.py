@@ -1,0 +1,192 @@
+"""Trained weights as the beginning of `train` and `run`, and imported by `train --epochs 0`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenets.cli.main import edgenets_command
+from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras
+from edgenets.models.folder import Spec, load_model, load_spec, named_weights, save_model
+from edgenets.models.registry import complete_arguments, create
+from edgenets.models.weights import initial
+from edgenets.models.weights.initial import replace_classes
+from edgenets.pipeline.config import RunConfig, check_config
+from edgenets.pipeline.config_file import dump_config, load_config
+from edgenets.pipeline.run import run
+from edgenets.pipeline.stages import load_initial, training_settings
+
+NET = ("squeezenet", "resolution=32", "output_stride=8", "base_expand=16", "expand_increment=8")
+LABELS = ("right", "left", "dark")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with the classes of `image_folder`, in another order."""
+    keras.utils.set_random_seed(7)
+    given = dict(argument.split("=") for argument in NET[1:])
+    arguments = complete_arguments("squeezenet", {**given, "classes": 3})
+    spec = Spec("squeezenet", arguments, LABELS, Preparation(32, 32), seed=0)
+    path = tmp_path_factory.mktemp("pretrained") / "cifar10_squeezenet"
+    save_model(path, create("squeezenet", **arguments), spec)
+    return path
+
+
+@pytest.fixture
+def pretrained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(initial, "PRETRAINED", folder.parent)
+    return folder
+
+
+def config(weights: Path | str, **train: object) -> RunConfig:
+    values = {"model": {"name": "squeezenet"}, "train": {"weights": str(weights), **train}}
+    return check_config(values, lambda place: "config")
+
+
+def edgenets(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[dict, str]:
+    """Return a command's JSON and what it said."""
+    edgenets_command.main([*map(str, arguments), "--json"], standalone_mode=False)
+    output = capsys.readouterr()
+    return json.loads(output.out), output.err
+
+
+# The config
+
+
+def test_net_of_the_config_takes_the_arguments_of_its_weights(pretrained):
+    of_folder = load_spec(pretrained)[0].arguments
+    for weights in ("cifar10", pretrained):
+        assert config(weights).model == {"name": "squeezenet"}
+        complete, _ = load_initial(config(weights))
+        assert {**complete.model, "classes": 3} == {"name": "squeezenet", **of_folder}
+
+
+def test_written_config_is_the_same_again(tmp_path):
+    (tmp_path / "config.yaml").write_text(dump_config(config("imagenet", input_range=[0, 1])))
+    assert load_config(tmp_path / "config.yaml") == config("imagenet", input_range=[0, 1])
+
+
+def test_place_of_weights_and_labels_is_kept_whatever_the_working_directory():
+    train = config("net.h5", labels="names.txt").train
+    assert (train.weights, train.labels) == (str(Path.cwd() / "net.h5"), f"{Path.cwd()}/names.txt")
+    assert config("imagenet").train.weights == "imagenet"
+
+
+@pytest.mark.parametrize(
+    "train, message",
+    [
+        ({"weights": "a.h5", "input_range": [1, 0]}, "the first number must be the smaller one"),
+        ({"weights": "a.h5", "input_range": ["a", 0]}, "should be a valid number"),
+        ({"input_range": [0, 1]}, "input_range and labels describe weights; add weights too"),
+        ({"labels": "names.txt"}, "input_range and labels describe weights; add weights too"),
+        ({"weights": ""}, "train.weights"),
+    ],
+)
+def test_settings_that_do_not_fit_get_a_sentence(train: dict, message: str):
+    with pytest.raises(EdgenetsError, match=message):
+        check_config({"train": train}, lambda place: "config")
+
+
+def test_training_depends_on_the_content_of_the_weights_not_on_their_place(folder, tmp_path):
+    moved = shutil.copytree(folder, tmp_path / folder.name)
+    first = training_settings(*load_initial(config(folder)))
+    assert training_settings(*load_initial(config(moved))) == first
+    model, spec = load_model(folder)
+    shutil.rmtree(moved)
+    model.get_layer("conv10_conv").bias.assign([1.0, 2.0, 3.0])
+    save_model(moved, model, spec)
+    assert training_settings(*load_initial(config(moved))) != first
+
+
+def test_training_without_weights_depends_on_what_it_always_did():
+    complete, initial_weights = load_initial(RunConfig())
+    assert (complete, initial_weights) == (RunConfig(), None)
+    settings = training_settings(complete, None)
+    assert "weights" not in settings
+    assert not {"weights", "input_range", "labels"} & set(settings["train"])
+
+
+# Commands
+
+
+def test_import_needs_no_images_and_records_its_origin(folder, tmp_path, capsys):
+    options = ("--weights", folder, "--epochs", 0, "--out", tmp_path / "m")
+    result, _ = edgenets(capsys, "train", *NET, *options)
+    model, spec = load_model(tmp_path / "m")
+    assert result == {
+        "source": "cifar10_squeezenet",
+        "sha256": load_spec(folder)[1],
+        "classes": 3,
+    }
+    assert spec.labels == LABELS
+    assert spec.initial_weights["sha256"] == result["sha256"]
+    for name, weight in named_weights(load_model(folder)[0]).items():
+        np.testing.assert_array_equal(named_weights(model)[name], weight)
+
+
+def test_import_does_not_replace_a_model(folder, tmp_path, capsys):
+    out = shutil.copytree(folder, tmp_path / "m")
+    with pytest.raises(EdgenetsError, match="already holds a model"):
+        edgenets(capsys, "train", *NET, "--weights", folder, "--epochs", 0, "--out", out)
+
+
+def test_contradiction_to_the_weights_is_told_before_any_work(folder, tmp_path, capsys):
+    with pytest.raises(
+        EdgenetsError, match="with bypass=none, got bypass=simple; leave bypass out"
+    ):
+        edgenets(
+            *(capsys, "train", *NET, "bypass=simple", "--weights", folder),
+            *("--data", tmp_path / "nowhere", "--out", tmp_path / "m"),
+        )
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.slow
+def test_weights_that_know_the_classes_answer_as_before(tiny_run, image_folder, tmp_path, capsys):
+    model, spec = replace_classes(*load_model(tiny_run / "stages" / "01-train"), LABELS)
+    save_model(tmp_path / "weights", model, spec)
+    options = ("--data", image_folder, "--epochs", 0, "--out", tmp_path / "m")
+    train = ("train", "mobilenet_v1", "--weights", tmp_path / "weights")
+    result, said = edgenets(capsys, *train, *options)
+    before, _ = edgenets(capsys, "evaluate", tmp_path / "weights", "--data", image_folder)
+    assert result["top1"] == before["top1"] > 0.8
+    assert "classifier" not in said
+    assert load_spec(tmp_path / "m")[0].labels == ("dark", "left", "right")
+
+
+@pytest.mark.slow
+def test_run_from_weights_goes_on_where_it_stopped(tiny_run, tiny_config, tmp_path):
+    weights = f"train.weights={tiny_run / 'stages' / '01-train'}"
+    changes = ("model={name: mobilenet_v1}", "compress=[]", weights, "train.epochs=0")
+    settings = load_config(tiny_config, changes)
+    report = run(settings, tmp_path / "run")
+    before = json.loads((tiny_run / "report.json").read_text())
+    assert report["stages"][0]["top1"] == before["stages"][0]["top1"]
+    assert report["model"]["arguments"] == before["model"]["arguments"]
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "stages").rglob("*")}
+    run(settings, tmp_path / "run")
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+
+
+@pytest.mark.slow
+def test_training_from_weights_of_other_classes_learns(tiny_run, image_folder, tmp_path, capsys):
+    """Three epochs from trained weights do what as many from random ones cannot."""
+    weights = shutil.copytree(tiny_run / "stages" / "01-train", tmp_path / "weights")
+    spec = json.loads((weights / "spec.json").read_text())
+    (weights / "spec.json").write_text(json.dumps({**spec, "labels": ["a", "b", "c"]}))
+    options = ("--data", image_folder, "--epochs", 3, "--batch-size", 16, "--no-flip")
+    result, said = edgenets(
+        *(capsys, "train", "mobilenet_v1", "--weights", weights),
+        *(*options, "--out", tmp_path / "m"),
+    )
+    assert "the classifier for 3 classes is replaced by a new one for 3" in said
+    assert result["top1"] > 0.8
+    trained = load_spec(tmp_path / "m")[0]
+    assert trained.arguments["width"] == 0.25 and trained.labels == ("dark", "left", "right")
+    assert trained.initial_weights["source"] == "weights" and "train" in trained.history
