@@ -7,7 +7,9 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
+from edgenets.models.registry import create
 from edgenets.quantize.rounding import KERNELS, KernelRounding, OutputRounding, with_rounding
 
 RANDOM = np.random.default_rng(0)
@@ -100,3 +102,9 @@ def test_unknown_kind_of_layer_gets_a_sentence():
     x = layers.UpSampling2D(name="up")(image)
     with pytest.raises(EdgenetsError, match="up of net is a UpSampling2D, a kind of layer that"):
         with_rounding(keras.Model(image, x, name="net"))
+
+
+def test_net_that_shifts_its_input_can_be_rounded():
+    model = create("mobilenet_v1", width=0.25, resolution=32, classes=2, pad_value=-1.0)
+    rounding = with_rounding(fold_batch_norm(model))
+    assert rounding(np.zeros((1, 32, 32, 3), np.float32), training=True).shape == (1, 2)
