@@ -35,9 +35,11 @@ NETS = (
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Let Keras build float64 layers: what differs then is the arithmetic, not its rounding."""
+    keras.mixed_precision.set_global_policy("float64")
     keras.backend.set_floatx("float64")
     yield
     keras.backend.set_floatx("float32")
+    keras.mixed_precision.set_global_policy("float32")
 
 
 def randomize_batch_norm(model: keras.Model) -> keras.Model:
