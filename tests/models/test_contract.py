@@ -60,21 +60,23 @@ LEARNING_STEPS = 5
 LEARNING_RATE = 1e-3
 WITHOUT_BATCH_NORM = 0.03  # of it: SqueezeNet's logits begin near 100, and its last ReLU dies fast
 
-# What 10 log10(signal / error) of the int8 file's logits must reach, after those steps on images of
-# noise: 3 dB, a factor of two in the error's power, below what was measured. Trained nets and real
-# images give more.
-INT8_SNR_DB = {
-    "mobilenet_v1": 6.7,
-    "mobilenet_v2": 11.3,
-    "mobilenet_v3_large": 17.6,
-    "mobilenet_v3_small": 21.9,
-    "inception_v1": 24.2,
-    "inception_v3": 7.4,
-    "xception": 24.7,
-    "squeezenet": 11.7,
-    "shufflenet_v1": 7.0,  # average pooling clips its input: LiteRT has one scale for both
-    "shufflenet_v2": 15.1,
+# 10 log10(signal / error) of the int8 file's logits after those steps, on images of noise. Trained
+# nets and real images give more. In those steps float32's rounding grows: of nine trainings, eight
+# with first weights that differ by a part in a million and one with TensorFlow's repeatable
+# kernels, this was the lowest; the highest were 2 to 9 dB above.
+LOWEST_SNR_DB = {
+    "mobilenet_v1": 9.57,
+    "mobilenet_v2": 12.13,
+    "mobilenet_v3_large": 17.15,
+    "mobilenet_v3_small": 23.28,
+    "inception_v1": 21.59,
+    "inception_v3": 10.04,
+    "xception": 24.13,
+    "squeezenet": 11.45,
+    "shufflenet_v1": 8.83,  # average pooling clips its input: LiteRT has one scale for both
+    "shufflenet_v2": 14.39,
 }
+MARGIN_DB = 3.0  # a factor of two in the error's power, for processors that round differently
 
 
 def build(name: str) -> keras.Model:
@@ -264,7 +266,7 @@ def test_net_trains_with_8_bit_rounding_and_its_int8_file_follows_it(
     content = to_int8(folded, replace(spec, folded=True), pixels)
     verify.check_structure(content)
     fidelity = verify.measure_fidelity(content, pixels, folded(images).numpy())
-    assert fidelity.snr_db >= INT8_SNR_DB[spec.name]
+    assert fidelity.snr_db >= LOWEST_SNR_DB[spec.name] - MARGIN_DB
 
 
 WRONG_IMAGES = ((32, 32, 1), (32, 32, 4), (33, 32, 3), (32,), ())
