@@ -3,8 +3,9 @@
 python benchmarks/train_speed.py [--precision mixed_bfloat16] [NET ...]
 
 Each figure is the median step of one training as `edgenets train` runs it, on random images, 64 at
-a time, after the steps in which TensorFlow traces and warms up. ShuffleNet V1 comes a second time
-with native grouped convolutions in place of its matrix products.
+a time, after the steps in which TensorFlow traces and warms up. ShuffleNet V1 comes twice more,
+with other forms of its grouped convolutions: Keras's `Conv2D(groups=...)`, which Keras compiles by
+XLA on CPUs, and the same operation uncompiled, as the export has it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,27 @@ import numpy as np
 from edgenets.data.dataset import Split
 from edgenets.data.images import Preparation
 from edgenets.models.backend import keras
-from edgenets.models.grouped import with_native_groups
+from edgenets.models.grouped import GroupedPointwise, with_native_groups
 from edgenets.models.registry import NETS, create
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
 Change = Callable[[keras.Model], keras.Model]
 
-NATIVE = "shufflenet_v1, native groups"
+
+def with_keras_groups(model: keras.Model) -> keras.Model:
+    """Return a copy of `model` whose grouped pointwise convolutions are Keras's own."""
+
+    def native(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = keras.layers.Conv2D if isinstance(layer, GroupedPointwise) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    return keras.models.clone_model(model, clone_function=native)
+
+
 TRAINED: dict[str, tuple[str, Change]] = {
     **{name: (name, lambda model: model) for name, net in NETS.items() if net.family != "baseline"},
-    NATIVE: ("shufflenet_v1", with_native_groups),
+    "shufflenet_v1, Conv2D(groups)": ("shufflenet_v1", with_keras_groups),
+    "shufflenet_v1, uncompiled": ("shufflenet_v1", with_native_groups),
 }
 OUTPUT_STRIDES = {32: 8, 96: 32}  # by resolution
 CLASSES, BATCH = 10, 64
