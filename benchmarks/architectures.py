@@ -484,8 +484,9 @@ def page() -> str:
     )
     parts.append(
         "## All variants\n\nFilled markers are nets at their largest resolution, lines join their "
-        f"widths; hollow markers are smaller resolutions.\n\n{images}\n\n{table(columns, rows)}\n"
-        f"{sources}"
+        "widths; hollow markers are smaller resolutions. Filled markers off a line are other "
+        "forms: MobileNet V3's minimalistic ones, ShuffleNet V1's groups at one scale.\n\n"
+        f"{images}\n\n{table(columns, rows)}\n{sources}"
     )
     return "\n".join(map(wrap, parts))
 

@@ -106,6 +106,7 @@ _TABLES: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
         (
             ({"batch_norm": True}, 224, 7_020_392, 1_582_671_872, 0.698),
             ({"batch_norm": False}, 224, 6_998_552, 1_582_671_872, None),
+            ({"factorized": True}, 224, 7_308_328, 1_639_721_984, None),
         ),
     ),
     (
