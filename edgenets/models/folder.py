@@ -106,6 +106,12 @@ class Spec:
         return {k: v for k, v in content.items() if k not in OPTIONAL or v != OPTIONAL[k]}
 
 
+def build_model(spec: Spec) -> keras.Model:
+    """Build the net of `spec` with freshly initialised weights, folded if `spec` says so."""
+    model = create(spec.name, **spec.arguments)
+    return fold_batch_norm(model) if spec.folded else model
+
+
 def save_model(folder: Path, model: keras.Model, spec: Spec) -> None:
     """Write `model` and `spec` to a new model folder.
 
@@ -155,9 +161,7 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
             f"{folder / WEIGHTS} is not a safetensors file that NumPy can read ({error}); "
             "restore it or train again"
         ) from error
-    model = create(spec.name, **spec.arguments)
-    if spec.folded:
-        model = fold_batch_norm(model)
+    model = build_model(spec)
     set_named_weights(model, tensors, str(folder / WEIGHTS))
     return model, spec
 

@@ -26,9 +26,9 @@ from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.fold import is_folded
-from edgenets.models.folder import History, Spec, load_model, save_model
+from edgenets.models.folder import History, Spec, build_model, load_model, save_model
 from edgenets.models.inception_v1 import with_auxiliary_heads
-from edgenets.models.registry import complete_arguments, create
+from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import CompressSettings, RunConfig
 from edgenets.profile import profile
@@ -209,7 +209,7 @@ def train_model(
     # Variables are float32 under either policy; a saved model is always rebuilt in float32.
     keras.mixed_precision.set_global_policy(config.train.precision)
     try:
-        model = create(spec.name, **spec.arguments)
+        model = build_model(spec)
         heads = spec.name == "inception_v1" and config.train.auxiliary_heads
         trained = with_auxiliary_heads(model) if heads else model
     finally:
@@ -238,7 +238,8 @@ def initial_model(
     name = config.model["name"]
     arguments = complete_arguments(name, {**_arguments(config), "classes": len(labels)})
     preparation = Preparation.default(name, arguments["resolution"])
-    return create(name, **arguments), Spec(name, arguments, labels, preparation, config.seed)
+    spec = Spec(name, arguments, labels, preparation, config.seed)
+    return build_model(spec), spec
 
 
 def compress_stage(

@@ -13,6 +13,7 @@ from edgenets.cli.main import edgenets_command
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import Spec, load_model, load_spec, named_weights, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights import initial
@@ -161,6 +162,24 @@ def test_weights_that_know_the_classes_answer_as_before(tiny_run, image_folder, 
 
 
 @pytest.mark.slow
+def test_training_goes_on_from_a_folded_folder(image_folder, tmp_path, capsys):
+    """As the stage `qat` writes it."""
+    given = {"width": 0.25, "resolution": 32, "output_stride": 8, "classes": 3}
+    arguments = complete_arguments("mobilenet_v1", given)
+    spec = Spec("mobilenet_v1", arguments, ("a", "b", "c"), Preparation(32, 32), 0, folded=True)
+    save_model(tmp_path / "weights", fold_batch_norm(create("mobilenet_v1", **arguments)), spec)
+    options = ("--data", image_folder, "--epochs", 1, "--batch-size", 32)
+    train = ("train", "mobilenet_v1", "--weights", tmp_path / "weights", *options)
+    result, said = edgenets(capsys, *train, "--out", tmp_path / "m")
+    assert "the classes differ" in said
+    trained, new = load_model(tmp_path / "m")
+    assert new.folded and is_folded(trained)
+    assert new.history["train"]["learning_rate"] == pytest.approx([0.001])
+    evaluated, _ = edgenets(capsys, "evaluate", tmp_path / "m", "--data", image_folder)
+    assert evaluated["top1"] == result["top1"]
+
+
+@pytest.mark.slow
 def test_run_from_weights_goes_on_where_it_stopped(tiny_run, tiny_config, tmp_path):
     weights = f"train.weights={tiny_run / 'stages' / '01-train'}"
     changes = ("model={name: mobilenet_v1}", "compress=[]", weights, "train.epochs=0")
@@ -185,7 +204,7 @@ def test_training_from_weights_of_other_classes_learns(tiny_run, image_folder, t
         *(capsys, "train", "mobilenet_v1", "--weights", weights),
         *(*options, "--out", tmp_path / "m"),
     )
-    assert "the classifier for 3 classes is replaced by a new one for 3" in said
+    assert "the classes differ, so the classifier for 3 classes (a, b, c) is replaced" in said
     assert result["top1"] > 0.8
     trained = load_spec(tmp_path / "m")[0]
     assert trained.arguments["width"] == 0.25 and trained.labels == ("dark", "left", "right")

@@ -17,12 +17,13 @@ from edgenets.models.backend import keras
 from edgenets.models.folder import (
     WEIGHTS,
     Spec,
+    build_model,
     load_model,
     load_spec,
     named_weights,
     set_named_weights,
 )
-from edgenets.models.registry import complete_arguments, create
+from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.fetch import cache_folder, fetch
 from edgenets.models.weights.reading import Imported, read_weights
 from edgenets.models.weights.sources import ANY_VALUE, imagenet_weights
@@ -68,7 +69,7 @@ def load_weights(
     else:
         source, path = _find_file(weights, name, given)
         imported = read_weights(path, name, given, input_range=input_range)
-    model, arguments, stored, preparation = imported
+    model, arguments, stored, preparation, folded = imported
     origin = {"source": source, "sha256": sha256_file(path)}
     return model, Spec(
         name=name,
@@ -76,6 +77,7 @@ def load_weights(
         labels=_labels(names, stored, arguments["classes"], source),
         preparation=preparation or Preparation.default(name, arguments["resolution"]),
         seed=seed,
+        folded=folded,
         initial_weights={**origin, "input_range": list(input_range)} if input_range else origin,
     )
 
@@ -110,8 +112,9 @@ def replace_classes(
     if labels == spec.labels:
         return model, spec
     arguments = {**spec.arguments, "classes": len(labels)}
+    new = replace(spec, arguments=arguments, labels=labels)
     keras.utils.set_random_seed(spec.seed)
-    result = create(spec.name, **arguments)
+    result = build_model(new)
     if set(labels) == set(spec.labels):
         order = [spec.labels.index(label) for label in labels]
         old = named_weights(classifier(model))
@@ -119,16 +122,22 @@ def replace_classes(
     else:
         of_classifier = named_weights(classifier(result))
         say(
-            f"the classifier for {len(spec.labels)} classes is replaced by a new one "
-            f"for {len(labels)}"
+            f"the classes differ, so the classifier for {_some(spec.labels)} is replaced by a new "
+            f"one for {_some(labels)}"
         )
     set_named_weights(result, {**named_weights(model), **of_classifier})
-    return result, replace(spec, arguments=arguments, labels=labels)
+    return result, new
 
 
 def classifier(model: keras.Model) -> keras.layers.Layer:
     """Return the layer whose output channels are the classes: the last one that has weights."""
     return [layer for layer in model.layers if layer.weights][-1]
+
+
+def _some(labels: tuple[str, ...]) -> str:
+    """Return how many labels there are and the first of them."""
+    first = ", ".join(labels[:3])
+    return f"{len(labels)} classes ({first}{', ...' if len(labels) > 3 else ''})"
 
 
 def _find_file(weights: str, name: str, given: Mapping[str, Any]) -> tuple[str, Path]:
@@ -161,11 +170,12 @@ def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Imported:
             )
     model, _ = load_model(folder)
     if asked == spec.arguments:
-        return Imported(model, asked, spec.labels, spec.preparation)
-    result = create(name, **asked)
+        return Imported(model, asked, spec.labels, spec.preparation, spec.folded)
+    result = build_model(replace(spec, arguments=asked))
     set_named_weights(result, named_weights(model), str(folder))
     fits = asked["resolution"] == spec.preparation.resolution
-    return Imported(result, asked, spec.labels, spec.preparation if fits else None)
+    preparation = spec.preparation if fits else None
+    return Imported(result, asked, spec.labels, preparation, spec.folded)
 
 
 def _labels(

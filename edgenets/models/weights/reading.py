@@ -32,6 +32,7 @@ class Imported(NamedTuple):
     arguments: dict[str, Any]  # all that it was built with; `classes` is the file's
     labels: tuple[str, ...] | None  # what the logits are called; None where nothing tells
     preparation: Preparation | None  # None: the net's usual one for its resolution
+    folded: bool = False  # whether the net has its BatchNorm folded in
 
 
 class Known(NamedTuple):

@@ -12,6 +12,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model, named_weights, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights import initial
@@ -37,6 +38,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = Spec(NAME, arguments, LABELS, Preparation(32, 36), seed=0)
     path = tmp_path_factory.mktemp("pretrained") / f"cifar10_{NAME}"
     save_model(path, create(NAME, **arguments), spec)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of three classes without BatchNorm, as the stage `qat` writes it."""
+    keras.utils.set_random_seed(7)
+    arguments = complete_arguments("mobilenet_v1", {**KERAS_NET, "output_stride": 8, "classes": 3})
+    spec = Spec("mobilenet_v1", arguments, LABELS, Preparation(32, 36), seed=0, folded=True)
+    model = fold_batch_norm(create("mobilenet_v1", **arguments))
+    for weight in model.weights:
+        if "bias" in weight.name:
+            weight.assign(np.linspace(-1, 1, weight.shape[0]))
+    path = tmp_path_factory.mktemp("compressed") / "qat"
+    save_model(path, model, spec)
     return path
 
 
@@ -116,6 +132,19 @@ def test_float16_weights_are_loaded(folder, tmp_path):
     model, _ = load_weights(str(tmp_path / "half"), NAME, {}, seed=0)
     for name, weight in named_weights(model).items():
         np.testing.assert_array_equal(weight, tensors[name].astype(np.float32))
+
+
+@pytest.mark.parametrize("given", [{}, {"resolution": 64}, {"output_stride": 16}], ids=str)
+def test_folded_folder_stays_folded(folded_folder, tmp_path, given: dict):
+    model, spec = load_weights(str(folded_folder), "mobilenet_v1", given, seed=0)
+    save_model(tmp_path / "m", model, spec)
+    result, new = load_model(tmp_path / "m")
+    assert new.folded and new.arguments["output_stride"] == given.get("output_stride", 8)
+    stored, _ = load_model(folded_folder)
+    for name, weight in named_weights(stored).items():
+        np.testing.assert_array_equal(named_weights(result)[name], weight)
+    if not given:
+        np.testing.assert_array_equal(result(images(32)), stored(images(32)))
 
 
 # Files
@@ -209,7 +238,10 @@ def test_other_classes_get_a_new_classifier_by_the_seed(folder, capsys):
     model, spec = load_model(folder)
     labels = tuple("abcde")
     (first, new), (second, _) = (replace_classes(model, spec, labels) for _ in range(2))
-    message = "the classifier for 3 classes is replaced by a new one for 5\n"
+    message = (
+        "the classes differ, so the classifier for 3 classes (cat, dog, owl) is replaced by a new "
+        "one for 5 classes (a, b, c, ...)\n"
+    )
     assert capsys.readouterr().err == 2 * message
     assert (new.arguments["classes"], new.labels) == (5, labels)
     tensors, again = named_weights(first), named_weights(second)
@@ -224,6 +256,21 @@ def test_as_many_other_classes_get_a_new_classifier_too(folder):
     result, _ = replace_classes(model, spec, ("cat", "dog", "cow"))
     kernel = "conv10_conv/kernel"
     assert not np.array_equal(named_weights(result)[kernel], named_weights(model)[kernel])
+
+
+@pytest.mark.parametrize("labels", [("owl", "cat", "dog"), tuple("abcde")], ids=str)
+def test_folded_net_takes_over_classes_too(folded_folder, tmp_path, labels: tuple[str, ...]):
+    stored, spec = load_model(folded_folder)
+    save_model(tmp_path / "m", *replace_classes(stored, spec, labels))
+    result, new = load_model(tmp_path / "m")
+    assert (new.folded, new.labels) == (True, labels)
+    before, after = (
+        keras.Model(model.input, model.get_layer("pool").output)(images(32))
+        for model in (stored, result)
+    )
+    np.testing.assert_array_equal(after, before)
+    if len(labels) == 3:
+        np.testing.assert_array_equal(result(images(32)), stored(images(32)).numpy()[:, [2, 0, 1]])
 
 
 @pytest.mark.parametrize(
