@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from edgenets.models.backend import keras
+from edgenets.models.fold import find_readers, parents_of
 
 FLOAT32_BYTES = 4
 INT32_BYTES = 4
@@ -176,21 +177,12 @@ class _Activation(NamedTuple):
 
 def _activations(model: keras.Model) -> dict[str, _Activation]:
     """Return the activations by the layer that computes them, in the model's order."""
-    parents = {
-        layer.name: [
-            tensor.node.layer.name
-            for node in layer.inbound_nodes[:1]
-            for tensor in node.keras_inputs
-            if tensor.node.layer is not layer  # an input layer's tensor is its own
-        ]
-        for layer in model.layers
-    }
-    read = [parent for names in parents.values() for parent in names]
+    readers = find_readers(model)
     owner: dict[str, str] = {}  # layer -> layer whose memory holds its output
     activations = {}
     for layer in model.layers:
-        names = parents[layer.name]
-        if isinstance(layer, MERGED) and len(names) == 1 and read.count(names[0]) == 1:
+        names = [parent.name for parent in parents_of(layer)]
+        if isinstance(layer, MERGED) and len(names) == 1 and len(readers[names[0]]) == 1:
             owner[layer.name] = owner[names[0]]
         else:
             owner[layer.name] = layer.name

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 
-# Layers with a kernel, and what is merged into them.
 WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+"""The layers that have a kernel."""
 
 Array = NDArray[np.floating[Any]]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.fold import WEIGHTED, parents_of
 from edgenets.models.layers import BATCH_NORM_EPSILON
 from edgenets.models.mobilenet_v1 import STEM_CHANNELS
 from edgenets.models.registry import NETS, complete_arguments, create
@@ -22,7 +23,6 @@ from edgenets.models.registry import NETS, complete_arguments, create
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 
-KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 INDEPENDENT = ("resolution", "classes", "output_stride", "activation", "pad_value")
 """Arguments that change no kernel's shape but the classifier's."""
 
@@ -175,12 +175,12 @@ def shape_error(
 
 
 def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Target]:
-    if layer.name in seen or isinstance(layer, keras.layers.InputLayer):
+    if layer.name in seen:
         return
     seen.add(layer.name)
-    for tensor in layer.inbound_nodes[0].keras_inputs:
-        yield from _depth_first(tensor.node.layer, seen)
-    if isinstance(layer, KINDS):
+    for parent in parents_of(layer):
+        yield from _depth_first(parent, seen)
+    if isinstance(layer, WEIGHTED):
         following = [node.layer for node in layer.outbound_nodes]
         norms = [x for x in following if isinstance(x, keras.layers.BatchNormalization)]
         yield Target(layer, norms[0] if norms else None)
