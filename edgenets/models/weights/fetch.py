@@ -19,7 +19,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +57,22 @@ def fetch(url: str, sha256: str | None, cache: Path) -> Path:
 
     Raises:
         EdgenetsError: the URL is neither, cannot be reached or does not answer with the file; the
-            file has another SHA-256 (it is removed) or is too large; the cache cannot be written.
+            file has another SHA-256 (it is removed) or is too large; neither a SHA-256 nor the
+            server's answer tells a whole file from a cut one; the cache cannot be written.
     """
     _require_secure(url)
     parts = urllib.parse.urlsplit(url)
     path = cache / parts.netloc / parts.path.lstrip("/")
     record = path.with_name(f"{path.name}.sha256")
     with _locked(path.parent):
+        expected = sha256 or (read_bytes(record).decode().strip() if record.exists() else None)
         found = path
         if not path.exists():
             found = path.with_name(f"{path.name}.part")
-            _download(url, found)
-        expected = sha256 or (read_bytes(record).decode().strip() if record.exists() else None)
+            _download(url, found, needs_size=not expected)
         actual = sha256_file(found)
         if expected and actual != expected:
-            found.unlink()
+            _remove(found)
             again = "" if sha256 else f", or remove {record} to accept another file from now on"
             raise EdgenetsError(
                 f"{found} from {url} must have the SHA-256 {expected}, got {actual}; it was "
@@ -103,24 +104,43 @@ def _require_secure(url: str) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Make `folder` and keep other processes from fetching into it while the block runs."""
+    """Make `folder` and keep other processes from fetching into it while the block runs.
+
+    If the block fails, what was made of the folder and its parents is removed, unless it holds
+    something.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = _lock(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty
+            for path in made:
+                path.rmdir()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path) -> int:
+    """Make `folder` and return the descriptor of its lock, which closing releases."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"waiting for another edgenets process that fetches into {folder}")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+        os.close(descriptor)  # the other process failed and removed it
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, *, needs_size: bool) -> None:
     """Append to `part` what is missing of the file; where the server does not, write all of it."""
     have = part.stat().st_size if part.exists() else 0
     try:
@@ -130,7 +150,7 @@ def _download(url: str, part: Path) -> None:
             if error.headers.get("Content-Range") == f"bytes */{have}":
                 return  # all had come
             part.unlink()
-            return _download(url, part)
+            return _download(url, part, needs_size=needs_size)
         raise EdgenetsError(
             f"{url} cannot be fetched: the server answers {error.code} {error.reason}; {BY_HAND}"
         ) from error
@@ -143,6 +163,11 @@ def _download(url: str, part: Path) -> None:
         start, total = _extent(response, url)
         if start > have:
             raise EdgenetsError(f"{url} cannot be fetched: the server left bytes out; {BY_HAND}")
+        if total is None and needs_size:
+            raise EdgenetsError(
+                f"{url} cannot be fetched: the server does not say how large the file is, and "
+                f"nothing else tells whether all of it has come; {BY_HAND}"
+            )
         try:
             _note_version(response, part)
             _write(response, url, part, start, total)
@@ -199,7 +224,7 @@ def _write(
                 advance((done + len(chunk)) // 1024 - done // 1024)
                 done += len(chunk)
                 if done > LARGEST_BYTES:
-                    part.unlink()
+                    _remove(part)
                     raise _too_large(url)
         except BROKEN_CONNECTION:
             is_broken = True
@@ -224,6 +249,11 @@ def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
 
 def _version_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
+
+
+def _remove(part: Path) -> None:
+    part.unlink()
+    _version_of(part).unlink(missing_ok=True)
 
 
 def _too_large(url: str) -> EdgenetsError:

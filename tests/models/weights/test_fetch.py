@@ -89,15 +89,33 @@ def test_part_with_nothing_missing_is_finished_or_begun_again(server, tmp_path, 
     assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
 
 
-def test_body_of_unknown_size_is_fetched(server, tmp_path):
-    server.tells_size = False
+def test_body_of_unknown_size_is_fetched_if_its_hash_is_known(server, tmp_path):
+    server.tells_size, known = False, sha256_bytes(server.content)
+    assert fetch(server.url(), known, tmp_path).read_bytes() == server.content
+
+
+def test_body_of_unknown_size_without_a_hash_is_refused(server, tmp_path):
+    """Cut short, it would look whole, and its hash would be recorded."""
+    server.tells_size, server.cut_after = False, 300_000
+    sentence = failure(server.url(), None, tmp_path)
+    assert "the server does not say how large the file is" in sentence
+    assert sentence.endswith("download it yourself and pass --weights FILE")
+    assert "must have the SHA-256" in failure(server.url(), "0" * 64, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recorded_hash_serves_where_the_size_is_unknown(server, tmp_path):
+    fetch(server.url(), None, tmp_path).unlink()
+    server.tells_size, server.cut_after = False, 300_000
+    assert "must have the SHA-256" in failure(server.url(), None, tmp_path)
+    server.cut_after = None
     assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
 
 
 def test_wrong_hash_removes_the_file_and_names_both(server, tmp_path):
     sentence = failure(server.url(), "0" * 64, tmp_path)
     assert f"must have the SHA-256 {'0' * 64}, got {sha256_bytes(server.content)}" in sentence
-    assert not {name for name in files_in(tmp_path) if not name.endswith(".version")}
+    assert not list(tmp_path.iterdir())
 
 
 def test_recorded_hash_is_enforced(server, tmp_path):
@@ -124,6 +142,35 @@ def test_missing_file_is_a_sentence(server, tmp_path):
     assert sentence.endswith("download it yourself and pass --weights FILE")
 
 
+def test_failure_removes_the_folders_it_made_and_no_others(server, tmp_path):
+    server.status, cache = 404, tmp_path / "own" / "cache"
+    (tmp_path / "own").mkdir()
+    failure(server.url(), None, cache)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "own"]
+    server.status, server.cut_after = None, 300_000
+    failure(server.url(), None, cache)
+    assert files_in(cache) == {"weights.h5.part", "weights.h5.part.version"}
+
+
+def test_who_waits_for_a_fetch_that_fails_fetches_itself(server, tmp_path, monkeypatch):
+    """The first one's failure removes the folder that the second one waits to lock."""
+    waiting = threading.Event()
+    monkeypatch.setattr(fetch_module, "say", lambda text: "waiting" in text and waiting.set())
+    download, paths = fetch_module._download, []
+
+    def fail_once(url: str, part: Path, *, needs_size: bool) -> None:
+        monkeypatch.setattr(fetch_module, "_download", download)
+        second.start()
+        assert waiting.wait(10)
+        raise EdgenetsError("the first one failed")
+
+    second = threading.Thread(target=lambda: paths.append(fetch(server.url(), None, tmp_path)))
+    monkeypatch.setattr(fetch_module, "_download", fail_once)
+    assert failure(server.url(), None, tmp_path) == "the first one failed"
+    second.join()
+    assert paths[0].read_bytes() == server.content
+
+
 def test_refused_connection_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as unused:
@@ -140,8 +187,8 @@ def test_too_large_file_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch_module, "LARGEST_BYTES", 500_000)
     assert "is larger than 488.3 KiB" in failure(server.url(), None, tmp_path)
     server.tells_size = False
-    assert "is larger than 488.3 KiB" in failure(server.url(), None, tmp_path)
-    assert "weights.h5.part" not in files_in(tmp_path)
+    assert "is larger than 488.3 KiB" in failure(server.url(), "0" * 64, tmp_path)
+    assert not files_in(tmp_path)
 
 
 @pytest.mark.parametrize("url", ["http://example.org/x.h5", "ftp://example.org/x", "file:///x"])
