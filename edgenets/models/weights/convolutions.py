@@ -52,6 +52,11 @@ class InputMap(NamedTuple):
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of R, G and B
     bgr: bool = False  # whether the file's first kernel takes B, G, R
 
+    @property
+    def zero(self) -> float:
+        """The x whose red becomes 0."""
+        return 0.0 - self.offset[0] / self.scale  # 0.0, where a sign would give -0.0
+
     @classmethod
     def of_range(cls, low: float, high: float) -> InputMap:
         """Return the map to inputs in which black is `low` and white is `high`.
@@ -113,20 +118,12 @@ def build_net(
         The net, and all arguments it was built with: `pad_value` is the original's zero.
 
     Raises:
-        EdgenetsError: an argument does not fit, or the net's first convolution pads with a zero
-            that is not the original's.
+        EdgenetsError: an argument does not fit.
     """
-    pad_value = 0.0 - input_map.offset[0] / input_map.scale  # 0.0, where a sign would give -0.0
     if "pad_value" in NETS[name].arguments:
-        arguments = {**arguments, "pad_value": pad_value}
+        arguments = {**arguments, "pad_value": input_map.zero}
     complete = complete_arguments(name, arguments)
-    model = create(name, **complete)
-    if _pads(model) and pad_value != complete.get("pad_value", 0):
-        raise EdgenetsError(
-            f"the first convolution of {name} pads with 0, the middle of its input range, where "
-            f"these weights need {pad_value:.4g}; import weights that take [-1, 1]"
-        )
-    return model, complete
+    return create(name, **complete), complete
 
 
 def targets(model: keras.Model) -> list[Target]:
@@ -146,7 +143,8 @@ def set_convolutions(
         convolutions: one for each of `targets(model)`.
 
     Raises:
-        EdgenetsError: the number, a shape or a layer's kind differs, or a value is not finite.
+        EdgenetsError: the number, a shape or a layer's kind differs, the net's first convolution
+            pads with a zero that is not the original's, or a value is not finite.
     """
     wanted = targets(model)
     if len(convolutions) != len(wanted):
@@ -154,10 +152,17 @@ def set_convolutions(
             f"{path} has {len(convolutions)} convolutions and dense layers, {model.name} has "
             f"{len(wanted)}; pass the net and the arguments that it was made with"
         )
-    first = _fold_input(convolutions[0], input_map, pads=_pads(model))
-    for target, source in zip(wanted, (first, *convolutions[1:]), strict=True):
+    for target, source in zip(wanted, convolutions, strict=True):
         if source.kernel.shape != target.kernel_shape:
             raise shape_error(target, source, model, path)
+    pads = wanted[0].layer.padding != "valid"
+    if pads and input_map.zero and "pad_value" not in NETS[model.name].arguments:
+        raise EdgenetsError(
+            f"the first convolution of {model.name} pads with 0, the middle of its input range, "
+            f"where these weights need {input_map.zero:.4g}; import weights that take [-1, 1]"
+        )
+    first = _fold_input(convolutions[0], input_map, pads=pads)
+    for target, source in zip(wanted, (first, *convolutions[1:]), strict=True):
         _set(target, source, path)
 
 
@@ -166,11 +171,11 @@ def shape_error(
 ) -> EdgenetsError:
     """Return the error for a kernel of another shape than the net has in its place."""
     own = [argument for argument in NETS[model.name].arguments if argument not in INDEPENDENT]
-    hint = f"with other arguments ({', '.join(own)})" if own else "for another net"
+    arguments = f", or with other arguments ({', '.join(own)})" if own else ""
     return EdgenetsError(
         f"{source.name} of {path} has the kernel {list(source.kernel.shape)}, where "
         f"{target.layer.name} of {model.name} has {list(target.kernel_shape)}; "
-        f"was the file made {hint}?"
+        f"was the file made for another net{arguments}?"
     )
 
 
@@ -184,10 +189,6 @@ def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Target]:
         following = [node.layer for node in layer.outbound_nodes]
         norms = [x for x in following if isinstance(x, keras.layers.BatchNormalization)]
         yield Target(layer, norms[0] if norms else None)
-
-
-def _pads(model: keras.Model) -> bool:
-    return bool(targets(model)[0].layer.padding != "valid")
 
 
 def _fold_input(source: Convolution, input_map: InputMap, *, pads: bool) -> Convolution:

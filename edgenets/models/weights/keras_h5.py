@@ -1,6 +1,7 @@
 """Keras 2 `.h5` files: weights only, as Keras releases them, or whole saved models.
 
-Names, tensors and a few settings are read as data; nothing that the file says is built or run.
+Names, tensors and a whole model's config are read as data; nothing that the file says is built or
+run. The config must tell the same computation as the net's; weights alone tell none.
 Layers are matched by structure: Keras numbers layers without a name of their own as they are made
 (conv2d_17), wherever its count stood, and lists a file's layers by their depth in the graph. So the
 numbered layers of a kind form a queue in the order of their numbers, the named ones another in the
@@ -21,6 +22,7 @@ import numpy as np
 from edgenets.errors import EdgenetsError, missing_extra
 from edgenets.models.backend import keras
 from edgenets.models.layers import BATCH_NORM_EPSILON
+from edgenets.models.registry import NETS
 from edgenets.models.weights.convolutions import (
     Array,
     BatchNorm,
@@ -33,12 +35,23 @@ from edgenets.models.weights.convolutions import (
     shape_error,
     targets,
 )
+from edgenets.models.weights.keras_config import (
+    IDENTITY,
+    Computation,
+    find_output_stride,
+    read_computation,
+    require_operations,
+)
 
 try:
     import h5py
 except ImportError as error:
     raise missing_extra("h5py", "train") from error
 
+Range = tuple[float, float]
+
+RANGE: Range = (-1.0, 1.0)  # black and white in the nets of tf_keras.applications
+PIXELS: Range = (0.0, 255.0)  # what a Rescaling is there for
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST_BYTES = 1 << 30  # VGG-16, the largest net, has half of it
 NUMBERED = re.compile(  # the names that Keras 2 gives, and Keras 1, from which some releases are
@@ -71,41 +84,55 @@ class Source(NamedTuple):
 
 
 def read_keras_h5(
-    path: Path, name: str, arguments: Mapping[str, Any], input_range: tuple[float, float]
+    path: Path, name: str, arguments: Mapping[str, Any], input_range: Range | None
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Build the net `name` with the weights of the `.h5` file `path`.
 
     Args:
-        input_range: the values of black and white that the weights were trained with.
+        input_range: the values of black and white that the file's model takes; None: PIXELS if it
+            begins with a Rescaling, else RANGE.
 
     Returns:
         The net and all arguments it was built with. Those that are not given are the file's where
         it tells them, else the net's defaults; `classes` is always the file's.
 
     Raises:
-        EdgenetsError: the file is damaged, or does not hold the weights of that net.
+        EdgenetsError: the file is damaged, does not hold the weights of that net or computes
+            something else with them, or the net is a baseline.
     """
-    layers, settings = _read_file(path)
+    if NETS[name].family == "baseline":
+        raise EdgenetsError(
+            f"weights of {name}, a baseline for sizes, are not read: the published ones take BGR "
+            "less a mean that this net cannot pad with; pass a trainable net"
+        )
+    layers, computation = _read_file(path)
     kernels, norms = _queues(layers, path)
     shapes = [layer.tensors[0].shape for layer in layers if layer.ranks[0] > 1]
-    told = file_arguments(name, shapes[0], shapes[-1], settings)
-    input_map = InputMap.of_range(*input_range)
+    told = file_arguments(name, shapes[0], shapes[-1], _settings(computation))
+    input_map = _input_map(computation, input_range)
     model, complete = build_net(name, {**told, **arguments, "classes": told["classes"]}, input_map)
     convolutions = [_take(target, kernels, norms, model, path) for target in targets(model)]
     left = [queue[0].name for queue in norms.values() if queue]
     left += [queue[0].convolution.name for queue in kernels.values() if queue]
     if left:
         raise EdgenetsError(f"{path} has {left[0]}, which {name} has not; was it made for another?")
+    if computation:
+        require_operations(computation, model, path)
+        names = [convolution.name for convolution in convolutions]
+        output_stride = find_output_stride(computation, names, model, complete, path)
+        if "output_stride" not in arguments and output_stride != complete["output_stride"]:
+            arguments = {**complete, "output_stride": output_stride}
+            model, complete = build_net(name, arguments, input_map)
     set_convolutions(model, convolutions, input_map, path)
     return model, complete
 
 
-def _read_file(path: Path) -> tuple[list[Layer], dict[str, Any]]:
-    """Return the layers with weights, and what the settings of a whole saved model tell."""
+def _read_file(path: Path) -> tuple[list[Layer], Computation | None]:
+    """Return the layers with weights, and what the config of a whole saved model tells."""
     try:
         with h5py.File(path) as file:
-            config = json.loads(file.attrs.get("model_config", "{}")).get("config", {})
-            settings = {x["config"]["name"]: x["config"] for x in config.get("layers", ())}
+            config = json.loads(file.attrs.get("model_config", '{"config": {"layers": []}}'))
+            settings = {x["config"]["name"]: x["config"] for x in config["config"]["layers"]}
             group = file.get("model_weights", file)
             names = [_text(name) for name in group.attrs["layer_names"]]
             datasets = {name: _datasets(group[name]) for name in names}
@@ -120,25 +147,30 @@ def _read_file(path: Path) -> tuple[list[Layer], dict[str, Any]]:
                 for name in names
                 if datasets[name]
             ]
-            told = _arguments(list(settings.values()))
+            computation = read_computation(config["config"]) if settings else None
     except DAMAGE as error:
         raise EdgenetsError(
             f"{path} is damaged, cut short or not written by Keras 2 "
             f"({' '.join(str(error).split())}); copy or download it again"
         ) from error
-    return layers, told
+    return layers, computation
 
 
-def _arguments(settings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the arguments of a net that the settings of a model's layers tell."""
-    if not settings:
+def _settings(computation: Computation | None) -> dict[str, Any]:
+    """Return the arguments of a net that a whole model tells beside its tensors."""
+    if computation is None:
         return {}
-    is_unbounded = any(
-        layer.get("activation") == "relu" or layer.get("max_value", 6) is None for layer in settings
-    )
-    _, *image = next((x["batch_input_shape"] for x in settings if "batch_input_shape" in x), [0])
-    resolution = {"resolution": image[0]} if image and image[0] is not None else {}
-    return {"activation": "relu" if is_unbounded else "relu6", **resolution}
+    activation = "relu" if "relu" in computation.operations else "relu6"
+    resolution = computation.resolution
+    return {"activation": activation, **({"resolution": resolution} if resolution else {})}
+
+
+def _input_map(computation: Computation | None, input_range: Range | None) -> InputMap:
+    """Return what the first convolution takes for the values that the model takes."""
+    factor, offset = computation.rescaling if computation else IDENTITY
+    default = RANGE if (factor, offset) == IDENTITY else PIXELS
+    low, high = input_range or default
+    return InputMap.of_range(factor * low + offset, factor * high + offset)
 
 
 def _datasets(group: h5py.Group) -> list[h5py.Dataset]:

@@ -20,7 +20,6 @@ from edgenets.models.weights.tflite import read_tflite
 
 Range = tuple[float, float]
 
-KERAS_RANGE: Range = (-1.0, 1.0)  # black and white in the nets of tf_keras.applications
 BACKGROUND = "background"  # the class before ImageNet's in TF-slim's nets
 CAFFE_PREPARATION = Preparation(227, 256)
 
@@ -61,8 +60,9 @@ def read_weights(
     Args:
         arguments: those of the net that the user gave; others are the file's where it tells them,
             else the net's defaults. `classes` is always the file's.
-        input_range: what the weights take for black and white, for an `.h5`, which does not say
-            it: (-1, 1) if not given and the file is not known. The others say it themselves.
+        input_range: what the file's model takes for black and white, for an `.h5`. If it is not
+            given and the file is not known: (0, 255) if that model begins with a Rescaling, else
+            (-1, 1). The others say it themselves.
 
     Raises:
         EdgenetsError: the file cannot be read, is damaged or of another kind, its weights are not
@@ -77,7 +77,7 @@ def read_weights(
     known = KNOWN_FILES.get(sha256_bytes(content))
     preparation = None
     if content.startswith(SIGNATURE):
-        values = input_range or (known.input_range if known else KERAS_RANGE)
+        values = input_range or (known.input_range if known else None)
         model, complete = read_keras_h5(path, name, arguments, values)
     elif input_range:
         raise EdgenetsError(f"{path} says its input range itself; leave the input range out")

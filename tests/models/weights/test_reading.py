@@ -90,7 +90,9 @@ def test_a_bias_before_batch_norm_and_another_epsilon_are_taken_over(
     file = tmp_path / "changed.h5"
     file.write_bytes(h5_file.read_bytes())
     stem = model.get_layer("stem_bn")
-    config = {"config": {"layers": [{"config": {"name": "stem_bn", "epsilon": 1e-5}}]}}
+    config = json.loads(model.to_json())
+    (of_stem,) = (x for x in config["config"]["layers"] if x["config"]["name"] == "stem_bn")
+    of_stem["config"]["epsilon"] = 1e-5
     with h5py.File(file, "r+") as content:
         content.attrs["model_config"] = json.dumps(config)
         content["stem_conv"]["1:0"] = np.full(8, 0.5, np.float32)
@@ -110,7 +112,11 @@ def test_a_bias_before_batch_norm_and_another_epsilon_are_taken_over(
         ("mobilenet_v1", {"width": 0.5}, r"stem_conv of .* has the kernel \[3, 3, 3, 8\], where"),
         ("mobilenet_v1", {"wdith": 0.5}, "did you mean width?"),
         ("mobilenet_v1", {"pad_value": 0.5}, "leave pad_value out"),
-        ("mobilenet_v3_small", {"resolution": 32}, "was the file made with other arguments"),
+        (
+            "mobilenet_v3_small",
+            {"resolution": 32},
+            r"was the file made for another net, or with other .* \(width, m",
+        ),
         ("mobilnet", {}, "unknown model 'mobilnet'"),
     ],
 )
@@ -205,6 +211,18 @@ def test_a_net_that_pads_with_another_zero_is_refused(tmp_path: Path):
     file = write_h5(tmp_path / "x.h5", create("mobilenet_v2", classes=2, **small))
     with pytest.raises(EdgenetsError, match=r"mobilenet_v2 pads with 0, .* these weights need -1"):
         read_weights(file, "mobilenet_v2", small, input_range=(0.0, 1.0))
+
+
+def test_kernels_are_compared_before_the_padding(h5_file: Path):
+    """A MobileNet V1 that takes 0 to 1 is no MobileNet V2, whatever that pads with."""
+    with pytest.raises(EdgenetsError, match=r"has the kernel .*; was the file made for another"):
+        read_weights(h5_file, "mobilenet_v2", {"resolution": 32}, input_range=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_weights_of_the_baselines_are_not_read(h5_file: Path, name: str):
+    with pytest.raises(EdgenetsError, match=f"weights of {name}, a baseline for sizes"):
+        read_weights(h5_file, name, {})
 
 
 def test_an_input_range_is_exact_where_the_first_convolution_does_not_pad(tmp_path: Path):
