@@ -1,0 +1,81 @@
+"""The trained nets in the package: one of each family, small, and as good as their table says."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections import Counter
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from edgenets.data.images import load_rgb, prepare, to_network
+from edgenets.models.registry import NETS
+from edgenets.models.weights.initial import PRETRAINED, load_weights
+
+FOLDERS = sorted(PRETRAINED.glob("cifar10_*"))
+TOP1 = {  # per cent of 5,000 test images: docs/results.md, column float16
+    "mobilenet_v1": 78.20,
+    "shufflenet_v2": 80.24,
+    "squeezenet": 75.84,
+    "xception": 84.32,
+}
+IMAGES_PER_CLASS = 50
+LARGEST_BYTES = 2_000_000
+MOST_PARAMS = 900_000
+SIGMAS = 4
+
+
+@pytest.fixture(scope="module")
+def images(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The first test images of each class, of which the table counts all."""
+    archive = shared_data / "cifar10.tar.xz"
+    if not archive.is_file():
+        pytest.skip("the images of CIFAR-10 (shared/data/cifar10.tar.xz) are not there")
+    folder = tmp_path_factory.mktemp("cifar10")
+    counts = Counter[str]()
+    with tarfile.open(archive, "r|xz") as stream:
+        for member in stream:
+            match = re.fullmatch(r"cifar10/test/([a-z]+)/(\d{4}\.jpg)", member.name)
+            if match and counts[match[1]] < IMAGES_PER_CLASS:
+                counts[match[1]] += 1
+                (folder / match[1]).mkdir(exist_ok=True)
+                (folder / match[1] / match[2]).write_bytes(stream.extractfile(member).read())
+    return sorted(folder.glob("*/*.jpg"))
+
+
+def test_every_family_has_a_net_with_a_stated_accuracy():
+    names = [folder.name.removeprefix("cifar10_") for folder in FOLDERS]
+    assert names == sorted(TOP1)
+    assert {NETS[name].family for name in names} == {net.family for net in NETS.values()} - {
+        "baseline"
+    }
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_folder_is_small_and_in_float16(folder: Path):
+    assert {path.name for path in folder.iterdir()} == {"spec.json", "weights.safetensors"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
+    tensors = safetensors.numpy.load_file(folder / "weights.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float16)}
+    assert sum(tensor.size for tensor in tensors.values()) <= MOST_PARAMS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOP1)
+def test_net_is_as_good_as_its_table_says(name: str, images: list[Path]):
+    model, spec = load_weights("cifar10", name, {}, seed=0)
+    assert spec.arguments["output_stride"] <= 8
+    assert model.count_params() <= MOST_PARAMS
+    labels = np.array([spec.labels.index(path.parent.name) for path in images])
+    assert len(labels) == 10 * IMAGES_PER_CLASS
+    pixels = np.stack([prepare(load_rgb(path), spec.preparation) for path in images])
+    top1 = (model.predict(to_network(pixels), verbose=0).argmax(axis=1) == labels).mean()
+    # A part of the images that the table counts, as many of each class, strays less than as many
+    # independent draws would.
+    expected = TOP1[name] / 100
+    sigma = sqrt(expected * (1 - expected) / len(labels))
+    assert top1 == pytest.approx(expected, abs=SIGMAS * sigma)
