@@ -37,7 +37,8 @@ def main() -> None:
         top1 = {name: 100 * stage["top1"] for name, stage in stages.items()}
         floats.append(top1["train"])
         losses.append(top1["train"] - top1["export"])
-        accuracies = " | ".join(f"{top1[name]:.2f}" for name in top1)
+        shown = ("train", "prune", "share", "export")
+        accuracies = " | ".join(f"{top1[name]:.2f}" for name in shown)
         print(
             f"| {seed} | {accuracies} | {losses[-1]:+.2f} | {stages['export']['sparsity']:.1%} | "
             f"{report['reduction']['stored_vs_float']:.2f}x |",

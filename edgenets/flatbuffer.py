@@ -10,6 +10,7 @@ Source: TFLite schema (schema.fbs, version 3) and the FlatBuffers binary format.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -94,6 +95,17 @@ class Tensor(NamedTuple):
     def is_constant(self) -> bool:
         """Whether the content is in the file: a weight, a bias, a shape."""
         return self.data is not None
+
+    @property
+    def content(self) -> NDArray[Any]:
+        """The content of a tensor that must have one.
+
+        Raises:
+            EdgenetsError: it is computed.
+        """
+        if self.data is None:
+            raise EdgenetsError(f"the tensor {self.name} is computed, where a constant is needed")
+        return self.data
 
 
 class Operator(NamedTuple):
@@ -200,6 +212,37 @@ def with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
         model.metadata = kept
 
     return rewrite(content, set_entries)
+
+
+class Quantized(NamedTuple):
+    """New content for a tensor: of an activation its scale and zero point only."""
+
+    scale: NDArray[np.float32]  # [channels] or [1]
+    zero_point: NDArray[np.int64]  # as `scale`
+    content: bytes | None = None  # codes of the tensor's shape and type
+
+
+def with_quantization(content: bytes, tensors: Mapping[int, Quantized]) -> bytes:
+    """Return the file's bytes with the codes, scales and zero points of `tensors`, by index."""
+
+    def set_tensors(model: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        (graph,) = model.subgraphs
+        uses = Counter(tensor.buffer for tensor in graph.tensors)
+        for index, new in tensors.items():
+            tensor = graph.tensors[index]
+            tensor.quantization.scale = new.scale
+            tensor.quantization.zeroPoint = new.zero_point
+            tensor.quantization.min = tensor.quantization.max = None
+            if new.content is not None:
+                if uses[tensor.buffer] > 1:  # another tensor's content is the same; it may stay so
+                    uses[tensor.buffer] -= 1
+                    model.buffers.append(schema.BufferT())
+                    tensor.buffer = len(model.buffers) - 1
+                model.buffers[tensor.buffer].data = np.frombuffer(new.content, np.uint8)
+
+    return rewrite(content, set_tensors)
 
 
 class _Table:

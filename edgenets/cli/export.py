@@ -30,7 +30,8 @@ from edgenets.units import format_bytes, format_percent
 @click.option(
     "--data",
     metavar="DATA",
-    help="Images to calibrate int8 with (of DATA/train), or the word digits.",
+    help="Images to calibrate int8 with (of DATA/train), or the word digits; a folder that "
+    "`edgenets compress` made int8 needs none.",
 )
 @click.option(
     "--calibration-images",
@@ -73,8 +74,6 @@ def command(
     """
     from edgenets.pipeline.single import export_folder
 
-    if number_format == "int8" and data is None:
-        raise click.UsageError("int8 needs images to calibrate with: pass --data DATA")
     result = export_folder(model_dir, out, number_format, data, calibration_images, seed)
     if as_json:
         print_json(result)

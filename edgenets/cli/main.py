@@ -26,6 +26,7 @@ COMMANDS = (
     "summary",
     "run",
     "train",
+    "compress",
     "export",
     "evaluate",
     "predict",

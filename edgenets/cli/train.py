@@ -63,6 +63,11 @@ def parse_range(
     help="The classes of WEIGHTS, one in each line.  [default: as its file says, or 0, 1, ...]",
 )
 @click.option(
+    "--teacher",
+    metavar="MODEL_DIR",
+    help="Learn from the answers of a trained model of the same classes too.",
+)
+@click.option(
     "--batch-size", metavar="N", type=click.IntRange(min=1), help="Images per step.  [default: 64]"
 )
 @click.option(
@@ -97,6 +102,7 @@ def command(
     weights: str | None,
     input_range: tuple[float, float] | None,
     labels: str | None,
+    teacher: str | None,
     batch_size: int | None,
     learning_rate: float | None,
     precision: str | None,
@@ -128,6 +134,7 @@ def command(
         "weights": weights,
         "input_range": input_range,
         "labels": labels,
+        "teacher": teacher,
     }
     images = {} if data is None else {"source": data, "strict": strict, "flip": flip}
     config = check_config(

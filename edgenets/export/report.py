@@ -61,8 +61,9 @@ KEYS: dict[str, tuple[str, ...]] = {
 STAGE_MEANINGS = {
     "train": "float32 network",
     "prune": "smallest weights to zero",
-    "share": "few values per kernel",
+    "share": "few integers per kernel",
     "qat": "trained as int8 will round",
+    "int8": "all integers, in LiteRT",
     "export": "int8 file, in LiteRT",
 }
 

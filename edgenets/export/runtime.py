@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,16 +74,25 @@ def runtime_name_and_version() -> tuple[str, str]:
     return runtime.name, runtime.version
 
 
-def open_interpreter(source: Path | bytes, threads: int = 1) -> Any:
+def open_interpreter(source: Path | bytes, threads: int = 1, *, keep_tensors: bool = False) -> Any:
     """Return an interpreter of the file with its tensors allocated.
+
+    Args:
+        source: the file's path or its content.
+        threads: that an operator may use.
+        keep_tensors: let every tensor be read after a run, not only the outputs: each then has
+            memory of its own. The operators compute what they do otherwise.
 
     Raises:
         EdgenetsError: no interpreter is installed, or it refuses the file.
     """
     runtime = load_runtime()
     file = {"model_path": str(source)} if isinstance(source, Path) else {"model_content": source}
-    with interpreter_errors(source), quiet_stderr():
-        interpreter = runtime.interpreter(**file, num_threads=threads)
+    with interpreter_errors(source), quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the memory that kept tensors take
+        interpreter = runtime.interpreter(
+            **file, num_threads=threads, experimental_preserve_all_tensors=keep_tensors
+        )
         interpreter.allocate_tensors()
     return interpreter
 

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
+from edgenets.export.codes import check_codes, with_codes
 from edgenets.export.runtime import METADATA_NAME
 from edgenets.models.backend import keras, tf
+from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec
 from edgenets.models.grouped import with_native_groups
 from edgenets.progress import quiet_stderr
 from edgenets.train.fit import check_images
+
+PLACEHOLDERS = 2  # images of noise, where codes say what images would have to tell
 
 
 def to_float32(model: keras.Model, spec: Spec) -> bytes:
@@ -25,20 +29,31 @@ def to_float32(model: keras.Model, spec: Spec) -> bytes:
     return _finish(_converter(model), spec)
 
 
-def to_int8(model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]) -> bytes:
+def to_int8(
+    model: keras.Model,
+    spec: Spec,
+    calibration: NDArray[np.uint8] | None,
+    codes: Codes | None = None,
+) -> bytes:
     """Return `model` as an int8 `.tflite` for one image: `pixel - 128` in, int8 logits out.
 
     Weights are quantized per channel (per tensor in dense layers, for older runtimes), activations
-    per tensor by the ranges they take on the calibration images.
+    per tensor by the ranges they take on the calibration images; the integers of `codes` are
+    written as they are.
 
     Args:
-        calibration: prepared images `[images, resolution, resolution, 3]`.
+        calibration: prepared images `[images, resolution, resolution, 3]`; not needed if `codes`
+            has the activations' grids.
+        codes: of a folded model.
 
     Raises:
         EdgenetsError: there is no calibration image (the converter would silently write floats), or
-            they do not fit the model.
+            they do not fit the model, or the codes do not.
     """
-    if not len(calibration):
+    if codes and codes.activations:  # what the converter measures then is replaced
+        shape = (PLACEHOLDERS, *model.input_shape[1:])
+        calibration = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    if calibration is None or not len(calibration):
         raise EdgenetsError("int8 needs calibration images, got none; pass a folder of images")
     check_images(model, calibration)
     images = calibration.copy()
@@ -57,7 +72,11 @@ def to_int8(model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]) -> b
     converter.inference_output_type = tf.int8
     # tflite-runtime has no kernel for dense layers with one scale per channel.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    return _finish(converter, spec)
+    content = _finish(converter, spec)
+    if codes:
+        content = with_codes(content, model, codes)
+        check_codes(content, model, codes)
+    return content
 
 
 def _converter(model: keras.Model) -> Any:

@@ -68,9 +68,22 @@ def measure_fidelity(
     logits = Classifier(content).logits(images)
     signal, error = float(np.sum(reference**2)), float(np.sum((logits - reference) ** 2))
     _require(signal > 0, "has nothing to follow (the Keras model's logits are all zero)")
-    snr_db = 10 * np.log10(signal / max(error, signal * 10 ** (-MAXIMUM_SNR_DB / 10)))
     agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
-    return Fidelity(float(snr_db), agreement, len(images))
+    return Fidelity(to_snr_db(signal, error), agreement, len(images))
+
+
+def to_snr_db(signal: float, error: float) -> float:
+    """Return the signal-to-noise ratio in dB of two sums of squares.
+
+    It stays within `MAXIMUM_SNR_DB` on either side; no error at all counts as that.
+
+    >>> to_snr_db(signal=1000.0, error=1.0)
+    30.0
+    """
+    most = 10 ** (MAXIMUM_SNR_DB / 10)
+    if error * most <= signal:
+        return MAXIMUM_SNR_DB
+    return float(10 * np.log10(max(signal / error, 1 / most)))
 
 
 def check_fidelity(fidelity: Fidelity, *, trained: bool) -> None:

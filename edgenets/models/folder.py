@@ -1,7 +1,8 @@
 """Model folders: `spec.json` and `weights.safetensors`, what training and compression write.
 
-A folder holds names, arguments and tensors, never code: loading rebuilds the net from the registry
-and refuses whatever does not fit it.
+A compressed folder may have `codes.safetensors` too: the integers of its int8 file. A folder holds
+names, arguments and tensors, never code: loading rebuilds the net from the registry and refuses
+whatever does not fit it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError, missing_extra, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.backend import keras
+from edgenets.models.codes import Codes, from_tensors, to_tensors
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.registry import complete_arguments, create
 
@@ -31,6 +33,7 @@ except ImportError as error:
 
 SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
+CODES = "codes.safetensors"
 SPEC_TYPES: dict[str, type] = {
     "name": str,
     "arguments": dict,
@@ -42,9 +45,10 @@ SPEC_TYPES: dict[str, type] = {
     "history": dict,
     "versions": dict,
     "weights_sha256": str,
+    "codes_sha256": str,
     "initial_weights": dict,
 }
-OPTIONAL: dict[str, Any] = {"folded": False, "initial_weights": {}}
+OPTIONAL: dict[str, Any] = {"folded": False, "initial_weights": {}, "codes_sha256": ""}
 JSON_NAMES = {
     str: "a text",
     int: "a whole number",
@@ -112,19 +116,24 @@ def build_model(spec: Spec) -> keras.Model:
     return fold_batch_norm(model) if spec.folded else model
 
 
-def save_model(folder: Path, model: keras.Model, spec: Spec) -> None:
-    """Write `model` and `spec` to a new model folder.
+def save_model(folder: Path, model: keras.Model, spec: Spec, codes: Codes | None = None) -> None:
+    """Write `model`, `spec` and, if given, `codes` to a new model folder.
 
     Raises:
         EdgenetsError: the folder already holds a model, or cannot be written; then none is left.
     """
     require_no_model(folder)
     content = safetensors.numpy.save(named_weights(model))
+    hashes = {"weights_sha256": sha256_bytes(content)}
     existed = folder.exists()
     try:
         write_bytes(folder / WEIGHTS, content)
+        if codes is not None:
+            content = safetensors.numpy.save(to_tensors(codes))
+            write_bytes(folder / CODES, content)
+            hashes["codes_sha256"] = sha256_bytes(content)
         # The spec comes last: a folder without one is not a model folder.
-        write_json(folder / SPEC, {**spec.to_json(), "weights_sha256": sha256_bytes(content)})
+        write_json(folder / SPEC, {**spec.to_json(), **hashes})
     except EdgenetsError:
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)
@@ -148,22 +157,34 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
         EdgenetsError: it is not a model folder, or its spec, hash, names or shapes do not fit.
     """
     spec, expected_hash = load_spec(folder)
-    content = read_bytes(folder / WEIGHTS)
-    if sha256_bytes(content) != expected_hash:
-        raise EdgenetsError(
-            f"{folder / WEIGHTS} is not the file that {SPEC} was written for "
-            "(its SHA-256 differs); restore it or train again"
-        )
-    try:
-        tensors = safetensors.numpy.load(content)
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise EdgenetsError(
-            f"{folder / WEIGHTS} is not a safetensors file that NumPy can read ({error}); "
-            "restore it or train again"
-        ) from error
+    tensors = _load_tensors(folder / WEIGHTS, expected_hash)
     model = build_model(spec)
     set_named_weights(model, tensors, str(folder / WEIGHTS))
     return model, spec
+
+
+def load_codes(folder: Path, model: keras.Model) -> Codes | None:
+    """Return the codes of a model folder, whose model is `model`; None if it has none.
+
+    Raises:
+        EdgenetsError: their hash, names or shapes do not fit, or they are not those of the weights.
+    """
+    expected_hash = read_json(folder / SPEC).get("codes_sha256")
+    if not expected_hash:
+        return None
+    path = folder / CODES
+    codes = from_tensors(_load_tensors(path, expected_hash), str(path))
+    weights = named_weights(model)
+    kernels = {name for name in weights if name.endswith("kernel")}
+    for layer, kernel in codes.kernels.items():
+        found = kernels & {f"{layer}/kernel", f"{layer}/depthwise_kernel"}
+        if not found or not np.array_equal(weights[found.pop()], kernel.values):
+            raise EdgenetsError(
+                f"{path} does not hold the codes of {layer}'s weights; restore it or compress again"
+            )
+    if len(codes.kernels) != len(kernels):
+        raise EdgenetsError(f"{path} lacks some kernels of {model.name}; compress again")
+    return codes
 
 
 def load_spec(folder: Path) -> tuple[Spec, str]:
@@ -178,6 +199,7 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
     try:
         _check_types(stored)
         weights_sha256 = stored.pop("weights_sha256")
+        stored.pop("codes_sha256", None)
         stored["arguments"] = complete_arguments(stored["name"], stored["arguments"])
         stored["preparation"] = Preparation.from_json(stored["preparation"])
         stored["labels"] = tuple(stored["labels"])
@@ -185,6 +207,22 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
         return Spec(**stored), weights_sha256
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
+
+
+def _load_tensors(path: Path, expected_hash: str) -> dict[str, NDArray[Any]]:
+    content = read_bytes(path)
+    if sha256_bytes(content) != expected_hash:
+        raise EdgenetsError(
+            f"{path} is not the file that {SPEC} was written for "
+            "(its SHA-256 differs); restore it or train again"
+        )
+    try:
+        return safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise EdgenetsError(
+            f"{path} is not a safetensors file that NumPy can read ({error}); "
+            "restore it or train again"
+        ) from error
 
 
 def _check_types(stored: Any) -> None:

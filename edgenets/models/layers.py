@@ -14,6 +14,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.grouped import GroupedPointwise
 
 BATCH_NORM_EPSILON = 1e-3
+HARD_SIGMOID_SHIFT = 3.0
 
 Activation = Literal["relu", "relu6", "hard_swish", "hard_sigmoid"]
 Padding = Literal["same", "valid"]
@@ -128,7 +129,7 @@ def activate(x: keras.KerasTensor, activation: Activation | None, name: str) -> 
 @keras.utils.register_keras_serializable(package="edgenets")
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
     """Return relu6(x + 3) / 6; the Keras function of this name has another slope."""
-    return tf.nn.relu6(x + 3.0) * (1 / 6)
+    return tf.nn.relu6(x + HARD_SIGMOID_SHIFT) * (1 / 6)
 
 
 @keras.utils.register_keras_serializable(package="edgenets")

@@ -6,11 +6,10 @@ empty file is the run on the built-in digits.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 from pydantic_core import PydanticCustomError
@@ -18,17 +17,9 @@ from pydantic_core import PydanticCustomError
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import NAMES
-from edgenets.quantize.prune import PruneSettings
-from edgenets.quantize.qat import QatSettings
-from edgenets.quantize.share import ShareSettings
+from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
 from edgenets.settings import Settings
 from edgenets.train.fit import TrainSettings
-
-AnyStage = PruneSettings | ShareSettings | QatSettings
-CompressSettings = Annotated[AnyStage, pydantic.Field(discriminator="stage")]
-STAGE_SETTINGS: dict[str, type[Settings]] = {
-    settings.model_fields["stage"].default: settings for settings in get_args(AnyStage)
-}
 
 Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")
 
@@ -75,7 +66,7 @@ class RunConfig(Settings):
     )
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
-    compress: tuple[CompressSettings, ...] = (PruneSettings(), ShareSettings())
+    compress: Recipe = RECIPES[DEFAULT_RECIPE]  # or a recipe's name
     export: ExportSettings = ExportSettings()
     benchmark: BenchmarkSettings = BenchmarkSettings()
     seed: int = pydantic.Field(0, ge=0, lt=2**31)  # what every generator takes
@@ -103,20 +94,6 @@ class RunConfig(Settings):
             self.model.update({key: complete[key] for key in complete if key != "classes"})
         return self
 
-    @pydantic.field_validator("compress")
-    @classmethod
-    def _check_order(cls, stages: tuple[CompressSettings, ...]) -> tuple[CompressSettings, ...]:
-        names = [stage.stage for stage in stages]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"{name} is there twice; each stage may stand once")
-        for first, then in itertools.pairwise(names):
-            if first == "share":
-                raise ValueError(
-                    f"{then} after share would undo the sharing; let share be the last stage"
-                )
-        return stages
-
 
 def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunConfig:
     """Return the config that `values` fill.
@@ -131,7 +108,8 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
     try:
         config = RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()  # a misspelt key is named before what is missing for it
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
     return _with_absolute_paths(config)
@@ -159,8 +137,8 @@ def _sentence(error: Any, place: Place) -> str:
         known = _known_keys(error["loc"][:-1])
         unknown = str(place[-1])
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
-    if error["type"] == "model_argument":
-        return f"model: {error['msg']}"
+    if error["type"] in ("model_argument", "recipe_name"):
+        return f"{error['loc'][0]}: {error['msg']}"
     if error["type"] == "union_tag_invalid":
         return f"{key}: {unknown_name('stage', error['ctx']['tag'], STAGE_SETTINGS)}"
     if error["type"] == "union_tag_not_found":
@@ -172,11 +150,14 @@ def _sentence(error: Any, place: Place) -> str:
 
 
 def _known_keys(loc: Place) -> list[str]:
-    settings: type[Settings] = RunConfig
+    """Return the keys that may stand at a place: pydantic's, with a stage's name in it."""
+    settings: Any = RunConfig
     if loc and loc[0] == "compress":
-        settings = STAGE_SETTINGS[str(loc[2])]
-    elif loc:
-        settings = type(getattr(RunConfig(), str(loc[0])))
+        settings, loc = STAGE_SETTINGS[str(loc[2])], loc[3:]
+    for key in loc:
+        if key in settings.model_fields:  # not a pattern of layer names
+            kind = settings.model_fields[key].annotation
+            settings = get_args(kind)[-1] if get_origin(kind) is dict else kind
     return list(settings.model_fields)
 
 
@@ -190,6 +171,7 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
                 update={
                     "weights": _absolute(train.weights, NAMES),
                     "labels": _absolute(train.labels),
+                    "teacher": _absolute(train.teacher),
                 }
             ),
         }

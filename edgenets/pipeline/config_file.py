@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.files import read_bytes
 from edgenets.pipeline.config import Place, RunConfig, check_config
+from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, Recipe
 
 
 def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig:
@@ -49,6 +50,33 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
     return check_config(values, locate)
 
 
+def load_recipe(recipe: str, values: dict[str, Any]) -> RunConfig:
+    """Return the config that `values` and a recipe fill.
+
+    Args:
+        recipe: a recipe's name, or a YAML file with a list of stages as under `compress`.
+        values: all other keys.
+
+    Raises:
+        EdgenetsError: there is no such recipe, or it or a value does not fit.
+    """
+    if recipe in RECIPES:
+        return check_config({**values, "compress": recipe}, lambda place: f"--recipe {recipe}")
+    if Path(recipe).suffix not in (".yaml", ".yml"):
+        raise EdgenetsError(f"{unknown_name('recipe', recipe, RECIPES)}; or pass a .yaml file")
+    stages, root = _parse(read_bytes(Path(recipe)).decode("utf-8", "replace"), recipe)
+    if not isinstance(stages, list):
+        raise EdgenetsError(f"{recipe} must hold a list of stages, such as `- stage: prune`")
+    return check_config(
+        {**values, "compress": stages}, lambda place: f"{recipe} line {_line(root, place[1:])[1]}"
+    )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return a recipe as YAML with every default written out; `load_recipe` reads it."""
+    return yaml.safe_dump([stage.model_dump(mode="json") for stage in recipe], sort_keys=False)
+
+
 def dump_config(config: RunConfig) -> str:
     """Return `config` as YAML with every default written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -60,8 +88,9 @@ def _assign(values: dict[str, Any], assignment: str) -> Place:
     if not equals or not dotted:
         raise EdgenetsError(f"--set needs KEY=VALUE, such as train.epochs=5, got {assignment!r}")
     value, _ = _parse(text, f"the value of --set {assignment}")
-    if keys[0] == "compress" and "compress" not in values:
-        values["compress"] = [stage.model_dump() for stage in RunConfig().compress]
+    if keys[0] == "compress" and len(keys) > 1 and not isinstance(values.get("compress"), list):
+        recipe = RECIPES.get(str(values.get("compress", DEFAULT_RECIPE)), ())
+        values["compress"] = [stage.model_dump() for stage in recipe]
     if keys[0] == "model" and "model" not in values:
         values["model"] = dict(RunConfig().model)
     inner: Any = values

@@ -56,10 +56,10 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
     with locked_folder(out):
         _check_folder(out, config)
         complete, initial = load_initial(config)
-        images = open_images(complete, initial)
+        images = open_images(complete, initial[1].preparation if initial else None)
         if not (out / CONFIG).exists():
             write_bytes(out / CONFIG, dump_config(config).encode())
-        records = _run_stages(
+        records = run_stages(
             out / STAGES, plan(complete, images, initial), images.dataset.fingerprint
         )
         exported = next(r["folder"] for r in records if r["name"] == "export")
@@ -70,7 +70,14 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
         return report
 
 
-def _run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Record]:
+def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Record]:
+    """Do what is missing of `stages` in `folder` and return the record of each.
+
+    Args:
+        folder: has a folder for each stage; one that was made from the same is kept.
+        stages: each made from the one before it, the first one from the images alone.
+        fingerprint: of the images.
+    """
     records: list[Record] = []
     key = sha256_json({"edgenets": edgenets.__version__, "images": fingerprint})
     previous = folder

@@ -8,10 +8,10 @@ from typing import Any
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export import tflite
+from edgenets.export import tflite, verify
 from edgenets.export.evaluate import score
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
-from edgenets.models.folder import load_model, require_no_model, save_model
+from edgenets.models.folder import load_codes, load_model, require_no_model, save_model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import (
@@ -36,7 +36,7 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     with locked_folder(out):
         require_no_model(out)
         config, initial = load_initial(config)
-        images = open_images(config, initial)
+        images = open_images(config, initial[1].preparation if initial else None)
         dataset = images.dataset
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
@@ -84,7 +84,8 @@ def export_folder(
         folder: the model folder.
         out: the file, replaced if it exists.
         number_format: "int8" or "fp32".
-        data: where the calibration images of int8 come from; its training split is used.
+        data: where the calibration images of int8 come from; its training split is used. A folder
+            that says how activations are rounded needs none; with some, the file is compared.
         calibration_images: how many.
         seed: chooses them.
 
@@ -93,15 +94,24 @@ def export_folder(
     """
     check_writable(out)
     model, spec = load_model(folder)
+    codes = load_codes(folder, model) if number_format == "int8" else None
     fidelity = None
     skipped: tuple[Skipped, ...] = ()
-    if number_format == "int8":
-        dataset = open_dataset(str(data), seed=spec.seed)
+    if codes and codes.activations and data is None:
+        content = tflite.to_int8(model, spec, None, codes)
+        verify.check_structure(content)
+    elif number_format == "int8":
+        if data is None:
+            raise EdgenetsError(
+                f"{folder} does not say how activations are rounded, so int8 needs images to "
+                "calibrate with; pass --data DATA"
+            )
+        dataset = open_dataset(data, seed=spec.seed)
         skipped = dataset.skipped
         say_left_out(skipped)
         chosen = balanced_sample(dataset.train.labels, calibration_images, seed)
         images = dataset.train.subset(chosen).load(spec.preparation)
-        content, fidelity = export_int8(model, spec, images.take(range(len(images))))
+        content, fidelity = export_int8(model, spec, images.take(range(len(images))), codes)
     else:
         content = tflite.to_float32(model, spec)
     write_bytes(out, content)

@@ -6,7 +6,7 @@ all of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,25 +17,47 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.data.dataset import Dataset, Images, Skipped, open_dataset
+from edgenets.data.folder import first_few
 from edgenets.data.images import Preparation
 from edgenets.data.splits import balanced_sample
+from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
 from edgenets.export.benchmark import benchmark_file
+from edgenets.export.codes import read_grids
+from edgenets.export.error import measure_error
+from edgenets.export.error_plot import draw_errors
 from edgenets.export.evaluate import classify, score
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
-from edgenets.models.fold import is_folded
-from edgenets.models.folder import History, Spec, build_model, load_model, save_model
+from edgenets.models.codes import Codes, KernelCodes
+from edgenets.models.fold import fold_batch_norm, is_folded
+from edgenets.models.folder import (
+    Spec,
+    build_model,
+    load_codes,
+    load_model,
+    load_spec,
+    save_model,
+)
 from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import load_weights, replace_classes
-from edgenets.pipeline.config import CompressSettings, RunConfig
+from edgenets.pipeline.config import ExportSettings, RunConfig
 from edgenets.profile import profile
 from edgenets.progress import say
-from edgenets.quantize.layers import is_compressible
+from edgenets.quantize.int8 import Int8Settings, quantize_kernels
+from edgenets.quantize.layers import (
+    IMAGE_CHANNELS,
+    Compressed,
+    assign_kernels,
+    is_prunable,
+    kernel_axes,
+    kernel_of,
+)
 from edgenets.quantize.prune import prune
 from edgenets.quantize.qat import train_quantized
+from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.share import share_weights
 from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
 from edgenets.train.fit import (
@@ -50,7 +72,9 @@ CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
 INT8_FILE = "model.tflite"
 BENCHMARK_FILE = "benchmark.json"
-COMPRESS: dict[str, Callable[..., tuple[keras.Model, History]]] = {
+ERROR_PLOT = "int8_error.svg"
+ERROR_IMAGES = 64  # of those that choose the best epoch: neither calibrated on nor tested on
+COMPRESS: dict[str, Callable[..., Compressed]] = {
     "prune": prune,
     "share": share_weights,
     "qat": train_quantized,
@@ -91,24 +115,34 @@ class RunImages:
         """The test images: measured on, never trained on or chosen by."""
         return self.dataset.test.load(self.preparation)
 
-    @cached_property
-    def calibration(self) -> NDArray[np.uint8]:
-        """Training images, the same number of each class as far as possible."""
-        count, seed = self.config.export.calibration_images, self.config.seed
-        return self.training.images.take(balanced_sample(self.training.labels, count, seed))
+    def calibration(self, count: int) -> NDArray[np.uint8]:
+        """Return training images, the same number of each class as far as possible."""
+        chosen = balanced_sample(self.training.labels, count, self.config.seed)
+        return self.training.images.take(chosen)
+
+    def validation(self, count: int) -> NDArray[np.uint8]:
+        """Return images that the best epoch is chosen on, as many of each class as possible."""
+        chosen = balanced_sample(self.training.validation_labels, count, self.config.seed)
+        return self.training.validation_images.take(chosen)
 
     def score(self, logits: NDArray[np.float32]) -> Record:
         """Return the accuracy of the test images' logits."""
         return score(logits, self.dataset.test.labels, self.dataset.classes)
 
 
-def open_images(config: RunConfig, initial: Initial | None) -> RunImages:
-    """Open the config's images, prepared as the net needs; say which files were left out.
+def open_images(config: RunConfig, preparation: Preparation | None = None) -> RunImages:
+    """Open the config's images, prepared for a net as it needs; say which files were left out.
+
+    Args:
+        config: says where they are.
+        preparation: by default that of the config's net.
 
     Raises:
         EdgenetsError: they cannot be used for training.
     """
     data = config.data
+    if preparation is None:
+        preparation = Preparation.default(config.model["name"], config.model["resolution"])
     dataset = open_dataset(
         data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
     )
@@ -117,8 +151,7 @@ def open_images(config: RunConfig, initial: Initial | None) -> RunImages:
         f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} training and "
         f"{len(dataset.test)} test images"
     )
-    preparation = Preparation.default(config.model["name"], config.model["resolution"])
-    return RunImages(dataset, initial[1].preparation if initial else preparation, config)
+    return RunImages(dataset, preparation, config)
 
 
 def say_left_out(skipped: Iterable[Skipped]) -> None:
@@ -159,6 +192,8 @@ def training_settings(config: RunConfig, initial: Initial | None) -> Record:
     settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
     for key in ("weights", "input_range", "labels"):
         del settings["train"][key]
+    if config.train.teacher:
+        settings["train"]["teacher"] = load_spec(Path(config.train.teacher))[1]
     if initial is None:
         return settings
     _, spec = initial
@@ -168,19 +203,23 @@ def training_settings(config: RunConfig, initial: Initial | None) -> Record:
 def plan(config: RunConfig, images: RunImages, initial: Initial | None) -> list[Stage]:
     """Return the stages of a run in order."""
     settings = config.model_dump(mode="json")
-    compress = [
-        Stage(stage.stage, settings["compress"][i], partial(compress_stage, stage, images))
-        for i, stage in enumerate(config.compress)
-    ]
     return [
         Stage(
             "train",
             training_settings(config, initial),
             partial(train_stage, images, initial),
         ),
-        *compress,
-        Stage("export", settings["export"], partial(export_stage, images)),
+        *compress_stages(config.compress, images),
+        Stage("export", settings["export"], partial(export_stage, config.export, images)),
         Stage("benchmark", settings["benchmark"], partial(benchmark_stage, config)),
+    ]
+
+
+def compress_stages(recipe: Recipe, images: RunImages) -> list[Stage]:
+    """Return the stages of a recipe in order."""
+    return [
+        Stage(stage.stage, stage.model_dump(mode="json"), partial(compress_stage, stage, images))
+        for stage in recipe
     ]
 
 
@@ -194,7 +233,7 @@ def train_stage(
     write_bytes(folder / FLOAT_FILE, content)
     cost = profile(model)
     return {
-        **_measure_model(images, model, content),
+        **measure_model(images, model, content),
         "macs": cost.macs,
         "layers": [layer._asdict() for layer in cost.layers],
     }
@@ -215,6 +254,9 @@ def train_model(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     model.set_weights(result.get_weights())
+    teacher = None
+    if config.train.teacher:
+        teacher = load_teacher(Path(config.train.teacher), images.dataset.classes)
     history = fit(
         trained,
         images.training,
@@ -223,9 +265,25 @@ def train_model(
         checkpoint=checkpoint,
         key=key,
         description="train",
+        teacher=teacher,
     )
     result.set_weights(model.get_weights())
     return result, replace(spec, history={"train": history} if history else {})
+
+
+def load_teacher(folder: Path, classes: tuple[str, ...]) -> keras.Model:
+    """Load the model that a training learns from.
+
+    Raises:
+        EdgenetsError: it cannot be loaded, or knows other classes.
+    """
+    teacher, spec = load_model(folder)
+    if spec.labels != classes:
+        raise EdgenetsError(
+            f"the teacher {folder} must know the images' classes ({first_few(classes)}), it knows "
+            f"{first_few(spec.labels)}; train one on these images"
+        )
+    return teacher
 
 
 def initial_model(
@@ -243,40 +301,80 @@ def initial_model(
 
 
 def compress_stage(
-    settings: CompressSettings, images: RunImages, folder: Path, previous: Path, key: str
+    settings: AnyStage, images: RunImages, folder: Path, previous: Path, key: str
 ) -> Record:
-    """Prune, share or quantization-train the previous stage's model; write the new folder."""
+    """Compress the previous stage's model; write the new folder."""
     model, spec = load_model(previous)
-    compressed, history = COMPRESS[settings.stage](
+    codes = load_codes(previous, model)
+    if isinstance(settings, Int8Settings):
+        return _settle_integers(settings, images, folder, model, spec, codes)
+    compressed = COMPRESS[settings.stage](
         model,
+        codes.kernels if codes else {},
         images.training,
         settings,
         seed=images.config.seed,
         checkpoint=folder / CHECKPOINT,
         key=key,
+        teacher=_first_model(previous) if settings.distillation.alpha else None,
     )
-    spec = spec.with_stage(settings.model_dump(mode="json"), history, folded=is_folded(compressed))
-    save_model(folder, compressed, spec)
-    return _measure_model(images, compressed, tflite.to_float32(compressed, spec))
+    model, kernels, history = compressed
+    spec = spec.with_stage(settings.model_dump(mode="json"), history, folded=is_folded(model))
+    save_model(folder, model, spec, Codes(kernels, {}) if kernels else None)
+    return measure_model(images, model, tflite.to_float32(model, spec), kernels)
 
 
-def export_stage(images: RunImages, folder: Path, previous: Path, key: str) -> Record:
+def _first_model(stage: Path) -> keras.Model:
+    """Return the model before any compression: the first stage's beside the folder `stage`."""
+    (first,) = stage.parent.glob("01-*")
+    return load_model(first)[0]
+
+
+def _settle_integers(
+    settings: Int8Settings,
+    images: RunImages,
+    folder: Path,
+    model: keras.Model,
+    spec: Spec,
+    codes: Codes | None,
+) -> Record:
+    """Give a model all the integers of its int8 file, which is checked; write the new folder."""
+    folded = fold_batch_norm(model)
+    kernels = codes.kernels if codes else quantize_kernels(folded)
+    spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
+    calibration = images.calibration(settings.calibration_images)
+    content, fidelity = export_int8(folded, spec, calibration, Codes(kernels, {}))
+    error = measure_error(content, folded, images.validation(ERROR_IMAGES))
+    assign_kernels(folded, kernels)
+    save_model(folder, folded, spec, Codes(kernels, read_grids(content, folded)))
+    write_bytes(folder / ERROR_PLOT, draw_errors(error))
+    return {
+        **_measure_file(images, content),
+        "fidelity": fidelity._asdict(),
+        "error": [layer._asdict() for layer in error],
+    }
+
+
+def export_stage(
+    settings: ExportSettings, images: RunImages, folder: Path, previous: Path, key: str
+) -> Record:
     """Write the previous stage's model as an int8 `.tflite` that passed its checks."""
     model, spec = load_model(previous)
-    content, fidelity = export_int8(model, spec, images.calibration)
+    calibration = images.calibration(settings.calibration_images)
+    content, fidelity = export_int8(model, spec, calibration, load_codes(previous, model))
     write_bytes(folder / INT8_FILE, content)
     return {**_measure_file(images, content), "fidelity": fidelity._asdict()}
 
 
 def export_int8(
-    model: keras.Model, spec: Spec, calibration: NDArray[np.uint8]
+    model: keras.Model, spec: Spec, calibration: NDArray[np.uint8], codes: Codes | None
 ) -> tuple[bytes, verify.Fidelity]:
     """Return the int8 `.tflite` of `model` and how well it follows the model.
 
     Raises:
         EdgenetsError: the file is not what was promised, or follows the model too badly.
     """
-    content = tflite.to_int8(model, spec, calibration)
+    content = tflite.to_int8(model, spec, calibration, codes)
     verify.check_structure(content)
     reference = predict_logits(compile_inference(model), calibration)
     fidelity = verify.measure_fidelity(content, calibration, reference)
@@ -292,12 +390,23 @@ def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -
     return {name: value for name, value in result.items() if name != "samples_ms"}
 
 
-def _measure_model(images: RunImages, model: keras.Model, content: bytes) -> Record:
+def measure_model(
+    images: RunImages,
+    model: keras.Model,
+    content: bytes,
+    codes: Mapping[str, KernelCodes] | None = None,
+) -> Record:
+    """Measure a float model; zeros and values of kernels that have codes are those of the codes."""
     weights = [weight.numpy() for weight in model.weights]
-    kernels = [layer.kernel.numpy() for layer in model.layers if is_compressible(layer)]
+    kernels = {
+        layer.name: codes[layer.name].codes if codes else kernel_of(layer).numpy()
+        for layer in model.layers
+        if kernel_axes(layer)
+    }
+    prunable = [kernels[layer.name] for layer in model.layers if is_prunable(layer)]
     return {
         **images.score(predict_logits(compile_inference(model), images.test)),
-        **_sizes(content, weights, kernels),
+        **_sizes(content, weights, prunable, list(kernels.values())),
     }
 
 
@@ -305,10 +414,11 @@ def _measure_file(images: RunImages, content: bytes) -> Record:
     file = flatbuffer.read(content)
     kernels = [(tensor, tensor.data) for tensor in file.weights if tensor.data is not None]
     biases = [tensor.data for tensor in file.biases if tensor.data is not None]
-    compressible = [data for tensor, data in kernels if tensor.shape[1:-1] in ((), (1, 1))]
+    prunable = [file.tensors[kernel].content for kernel in _prunable(file)]
+    contents = [data for _, data in kernels]
     return {
         **images.score(classify(Classifier(content), images.test)),
-        **_sizes(content, [*biases, *(data for _, data in kernels)], compressible),
+        **_sizes(content, [*biases, *contents], prunable, contents),
         "kernels": [
             {
                 "name": tensor.name,
@@ -321,13 +431,28 @@ def _measure_file(images: RunImages, content: bytes) -> Record:
     }
 
 
-def _sizes(content: bytes, weights: list[NDArray[Any]], kernels: list[NDArray[Any]]) -> Record:
-    """Return the sizes of a file, and the zeros and values of all weights and of some kernels."""
+def _prunable(file: flatbuffer.Model) -> list[int]:
+    """Return the indices of the kernels of those layers that `is_prunable` names."""
+    return [
+        operator.inputs[1]
+        for operator in file.operators
+        if operator.name in ("CONV_2D", "FULLY_CONNECTED")
+        and file.tensors[operator.inputs[0]].shape[-1] > IMAGE_CHANNELS
+    ]
+
+
+def _sizes(
+    content: bytes,
+    weights: list[NDArray[Any]],
+    prunable: list[NDArray[Any]],
+    kernels: list[NDArray[Any]],
+) -> Record:
+    """Return a file's sizes, the zeros of the prunable kernels, the values of all kernels."""
     return {
         "size_bytes": len(content),
         "stored_bytes": stored_bytes(content),
         "params": sum(weight.size for weight in weights),
         "nonzero_params": count_nonzero(weights),
-        "sparsity": sparsity(kernels),
+        "sparsity": sparsity(prunable),
         "distinct_values": distinct_values(kernels),
     }

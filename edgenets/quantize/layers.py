@@ -1,23 +1,88 @@
-"""Which layers compression works on, and copies of models to work with."""
+"""Which layers compression works on, their kernels, and copies of models to work with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple, TypeVar
 
-from edgenets.errors import EdgenetsError
-from edgenets.models.backend import keras
+from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.models.backend import keras, tf
+from edgenets.models.codes import KernelCodes
+
+IMAGE_CHANNELS = 3
+
+# Layers with a kernel, and its axes that share a scale in 8 bits. Subclasses are like their class.
+KERNEL_AXES: dict[type[keras.layers.Layer], tuple[int, ...]] = {
+    keras.layers.Conv2D: (0, 1, 2),
+    keras.layers.DepthwiseConv2D: (0, 1),
+    keras.layers.Dense: (0, 1),
+}
+
+T = TypeVar("T")
 
 
-def is_compressible(layer: keras.layers.Layer) -> bool:
-    """Tell whether pruning and weight sharing treat `layer`: a 1x1 convolution or a dense layer.
+class Compressed(NamedTuple):
+    """What a compression stage makes of a model."""
 
-    Grouped 1x1 convolutions are among them. They hold nearly all weights of the small nets. The
-    first convolution, depthwise and other small kernels stay dense: they have few weights, and each
-    one matters.
+    model: keras.Model
+    kernels: Mapping[str, KernelCodes]  # the codes of all kernels by layer; none if they are float
+    history: dict[str, list[float]]  # of its training, by epoch
+
+
+def kernel_axes(layer: keras.layers.Layer) -> tuple[int, ...]:
+    """Return the axes of the layer's kernel that share a scale; () if it has no kernel."""
+    return next((axes for kind, axes in KERNEL_AXES.items() if isinstance(layer, kind)), ())
+
+
+def kernel_attribute(layer: keras.layers.Layer) -> str:
+    """Return the name under which a layer with a kernel has it."""
+    is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return "depthwise_kernel" if is_depthwise else "kernel"
+
+
+def kernel_of(layer: keras.layers.Layer) -> tf.Variable:
+    """Return the kernel of a layer that has one."""
+    return getattr(layer, kernel_attribute(layer))
+
+
+def assign_kernels(model: keras.Model, kernels: Mapping[str, KernelCodes]) -> None:
+    """Let the kernels of a model be what their codes say."""
+    for name, kernel in kernels.items():
+        kernel_of(model.get_layer(name)).assign(kernel.values)
+
+
+def is_prunable(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer is one that pruning treats: a dense layer or a convolution.
+
+    Not among them are the first convolution, which sees the image, and depthwise ones: they have
+    few weights, and each one matters (arXiv:1710.01878, section 4.1).
     """
     if isinstance(layer, keras.layers.Dense):
         return True
-    return isinstance(layer, keras.layers.Conv2D) and tuple(layer.kernel_size) == (1, 1)
+    return isinstance(layer, keras.layers.Conv2D) and layer.input_shape[-1] > IMAGE_CHANNELS
+
+
+def override_for(name: str, overrides: Mapping[str, T]) -> T | None:
+    """Return what `overrides` says of a layer, by patterns such as `stage4_*`; the last counts.
+
+    >>> override_for("stage4_block1_conv", {"stage*": 1, "*_conv": 2})
+    2
+    """
+    matching = [value for pattern, value in overrides.items() if fnmatchcase(name, pattern)]
+    return matching[-1] if matching else None
+
+
+def check_patterns(model: keras.Model, patterns: Iterable[str]) -> None:
+    """Check that each pattern matches a layer with a kernel.
+
+    Raises:
+        EdgenetsError: one does not.
+    """
+    names = [layer.name for layer in model.layers if kernel_axes(layer)]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise unknown_name(f"layer of {model.name}", pattern, names)
 
 
 def clone_with_weights(model: keras.Model) -> keras.Model:
@@ -30,18 +95,18 @@ def clone_with_weights(model: keras.Model) -> keras.Model:
 def copy_model(
     model: keras.Model, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """Return a copy of `model`, every compressible layer replaced by `wrap(layer)`.
+    """Return a copy of `model`, every prunable layer replaced by `wrap(layer)`.
 
     Raises:
-        EdgenetsError: the model has no compressible layer.
+        EdgenetsError: the model has no prunable layer.
     """
     copy = clone_with_weights(model)
-    if not any(is_compressible(layer) for layer in copy.layers):
+    if not any(is_prunable(layer) for layer in copy.layers):
         raise EdgenetsError(
-            f"{model.name} has neither a 1x1 convolution nor a dense layer to compress"
+            f"{model.name} has neither a dense layer nor a convolution after the first one to prune"
         )
     return keras.models.clone_model(
-        copy, clone_function=lambda layer: wrap(layer) if is_compressible(layer) else layer
+        copy, clone_function=lambda layer: wrap(layer) if is_prunable(layer) else layer
     )
 
 

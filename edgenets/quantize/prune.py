@@ -5,61 +5,105 @@ Source: Zhu and Gupta 2017, arXiv:1710.01878 (polynomial schedule), through tfmo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pydantic
 
+from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tfmot
-from edgenets.quantize.layers import copy_model, restore_weights
+from edgenets.models.codes import KernelCodes
+from edgenets.quantize.layers import (
+    Compressed,
+    check_patterns,
+    copy_model,
+    kernel_of,
+    override_for,
+    restore_weights,
+)
+from edgenets.settings import Settings
 from edgenets.train.fit import FitSettings, TrainingData, batch_and_steps, fit
 
 SCHEDULE_STEPS = 20
 """How many times the sparsity is raised, as far as there are steps, to its final value."""
 
 
+class PruneOverride(Settings):
+    """What is other for some layers."""
+
+    sparsity: float = pydantic.Field(ge=0, lt=1)  # 0 keeps them dense
+
+
 class PruneSettings(FitSettings):
-    """How far and how fast 1x1 convolutions and dense layers are pruned."""
+    """How far and how fast convolutions and dense layers are pruned."""
 
     stage: Literal["prune"] = "prune"
     sparsity: float = pydantic.Field(0.65, gt=0, lt=1)
+    # What is other for some layers, by a pattern of their names; of several, the last counts.
+    layers: dict[str, PruneOverride] = pydantic.Field(default_factory=dict)
+    dense_below: pydantic.NonNegativeInt = 1000  # kernels with fewer weights stay dense
+    schedule: Literal["polynomial", "constant"] = "polynomial"
     ramp: float = pydantic.Field(0.6, gt=0, le=1)  # share of the epochs until it is reached
     epochs: pydantic.PositiveInt = 10
     warmup_epochs: pydantic.NonNegativeFloat = 0.5
 
     usual_learning_rate: ClassVar[float] = 2e-3
 
+    def sparsity_of(self, layer: keras.layers.Layer) -> float:
+        """Return which part of a layer's kernel is to be zero."""
+        if override := override_for(layer.name, self.layers):
+            return override.sparsity
+        is_small = kernel_of(layer).shape.num_elements() < self.dense_below
+        return 0.0 if is_small else self.sparsity
+
 
 def prune(
     model: keras.Model,
+    kernels: Mapping[str, KernelCodes],
     data: TrainingData,
     settings: PruneSettings,
     *,
     seed: int,
     checkpoint: Path,
     key: str,
-) -> tuple[keras.Model, dict[str, list[float]]]:
+    teacher: keras.Model | None = None,
+) -> Compressed:
     """Return a pruned, fine-tuned copy of `model` and the history of its training.
 
-    Every kernel that `is_compressible` names keeps at most round((1 - sparsity) * size) weights;
-    the others are trained but not pruned. The best epoch is chosen among those at the final
-    sparsity.
+    Every kernel that `is_prunable` names keeps at most round((1 - sparsity) * size) weights, but
+    for small ones; the others are trained but not pruned. The best epoch is chosen among those at
+    the final sparsity.
+
+    Raises:
+        EdgenetsError: a pattern matches no layer, or the model has shared weights.
     """
+    if kernels:
+        raise EdgenetsError(
+            f"{model.name} has shared weights, which pruning would make different ones; "
+            "prune the model that it was made of"
+        )
+    check_patterns(model, settings.layers)
     _, steps = batch_and_steps(data, settings)
     ramp_steps = max(1, int(settings.epochs * steps * settings.ramp))
     frequency = max(1, ramp_steps // SCHEDULE_STEPS)
     end_step = ramp_steps // frequency * frequency  # tfmot acts at multiples only
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=0.0,
-        final_sparsity=settings.sparsity,
-        begin_step=0,
-        end_step=end_step,
-        frequency=frequency,
-    )
-    wrapped = copy_model(
-        model, lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
-    )
+
+    def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        sparsity = settings.sparsity_of(layer)
+        if not sparsity:
+            return layer
+        schedule = tfmot.sparsity.keras.PolynomialDecay(
+            initial_sparsity=0.0 if settings.schedule == "polynomial" else sparsity,
+            final_sparsity=sparsity,
+            begin_step=0,
+            end_step=end_step,
+            frequency=frequency,
+        )
+        return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
+
+    wrapped = copy_model(model, wrap)
     history = fit(
         wrapped,
         data,
@@ -67,8 +111,10 @@ def prune(
         seed=seed,
         checkpoint=checkpoint,
         key=key,
+        teacher=teacher,
         description="prune",
         callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         select_from_epoch=min(settings.epochs, ceil(end_step / steps) + 1),
     )
-    return restore_weights(model, tfmot.sparsity.keras.strip_pruning(wrapped)), history
+    pruned = restore_weights(model, tfmot.sparsity.keras.strip_pruning(wrapped))
+    return Compressed(pruned, {}, history)

@@ -5,14 +5,17 @@ Source: Jacob et al. 2017, arXiv:1712.05877.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pydantic
 
 from edgenets.models.backend import keras
+from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.quantize.rounding import with_rounding
+from edgenets.quantize.layers import Compressed, assign_kernels
+from edgenets.quantize.rounding import trained_codes, with_rounding
 from edgenets.train.fit import FitSettings, TrainingData, fit
 
 
@@ -28,24 +31,51 @@ class QatSettings(FitSettings):
 
 def train_quantized(
     model: keras.Model,
+    kernels: Mapping[str, KernelCodes],
     data: TrainingData,
     settings: QatSettings,
     *,
     seed: int,
     checkpoint: Path,
     key: str,
-) -> tuple[keras.Model, dict[str, list[float]]]:
+    teacher: keras.Model | None = None,
+) -> Compressed:
     """Return a folded copy of `model` trained to bear 8-bit rounding, and its training's history.
 
-    Weights that are zero stay zero. The result is an ordinary float model without BatchNorm: its
-    weights have learned to be rounded, and the export measures the activations' ranges anew on
-    calibration images.
+    Weights that are zero stay zero, and shared weights, of which `kernels` has the codes, stay
+    shared. Without codes the result is an ordinary float model without BatchNorm, whose weights
+    have learned to be rounded.
 
     Raises:
         EdgenetsError: a layer of the model cannot be folded or rounded.
     """
-    folded = fold_batch_norm(model)
-    rounding = with_rounding(folded)
+    return train_rounded(
+        fold_batch_norm(model),
+        kernels,
+        data,
+        settings,
+        seed=seed,
+        checkpoint=checkpoint,
+        key=key,
+        teacher=teacher,
+        description="qat",
+    )
+
+
+def train_rounded(
+    folded: keras.Model,
+    kernels: Mapping[str, KernelCodes],
+    data: TrainingData,
+    settings: FitSettings,
+    *,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    teacher: keras.Model | None,
+    description: str,
+) -> Compressed:
+    """Train `folded`, changing it, with 8-bit rounding; see `train_quantized`."""
+    rounding = with_rounding(folded, kernels)
     history = fit(
         rounding,
         data,
@@ -53,10 +83,13 @@ def train_quantized(
         seed=seed,
         checkpoint=checkpoint,
         key=key,
-        description="qat",
+        teacher=teacher,
+        description=description,
     )
     # tfmot's wrappers put the rounded kernels into the layers; their own lists have the variables.
     trained = {weight.name: weight for weight in rounding.weights}
     for weight in folded.weights:
         weight.assign(trained[weight.name])
-    return folded, history
+    kernels = trained_codes(rounding)
+    assign_kernels(folded, kernels)
+    return Compressed(folded, kernels, history)

@@ -1,7 +1,8 @@
 """8-bit rounding while a net trains: which layers round their kernel and their output, and how.
 
 The scheme is that of the int8 file: kernels symmetric in [-127, 127] with one scale per output
-channel (one in all for a dense layer); activations with one scale and zero point per tensor.
+channel (one in all for a dense layer), and if weights are shared, only those codes that are in the
+kernel's codebook; activations with one scale and zero point per tensor.
 
 tfmot's own scheme refuses squeeze-and-excite, hard-swish and our grouped layers, gives a depthwise
 kernel a single scale, and lets each activation begin at [-6, 6] and move by a thousandth of the way
@@ -13,32 +14,28 @@ Source: Jacob et al. 2017, arXiv:1712.05877, section 3; TFLite 8-bit quantizatio
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf, tfmot
+from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE, KernelCodes
 from edgenets.models.fold import find_readers
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle
-from edgenets.quantize.layers import clone_with_weights
+from edgenets.quantize.layers import (
+    KERNEL_AXES,
+    clone_with_weights,
+    kernel_attribute,
+    kernel_axes,
+    kernel_of,
+)
 
-LARGEST_CODE = 127  # of a kernel; the smallest is -127
 RANGE_MEMORY_STEPS = 100  # an activation's range is the mean of about so many batches' ranges
 
-
-class Kernel(NamedTuple):
-    """Where a kind of layer has its kernel, and the axes of it that one scale is for."""
-
-    attribute: str
-    axes: tuple[int, ...]
-
-
-KERNELS: dict[type[keras.layers.Layer], Kernel] = {  # subclasses are like their class
-    keras.layers.Conv2D: Kernel("kernel", (0, 1, 2)),
-    keras.layers.DepthwiseConv2D: Kernel("depthwise_kernel", (0, 1)),
-    keras.layers.Dense: Kernel("kernel", (0, 1)),
-}
 COMPUTING = (  # each gives new values, which the file holds in 8 bits
-    *KERNELS,
+    *KERNEL_AXES,
     *(keras.layers.ReLU, keras.layers.Activation, keras.layers.Add, keras.layers.Multiply),
     *(keras.layers.Concatenate, keras.layers.AveragePooling2D),
     *(keras.layers.GlobalAveragePooling2D, keras.layers.Rescaling),
@@ -49,16 +46,24 @@ MOVING = (  # each passes on values that are rounded already
 )
 
 
-def with_rounding(model: keras.Model) -> keras.Model:
+def with_rounding(
+    model: keras.Model, codes: Mapping[str, KernelCodes] | None = None
+) -> keras.Model:
     """Return a copy of a folded model that computes with 8-bit rounding, and trains through it.
 
     Kernel values that are zero stay zero in training. An activation's range is known after the
     first training step.
 
+    Args:
+        model: without BatchNorm, see `fold_batch_norm`.
+        codes: by layer, kernels that keep their scales and take no other codes than they have now,
+            as many as they are: which weight has which code is trained, and what the codes are.
+
     Raises:
         EdgenetsError: the model has a kind of layer of which the int8 form is not known here.
     """
     readers = find_readers(model)
+    codes = codes or {}
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, MOVING):
@@ -68,14 +73,26 @@ def with_rounding(model: keras.Model) -> keras.Model:
                 f"{layer.name} of {model.name} is a {type(layer).__name__}, a kind of layer that "
                 "cannot be trained with 8-bit rounding; leave the stage qat out"
             )
-        kernels = [kernel for kind, kernel in KERNELS.items() if isinstance(layer, kind)]
-        config = Rounding(
-            kernel=kernels[0] if kernels else None,
-            output=not _rounded_by_its_reader(readers[layer.name]),
-        )
+        kernel: KernelRounding | None = None
+        if layer.name in codes:
+            kernel = SharedRounding(codes[layer.name])
+        elif axes := kernel_axes(layer):
+            kernel = KernelRounding(axes)
+        config = Rounding(kernel, output=not _rounded_by_its_reader(readers[layer.name]))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     return keras.models.clone_model(clone_with_weights(model), clone_function=wrap)
+
+
+def trained_codes(rounding: keras.Model) -> dict[str, KernelCodes]:
+    """Return by layer the codes of those kernels of `with_rounding`'s result that have few."""
+    return {
+        wrapper.layer.name: quantizer.codes(kernel, weights)
+        for wrapper in rounding.layers
+        if isinstance(wrapper, tfmot.quantization.keras.QuantizeWrapperV2)
+        for kernel, quantizer, weights in wrapper._weight_vars
+        if isinstance(quantizer, SharedRounding)
+    }
 
 
 def _rounded_by_its_reader(readers: list[keras.layers.Layer]) -> bool:
@@ -93,20 +110,18 @@ def _rounded_by_its_reader(readers: list[keras.layers.Layer]) -> bool:
 class Rounding(tfmot.quantization.keras.QuantizeConfig):
     """Which of a layer's values are rounded, in tfmot's terms."""
 
-    def __init__(self, kernel: Kernel | None, output: bool) -> None:
+    def __init__(self, kernel: KernelRounding | None, output: bool) -> None:
         self.kernel, self.output = kernel, output
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """Return the layer's kernel and how it is rounded."""
-        if self.kernel is None:
-            return []
-        return [(getattr(layer, self.kernel.attribute), KernelRounding(self.kernel))]
+        return [] if self.kernel is None else [(kernel_of(layer), self.kernel)]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[tf.Tensor]) -> None:
         """Let the layer compute with the rounded kernel."""
         if self.kernel is not None:
             (rounded,) = quantize_weights
-            setattr(layer, self.kernel.attribute, rounded)
+            setattr(layer, kernel_attribute(layer), rounded)
 
     def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """Return nothing: an activation within the layer is rounded with its output."""
@@ -127,12 +142,12 @@ class Rounding(tfmot.quantization.keras.QuantizeConfig):
 class KernelRounding(tfmot.quantization.keras.quantizers.Quantizer):
     """Round a kernel to the codes [-127, 127] at the scale that its largest value asks for."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes  # those that share a scale
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         """Note which values are zero at the beginning."""
-        kernel = getattr(layer.layer, self.kernel.attribute)
+        kernel = kernel_of(layer.layer)
         return {"nonzero": tf.cast(kernel != 0, kernel.dtype)}
 
     def __call__(
@@ -140,14 +155,63 @@ class KernelRounding(tfmot.quantization.keras.quantizers.Quantizer):
     ) -> tf.Tensor:
         """Return the rounded kernel; to the gradient, rounding is the identity."""
         kernel = inputs * weights["nonzero"]
-        largest = tf.reduce_max(tf.abs(kernel), axis=self.kernel.axes, keepdims=True)
-        scale = largest / LARGEST_CODE
+        largest = tf.reduce_max(tf.abs(kernel), axis=self.axes, keepdims=True)
+        octaves = tf.math.log(largest / LARGEST_CODE) / np.log(2)
+        scale = 2.0 ** (tf.math.ceil(octaves * SCALES_PER_OCTAVE) / SCALES_PER_OCTAVE)
         rounded = tf.round(tf.math.divide_no_nan(kernel, scale)) * scale
         return kernel + tf.stop_gradient(rounded - kernel)
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this."""
-        return {"kernel": self.kernel}
+        return {"axes": self.axes}
+
+
+class SharedRounding(KernelRounding):
+    """Round a kernel to the nearest codes of a codebook, at scales that stay as they are.
+
+    The kernel behind the codes is trained, so that a weight may change its code, and so are the
+    codes: each is moved by the sum of its members' gradients (arXiv:1510.00149, section 3.3).
+    """
+
+    def __init__(self, shared: KernelCodes) -> None:
+        self.shared = shared
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """Add the codebook, but for its zero, to the variables of `layer`."""
+        codebook = np.setdiff1d(self.shared.codes, [0]).astype(np.float32) / LARGEST_CODE
+        centroids = layer.add_weight(
+            f"{name}_centroids",
+            shape=codebook.shape,
+            initializer=keras.initializers.Constant(codebook),
+            trainable=True,
+        )
+        return {**super().build(tensor_shape, name, layer), "centroids": centroids}
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, Any], **kwargs: Any
+    ) -> tf.Tensor:
+        """Return the rounded kernel; the gradient reaches the kernel and the codebook."""
+        kernel = inputs * weights["nonzero"]
+        rounded = self._nearest(kernel, weights) * self.shared.scale
+        return kernel + rounded - tf.stop_gradient(kernel)
+
+    def codes(self, kernel: tf.Tensor, weights: dict[str, Any]) -> KernelCodes:
+        """Return what the kernel has become."""
+        codes = self._nearest(kernel * weights["nonzero"], weights).numpy()
+        return KernelCodes(np.rint(codes).astype(np.int8), self.shared.scale)
+
+    def _nearest(self, kernel: tf.Tensor, weights: dict[str, Any]) -> tf.Tensor:
+        centroids = tf.clip_by_value(weights["centroids"], -1.0, 1.0) * LARGEST_CODE
+        rounded = centroids + tf.stop_gradient(tf.round(centroids) - centroids)
+        codebook = tf.sort(tf.concat([rounded, [0.0]], axis=0))
+        middles = (codebook[1:] + codebook[:-1]) / 2
+        values = tf.reshape(kernel / self.shared.scale, [-1])
+        nearest = tf.gather(codebook, tf.searchsorted(middles, values))
+        return tf.reshape(nearest, tf.shape(kernel)) * weights["nonzero"]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds this."""
+        return {"shared": self.shared}
 
 
 class OutputRounding(tfmot.quantization.keras.quantizers.Quantizer):

@@ -1,66 +1,83 @@
-"""Share weights: let each kernel use few distinct values, and train those values.
+"""Share weights: let each kernel of the int8 file use few distinct codes, and train through that.
 
-Source: Han et al. 2015, arXiv:1510.00149, section 3: k-means with linear initialisation, each
-centroid moved by the sum of its members' gradients; through tfmot, which also keeps the zeros.
+Source: Han et al. 2015, arXiv:1510.00149, section 3, here on the integers of the folded net.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pydantic
 
-from edgenets.models.backend import keras, tfmot, tfmot_clustering
-from edgenets.quantize.layers import copy_model, restore_weights
-from edgenets.train.fit import FitSettings, TrainingData, fit
+from edgenets.models.backend import keras
+from edgenets.models.codes import KernelCodes
+from edgenets.models.fold import fold_batch_norm
+from edgenets.quantize.codebook import share_codes
+from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.layers import Compressed, check_patterns, override_for
+from edgenets.quantize.qat import train_rounded
+from edgenets.settings import Settings
+from edgenets.train.fit import FitSettings, TrainingData
+
+
+class ShareOverride(Settings):
+    """What is other for some layers."""
+
+    clusters: int = pydantic.Field(ge=2, le=255)
 
 
 class ShareSettings(FitSettings):
-    """How many values each 1x1 convolution and dense kernel may use."""
+    """How many codes each kernel may use."""
 
     stage: Literal["share"] = "share"
-    clusters: int = pydantic.Field(32, ge=2)  # zero included
+    clusters: int = pydantic.Field(32, ge=2, le=255)  # zero included
+    # What is other for some layers, by a pattern of their names; of several, the last counts.
+    layers: dict[str, ShareOverride] = pydantic.Field(default_factory=dict)
     epochs: pydantic.PositiveInt = 4
     warmup_epochs: pydantic.NonNegativeFloat = 0
-    # Decay would pull kernels away from their centroids without being seen by the loss.
+    # Decay would pull kernels away from their codes without being seen by the loss.
     weight_decay: pydantic.NonNegativeFloat = 0
 
-    usual_learning_rate: ClassVar[float] = 2e-4
+    usual_learning_rate: ClassVar[float] = 1e-3
 
 
 def share_weights(
     model: keras.Model,
+    kernels: Mapping[str, KernelCodes],
     data: TrainingData,
     settings: ShareSettings,
     *,
     seed: int,
     checkpoint: Path,
     key: str,
-) -> tuple[keras.Model, dict[str, list[float]]]:
-    """Return a fine-tuned copy of `model` with shared weights and the history of its training.
+    teacher: keras.Model | None = None,
+) -> Compressed:
+    """Return a folded copy of `model` with shared weights, their codes, and the training's history.
 
-    Every kernel that `is_compressible` names holds at most `clusters` distinct values and is zero
-    wherever it was; the others are trained but not shared. This holds for the float kernels:
-    folding BatchNorm and scaling per channel give the int8 file more distinct integers.
+    Codes that the kernels have already, in `kernels`, are shared among fewer.
+
+    Every kernel of the result is its codes times their scales, with at most as many distinct codes
+    as the settings say, and zero wherever it was.
+
+    Raises:
+        EdgenetsError: a pattern matches no layer, or a layer cannot be folded or rounded.
     """
-    clustering = tfmot.clustering.keras
-    wrapped = copy_model(
-        model,
-        lambda layer: tfmot_clustering.cluster_weights(
-            layer,
-            number_of_clusters=settings.clusters,
-            cluster_centroids_init=clustering.CentroidInitialization.LINEAR,
-            preserve_sparsity=True,
-        ),
-    )
-    history = fit(
-        wrapped,
+    check_patterns(model, settings.layers)
+    folded = fold_batch_norm(model)
+    shared = {
+        name: share_codes(kernel, (override_for(name, settings.layers) or settings).clusters)
+        for name, kernel in (kernels or quantize_kernels(folded)).items()
+    }
+    return train_rounded(
+        folded,
+        shared,
         data,
         settings,
         seed=seed,
         checkpoint=checkpoint,
         key=key,
+        teacher=teacher,
         description="share",
     )
-    return restore_weights(model, clustering.strip_clustering(wrapped)), history

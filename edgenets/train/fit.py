@@ -31,6 +31,7 @@ from edgenets.train.checkpoint import (
     save_checkpoint,
     training_variables,
 )
+from edgenets.train.distill import Distillation, check_teacher
 
 EVALUATION_BATCH = 256
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
@@ -48,6 +49,7 @@ class FitSettings(Settings):
     weight_decay: pydantic.NonNegativeFloat = 0.01
     label_smoothing: float = pydantic.Field(0.1, ge=0, lt=1)
     augment: pydantic.NonNegativeFloat = 1.0
+    distillation: Distillation = Distillation()  # where there is a teacher
 
     usual_learning_rate: ClassVar[float] = 4e-3
 
@@ -63,6 +65,7 @@ class TrainSettings(FitSettings):
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     auxiliary_heads: bool = True  # train Inception v1 with them
+    teacher: str | None = pydantic.Field(None, min_length=1)  # a model folder to learn from
     weights: str | None = pydantic.Field(None, min_length=1)  # to begin with; None: random ones
     input_range: tuple[float, float] | None = None  # of the pixels `weights` were made for
     labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
@@ -139,6 +142,7 @@ def fit(
     checkpoint: Path,
     key: str,
     description: str,
+    teacher: keras.Model | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     select_from_epoch: int = 1,
 ) -> dict[str, list[float]]:
@@ -153,6 +157,7 @@ def fit(
         checkpoint: where the state is kept while training; gone on from if it is there.
         key: names this training, so that another one's checkpoint is refused.
         description: shown at the progress bar.
+        teacher: images -> logits, whose answers are learned from as `settings.distillation` says.
         callbacks: told of the beginning and end of the training, its epochs and its batches.
         select_from_epoch: the first epoch (from 1) that may be the best one, for a schedule that
             reaches its goal only then.
@@ -164,7 +169,7 @@ def fit(
         EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
             is not enough, or the checkpoint is not this training's.
     """
-    loop = _Loop(model, data, settings, seed, callbacks)
+    loop = _Loop(model, data, settings, seed, callbacks, teacher)
     progress, best = Progress(), list[NDArray[Any]]()
     if checkpoint.exists():
         progress, best = load_checkpoint(checkpoint, key, loop.variables)
@@ -243,11 +248,16 @@ class _Loop:
         settings: FitSettings,
         seed: int,
         callbacks: Sequence[keras.callbacks.Callback],
+        teacher: keras.Model | None = None,
     ) -> None:
+        if teacher is not None:
+            classes = tf.nest.flatten(model.output_shape)[-1]
+            check_teacher(teacher, model.input_shape[1:], classes)
         for images in (data.images, data.validation_images):
             check_images(model, images.take([0]))
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
+        self.teacher = teacher if settings.distillation.alpha else None
         self.batch, self.steps = batch_and_steps(data, settings)
         self.learning_rate = settings.learning_rate_for(model)
         self.optimizer = _optimizer(model, settings, self.learning_rate, self.steps)
@@ -311,9 +321,13 @@ class _Loop:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
         views = augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
+        taught = None if self.teacher is None else _all_logits(self.teacher, views, training=False)
         with tf.GradientTape() as tape:
             logits, *auxiliary = _all_logits(self.model, views, training=True)
-            loss = tf.add_n([self._loss(logits, labels), *self.model.losses])
+            loss = self._loss(logits, labels)
+            if taught is not None:
+                loss = self.settings.distillation.loss(loss, logits, taught[0])
+            loss = tf.add_n([loss, *self.model.losses])
             for head in auxiliary:
                 loss += AUXILIARY_WEIGHT * self._loss(head, labels)
         weights = self.model.trainable_variables

@@ -13,18 +13,23 @@ import pytest
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export import verify
+from edgenets.export.codes import check_codes, read_grids
+from edgenets.export.error import measure_error
 from edgenets.export.runtime import Classifier
 from edgenets.export.tflite import to_float32, to_int8
 from edgenets.flatbuffer import read
 from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
+from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model, save_model
 from edgenets.models.registry import NETS, complete_arguments, create
 from edgenets.profile import profile
+from edgenets.quantize.codebook import share_codes
+from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import (
     clone_with_weights,
     copy_model,
-    is_compressible,
+    is_prunable,
     restore_weights,
 )
 from edgenets.quantize.rounding import with_rounding
@@ -77,6 +82,7 @@ LOWEST_SNR_DB = {
     "shufflenet_v2": 14.39,
 }
 MARGIN_DB = 3.0  # a factor of two in the error's power, for processors that round differently
+MATCHED_DB = 10.0  # of a layer alone or its kernel; tensors taken for others give 0 dB or less
 
 
 def build(name: str) -> keras.Model:
@@ -189,8 +195,8 @@ def test_names_of_layers_and_tensors_are_unique_and_plain(model: keras.Model):
 
 def test_first_convolution_stays_dense_and_most_weights_do_not(model: keras.Model):
     kernels = [layer for layer in model.layers if hasattr(layer, "kernel_size")]
-    assert not is_compressible(kernels[0])
-    assert any(is_compressible(layer) for layer in kernels[1:])
+    assert not is_prunable(kernels[0])
+    assert any(is_prunable(layer) for layer in kernels[1:])
 
 
 @pytest.mark.slow
@@ -229,7 +235,7 @@ def test_tfmot_accepts_every_compressible_layer(
     if wrapper == "prune":
         np.testing.assert_array_equal(restored(images), model(images))
     else:
-        compressed = [layer for layer in restored.layers if is_compressible(layer)]
+        compressed = [layer for layer in restored.layers if is_prunable(layer)]
         assert all(len(np.unique(layer.kernel)) <= 4 for layer in compressed)
 
 
@@ -267,6 +273,39 @@ def test_net_trains_with_8_bit_rounding_and_its_int8_file_follows_it(
     verify.check_structure(content)
     fidelity = verify.measure_fidelity(content, pixels, folded(images).numpy())
     assert fidelity.snr_db >= LOWEST_SNR_DB[spec.name] - MARGIN_DB
+    errors = measure_error(content, folded, pixels)
+    assert errors[-1].snr_db == pytest.approx(fidelity.snr_db, abs=0.01)
+    assert min(error.own_snr_db for error in errors) >= MATCHED_DB
+    measured = [error for error in errors if error.weight_snr_db is not None]
+    assert len(measured) == len([layer for layer in profile(folded).layers if layer.macs])
+    assert min(error.weight_snr_db for error in measured) >= MATCHED_DB
+
+
+CLUSTERS = 8
+
+
+@pytest.mark.slow
+def test_int8_file_holds_exactly_the_codes_that_it_is_given(
+    learned: Learned, spec: Spec, pixels: np.ndarray
+):
+    folded, spec = fold_batch_norm(learned.model), replace(spec, folded=True)
+    kernels = quantize_kernels(folded)
+    measured = read_grids(to_int8(folded, spec, pixels, Codes(kernels, {})), folded)
+    shared = {name: share_codes(kernel, CLUSTERS) for name, kernel in kernels.items()}
+    codes = Codes(shared, measured)
+    content = to_int8(folded, spec, None, codes)  # no image tells how activations are rounded
+    verify.check_structure(content)
+    assert read_grids(content, folded) == measured
+    weights = read(content).weights
+    assert len(weights) == len(shared)
+    for tensor in weights:
+        (name,) = set(re.split("[/;]", tensor.name)) & shared.keys()
+        assert len(np.unique(np.append(tensor.data, 0))) <= CLUSTERS
+        # The same integers in another order: output channels first, depthwise ones last.
+        np.testing.assert_array_equal(np.sort(tensor.data, None), np.sort(shared[name].codes, None))
+        np.testing.assert_array_equal(tensor.scale, shared[name].scale.ravel())
+    with pytest.raises(EdgenetsError, match="holds other integers for"):
+        check_codes(content, folded, Codes(kernels, measured))
 
 
 WRONG_IMAGES = ((32, 32, 1), (32, 32, 4), (33, 32, 3), (32,), ())

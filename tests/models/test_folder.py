@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
 from edgenets.models.backend import keras
+from edgenets.models.codes import Codes, Grid
 from edgenets.models.fold import fold_batch_norm, is_folded
-from edgenets.models.folder import Spec, load_model, load_spec, save_model
+from edgenets.models.folder import Spec, load_codes, load_model, load_spec, save_model
 from edgenets.models.registry import complete_arguments, create
+from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.layers import assign_kernels
 
 ARGUMENTS = {"width": 0.25, "resolution": 32, "classes": 2}
 
@@ -67,6 +71,68 @@ def test_folded_model_is_rebuilt_folded(model: keras.Model, folder: Path, tmp_pa
     assert spec.folded and is_folded(loaded)
     image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(image), folded(image))
+
+
+@pytest.fixture
+def coded(model: keras.Model, folder: Path, tmp_path: Path) -> Path:
+    """A folder with codes, and the rounding of one layer's output."""
+    spec, _ = load_spec(folder)
+    folded = fold_batch_norm(model)
+    codes = Codes(quantize_kernels(folded), {"logits": (Grid(0.25, -3), Grid(0.5, 7))})
+    assign_kernels(folded, codes.kernels)
+    save_model(tmp_path / "coded", folded, replace(spec, folded=True), codes)
+    return tmp_path / "coded"
+
+
+def test_codes_come_back_and_are_the_weights(coded: Path):
+    loaded, _ = load_model(coded)
+    codes = load_codes(coded, loaded)
+    assert codes.activations == {"logits": (Grid(0.25, -3), Grid(0.5, 7))}
+    assert len(codes.kernels) == 28
+    depthwise = codes.kernels["block1_depthwise_conv"]
+    assert (depthwise.codes.shape, depthwise.scale.shape) == ((3, 3, 8, 1), (1, 1, 8, 1))
+    kernel = loaded.get_layer("block1_depthwise_conv").depthwise_kernel
+    np.testing.assert_array_equal(depthwise.values, kernel)
+
+
+def test_folder_without_codes_has_none(model: keras.Model, folder: Path):
+    assert load_codes(folder, model) is None
+
+
+def edit_codes(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    path = folder / "codes.safetensors"
+    tensors = safetensors.numpy.load(path.read_bytes())
+    change(tensors)
+    path.write_bytes(safetensors.numpy.save(tensors))
+    edit_spec(folder, codes_sha256=sha256_file(path))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.pop("stem_conv/kernel_scale"), "lacks the other half of"),
+        (lambda t: t.pop("stem_conv/kernel"), "is damaged; restore it or compress again"),
+        (lambda t: t["stem_conv/kernel"].fill(-128), "is damaged; restore it or compress again"),
+        (lambda t: t["stem_conv/kernel_scale"].fill(0), "is damaged; restore it or compress"),
+        (lambda t: t["stem_conv/kernel"].fill(1), "does not hold the codes of stem_conv's weights"),
+        (
+            lambda t: (t.pop("stem_conv/kernel"), t.pop("stem_conv/kernel_scale")),
+            "lacks some kernels of mobilenet_v1",
+        ),
+    ],
+)
+def test_codes_that_do_not_fit_get_a_sentence(coded: Path, change: Callable, message: str):
+    loaded, _ = load_model(coded)
+    edit_codes(coded, change)
+    with pytest.raises(EdgenetsError, match=message):
+        load_codes(coded, loaded)
+
+
+def test_exchanged_codes_are_noticed(coded: Path):
+    loaded, _ = load_model(coded)
+    (coded / "codes.safetensors").write_bytes(safetensors.numpy.save({}))
+    with pytest.raises(EdgenetsError, match=r"codes\.safetensors .* \(its SHA-256 differs\)"):
+        load_codes(coded, loaded)
 
 
 def test_equal_models_are_equal_files(model: keras.Model, folder: Path, tmp_path: Path):

@@ -48,13 +48,20 @@ def test_small_net_learns_the_images_and_keeps_what_it_learned(report: dict):
     assert top1["export"] >= top1["train"] - 0.1
 
 
-def test_sparsity_asked_for_is_counted_in_the_file(report: dict, tiny_run: Path):
+def test_sparsity_and_sharing_asked_for_are_counted_in_the_file(report: dict, tiny_run: Path):
     file = flatbuffer.read(tiny_run / "model.tflite")
+    assert len(file.weights) == 1 + 2 * 13 + 1  # stem, 13 separable convolutions, classifier
+    for kernel in (tensor.data for tensor in file.weights):
+        assert kernel.dtype == np.int8
+        assert len(np.unique(kernel)) <= 16
     kernels = [t.data for t in file.weights if len(t.shape) == 2 or t.shape[1:3] == (1, 1)]
-    assert len(kernels) == 14  # 13 pointwise convolutions and the classifier
-    for kernel in kernels:
+    assert len(kernels) == 14
+    pruned = [kernel for kernel in kernels if kernel.size >= 1000]
+    assert len(pruned) == 11  # not 8 x 16, 16 x 32 and the classifier's 256 x 3
+    for kernel in pruned:
         assert np.count_nonzero(kernel) <= round(0.4 * kernel.size)
     assert report["stages"][-1]["sparsity"] == pytest.approx(0.6, abs=0.01)
+    assert report["stages"][-1]["distinct_values"] <= 16
 
 
 def test_reduction_is_the_ratio_of_the_files(report: dict, tiny_run: Path):

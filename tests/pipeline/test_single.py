@@ -67,7 +67,5 @@ def test_predictions_are_right_as_often_as_the_report_says(tiny_run, image_folde
 
 
 def test_calibration_images_must_be_given(model_dir, tmp_path, capsys):
-    import click
-
-    with pytest.raises(click.UsageError, match="int8 needs images to calibrate with"):
+    with pytest.raises(EdgenetsError, match="int8 needs images to calibrate with; pass --data"):
         edgenets(capsys, "export", model_dir, "--out", tmp_path / "m.tflite")

@@ -7,10 +7,18 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.codes import KernelCodes, quantize_kernel
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
 from edgenets.models.registry import create
-from edgenets.quantize.rounding import KERNELS, KernelRounding, OutputRounding, with_rounding
+from edgenets.quantize.codebook import share_codes
+from edgenets.quantize.layers import KERNEL_AXES
+from edgenets.quantize.rounding import (
+    KernelRounding,
+    OutputRounding,
+    trained_codes,
+    with_rounding,
+)
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.uniform(-1, 1, (4, 8, 8, 6)).astype(np.float32)
@@ -19,27 +27,26 @@ layers = keras.layers
 
 def rounded(kernel: np.ndarray, kind: type) -> np.ndarray:
     weights = {"nonzero": tf.constant(kernel != 0, tf.float32)}
-    return KernelRounding(KERNELS[kind])(tf.constant(kernel), True, weights).numpy()
+    return KernelRounding(KERNEL_AXES[kind])(tf.constant(kernel), True, weights).numpy()
 
 
 @pytest.mark.parametrize(
     "kind, axes",
     [(layers.Conv2D, (0, 1, 2)), (layers.DepthwiseConv2D, (0, 1)), (layers.Dense, (0, 1))],
 )
-def test_kernel_takes_at_most_255_values_at_each_scale(kind: type, axes: tuple[int, ...]):
+def test_kernel_takes_the_values_of_the_int8_file(kind: type, axes: tuple[int, ...]):
     kernel = RANDOM.normal(size=(3, 3, 40, 8)[2 * (kind is layers.Dense) :]).astype(np.float32)
-    largest = np.abs(kernel).max(axis=axes, keepdims=True)
-    codes = rounded(kernel, kind) / (largest / 127)
-    np.testing.assert_allclose(codes, np.round(codes), rtol=0, atol=1e-3)
-    assert np.abs(codes).max(axis=axes) == pytest.approx(127)
-    assert np.abs(codes - kernel / (largest / 127)).max() <= 0.5 + 1e-3
+    expected = quantize_kernel(kernel, axes)
+    assert len(np.unique(expected.codes)) > 100
+    # float32 logarithms may take the next scale, a sixteenth of an octave off, at its very edge.
+    np.testing.assert_allclose(rounded(kernel, kind), expected.values, rtol=0, atol=1e-6)
 
 
 def test_zeros_stay_zero_and_pass_no_gradient():
     kernel = tf.Variable([[0.0, 1.0], [2.0, 0.0]])
     weights = {"nonzero": tf.constant([[0.0, 1.0], [1.0, 0.0]])}
     with tf.GradientTape() as tape:
-        result = KernelRounding(KERNELS[layers.Dense])(kernel, True, weights)
+        result = KernelRounding(KERNEL_AXES[layers.Dense])(kernel, True, weights)
     np.testing.assert_array_equal(tape.gradient(result, kernel), weights["nonzero"])
 
 
@@ -108,3 +115,49 @@ def test_net_that_shifts_its_input_can_be_rounded():
     model = create("mobilenet_v1", width=0.25, resolution=32, classes=2, pad_value=-1.0)
     rounding = with_rounding(fold_batch_norm(model))
     assert rounding(np.zeros((1, 32, 32, 3), np.float32), training=True).shape == (1, 2)
+
+
+def shared(model: keras.Model, clusters: int) -> dict[str, KernelCodes]:
+    """Share the codes of one kernel of each kind; the others stay as they are."""
+    kernels = {"left": (0, 1, 2), "right": (0, 1, 2), "logits": (0, 1)}
+    return {
+        name: share_codes(quantize_kernel(model.get_layer(name).kernel.numpy(), axes), clusters)
+        for name, axes in kernels.items()
+    }
+
+
+def test_shared_kernels_begin_with_the_codes_that_they_are_given():
+    model = net()
+    codes = shared(model, 5)
+    trained = trained_codes(with_rounding(model, codes))
+    assert trained.keys() == codes.keys()
+    for name, kernel in codes.items():
+        np.testing.assert_array_equal(trained[name].codes, kernel.codes)
+        np.testing.assert_array_equal(trained[name].scale, kernel.scale)
+
+
+def test_training_moves_shared_codes_and_members_but_adds_no_code():
+    model = net()
+    for name in ("left", "right", "logits"):
+        kernel = model.get_layer(name).kernel
+        kernel.assign(kernel * (np.random.default_rng(1).random(kernel.shape) < 0.5))
+    codes = shared(model, 5)
+    rounding = with_rounding(model, codes)
+    optimizer = keras.optimizers.Adam(0.05)
+    for _ in range(5):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((rounding(IMAGES, training=True) - [3.0, -3.0]) ** 2)
+        gradients = tape.gradient(loss, rounding.trainable_variables)
+        assert all(gradient is not None for gradient in gradients)
+        optimizer.apply_gradients(zip(gradients, rounding.trainable_variables, strict=True))
+    changed = 0
+    for name, kernel in trained_codes(rounding).items():
+        before, after = codes[name].codes, kernel.codes
+        assert len(np.unique(after)) <= 5
+        assert not after[model.get_layer(name).kernel.numpy() == 0].any()
+        changed += not np.array_equal(np.unique(before), np.unique(after))
+    assert changed
+    rounding(IMAGES)
+    for name, kernel in trained_codes(rounding).items():
+        computed = rounding.get_layer(f"quant_{name}").layer
+        np.testing.assert_allclose(computed.kernel, kernel.values, rtol=0, atol=1e-6)

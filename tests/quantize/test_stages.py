@@ -11,7 +11,9 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm, is_folded
-from edgenets.quantize.layers import copy_model, is_compressible
+from edgenets.quantize.codebook import share_codes
+from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.layers import Compressed, copy_model, is_prunable
 from edgenets.quantize.prune import PruneSettings, prune
 from edgenets.quantize.qat import QatSettings, train_quantized
 from edgenets.quantize.share import ShareSettings, share_weights
@@ -20,11 +22,12 @@ from edgenets.train.fit import FitSettings, TrainingData, fit
 
 pytestmark = pytest.mark.slow
 SHORT = {"epochs": 3, "batch_size": 16}
-COMPRESSIBLE = ("pointwise", "logits")
+PRUNED = ("pointwise", "logits")
+HALF = PruneSettings(sparsity=0.5, dense_below=0, **SHORT)
 
 
 def kernels(model: keras.Model) -> list[np.ndarray]:
-    return [model.get_layer(name).kernel.numpy() for name in COMPRESSIBLE]
+    return [model.get_layer(name).kernel.numpy() for name in PRUNED]
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +41,22 @@ def trained(build_net: Callable, training_data: TrainingData, tmp_path_factory) 
 
 @pytest.fixture(scope="module")
 def pruned(trained: keras.Model, training_data: TrainingData, tmp_path_factory) -> keras.Model:
-    settings = PruneSettings(sparsity=0.5, **SHORT)
     checkpoint = tmp_path_factory.mktemp("pruned") / "c"
-    return prune(trained, training_data, settings, seed=0, checkpoint=checkpoint, key="")[0]
+    return prune(trained, {}, training_data, HALF, seed=0, checkpoint=checkpoint, key="").model
 
 
-def test_first_and_depthwise_convolutions_are_not_compressible():
-    assert not is_compressible(keras.layers.Conv2D(8, 3))
-    assert not is_compressible(keras.layers.DepthwiseConv2D(1))
-    assert is_compressible(keras.layers.Conv2D(8, 1))
-    assert is_compressible(keras.layers.Dense(8))
+def test_first_and_depthwise_convolutions_are_not_prunable():
+    image = keras.Input((8, 8, 3))
+    first, depthwise = keras.layers.Conv2D(8, 3), keras.layers.DepthwiseConv2D(3)
+    later, dense = keras.layers.Conv2D(8, 3), keras.layers.Dense(2)
+    dense(keras.layers.Flatten()(later(depthwise(first(image)))))
+    assert [is_prunable(layer) for layer in (first, depthwise, later, dense)] == [0, 0, 1, 1]
 
 
-def test_net_without_compressible_layers_gets_a_sentence():
+def test_net_without_prunable_layers_gets_a_sentence():
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="bare")
-    with pytest.raises(EdgenetsError, match="bare has neither a 1x1 convolution nor a dense layer"):
+    with pytest.raises(EdgenetsError, match="bare has neither a dense layer nor a convolution"):
         copy_model(model, lambda layer: layer)
 
 
@@ -67,8 +70,7 @@ def test_stage_leaves_the_input_model_unchanged(
     trained: keras.Model, training_data: TrainingData, tmp_path: Path
 ):
     before = trained.get_weights()
-    settings = PruneSettings(sparsity=0.5, **SHORT)
-    prune(trained, training_data, settings, seed=0, checkpoint=tmp_path / "c", key="")
+    prune(trained, {}, training_data, HALF, seed=0, checkpoint=tmp_path / "c", key="")
     for a, b in zip(before, trained.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -78,26 +80,86 @@ def test_result_has_the_layers_and_weights_of_the_input(trained: keras.Model, pr
     assert [w.name for w in pruned.weights] == [w.name for w in trained.weights]
 
 
-def test_shared_kernels_hold_few_values_and_keep_their_zeros(
+def test_layers_can_be_pruned_otherwise_or_kept_dense(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    overrides = {"*": {"sparsity": 0.25}, "logits": {"sparsity": 0}}
+    settings = PruneSettings(layers=overrides, schedule="constant", **SHORT)
+    pruned = prune(
+        trained, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+    ).model
+    pointwise, logits = kernels(pruned)
+    assert np.count_nonzero(pointwise) == 0.75 * pointwise.size
+    assert logits.all()
+
+
+def test_small_kernels_stay_dense(trained: keras.Model):
+    pointwise = trained.get_layer("pointwise")
+    assert pointwise.kernel.shape.num_elements() == 8 * 16
+    assert PruneSettings(sparsity=0.5).sparsity_of(pointwise) == 0
+    assert PruneSettings(sparsity=0.5, dense_below=8 * 16).sparsity_of(pointwise) == 0.5
+
+
+def test_pattern_that_matches_no_layer_gets_a_sentence(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    sentence = "unknown layer of tiny 'pointwize'; did you mean pointwise?"
+    for function, settings in (
+        (prune, PruneSettings(layers={"pointwize": {"sparsity": 0.5}}, **SHORT)),
+        (share_weights, ShareSettings(layers={"pointwize": {"clusters": 4}}, **SHORT)),
+    ):
+        with pytest.raises(EdgenetsError, match=sentence):
+            function(
+                trained, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+            )
+
+
+def test_shared_kernels_are_few_codes_times_scales_and_keep_their_zeros(
     pruned: keras.Model, training_data: TrainingData, tmp_path: Path
 ):
-    settings = ShareSettings(clusters=8, **SHORT)
-    shared, history = share_weights(
-        pruned, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+    settings = ShareSettings(clusters=8, layers={"logits": {"clusters": 4}}, **SHORT)
+    shared, codes, history = share_weights(
+        pruned, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
     )
     assert len(history["loss"]) == 3
+    assert is_folded(shared)
+    assert codes.keys() == {"conv", "pointwise", "logits"}
+    for name, kernel in codes.items():
+        assert len(np.unique(np.append(kernel.codes, 0))) <= (4 if name == "logits" else 8)
+        np.testing.assert_array_equal(kernel.values, shared.get_layer(name).kernel)
     for before, after in zip(kernels(pruned), kernels(shared), strict=True):
-        assert len(np.unique(after)) <= 8
         assert (after[before == 0] == 0).all()
+    with pytest.raises(EdgenetsError, match="has shared weights, which pruning would make diff"):
+        prune(shared, codes, training_data, HALF, seed=0, checkpoint=tmp_path / "d", key="")
+
+
+def test_quantization_aware_training_keeps_shared_weights_shared(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    folded = fold_batch_norm(trained)
+    kernels = {name: share_codes(kernel, 6) for name, kernel in quantize_kernels(folded).items()}
+    _, codes, _ = train_quantized(
+        folded,
+        kernels,
+        training_data,
+        QatSettings(learning_rate=0.01, **SHORT),
+        seed=0,
+        checkpoint=tmp_path / "c",
+        key="",
+    )
+    assert codes.keys() == kernels.keys()
+    assert all(len(np.unique(np.append(kernel.codes, 0))) <= 6 for kernel in codes.values())
+    assert any(not np.array_equal(codes[name].codes, kernels[name].codes) for name in codes)
 
 
 def test_quantization_aware_training_keeps_the_zeros_and_gives_a_plain_folded_model(
     pruned: keras.Model, training_data: TrainingData, tmp_path: Path
 ):
     settings = QatSettings(**SHORT)
-    trained, _ = train_quantized(
-        pruned, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+    trained, codes, _ = train_quantized(
+        pruned, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
     )
+    assert not codes
     folded = fold_batch_norm(pruned)
     assert [layer.name for layer in trained.layers] == [layer.name for layer in folded.layers]
     assert [w.name for w in trained.weights] == [w.name for w in folded.weights]
@@ -106,17 +168,17 @@ def test_quantization_aware_training_keeps_the_zeros_and_gives_a_plain_folded_mo
         assert not np.array_equal(before, after)
 
 
-def test_stopped_quantization_aware_training_ends_as_an_undisturbed_one(
+def test_stopped_weight_sharing_ends_as_an_undisturbed_one(
     pruned: keras.Model,
     training_data: TrainingData,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    def train(checkpoint: str) -> tuple[keras.Model, dict]:
-        settings, path = QatSettings(**SHORT), tmp_path / checkpoint
-        return train_quantized(pruned, training_data, settings, seed=0, checkpoint=path, key="")
+    def train(checkpoint: str) -> Compressed:
+        settings, path = ShareSettings(**SHORT), tmp_path / checkpoint
+        return share_weights(pruned, {}, training_data, settings, seed=0, checkpoint=path, key="")
 
-    undisturbed, history = train("undisturbed")
+    undisturbed, codes, history = train("undisturbed")
     run_epoch = fit_module._Loop.run_epoch
 
     def stop_in_the_last_epoch(self, epoch, advance):
@@ -127,33 +189,21 @@ def test_stopped_quantization_aware_training_ends_as_an_undisturbed_one(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fit_module._Loop, "run_epoch", stop_in_the_last_epoch)
         train("stopped")
-    resumed, resumed_history = train("stopped")
+    resumed, resumed_codes, resumed_history = train("stopped")
     assert resumed_history == history
+    for name, kernel in codes.items():
+        np.testing.assert_array_equal(kernel.codes, resumed_codes[name].codes)
     for a, b in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_folded_model_can_be_pruned_and_shared(
+def test_folded_model_can_be_pruned(
     trained: keras.Model, training_data: TrainingData, tmp_path: Path
 ):
     folded = fold_batch_norm(trained)
-    pruned, _ = prune(
-        folded,
-        training_data,
-        PruneSettings(sparsity=0.5, **SHORT),
-        seed=0,
-        checkpoint=tmp_path / "prune",
-        key="",
-    )
-    shared, _ = share_weights(
-        pruned,
-        training_data,
-        ShareSettings(clusters=8, **SHORT),
-        seed=0,
-        checkpoint=tmp_path / "share",
-        key="",
-    )
-    assert is_folded(shared)
-    for before, after in zip(kernels(pruned), kernels(shared), strict=True):
-        assert np.count_nonzero(before) == round(0.5 * before.size)
-        assert len(np.unique(after)) <= 8
+    pruned = prune(
+        folded, {}, training_data, HALF, seed=0, checkpoint=tmp_path / "prune", key=""
+    ).model
+    assert is_folded(pruned)
+    for kernel in kernels(pruned):
+        assert np.count_nonzero(kernel) == round(0.5 * kernel.size)

@@ -59,13 +59,22 @@ def read_deep_compression(
             )
     model, complete = build_net(NET, {**arguments, "classes": CLASSES}, CAFFE_INPUT)
     shapes = {target.layer.name: target.kernel_shape for target in targets(model)}
-    convolutions = _decode(read_bytes(path), shapes, path)
+    convolutions = decode_layers(read_bytes(path), shapes, path)
     set_convolutions(model, convolutions, CAFFE_INPUT, path)
     return model, complete
 
 
-def _decode(content: bytes, shapes: Mapping[str, Shape], path: Path) -> list[Convolution]:
-    """Return the layers in the order of the file, in which `shapes` names their kernels' shapes."""
+def decode_layers(content: bytes, shapes: Mapping[str, Shape], path: Path) -> list[Convolution]:
+    """Return the layers of a `.net` file in its order, as Caffe computes them: from B, G, R.
+
+    Args:
+        content: of the file.
+        shapes: the kernels' shapes `[height, width, in, out]` by name, in the same order.
+        path: names the file in messages.
+
+    Raises:
+        EdgenetsError: it is no such file, or is cut short.
+    """
     position = 0
 
     def unfit(reason: str) -> EdgenetsError:

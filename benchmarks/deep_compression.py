@@ -1,0 +1,110 @@
+"""Deep Compression of the CIFAR-10 nets in the package: the table of docs/compression.md.
+
+    python benchmarks/deep_compression.py --data cifar10 [--out runs/deep-compression] [NET ...]
+
+Each net is pruned, its weights are shared, and its integers settled, at most 5 epochs a stage;
+stopped, the same command goes on. Fine-tuning and the choice of its best epoch see training images
+only; the differences are those of the float model and the exported file on the test images, with a
+paired 95 % interval (normal approximation of the mean of the per-image differences).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from edgenets.data.dataset import open_for_evaluation
+from edgenets.export import tflite
+from edgenets.export.evaluate import classify
+from edgenets.export.runtime import Classifier
+from edgenets.files import read_json
+from edgenets.models.folder import load_codes, load_model, load_spec
+from edgenets.models.weights.initial import PRETRAINED
+from edgenets.pipeline.compress import MEASURED, compress_folder
+from edgenets.pipeline.config import check_config
+from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.units import format_seconds
+
+SPARSITY = {"mobilenet_v1": 0.75, "xception": 0.75, "squeezenet": 0.75, "shufflenet_v2": 0.7}
+CLUSTERS = 32
+EPOCHS = 5
+COLUMNS = "net stage top-1 loss .tflite stored ratio zeros values nonzeros time".split()
+
+
+def recipe(name: str) -> list[dict[str, object]]:
+    fine_tuning = {"epochs": EPOCHS, "batch_size": 128, "augment": 0.5}
+    return [
+        {"stage": "prune", "sparsity": SPARSITY[name], **fine_tuning},
+        {"stage": "share", "clusters": CLUSTERS, **fine_tuning},
+        {"stage": "int8"},
+    ]
+
+
+def compress(name: str, data: str, out: Path) -> None:
+    folder = PRETRAINED / f"cifar10_{name}"
+    spec, _ = load_spec(folder)
+    arguments = {key: value for key, value in spec.arguments.items() if key != "classes"}
+    values = {
+        "model": {"name": name, **arguments},
+        "data": {"source": data},
+        "compress": recipe(name),
+    }
+    compress_folder(folder, check_config(values, lambda place: name), out)
+
+
+def paired_loss(name: str, data: str, out: Path) -> str:
+    """Return the points of top-1 lost from float model to file, and their 95 % interval."""
+    model, spec = load_model(PRETRAINED / f"cifar10_{name}")
+    small, small_spec = load_model(out)
+    content = tflite.to_int8(small, small_spec, None, load_codes(out, small))
+    split, _ = open_for_evaluation(data, spec.labels)
+    images = split.load(spec.preparation)
+    right = [
+        logits.argmax(axis=1) == split.labels
+        for logits in (
+            predict_logits(compile_inference(model), images),
+            classify(Classifier(content), images),
+        )
+    ]
+    differences = 100 * (right[0].astype(float) - right[1])
+    error = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
+    mean = differences.mean()
+    return f"{mean:.2f} ({mean - error:.2f} to {mean + error:.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("nets", nargs="*", default=list(SPARSITY), metavar="NET")
+    parser.add_argument("--data", required=True, help="the folder of CIFAR-10")
+    parser.add_argument("--out", type=Path, default=Path("runs/deep-compression"))
+    options = parser.parse_args()
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("|" + "---|" * len(COLUMNS))
+    for name in options.nets:
+        out = options.out / name
+        if not (out / MEASURED).exists():
+            compress(name, options.data, out)
+        stages = read_json(out / MEASURED)["stages"]
+        float_bytes = stages[0]["size_bytes"]
+        for stage in stages:
+            is_last = stage is stages[-1]
+            cells = (
+                name,
+                stage["name"],
+                f"{100 * stage['top1']:.2f}",
+                paired_loss(name, options.data, out) if is_last else "",
+                f"{stage['size_bytes']:,}",
+                f"{stage['stored_bytes']:,}",
+                f"{float_bytes / stage['stored_bytes']:.2f}x",
+                f"{100 * stage['sparsity']:.1f} %",
+                str(stage["distinct_values"]),
+                f"{stage['nonzero_params']:,}",
+                format_seconds(stage["seconds"]),
+            )
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

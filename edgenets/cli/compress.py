@@ -1,0 +1,118 @@
+"""`edgenets compress`: a smaller model folder from a trained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenets.cli.accounting import print_accounting
+from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.units import format_bytes, format_percent, format_seconds
+
+LAYERS_NAMED = 3  # of those with the largest error in int8
+
+
+@click.command()
+@click.argument("model_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    required=True,
+    metavar="RECIPE",
+    help="deep-compression, prune, share, qat, int8, or a .yaml file with a list of stages.",
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Folder DATA/{train,test}/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="MODEL_DIR",
+    type=click.Path(path_type=Path),
+    help="New model folder.",
+)
+@click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: as suits the set]")
+@click.option("--strict", is_flag=True, help="Fail on a file that is not a readable image.")
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Decides splits and the order of the images.  [default: the model's]",
+)
+@click.option("--per-layer", is_flag=True, help="Show the bits per weight of every layer.")
+@json_option
+def command(
+    model_dir: Path,
+    recipe: str,
+    data: str,
+    out: Path,
+    flip: bool | None,
+    strict: bool,
+    seed: int | None,
+    per_layer: bool,
+    as_json: bool,
+) -> None:
+    """Prune, share weights and quantize a model folder.
+
+    The result is a model folder with the integers of its int8 file, which `edgenets export` writes
+    as they are. Fine-tuning learns from the model as it was, too. Stopped at any time, the same
+    command goes on.
+    """
+    from edgenets.models.folder import load_spec
+    from edgenets.pipeline.compress import compress_folder
+    from edgenets.pipeline.config_file import load_recipe
+
+    spec, _ = load_spec(model_dir)
+    arguments = {key: value for key, value in spec.arguments.items() if key != "classes"}
+    config = load_recipe(
+        recipe,
+        {
+            "model": {"name": spec.name, **arguments},
+            "data": {"source": data, "strict": strict, "flip": flip},
+            "seed": spec.seed if seed is None else seed,
+        },
+    )
+    result = compress_folder(model_dir, config, out)
+    if as_json:
+        print_json(result)
+        return
+    print_stages(result["stages"])
+    print_accounting(result["accounting"], per_layer)
+    if errors := result["stages"][-1].get("error"):
+        print_worst_layers(errors)
+    click.echo(f"the model is in {out}")
+
+
+def print_stages(stages: list[dict[str, Any]]) -> None:
+    """Print what each stage of a compression made of the model."""
+    rows = [
+        (
+            stage["name"],
+            format_percent(stage["top1"]),
+            f"{stage['nonzero_params']:,}",
+            format_percent(stage["sparsity"]),
+            str(stage["distinct_values"]),
+            format_bytes(stage["size_bytes"]),
+            format_bytes(stage["stored_bytes"]),
+            format_seconds(stage["seconds"]),
+        )
+        for stage in stages
+    ]
+    columns = (
+        *("stage", ">top-1", ">nonzeros", ">zeros", ">values"),
+        *(">.tflite", ">stored", ">time"),
+    )
+    print_table(columns, rows)
+
+
+def print_worst_layers(errors: list[dict[str, Any]]) -> None:
+    """Print the layers that add most of an int8 file's error."""
+    from edgenets.export.error import LayerError, worst_layers
+
+    worst = worst_layers([LayerError(**error) for error in errors], LAYERS_NAMED)
+    named = ", ".join(f"{error.layer} {error.own_snr_db:.1f} dB" for error in worst)
+    click.echo(f"int8 adds most error in {named} (signal to noise; all layers: int8_error.svg)")

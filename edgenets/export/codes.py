@@ -1,0 +1,182 @@
+"""Give an int8 `.tflite` exactly the integers of a model folder, and read them from a file.
+
+The converter decides which tensors there are; which numbers they hold is replaced in its file.
+Tensors are found by their names, which hold the names of the layers that compute them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.flatbuffer import Operator, Quantized, Tensor
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes, Grid, KernelCodes
+from edgenets.models.fold import find_readers
+from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_sigmoid
+
+INT32 = np.iinfo(np.int32)
+
+T = TypeVar("T", bound=np.generic)
+
+
+def read_grids(content: bytes, model: keras.Model) -> dict[str, tuple[Grid, ...]]:
+    """Return the grids of the file's activations, by the layers of `model` that compute them."""
+    grids: dict[str, tuple[Grid, ...]] = {}
+    file = flatbuffer.read(content)
+    for index, layer in activations(file, model):
+        tensor = file.tensors[index]
+        grid = Grid(float(tensor.scale[0]), int(tensor.zero_point[0]))
+        grids[layer] = (*grids.get(layer, ()), grid)
+    return grids
+
+
+def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
+    """Return the int8 file of the folded `model` with the integers of `codes`.
+
+    Activations keep the file's grids if `codes` has none. Biases are the model's, in the steps that
+    the kernels and inputs ask for.
+
+    Raises:
+        EdgenetsError: the file's tensors are not those of `codes`.
+    """
+    file = flatbuffer.read(content)
+    replaced = _new_grids(file, model, codes) if codes.activations else {}
+    readers = find_readers(model)
+    for operator, layer in weighted(file, model):
+        source, kernel, bias = operator.inputs  # bias is -1 where the model's is all zero
+        codes_in_file = _file_codes(codes.kernels[layer], file.tensors[kernel], layer)
+        grid = replaced[source] if source in replaced else file.tensors[source]
+        replaced[kernel] = codes_in_file
+        if bias >= 0:
+            values = _bias(model.get_layer(layer), readers[layer])
+            replaced[bias] = _file_bias(values, codes_in_file.scale * grid.scale)
+            _check_bias(values, file.tensors[bias], layer)
+    return flatbuffer.with_quantization(content, replaced)
+
+
+def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
+    """Check that the file holds the integers of `codes`.
+
+    Raises:
+        EdgenetsError: it does not; the message names the first layer that differs.
+    """
+    file = flatbuffer.read(content)
+    for operator, layer in weighted(file, model):
+        kernel = file.tensors[operator.inputs[1]]
+        wanted = _file_codes(codes.kernels[layer], kernel, layer)
+        same_scale = np.array_equal(kernel.scale, wanted.scale)
+        if not (same_scale and kernel.content.tobytes() == wanted.content):
+            raise EdgenetsError(
+                f"the int8 file holds other integers for {layer} than codes.safetensors; "
+                "it was not kept"
+            )
+    if codes.activations and read_grids(content, model) != dict(codes.activations):
+        raise EdgenetsError(
+            "the int8 file rounds activations otherwise than codes.safetensors says; "
+            "it was not kept"
+        )
+
+
+def weighted(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[Operator, str]]:
+    """Yield the operators with a kernel and the layer that each computes."""
+    layers = {layer.name: 0 for layer in model.layers if hasattr(layer, "use_bias")}
+    for operator in file.operators:
+        if operator.name in flatbuffer.WEIGHTED:
+            yield operator, _layer_of(file.tensors[operator.inputs[1]], layers)
+
+
+def activations(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[int, str]]:
+    """Yield each activation's index and the layer that computes it, in execution order."""
+    order = {layer.name: position for position, layer in enumerate(model.layers)}
+    (image,), (logits,) = file.input_indices, file.output_indices
+    yield image, model.input.node.layer.name
+    for operator in file.operators:
+        for index in operator.outputs:
+            is_last = index == logits  # the one tensor that the converter names after no layer
+            last = model.output.node.layer.name
+            yield index, last if is_last else _layer_of(file.tensors[index], order)
+
+
+def in_file_layout(kernel: NDArray[T], tensor: Tensor) -> NDArray[T]:
+    """Return a Keras kernel in the layout of the file: output channels first, depthwise last.
+
+    Args:
+        kernel: `[..., in, out]`, or depthwise `[height, width, in, multiplier]`.
+        tensor: the file's kernel.
+    """
+    if tensor.axis == kernel.ndim - 1 and kernel.ndim == 4:
+        return kernel.reshape(1, *kernel.shape[:2], -1)
+    return np.moveaxis(kernel, -1, 0)
+
+
+def _layer_of(tensor: Tensor, order: Mapping[str, int]) -> str:
+    """Return the layer named in the tensor's name; the last one, if it joins several."""
+    named = [part for part in re.split("[/;]", tensor.name) if part in order]
+    if not named:
+        raise EdgenetsError(
+            f"the converter named the tensor {tensor.name} after no layer of the model; "
+            "its integers cannot be set"
+        )
+    return max(named, key=order.__getitem__)
+
+
+def _new_grids(file: flatbuffer.Model, model: keras.Model, codes: Codes) -> dict[int, Quantized]:
+    wanted = {layer: list(grids) for layer, grids in codes.activations.items()}
+    replaced = {}
+    for index, layer in activations(file, model):
+        if not wanted.get(layer):
+            raise EdgenetsError(
+                f"codes.safetensors lacks the rounding of {layer}'s output; compress again"
+            )
+        grid = wanted[layer].pop(0)
+        replaced[index] = Quantized(
+            np.array([grid.scale], np.float32), np.array([grid.zero_point], np.int64)
+        )
+    if left := [layer for layer, grids in wanted.items() if grids]:
+        raise EdgenetsError(
+            f"codes.safetensors rounds {left[0]}'s output, which the file does not; compress again"
+        )
+    return replaced
+
+
+def _file_codes(kernel: KernelCodes, tensor: Tensor, layer: str) -> Quantized:
+    """Return a kernel as the file has it."""
+    codes, scale = kernel
+    data = in_file_layout(codes, tensor)
+    if data.shape != tensor.shape or tensor.scale.size != scale.size:
+        raise EdgenetsError(
+            f"the codes of {layer} have the shape {data.shape} with {scale.size} scales, the "
+            f"file's kernel {tensor.shape} with {tensor.scale.size}; compress again"
+        )
+    points = np.zeros(scale.size, np.int64)
+    return Quantized(scale.reshape(-1), points, data.tobytes())
+
+
+def _bias(layer: keras.layers.Layer, readers: list[keras.layers.Layer]) -> NDArray[np.float32]:
+    """Return the bias that the converter gives the layer: a hard-sigmoid's +3 goes into it."""
+    bias = layer.bias.numpy() if layer.use_bias else np.zeros(1, np.float32)
+    match readers:
+        case [keras.layers.Activation(activation=function)] if function is hard_sigmoid:
+            return bias + np.float32(HARD_SIGMOID_SHIFT)
+    return bias
+
+
+def _file_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> Quantized:
+    codes = np.clip(np.rint(bias / scale.astype(np.float64)), INT32.min, INT32.max)
+    return Quantized(scale, np.zeros(scale.size, np.int64), codes.astype(np.int32).tobytes())
+
+
+def _check_bias(bias: NDArray[np.float32], tensor: Tensor, layer: str) -> None:
+    """Refuse to replace a bias into which the converter put more than is known here."""
+    if np.abs(tensor.content * tensor.scale - bias).max() > tensor.scale.max():
+        raise EdgenetsError(
+            f"the converter changed the bias of {layer} in a way that is not known; its integers "
+            "cannot be set; export without codes.safetensors"
+        )

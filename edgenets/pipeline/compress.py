@@ -1,0 +1,96 @@
+"""`edgenets compress`: a recipe's stages on a trained model, resumable like those of a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edgenets.data.folder import first_few
+from edgenets.errors import EdgenetsError
+from edgenets.export import tflite
+from edgenets.files import read_bytes, write_bytes, write_json
+from edgenets.models.folder import (
+    CODES,
+    SPEC,
+    WEIGHTS,
+    load_codes,
+    load_model,
+    load_spec,
+    require_no_model,
+    save_model,
+)
+from edgenets.pipeline.accounting import account_folder
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.config_file import dump_recipe
+from edgenets.pipeline.output import locked_folder
+from edgenets.pipeline.run import run_stages
+from edgenets.pipeline.stages import (
+    ERROR_PLOT,
+    Record,
+    Stage,
+    compress_stages,
+    measure_model,
+    open_images,
+)
+
+STAGES = "stages"
+RECIPE, MEASURED = "recipe.yaml", "compress.json"
+
+
+def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any]:
+    """Compress the model of `folder` into the model folder `out`; return what was measured.
+
+    Args:
+        folder: a model folder, left as it is.
+        config: its images, recipe and seed; its net is that of `folder`.
+        out: also gets the recipe as `recipe.yaml`, what was measured as `compress.json`, and a plot
+            of the int8 file's error by layer as `int8_error.svg`.
+
+    Returns:
+        `stages`, of which the first one, `model`, is the model as it was; `skipped`; `accounting`,
+        the size of what the last stage made, as `edgenets.quantize.accounting.account` gives it.
+
+    Raises:
+        EdgenetsError: the folder or images cannot be used, or a stage failed; finished stages are
+            kept, and the same command goes on from them.
+    """
+    with locked_folder(out):
+        require_no_model(out)
+        spec, weights_sha256 = load_spec(folder)
+        images = open_images(config, spec.preparation)
+        if images.dataset.classes != spec.labels:
+            raise EdgenetsError(
+                f"{folder} knows {first_few(spec.labels)}, the images are of "
+                f"{first_few(images.dataset.classes)}; pass the images that it was trained on"
+            )
+
+        def copy(own: Path, previous: Path, key: str) -> Record:
+            model, spec = load_model(folder)
+            codes = load_codes(folder, model)
+            save_model(own, model, spec, codes)
+            return measure_model(
+                images, model, tflite.to_float32(model, spec), codes.kernels if codes else None
+            )
+
+        stages = [
+            Stage("model", {"weights": weights_sha256}, copy),
+            *compress_stages(config.compress, images),
+        ]
+        records = run_stages(out / STAGES, stages, images.dataset.fingerprint)
+        last = out / STAGES / records[-1]["folder"]
+        result = {
+            "stages": [
+                {"name": r["name"], "seconds": r["seconds"], **r["measured"]} for r in records
+            ],
+            "skipped": [file.to_json() for file in images.dataset.skipped],
+            "accounting": account_folder(last, records),
+        }
+        write_bytes(out / RECIPE, dump_recipe(config.compress).encode())
+        write_json(out / MEASURED, result)
+        # The spec comes last: it makes it a model folder.
+        for name in (WEIGHTS, CODES, ERROR_PLOT, SPEC):
+            if (last / name).exists():
+                write_bytes(out / name, read_bytes(last / name))
+        shutil.rmtree(out / STAGES)
+        return result

@@ -1,0 +1,32 @@
+"""Post-training int8: give every kernel and activation of a folded net its integers.
+
+Source: Jacob et al. 2017, arXiv:1712.05877; TFLite 8-bit quantization specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import pydantic
+
+from edgenets.models.backend import keras
+from edgenets.models.codes import KernelCodes, quantize_kernel
+from edgenets.quantize.layers import kernel_axes, kernel_of
+from edgenets.settings import Settings
+
+
+class Int8Settings(Settings):
+    """On what the activations' ranges are measured."""
+
+    stage: Literal["int8"] = "int8"
+    calibration_images: pydantic.PositiveInt = 200
+
+
+def quantize_kernels(folded: keras.Model) -> Mapping[str, KernelCodes]:
+    """Return the codes of every kernel of a folded model."""
+    return {
+        layer.name: quantize_kernel(kernel_of(layer).numpy(), axes)
+        for layer in folded.layers
+        if (axes := kernel_axes(layer))
+    }

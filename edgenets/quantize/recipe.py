@@ -1,0 +1,68 @@
+"""Recipes: which compression stages a model goes through, in which order, under a name.
+
+A recipe is a list of stages, in YAML as under `compress` of a config of `edgenets run`.
+
+Source: the order is that of Deep Compression, arXiv:1510.00149: prune, share weights, 8 bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, get_args
+
+import pydantic
+from pydantic_core import PydanticCustomError
+
+from edgenets.errors import unknown_name
+from edgenets.quantize.int8 import Int8Settings
+from edgenets.quantize.prune import PruneSettings
+from edgenets.quantize.qat import QatSettings
+from edgenets.quantize.share import ShareSettings
+from edgenets.settings import Settings
+
+AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings
+STAGE_SETTINGS: dict[str, type[Settings]] = {
+    settings.model_fields["stage"].default: settings for settings in get_args(AnyStage)
+}
+
+RECIPES: dict[str, tuple[AnyStage, ...]] = {
+    "deep-compression": (PruneSettings(), ShareSettings(), Int8Settings()),
+    "prune": (PruneSettings(), Int8Settings()),
+    "share": (ShareSettings(), Int8Settings()),
+    "qat": (QatSettings(), Int8Settings()),
+    "int8": (Int8Settings(),),
+}
+DEFAULT_RECIPE = "deep-compression"
+UNDOING = {("share", "prune"), ("qat", "prune")}
+"""Pairs of stages of which the second one must not come after the first."""
+
+
+def _by_name(recipe: Any) -> Any:
+    """Return the stages of a recipe that is given by its name."""
+    if not isinstance(recipe, str):
+        return recipe
+    if recipe not in RECIPES:
+        sentence = str(unknown_name("recipe", recipe, RECIPES))
+        raise PydanticCustomError("recipe_name", "{sentence}", {"sentence": sentence})
+    return RECIPES[recipe]
+
+
+def _check_order(stages: tuple[AnyStage, ...]) -> tuple[AnyStage, ...]:
+    names = [stage.stage for stage in stages]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is there twice; each stage may stand once")
+    for first, then in itertools.combinations(names, 2):
+        if first == "int8":
+            raise ValueError(f"{then} after int8 would change its integers; let int8 be the last")
+        if (first, then) in UNDOING:
+            raise ValueError(f"{then} after {first} would undo it; let {then} stand first")
+    return stages
+
+
+Recipe = Annotated[
+    tuple[Annotated[AnyStage, pydantic.Field(discriminator="stage")], ...],
+    pydantic.BeforeValidator(_by_name),
+    pydantic.AfterValidator(_check_order),
+]
+"""The stages of a recipe; from a config, or a recipe's name."""

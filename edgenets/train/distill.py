@@ -1,0 +1,52 @@
+"""Knowledge distillation: a net learns from another net's answers beside the labels.
+
+Source: Hinton et al. 2015, arXiv:1503.02531.
+"""
+
+from __future__ import annotations
+
+import pydantic
+
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, tf
+from edgenets.settings import Settings
+
+
+class Distillation(Settings):
+    """How much a teacher, where there is one, counts."""
+
+    alpha: float = pydantic.Field(0.5, ge=0, le=1)  # 0: the labels alone, 1: the teacher alone
+    temperature: pydantic.PositiveFloat = 4.0  # divides the logits of both nets
+
+    def loss(
+        self, labels_loss: tf.Tensor, logits: tf.Tensor, teacher_logits: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the mean loss of a batch from that of its labels and both nets' logits.
+
+        The teacher's part is multiplied by the square of the temperature, which keeps its gradients
+        as large as the labels' (section 2 of the paper).
+        """
+        softened = tf.nn.softmax(teacher_logits / self.temperature)
+        cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
+            labels=softened, logits=logits / self.temperature
+        )
+        taught = self.temperature**2 * tf.reduce_mean(cross_entropy)
+        return (1 - self.alpha) * labels_loss + self.alpha * taught
+
+
+def check_teacher(teacher: keras.Model, images: tuple[int, ...], classes: int) -> None:
+    """Check that a teacher takes the student's images and knows as many classes.
+
+    Args:
+        images: the student's height, width and channels.
+        classes: the number of its logits.
+
+    Raises:
+        EdgenetsError: the teacher differs.
+    """
+    taken, known = teacher.input_shape[1:], teacher.output_shape[-1]
+    if (taken, known) != (images, classes):
+        raise EdgenetsError(
+            f"a teacher must take the same images as the net that it teaches, {images}, and know "
+            f"its {classes} classes; {teacher.name} takes {taken} and knows {known}; pass another"
+        )

@@ -1,0 +1,201 @@
+"""`edgenets compress` on a trained model, and the file that is exported of its result."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import yaml
+
+from edgenets import flatbuffer
+from edgenets.cli.compress import print_worst_layers
+from edgenets.cli.main import edgenets_command
+from edgenets.errors import EdgenetsError
+from edgenets.models.folder import load_codes, load_model
+from edgenets.pipeline import stages
+
+pytestmark = pytest.mark.slow
+RECIPE = """\
+- stage: prune
+  sparsity: 0.6
+  layers: {logits: {sparsity: 0.5}}
+  epochs: 4
+  batch_size: 16
+  augment: 0
+- stage: share
+  clusters: 16
+  layers: {stem_conv: {clusters: 24}}
+  epochs: 4
+  batch_size: 16
+  augment: 0
+- stage: int8
+  calibration_images: 50
+"""
+
+
+def edgenets(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
+    edgenets_command.main([*map(str, arguments), "--json"], standalone_mode=False)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_run: Path) -> Path:
+    return tiny_run / "stages" / "01-train"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compressed(
+    trained: Path, recipe: Path, image_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("compressed") / "model"
+    options = ["--recipe", recipe, "--data", image_folder, "--out", out, "--no-flip"]
+    edgenets_command.main(["compress", *map(str, [trained, *options])], standalone_mode=False)
+    return out
+
+
+def test_result_is_a_model_folder_with_its_recipe_and_measurements(compressed: Path):
+    names = sorted(path.name for path in compressed.iterdir())
+    assert names == [
+        *("codes.safetensors", "compress.json", "int8_error.svg", "recipe.yaml", "spec.json"),
+        "weights.safetensors",
+    ]
+    stored = yaml.safe_load((compressed / "recipe.yaml").read_text())
+    assert [stage["stage"] for stage in stored] == ["prune", "share", "int8"]
+    measured = json.loads((compressed / "compress.json").read_text())["stages"]
+    assert [stage["name"] for stage in measured] == ["model", "prune", "share", "int8"]
+    top1 = [stage["top1"] for stage in measured]
+    assert top1[0] >= 0.9 and top1[-1] >= top1[0] - 0.1
+    assert measured[-1]["distinct_values"] <= 24
+    stored_bytes = [stage["stored_bytes"] for stage in measured]
+    assert stored_bytes == sorted(stored_bytes, reverse=True)
+
+
+def test_int8_says_which_layers_lose_most(compressed: Path, capsys):
+    errors = json.loads((compressed / "compress.json").read_text())["stages"][-1]["error"]
+    assert len(errors) == 29  # stem, 13 blocks of two, pool, logits
+    assert [errors[0]["layer"], errors[-1]["layer"]] == ["stem_conv", "logits"]
+    assert all(error["own_snr_db"] > 20 for error in errors)
+    print_worst_layers(errors)
+    worst = min(errors, key=lambda error: error["own_snr_db"])
+    named = f"{worst['layer']} {worst['own_snr_db']:.1f} dB"
+    assert capsys.readouterr().out.startswith(f"int8 adds most error in {named}, ")
+
+
+def test_exported_file_holds_the_folder_s_integers_and_needs_no_images(
+    compressed: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    file = tmp_path / "small.tflite"
+    edgenets(capsys, "export", compressed, "--out", file)
+    model, _ = load_model(compressed)
+    codes = load_codes(compressed, model)
+    tensors = flatbuffer.read(file).weights
+    assert len(tensors) == len(codes.kernels) == 28
+    for tensor in tensors:
+        (layer,) = set(re.split("[/;]", tensor.name)) & codes.kernels.keys()
+        kernel = codes.kernels[layer]
+        assert tensor.dtype == "int8"
+        assert len(np.unique(tensor.data)) <= (24 if layer == "stem_conv" else 16)
+        np.testing.assert_array_equal(np.sort(tensor.data, None), np.sort(kernel.codes, None))
+        if layer.endswith("pointwise_conv") and kernel.codes.size >= 1000:
+            assert np.mean(tensor.data == 0) >= 0.6 - 1 / tensor.data.size
+    assert np.mean(codes.kernels["logits"].codes == 0) >= 0.5
+    last = json.loads((compressed / "compress.json").read_text())["stages"][-1]
+    assert last["size_bytes"] == file.stat().st_size
+    assert edgenets(capsys, "evaluate", file, "--data", image_folder)["top1"] == last["top1"]
+    with_images = edgenets(
+        capsys, "export", compressed, "--data", image_folder, "--out", tmp_path / "again.tflite"
+    )
+    assert with_images["fidelity"]["agreement"] >= 0.9
+    assert (tmp_path / "again.tflite").read_bytes() == file.read_bytes()
+
+
+def test_stopped_compression_goes_on_and_ends_as_an_undisturbed_one(
+    compressed: Path,
+    trained: Path,
+    recipe: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    capsys,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    options = ("--recipe", recipe, "--data", image_folder, "--out", tmp_path / "m", "--no-flip")
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(click.Abort):
+        patch.setattr(stages, "_settle_integers", stop)
+        edgenets(capsys, "compress", trained, *options)
+    assert not (tmp_path / "m" / "spec.json").exists()
+
+    def repeat(*arguments: object, **named: object) -> None:
+        raise AssertionError("a finished stage is made again")
+
+    monkeypatch.setitem(stages.COMPRESS, "prune", repeat)
+    monkeypatch.setitem(stages.COMPRESS, "share", repeat)
+    edgenets(capsys, "compress", trained, *options)
+    same = ("weights.safetensors", "codes.safetensors", "spec.json", "recipe.yaml")
+    for name in (*same, "int8_error.svg"):
+        assert (tmp_path / "m" / name).read_bytes() == (compressed / name).read_bytes()
+    with pytest.raises(EdgenetsError, match="already holds a model"):
+        edgenets(capsys, "compress", trained, *options)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("- {stage: prune, sparsity: 1.0}\n", "line 1: compress.0.sparsity: input should be less"),
+        ("- stage: share\n  clusters: 1\n", "line 2: compress.0.clusters: input should be great"),
+        ("- {stage: share, cluster: 9}\n", "unknown key 'compress.0.cluster'; did you mean clust"),
+        ("- {stage: prune, layers: {stem*: {sparse: 0.5}}}\n", "sparse'; did you mean sparsity?"),
+        ("- {stage: int8}\n- {stage: prune}\n", "prune after int8 would change its integers"),
+        ("stage: int8\n", "must hold a list of stages"),
+        ("- {stage: prune, layers: {stemm: {sparsity: 0.5}}}\n", "unknown layer of mobilenet_v1"),
+    ],
+)
+def test_recipe_that_does_not_fit_gets_a_sentence(
+    text: str, message: str, trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(EdgenetsError) as raised:
+        edgenets(
+            capsys,
+            *("compress", trained, "--recipe", path, "--data", image_folder),
+            *("--out", tmp_path / "out"),
+        )
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_recipe_and_images_of_other_classes_get_a_sentence(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    options = ("--out", tmp_path / "out")
+    with pytest.raises(EdgenetsError, match="unknown recipe 'deep'"):
+        edgenets(capsys, "compress", trained, "--recipe", "deep", "--data", image_folder, *options)
+    with pytest.raises(
+        EdgenetsError, match="knows dark, left, right, the images are of 0, 1, 2 and 7"
+    ):
+        edgenets(capsys, "compress", trained, "--recipe", "int8", "--data", "digits", *options)
+
+
+def test_net_trained_with_a_teacher_is_another_one(trained: Path, image_folder: Path, tmp_path):
+    net = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
+    options = ("--data", image_folder, "--epochs", "1", "--no-flip", "--teacher", trained)
+    command = ["train", *net, *options, "--out", tmp_path / "m"]
+    edgenets_command.main([*map(str, command)], standalone_mode=False)
+    spec = json.loads((tmp_path / "m" / "spec.json").read_text())
+    alone = json.loads((trained / "spec.json").read_text())
+    assert spec["history"]["train"]["loss"][0] != alone["history"]["train"]["loss"][0]

@@ -1,0 +1,76 @@
+"""Learning from another net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, tf
+from edgenets.train.distill import Distillation
+from edgenets.train.fit import FitSettings, TrainingData, compile_inference, fit, predict_logits
+
+
+def test_loss_is_the_weighted_sum_of_labels_and_softened_answers():
+    logits, taught = np.float32([[2, 0, 1], [0, 1, 5]]), np.float32([[1, 1, 0], [3, 0, 3]])
+    soft = np.exp(taught / 2) / np.exp(taught / 2).sum(axis=1, keepdims=True)
+    log = logits / 2 - np.log(np.exp(logits / 2).sum(axis=1, keepdims=True))
+    expected = 0.75 * 0.3 + 0.25 * 2**2 * -(soft * log).sum(axis=1).mean()
+    loss = Distillation(alpha=0.25, temperature=2).loss(tf.constant(0.3), logits, taught)
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradient_of_the_teacher_s_part_keeps_its_size_at_every_temperature():
+    logits, taught = tf.constant([[0.3, -0.2, 0.1]]), tf.constant([[-0.1, 0.2, 0.4]])
+    sizes = []
+    for temperature in (10.0, 100.0):  # far above the logits, where the paper's limit holds
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = Distillation(alpha=1, temperature=temperature).loss(0.0, logits, taught)
+        sizes.append(float(tf.norm(tape.gradient(loss, logits))))
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+
+
+def test_the_teacher_alone_teaches_without_labels(
+    build_net, training_data: TrainingData, tmp_path: Path
+):
+    settings = FitSettings(epochs=8, batch_size=16, learning_rate=0.01, augment=0)
+    options = {"seed": 0, "key": "", "description": ""}
+    teacher, pupil = build_net(), build_net()
+    fit(teacher, training_data, settings, checkpoint=tmp_path / "teacher", **options)
+    wrong = TrainingData(
+        training_data.images,
+        1 - training_data.labels,
+        training_data.validation_images,
+        training_data.validation_labels,
+        flip=False,
+    )
+    alone = settings.model_copy(update={"distillation": Distillation(alpha=1.0)})
+    fit(pupil, wrong, alone, checkpoint=tmp_path / "pupil", teacher=teacher, **options)
+    answers = [
+        predict_logits(compile_inference(net), training_data.validation_images).argmax(axis=1)
+        for net in (teacher, pupil)
+    ]
+    assert np.mean(answers[0] == training_data.validation_labels) >= 0.9
+    assert np.mean(answers[0] == answers[1]) >= 0.9
+
+
+def test_teacher_of_other_images_or_classes_gets_a_sentence(
+    build_net, training_data: TrainingData, tmp_path: Path
+):
+    image = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    other = keras.Model(image, keras.layers.Dense(5)(pooled), name="other")
+    with pytest.raises(EdgenetsError, match=r"its 2 classes; other takes .* and knows 5; pass"):
+        fit(
+            build_net(),
+            training_data,
+            FitSettings(epochs=1),
+            seed=0,
+            checkpoint=tmp_path / "c",
+            key="",
+            description="",
+            teacher=other,
+        )
