@@ -27,17 +27,17 @@ from edgenets.pipeline.config import check_config
 from edgenets.train.fit import compile_inference, predict_logits
 from edgenets.units import format_seconds
 
-SPARSITY = {"mobilenet_v1": 0.75, "xception": 0.75, "squeezenet": 0.75, "shufflenet_v2": 0.7}
+SPARSITY = {"squeezenet": 0.75, "mobilenet_v1": 0.6, "shufflenet_v2": 0.7, "xception": 0.7}
 CLUSTERS = 32
-EPOCHS = 5
+EPOCHS = {"prune": 5, "share": 3}
 COLUMNS = "net stage top-1 loss .tflite stored ratio zeros values nonzeros time".split()
 
 
 def recipe(name: str) -> list[dict[str, object]]:
-    fine_tuning = {"epochs": EPOCHS, "batch_size": 128, "augment": 0.5}
+    fine_tuning = {"batch_size": 128, "augment": 0.5}
     return [
-        {"stage": "prune", "sparsity": SPARSITY[name], **fine_tuning},
-        {"stage": "share", "clusters": CLUSTERS, **fine_tuning},
+        {"stage": "prune", "sparsity": SPARSITY[name], "epochs": EPOCHS["prune"], **fine_tuning},
+        {"stage": "share", "clusters": CLUSTERS, "epochs": EPOCHS["share"], **fine_tuning},
         {"stage": "int8"},
     ]
 

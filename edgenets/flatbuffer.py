@@ -140,17 +140,34 @@ class Model(NamedTuple):
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """The kernels of convolutions and dense layers, in execution order, each once."""
+        """The kernels of convolutions and dense layers as stored, in execution order, each once."""
         return self._parameters(1)
 
     @property
     def biases(self) -> tuple[Tensor, ...]:
-        """The biases of convolutions and dense layers, in execution order, each once."""
+        """The biases of convolutions and dense layers as stored, in execution order, each once."""
         return self._parameters(2)
 
+    @property
+    def unpacked(self) -> dict[int, int]:
+        """By the index of each tensor that DEQUANTIZE makes of a constant, the constant's index.
+
+        So float16 weights reach their operators.
+        """
+        return {
+            output: operator.inputs[0]
+            for operator in self.operators
+            if operator.name == "DEQUANTIZE" and self._are_constants(operator.inputs)
+            for output in operator.outputs
+        }
+
+    def _are_constants(self, indices: tuple[int, ...]) -> bool:
+        return bool(indices) and all(i >= 0 and self.tensors[i].is_constant for i in indices)
+
     def _parameters(self, position: int) -> tuple[Tensor, ...]:
+        unpacked = self.unpacked
         indices = dict.fromkeys(
-            operator.inputs[position]
+            unpacked.get(operator.inputs[position], operator.inputs[position])
             for operator in self.operators
             if operator.name in WEIGHTED and len(operator.inputs) > position
         )

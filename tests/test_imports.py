@@ -28,6 +28,7 @@ ON_THE_BOARD = (
     "edgenets.data.images",
     "edgenets.export.benchmark",
     "edgenets.export.evaluate",
+    "edgenets.export.formats",
     "edgenets.export.predict",
     "edgenets.export.runtime",
     "edgenets.export.statistics",

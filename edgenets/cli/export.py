@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgenets.cli.output import json_option, print_json
+from edgenets.export.formats import FORMATS, INT8
 from edgenets.units import format_bytes, format_percent
 
 
@@ -22,16 +23,20 @@ from edgenets.units import format_bytes, format_percent
 @click.option(
     "--format",
     "number_format",
-    default="int8",
+    default=INT8.name,
     show_default=True,
-    type=click.Choice(["int8", "fp32"]),
-    help="Numbers that the file computes with.",
+    type=click.Choice(list(FORMATS)),
+    help="Numbers of the file: "
+    + "; ".join(f"{row.name}: {row.meaning}" for row in FORMATS.values())
+    + ".",
 )
 @click.option(
     "--data",
     metavar="DATA",
-    help="Images to calibrate int8 with (of DATA/train), or the word digits; a folder that "
-    "`edgenets compress` made int8 needs none.",
+    help="Images (of DATA/train), or the word digits, to calibrate "
+    + " and ".join(row.name for row in FORMATS.values() if row.needs_calibration)
+    + " with and to compare any file with its model on; int8 of a folder that `edgenets compress` "
+    "made needs none.",
 )
 @click.option(
     "--calibration-images",
@@ -69,8 +74,9 @@ def command(
 ) -> None:
     """Write a model folder as a .tflite file.
 
-    The file takes `pixel - 128` as int8 (fp32: [-1, 1]), gives logits, and holds its labels and
-    image preparation. An int8 file is written only if it passes its checks.
+    The file takes images as its format says (int8: `pixel - 128`; int16x8: [-1, 1] in steps of
+    1/32767; the others: [-1, 1] in float32), gives logits, and holds its labels and image
+    preparation. It is written only if it passes its checks.
     """
     from edgenets.pipeline.single import export_folder
 
@@ -78,10 +84,14 @@ def command(
     if as_json:
         print_json(result)
         return
-    fidelity = result["fidelity"]
+    fidelity, images = result["fidelity"], result["fidelity_images"]
     click.echo(f"{out}: {format_bytes(result['size_bytes'])}")
+    if result["codes"]:
+        click.echo(result["codes"])
     if fidelity:
-        click.echo(
-            f"logits at {fidelity['snr_db']:.1f} dB from the Keras model's, same answer on "
-            f"{format_percent(fidelity['agreement'])} of {fidelity['samples']} calibration images"
-        )
+        compared = f"{fidelity['samples']} {images} images"
+        if images == "calibration":
+            compared = f"same answer on {format_percent(fidelity['agreement'])} of {compared}"
+        else:
+            compared = f"on {compared}"
+        click.echo(f"logits at {fidelity['snr_db']:.1f} dB from the Keras model's, {compared}")

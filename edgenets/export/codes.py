@@ -1,4 +1,4 @@
-"""Give an int8 `.tflite` exactly the integers of a model folder, and read them from a file.
+"""Give a `.tflite` exactly the integers of a model folder, and read them from a file.
 
 The converter decides which tensors there are; which numbers they hold is replaced in its file.
 Tensors are found by their names, which hold the names of the layers that compute them.
@@ -6,6 +6,7 @@ Tensors are found by their names, which hold the names of the layers that comput
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -21,7 +22,8 @@ from edgenets.models.codes import Codes, Grid, KernelCodes
 from edgenets.models.fold import find_readers
 from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_sigmoid
 
-INT32 = np.iinfo(np.int32)
+LARGEST_BIAS = {"int32": 2**31 - 1, "int64": 2**62}  # float64 has no 2**63 - 1
+FLOAT32_STEPS = 4  # a bias may be off by this many roundings of float32
 
 T = TypeVar("T", bound=np.generic)
 
@@ -38,10 +40,10 @@ def read_grids(content: bytes, model: keras.Model) -> dict[str, tuple[Grid, ...]
 
 
 def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
-    """Return the int8 file of the folded `model` with the integers of `codes`.
+    """Return the file of the folded `model` with the integers of `codes` in its int8 kernels.
 
-    Activations keep the file's grids if `codes` has none. Biases are the model's, in the steps that
-    the kernels and inputs ask for.
+    Activations keep the file's grids if `codes` has none. Quantized biases are the model's, in the
+    steps that the kernels and inputs ask for. Float kernels and biases stay: they are the model's.
 
     Raises:
         EdgenetsError: the file's tensors are not those of `codes`.
@@ -51,45 +53,54 @@ def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
     readers = find_readers(model)
     for operator, layer in weighted(file, model):
         source, kernel, bias = operator.inputs  # bias is -1 where the model's is all zero
+        if file.tensors[kernel].dtype != "int8":
+            continue
         codes_in_file = _file_codes(codes.kernels[layer], file.tensors[kernel], layer)
         grid = replaced[source] if source in replaced else file.tensors[source]
         replaced[kernel] = codes_in_file
-        if bias >= 0:
+        if bias >= 0 and (dtype := file.tensors[bias].dtype) in LARGEST_BIAS:
             values = _bias(model.get_layer(layer), readers[layer])
-            replaced[bias] = _file_bias(values, codes_in_file.scale * grid.scale)
+            replaced[bias] = _file_bias(values, codes_in_file.scale * grid.scale, dtype)
             _check_bias(values, file.tensors[bias], layer)
     return flatbuffer.with_quantization(content, replaced)
 
 
 def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
-    """Check that the file holds the integers of `codes`.
+    """Check that the file holds the integers of `codes`, or in float kernels their values.
 
     Raises:
         EdgenetsError: it does not; the message names the first layer that differs.
     """
     file = flatbuffer.read(content)
+    unpacked = file.unpacked
     for operator, layer in weighted(file, model):
-        kernel = file.tensors[operator.inputs[1]]
-        wanted = _file_codes(codes.kernels[layer], kernel, layer)
-        same_scale = np.array_equal(kernel.scale, wanted.scale)
-        if not (same_scale and kernel.content.tobytes() == wanted.content):
+        kernel = file.tensors[unpacked.get(operator.inputs[1], operator.inputs[1])]
+        if kernel.dtype == "int8":
+            wanted = _file_codes(codes.kernels[layer], kernel, layer)
+            same = np.array_equal(kernel.scale, wanted.scale)
+            same = same and kernel.content.tobytes() == wanted.content
+        else:
+            values = in_file_layout(codes.kernels[layer].values, kernel)
+            same = np.array_equal(kernel.content, values.astype(kernel.dtype))
+        if not same:
+            kind = "integers" if kernel.dtype == "int8" else "values"
             raise EdgenetsError(
-                f"the int8 file holds other integers for {layer} than codes.safetensors; "
-                "it was not kept"
+                f"the file holds other {kind} for {layer} than codes.safetensors; it was not kept"
             )
     if codes.activations and read_grids(content, model) != dict(codes.activations):
         raise EdgenetsError(
-            "the int8 file rounds activations otherwise than codes.safetensors says; "
-            "it was not kept"
+            "the file rounds activations otherwise than codes.safetensors says; it was not kept"
         )
 
 
 def weighted(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[Operator, str]]:
     """Yield the operators with a kernel and the layer that each computes."""
+    unpacked = file.unpacked
     layers = {layer.name: 0 for layer in model.layers if hasattr(layer, "use_bias")}
     for operator in file.operators:
         if operator.name in flatbuffer.WEIGHTED:
-            yield operator, _layer_of(file.tensors[operator.inputs[1]], layers)
+            kernel = unpacked.get(operator.inputs[1], operator.inputs[1])
+            yield operator, _layer_of(file.tensors[kernel], layers)
 
 
 def activations(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[int, str]]:
@@ -111,8 +122,9 @@ def in_file_layout(kernel: NDArray[T], tensor: Tensor) -> NDArray[T]:
         kernel: `[..., in, out]`, or depthwise `[height, width, in, multiplier]`.
         tensor: the file's kernel.
     """
-    if tensor.axis == kernel.ndim - 1 and kernel.ndim == 4:
-        return kernel.reshape(1, *kernel.shape[:2], -1)
+    # A convolution with a single output has a shape of either kind, and the same order in both.
+    if kernel.ndim == 4 and tensor.shape == (1, *kernel.shape[:2], math.prod(kernel.shape[2:])):
+        return kernel.reshape(tensor.shape)
     return np.moveaxis(kernel, -1, 0)
 
 
@@ -168,14 +180,17 @@ def _bias(layer: keras.layers.Layer, readers: list[keras.layers.Layer]) -> NDArr
     return bias
 
 
-def _file_bias(bias: NDArray[np.float32], scale: NDArray[np.float32]) -> Quantized:
-    codes = np.clip(np.rint(bias / scale.astype(np.float64)), INT32.min, INT32.max)
-    return Quantized(scale, np.zeros(scale.size, np.int64), codes.astype(np.int32).tobytes())
+def _file_bias(bias: NDArray[np.float32], scale: NDArray[np.float32], dtype: str) -> Quantized:
+    largest = LARGEST_BIAS[dtype]
+    codes = np.clip(np.rint(bias / scale.astype(np.float64)), -largest, largest)
+    return Quantized(scale, np.zeros(scale.size, np.int64), codes.astype(dtype).tobytes())
 
 
 def _check_bias(bias: NDArray[np.float32], tensor: Tensor, layer: str) -> None:
     """Refuse to replace a bias into which the converter put more than is known here."""
-    if np.abs(tensor.content * tensor.scale - bias).max() > tensor.scale.max():
+    # In 16 bits a step may be less than float32 resolves.
+    resolution = FLOAT32_STEPS * np.finfo(np.float32).eps * np.abs(bias).max()
+    if np.abs(tensor.content * tensor.scale - bias).max() > tensor.scale.max() + resolution:
         raise EdgenetsError(
             f"the converter changed the bias of {layer} in a way that is not known; its integers "
             "cannot be set; export without codes.safetensors"

@@ -195,7 +195,8 @@ def input_codes(tensor: flatbuffer.Tensor) -> NDArray[Any]:
     """Return what each pixel value 0..255 becomes at a network's input: [256] of its dtype.
 
     A float32 input takes pixel / 127.5 - 1. A quantized one takes the code nearest to that value;
-    of two equally near ones the upper, so that scale 2/255 with zero point -1 takes pixel - 128.
+    of two equally near ones the upper, so that scale 2/255 with zero point -1 takes pixel - 128,
+    and an int16 input with scale 1/32767 and zero point 0 takes -32767 to 32767.
     """
     from edgenets.data.images import to_network
 

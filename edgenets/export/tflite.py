@@ -1,9 +1,9 @@
-"""Keras model -> `.tflite` file: float32, or full int8 with labels and image preparation inside."""
+"""Keras model -> `.tflite` file in one of the formats, with labels and image preparation inside."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.codes import check_codes, with_codes
+from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
 from edgenets.export.runtime import METADATA_NAME
+from edgenets.export.verify import random_images
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec
@@ -22,11 +24,16 @@ from edgenets.progress import quiet_stderr
 from edgenets.train.fit import check_images
 
 PLACEHOLDERS = 2  # images of noise, where codes say what images would have to tell
+# Operators by format: names of tf.lite.OpsSet, none of which may compute with floats.
+INTEGER_OPS = {
+    INT8.name: "TFLITE_BUILTINS_INT8",
+    INT16X8.name: "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
+}
 
 
 def to_float32(model: keras.Model, spec: Spec) -> bytes:
     """Return `model` as a float32 `.tflite` for one image: [-1, 1] in, logits out."""
-    return _finish(_converter(model), spec)
+    return to_format(FP32, model, spec)
 
 
 def to_int8(
@@ -37,46 +44,73 @@ def to_int8(
 ) -> bytes:
     """Return `model` as an int8 `.tflite` for one image: `pixel - 128` in, int8 logits out.
 
-    Weights are quantized per channel (per tensor in dense layers, for older runtimes), activations
-    per tensor by the ranges they take on the calibration images; the integers of `codes` are
-    written as they are.
+    Arguments and errors are those of `to_format`.
+    """
+    return to_format(INT8, model, spec, calibration, codes)
+
+
+def to_format(
+    number_format: Format,
+    model: keras.Model,
+    spec: Spec,
+    calibration: NDArray[np.uint8] | None = None,
+    codes: Codes | None = None,
+) -> bytes:
+    """Return `model` as a `.tflite` for one image: the image in, logits out, both in the format.
+
+    8-bit weights are quantized per channel (per tensor in dense layers, for older runtimes),
+    integer activations per tensor by the ranges they take on the calibration images. What the file
+    holds of `codes` is what the format says.
 
     Args:
-        calibration: prepared images `[images, resolution, resolution, 3]`; not needed if `codes`
-            has the activations' grids.
+        number_format: of the file.
+        model: of which `spec` is.
+        spec: what the file says of itself.
+        calibration: prepared images `[images, resolution, resolution, 3]`, where the format needs
+            them; not for int8 if `codes` has the activations' grids.
         codes: of a folded model.
 
     Raises:
         EdgenetsError: there is no calibration image (the converter would silently write floats), or
-            they do not fit the model, or the codes do not.
+            they do not fit the model, or the codes do not, or the converter has no such operator.
     """
-    if codes and codes.activations:  # what the converter measures then is replaced
-        shape = (PLACEHOLDERS, *model.input_shape[1:])
-        calibration = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    if calibration is None or not len(calibration):
-        raise EdgenetsError("int8 needs calibration images, got none; pass a folder of images")
-    check_images(model, calibration)
-    images = calibration.copy()
-    # The input's range is [-1, 1] whatever the images hold: one black and one white pixel say so.
-    images[0, 0, 0], images[0, -1, -1] = 0, 255
-
-    def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:
-        for image in images:
-            yield [to_network(image[np.newaxis])]
-
+    if codes and number_format is not INT8:
+        codes = Codes(codes.kernels, {})  # the grids are of 8 bits
     converter = _converter(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative_dataset
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
     # tflite-runtime has no kernel for dense layers with one scale per channel.
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    content = _finish(converter, spec)
+    if number_format is not FP32:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if number_format is FP16:
+        converter.target_spec.supported_types = [tf.float16]
+    if number_format.needs_calibration:
+        if codes and codes.activations:  # what the converter measures then is replaced
+            calibration = random_images(model.input_shape[1], PLACEHOLDERS)
+        images = _calibration(model, calibration, number_format)
+        converter.representative_dataset = lambda: ([to_network(image)] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet[INTEGER_OPS[number_format.name]]]
+        converter.inference_input_type = tf.as_dtype(number_format.activation)
+        converter.inference_output_type = tf.as_dtype(number_format.activation)
+    content = _finish(converter, spec, number_format)
     if codes:
         content = with_codes(content, model, codes)
         check_codes(content, model, codes)
     return content
+
+
+def _calibration(
+    model: keras.Model, images: NDArray[np.uint8] | None, number_format: Format
+) -> NDArray[np.uint8]:
+    """Return the images one by one, `[images, 1, resolution, resolution, 3]`."""
+    if images is None or not len(images):
+        raise EdgenetsError(
+            f"{number_format.name} needs calibration images, got none; pass a folder of images"
+        )
+    check_images(model, images)
+    images = images.copy()
+    # The input's range is [-1, 1] whatever the images hold: one black and one white pixel say so.
+    images[0, 0, 0], images[0, -1, -1] = 0, 255
+    return images[:, np.newaxis]
 
 
 def _converter(model: keras.Model) -> Any:
@@ -93,9 +127,17 @@ def _converter(model: keras.Model) -> Any:
     )
 
 
-def _finish(converter: Any, spec: Spec) -> bytes:
+def _finish(converter: Any, spec: Spec, number_format: Format) -> bytes:
     with quiet_stderr():
-        content = converter.convert()
+        try:
+            content = converter.convert()
+        except RuntimeError as error:  # of the quantizer, which knows fewer operators than the rest
+            if not (unknown := re.search(r"not yet supported for op: '(\w+)'", str(error))):
+                raise
+            raise EdgenetsError(
+                f"the converter cannot write {unknown[1]}, which {spec.name} has, in "
+                f"{number_format.name}; export it in another format"
+            ) from error
     described = spec.to_json()
     del described["history"]
     return flatbuffer.with_metadata(content, {METADATA_NAME: json.dumps(described).encode()})

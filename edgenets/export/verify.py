@@ -1,7 +1,8 @@
-"""Prove that an int8 `.tflite` is what was promised: from the file itself, run in LiteRT."""
+"""Prove that a `.tflite` is what its format promises: from the file itself, run in LiteRT."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +10,13 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.formats import INT8, SMALL_KERNEL, Format
 from edgenets.export.runtime import Classifier
 
-INPUT_SCALE = 2 / 255
-INPUT_ZERO_POINT = -1
-INTEGER_DTYPES = ("int8", "int32")
-MINIMUM_SNR_DB = 10.0
-MINIMUM_AGREEMENT = 0.9
+INDEX_DTYPE = "int32"  # of shapes and axes
+SYMMETRIC_DTYPES = ("int16",)  # whose zero point LiteRT takes to be 0
+FLOAT16 = np.finfo(np.float16)
+RANDOM_IMAGES = 8
 MAXIMUM_SNR_DB = 200.0
 """What equal logits count as: far above what float32 can tell apart, and a number."""
 
@@ -28,29 +29,55 @@ class Fidelity(NamedTuple):
     samples: int
 
 
-def check_structure(content: bytes) -> None:
-    """Check that the file is all-integer, static, one subgraph, with the input `pixel - 128`.
+def check_structure(content: bytes, number_format: Format = INT8) -> None:
+    """Check that the file is one static subgraph that computes and stores what its format says.
 
     Raises:
         EdgenetsError: it is not; the message names the first thing that differs.
     """
     model = flatbuffer.read(content)
-    _require(model.subgraphs == 1, f"has {model.subgraphs} subgraphs instead of 1")
+    _require(model.subgraphs == 1, number_format, f"has {model.subgraphs} subgraphs instead of 1")
+    one_each = len(model.inputs) == len(model.outputs) == 1
+    _require(one_each, number_format, "must have one input and one output")
+    promised = (number_format.kernel, number_format.small_kernel, number_format.bias)
+    constants = {INDEX_DTYPE, number_format.activation, *promised}
     for tensor in model.tensors:
-        _require(
-            tensor.dtype in INTEGER_DTYPES, f"computes {tensor.name} in {tensor.dtype}, not int8"
-        )
-        _require(min(tensor.shape_signature, default=1) > 0, f"leaves a size of {tensor.name} open")
-    _require(len(model.inputs) == len(model.outputs) == 1, "must have one input and one output")
-    image, logits = model.inputs[0], model.outputs[0]
-    _require(image.dtype == logits.dtype == "int8", "does not take and give int8")
-    _require(
-        image.scale.size == 1
-        and abs(float(image.scale[0]) / INPUT_SCALE - 1) < 1e-3
-        and int(image.zero_point[0]) == INPUT_ZERO_POINT,
-        f"has the input scale {image.scale} and zero point {image.zero_point} "
-        f"instead of {INPUT_SCALE:.6f} and {INPUT_ZERO_POINT}",
-    )
+        is_static = min(tensor.shape_signature, default=1) > 0
+        _require(is_static, number_format, f"leaves a size of {tensor.name} open")
+        shifted = tensor.dtype in SYMMETRIC_DTYPES and tensor.zero_point.any()
+        _require(not shifted, number_format, f"has another zero point than 0 for {tensor.name}")
+        if tensor.is_constant:
+            _require_dtype(tensor, constants, number_format, "stores")
+            _require(
+                tensor.dtype != "float16" or np.abs(tensor.content).max(initial=0) < FLOAT16.max,
+                number_format,
+                f"cuts off values of {tensor.name} at {FLOAT16.max}, the largest of float16",
+            )
+        else:
+            _require_dtype(tensor, {number_format.activation}, number_format, "computes")
+    for kernel in model.weights:
+        _require_dtype(kernel, {kernel_dtype(kernel, number_format)}, number_format, "stores")
+        if kernel.dtype == "int8":
+            _require(
+                kernel.scale.size > 0 and not kernel.zero_point.any(),
+                number_format,
+                f"has no scale, or another zero point than 0, for {kernel.name}",
+            )
+    for bias in model.biases:
+        _require_dtype(bias, {number_format.bias}, number_format, "stores")
+    _check_input(model.inputs[0], number_format)
+
+
+def kernel_dtype(kernel: flatbuffer.Tensor, number_format: Format) -> str:
+    """Return the type that a format promises of a kernel."""
+    is_small = math.prod(kernel.shape) < SMALL_KERNEL
+    return number_format.small_kernel if is_small else number_format.kernel
+
+
+def random_images(resolution: int, count: int = RANDOM_IMAGES) -> NDArray[np.uint8]:
+    """Return images of uniform noise, `[count, resolution, resolution, 3]`, always the same."""
+    shape = (count, resolution, resolution, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def measure_fidelity(
@@ -67,7 +94,11 @@ def measure_fidelity(
     """
     logits = Classifier(content).logits(images)
     signal, error = float(np.sum(reference**2)), float(np.sum((logits - reference) ** 2))
-    _require(signal > 0, "has nothing to follow (the Keras model's logits are all zero)")
+    if not signal > 0:
+        raise EdgenetsError(
+            "the Keras model's logits are all zero, so that no file can be compared with it; "
+            "train it first"
+        )
     agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
     return Fidelity(to_snr_db(signal, error), agreement, len(images))
 
@@ -86,26 +117,54 @@ def to_snr_db(signal: float, error: float) -> float:
     return float(10 * np.log10(max(signal / error, 1 / most)))
 
 
-def check_fidelity(fidelity: Fidelity, *, trained: bool) -> None:
-    """Check the fidelity against what int8 must reach.
+def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained: bool) -> None:
+    """Check the fidelity against what the format must reach.
 
-    An untrained net's answers hang on noise, so that only its logits are held to account.
+    Args:
+        fidelity: of the file.
+        number_format: of the file.
+        trained: whether answers are held to account, not only logits: those of an untrained net,
+            or to images of noise, hang on next to nothing.
 
     Raises:
         EdgenetsError: the error is too large or too few answers agree.
     """
     _require(
-        fidelity.snr_db >= MINIMUM_SNR_DB,
+        fidelity.snr_db >= number_format.minimum_snr_db,
+        number_format,
         f"gives logits at {fidelity.snr_db:.1f} dB from the Keras model's, "
-        f"at least {MINIMUM_SNR_DB:.0f} dB are needed",
+        f"at least {number_format.minimum_snr_db:.0f} dB are needed",
     )
     _require(
-        not trained or fidelity.agreement >= MINIMUM_AGREEMENT,
+        not trained or fidelity.agreement >= number_format.minimum_agreement,
+        number_format,
         f"agrees with the Keras model on {fidelity.agreement:.1%} of {fidelity.samples} images, "
-        f"at least {MINIMUM_AGREEMENT:.0%} are needed",
+        f"at least {number_format.minimum_agreement:.0%} are needed",
     )
 
 
-def _require(holds: bool, failure: str) -> None:
+def _check_input(image: flatbuffer.Tensor, number_format: Format) -> None:
+    step, zero_point = number_format.input_step, number_format.input_zero_point
+    if step is None:
+        return
+    _require(
+        image.scale.size == 1
+        and abs(float(image.scale[0]) / step - 1) < 1e-3
+        and int(image.zero_point[0]) == zero_point,
+        number_format,
+        f"has the input scale {image.scale} and zero point {image.zero_point} "
+        f"instead of {step:.6g} and {zero_point}",
+    )
+
+
+def _require_dtype(
+    tensor: flatbuffer.Tensor, dtypes: set[str], number_format: Format, verb: str
+) -> None:
+    promised = " or ".join(sorted(dtypes))
+    failure = f"{verb} {tensor.name} in {tensor.dtype}, not {promised}"
+    _require(tensor.dtype in dtypes, number_format, failure)
+
+
+def _require(holds: bool, number_format: Format, failure: str) -> None:
     if not holds:
-        raise EdgenetsError(f"the int8 file {failure}; it was not kept")
+        raise EdgenetsError(f"the {number_format.name} file {failure}; it was not kept")

@@ -8,15 +8,15 @@ from typing import Any
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export import tflite, verify
+from edgenets.export.checked import export_checked
 from edgenets.export.evaluate import score
+from edgenets.export.formats import INT8, find_format
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
 from edgenets.models.folder import load_codes, load_model, require_no_model, save_model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
-    export_int8,
     load_initial,
     open_images,
     say_left_out,
@@ -83,42 +83,46 @@ def export_folder(
     Args:
         folder: the model folder.
         out: the file, replaced if it exists.
-        number_format: "int8" or "fp32".
-        data: where the calibration images of int8 come from; its training split is used. A folder
-            that says how activations are rounded needs none; with some, the file is compared.
+        number_format: a name of `edgenets.export.formats.FORMATS`.
+        data: where images come from, of its training split. Integer formats are calibrated with
+            them, and every file is compared with the model on them. int8 of a folder that says how
+            activations are rounded and formats with float activations need none.
         calibration_images: how many.
         seed: chooses them.
+
+    Returns:
+        `size_bytes`, `sha256`, `format`; `fidelity` (null where nothing was compared) on
+        `fidelity_images`, "calibration" or "random"; `codes`, what the file holds of the folder's
+        codes (null without such); `skipped`, the files left out with their reasons.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or the file failed its checks.
     """
+    row = find_format(number_format)
     check_writable(out)
     model, spec = load_model(folder)
-    codes = load_codes(folder, model) if number_format == "int8" else None
-    fidelity = None
+    codes = load_codes(folder, model)
+    images = None
     skipped: tuple[Skipped, ...] = ()
-    if codes and codes.activations and data is None:
-        content = tflite.to_int8(model, spec, None, codes)
-        verify.check_structure(content)
-    elif number_format == "int8":
-        if data is None:
-            raise EdgenetsError(
-                f"{folder} does not say how activations are rounded, so int8 needs images to "
-                "calibrate with; pass --data DATA"
-            )
+    if data is not None:
         dataset = open_dataset(data, seed=spec.seed)
         skipped = dataset.skipped
         say_left_out(skipped)
         chosen = balanced_sample(dataset.train.labels, calibration_images, seed)
-        images = dataset.train.subset(chosen).load(spec.preparation)
-        content, fidelity = export_int8(model, spec, images.take(range(len(images))), codes)
-    else:
-        content = tflite.to_float32(model, spec)
+        images = dataset.train.subset(chosen).load(spec.preparation).take(range(len(chosen)))
+    elif row.needs_calibration and not (row is INT8 and codes and codes.activations):
+        reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
+        raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
+    content, fidelity = export_checked(row, model, spec, images, codes)
+    compared_on = "random" if images is None else "calibration"
     write_bytes(out, content)
     return {
         "size_bytes": len(content),
         "sha256": sha256_bytes(content),
+        "format": row.name,
         "fidelity": fidelity._asdict() if fidelity else None,
+        "fidelity_images": compared_on if fidelity else None,
+        "codes": row.codes if codes else None,
         "skipped": [file.to_json() for file in skipped],
     }
 

@@ -23,10 +23,12 @@ from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
 from edgenets.export.benchmark import benchmark_file
+from edgenets.export.checked import export_checked
 from edgenets.export.codes import read_grids
 from edgenets.export.error import measure_error
 from edgenets.export.error_plot import draw_errors
 from edgenets.export.evaluate import classify, score
+from edgenets.export.formats import INT8
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
@@ -374,11 +376,8 @@ def export_int8(
     Raises:
         EdgenetsError: the file is not what was promised, or follows the model too badly.
     """
-    content = tflite.to_int8(model, spec, calibration, codes)
-    verify.check_structure(content)
-    reference = predict_logits(compile_inference(model), calibration)
-    fidelity = verify.measure_fidelity(content, calibration, reference)
-    verify.check_fidelity(fidelity, trained=spec.is_trained)
+    content, fidelity = export_checked(INT8, model, spec, calibration, codes)
+    assert fidelity is not None  # there are images
     return content, fidelity
 
 

@@ -120,6 +120,20 @@ def test_exported_file_holds_the_folder_s_integers_and_needs_no_images(
     assert (tmp_path / "again.tflite").read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("number_format", ["int16x8", "dynamic", "fp16", "fp32"])
+def test_other_formats_say_what_they_do_with_the_folder_s_integers(
+    number_format: str, compressed: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    file = tmp_path / "small.tflite"
+    options = ("--format", number_format, "--data", image_folder, "--out", file)
+    result = edgenets(capsys, "export", compressed, *options)
+    assert "codes.safetensors" in result["codes"]
+    assert result["fidelity"]["agreement"] >= 0.9
+    integers = [t for t in flatbuffer.read(file).weights if t.dtype == "int8"]
+    assert bool(integers) == (number_format in ("int16x8", "dynamic"))
+    assert all(len(np.unique(tensor.data)) <= 24 for tensor in integers)
+
+
 def test_stopped_compression_goes_on_and_ends_as_an_undisturbed_one(
     compressed: Path,
     trained: Path,

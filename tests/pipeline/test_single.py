@@ -9,6 +9,8 @@ import pytest
 
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
+from edgenets.export.benchmark import benchmark_file
+from edgenets.export.formats import FORMATS
 
 pytestmark = pytest.mark.slow
 NET = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
@@ -55,6 +57,27 @@ def test_float_export_answers_exactly_as_the_model(model_dir, image_folder, tmp_
     assert of_file["confusion"] == of_folder["confusion"]
 
 
+@pytest.mark.parametrize("number_format", FORMATS)
+def test_file_of_each_format_is_checked_evaluated_predicted_with_and_timed(
+    number_format, model_dir, image_folder, tmp_path, capsys
+):
+    file = tmp_path / "m.tflite"
+    needed = FORMATS[number_format].needs_calibration
+    options = ("--format", number_format, *(("--data", image_folder) if needed else ()))
+    exported = edgenets(capsys, "export", model_dir, *options, "--out", file)
+    assert exported["format"] == number_format
+    assert exported["fidelity_images"] == ("calibration" if needed else "random")
+    assert exported["fidelity"]["snr_db"] >= FORMATS[number_format].minimum_snr_db
+    assert exported["codes"] is None
+    of_file = edgenets(capsys, "evaluate", file, "--data", image_folder)
+    of_folder = edgenets(capsys, "evaluate", model_dir, "--data", image_folder)
+    assert abs(of_file["top1"] - of_folder["top1"]) <= 2 / 36
+    image = image_folder / "test" / "left" / "00.png"
+    (answer,) = edgenets(capsys, "predict", file, image)
+    assert answer["top"][0]["label"] == "left"
+    assert benchmark_file(file, min_seconds=0.1)["latency_ms"]["median"] > 0
+
+
 def test_predictions_are_right_as_often_as_the_report_says(tiny_run, image_folder, capsys):
     images = sorted((image_folder / "test").glob("*/*.png"))
     answers = edgenets(capsys, "predict", tiny_run / "model.tflite", *images)
@@ -67,5 +90,8 @@ def test_predictions_are_right_as_often_as_the_report_says(tiny_run, image_folde
 
 
 def test_calibration_images_must_be_given(model_dir, tmp_path, capsys):
+    file = tmp_path / "m.tflite"
+    with pytest.raises(EdgenetsError, match="int16x8 needs images to calibrate with; pass --data"):
+        edgenets(capsys, "export", model_dir, "--format", "int16x8", "--out", file)
     with pytest.raises(EdgenetsError, match="int8 needs images to calibrate with; pass --data"):
         edgenets(capsys, "export", model_dir, "--out", tmp_path / "m.tflite")

@@ -1,0 +1,59 @@
+"""Keras model -> `.tflite` file that was run in LiteRT and held against the model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.export import tflite, verify
+from edgenets.export.formats import Format
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes
+from edgenets.models.folder import Spec
+from edgenets.train.fit import compile_inference, predict_logits
+
+
+class Exported(NamedTuple):
+    """A file that passed its checks."""
+
+    content: bytes
+    fidelity: verify.Fidelity | None
+    """None where codes told the ranges of activations: noise would leave them."""
+
+
+def export_checked(
+    number_format: Format,
+    model: keras.Model,
+    spec: Spec,
+    images: NDArray[np.uint8] | None,
+    codes: Codes | None,
+) -> Exported:
+    """Return `model` as a `.tflite` that keeps the promises of its format.
+
+    Args:
+        number_format: of the file.
+        model: of which `spec` is.
+        spec: what the file says of itself.
+        images: prepared ones, `[images, resolution, resolution, 3]`, to calibrate with where the
+            format needs it, and to compare on: logits and, if the model is trained, first answers.
+            Without any, logits are compared on a few images of noise.
+        codes: of a folded model.
+
+    Raises:
+        EdgenetsError: images are missing, the converter cannot write the model, or the file is not
+            what was promised or follows the model too badly.
+    """
+    content = tflite.to_format(number_format, model, spec, images, codes)
+    verify.check_structure(content, number_format)
+    is_noise = images is None
+    if images is None:
+        if number_format.needs_calibration:
+            return Exported(content, None)
+        images = verify.random_images(spec.preparation.resolution)
+    reference = predict_logits(compile_inference(model), images)
+    fidelity = verify.measure_fidelity(content, images, reference)
+    trained = spec.is_trained and not is_noise
+    verify.check_fidelity(fidelity, number_format, trained=trained)
+    return Exported(content, fidelity)
