@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,12 @@ def main() -> None:
     )
 
 
-def paired_loss(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Return how many points `second` is less often right than `first`, and its 95 % interval."""
+def paired_loss(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float, float]:
+    """Return how many points `second` is less often right than `first`, and its 95 % interval.
+
+    Args:
+        first, second: [images], whether the answer is right, or how often.
+    """
     differences = 100 * (first.astype(float) - second)
     error = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
     return differences.mean(), differences.mean() - error, differences.mean() + error

@@ -222,11 +222,14 @@ def with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
     def set_entries(model: Any) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
-        kept = [m for m in model.metadata or [] if m.name.decode() not in entries]
+        model.metadata = model.metadata or []
+        buffers = {m.name.decode(): m.buffer for m in model.metadata}
         for name, value in entries.items():
-            model.buffers.append(schema.BufferT(data=np.frombuffer(value, np.uint8)))
-            kept.append(schema.MetadataT(name=name, buffer=len(model.buffers) - 1))
-        model.metadata = kept
+            if name not in buffers:
+                buffers[name] = len(model.buffers)
+                model.buffers.append(schema.BufferT())
+                model.metadata.append(schema.MetadataT(name=name, buffer=buffers[name]))
+            model.buffers[buffers[name]].data = np.frombuffer(value, np.uint8)
 
     return rewrite(content, set_entries)
 

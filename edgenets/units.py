@@ -7,8 +7,17 @@ print as per cent.
 
 from __future__ import annotations
 
+import re
+
 ALEXNET_BYTES = 240_000_000
 """AlexNet in float32, as table 2 of arXiv:1602.07360 counts it; ratios are stated against it."""
+
+BYTES_PER_UNIT = {
+    **{"": 1, "b": 1, "bytes": 1},
+    **{"kb": 10**3, "mb": 10**6, "gb": 10**9},
+    **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
+}
+"""By the unit behind a number, in lower case."""
 
 
 def format_bytes(size_bytes: float) -> str:
@@ -22,6 +31,24 @@ def format_bytes(size_bytes: float) -> str:
     if size_bytes >= 2**10:
         return f"{size_bytes / 2**10:.1f} KiB"
     return f"{size_bytes:.0f} B"
+
+
+def parse_bytes(text: str) -> int:
+    """Return the size that a person means: KB and MB are decimal, KiB and MiB binary.
+
+    >>> parse_bytes("300KB"), parse_bytes("1.5 MiB"), parse_bytes("120000")
+    (300000, 1572864, 120000)
+
+    Raises:
+        ValueError: it is none, or it is less than one byte.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if not match or match[2] not in BYTES_PER_UNIT:
+        raise ValueError(f"{text} is no size")
+    size_bytes = int(float(match[1]) * BYTES_PER_UNIT[match[2]])
+    if size_bytes < 1:
+        raise ValueError(f"{text} is less than one byte")
+    return size_bytes
 
 
 def format_count(count: float) -> str:

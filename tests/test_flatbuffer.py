@@ -112,6 +112,8 @@ def test_metadata_is_added_replaced_and_read_back(content: bytes):
     once = flatbuffer.with_metadata(content, {"a": b"1", "b": b"2"})
     twice = flatbuffer.with_metadata(once, {"a": b"3"})
     assert flatbuffer.read(twice).metadata == {"a": b"3", "b": b"2"}
+    long = flatbuffer.with_metadata(content, {"a": b"x" * 500})
+    assert b"xx" not in flatbuffer.with_metadata(long, {"a": b"3"})
 
 
 def test_rewriting_leaves_the_results_bit_identical(content: bytes):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgenets.cli.accounting import print_accounting
+from edgenets.cli.budget import Points, Size, print_choice
 from edgenets.cli.output import json_option, print_json, print_table
 from edgenets.units import format_bytes, format_percent, format_seconds
 
@@ -18,9 +19,28 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 @click.argument("model_dir", type=click.Path(path_type=Path))
 @click.option(
     "--recipe",
-    required=True,
     metavar="RECIPE",
     help="deep-compression, prune, share, qat, int8, or a .yaml file with a list of stages.",
+)
+@click.option(
+    "--budget",
+    "budget_bytes",
+    metavar="SIZE",
+    type=Size(),
+    help="Choose zeros and values of each layer so that the file, compressed by xz, takes at most "
+    "SIZE, such as 300KB or 1.5MiB.",
+)
+@click.option(
+    "--max-drop",
+    metavar="POINTS",
+    type=Points(),
+    help="Choose them so that it loses at most so many points of top-1 on held-out images.",
+)
+@click.option(
+    "--epochs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Of each training, with --budget or --max-drop.  [default: 10 to prune, 4 to share]",
 )
 @click.option(
     "--data",
@@ -47,7 +67,10 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 @json_option
 def command(
     model_dir: Path,
-    recipe: str,
+    recipe: str | None,
+    budget_bytes: int | None,
+    max_drop: float | None,
+    epochs: int | None,
     data: str,
     out: Path,
     flip: bool | None,
@@ -58,25 +81,38 @@ def command(
 ) -> None:
     """Prune, share weights and quantize a model folder.
 
-    The result is a model folder with the integers of its int8 file, which `edgenets export` writes
-    as they are. Fine-tuning learns from the model as it was, too. Stopped at any time, the same
-    command goes on.
+    How far it goes says one of --recipe, --budget and --max-drop. The result is a model folder with
+    the integers of its int8 file, which `edgenets export` writes as they are. Fine-tuning learns
+    from the model as it was, too. Stopped at any time, the same command goes on.
     """
+    if sum(given is not None for given in (recipe, budget_bytes, max_drop)) != 1:
+        raise click.UsageError("pass one of --recipe, --budget and --max-drop")
+    if recipe is not None and epochs is not None:
+        raise click.UsageError("--epochs goes with --budget or --max-drop; a recipe has its own")
     from edgenets.models.folder import load_spec
+    from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
     from edgenets.pipeline.compress import compress_folder
     from edgenets.pipeline.config_file import load_recipe
+    from edgenets.quantize.recipe import DEFAULT_RECIPE
 
     spec, _ = load_spec(model_dir)
     arguments = {key: value for key, value in spec.arguments.items() if key != "classes"}
     config = load_recipe(
-        recipe,
+        recipe or DEFAULT_RECIPE,
         {
             "model": {"name": spec.name, **arguments},
             "data": {"source": data, "strict": strict, "flip": flip},
             "seed": spec.seed if seed is None else seed,
         },
     )
-    result = compress_folder(model_dir, config, out)
+    if epochs is not None:
+        config = with_epochs(config, epochs)
+    if budget_bytes is not None:
+        result = compress_to_budget(model_dir, config, budget_bytes, out)
+    elif max_drop is not None:
+        result = compress_within_drop(model_dir, config, max_drop, out)
+    else:
+        result = compress_folder(model_dir, config, out)
     if as_json:
         print_json(result)
         return
@@ -84,6 +120,8 @@ def command(
     print_accounting(result["accounting"], per_layer)
     if errors := result["stages"][-1].get("error"):
         print_worst_layers(errors)
+    if "choice" in result:
+        print_choice(result)
     click.echo(f"the model is in {out}")
 
 

@@ -138,6 +138,11 @@ def _finish(converter: Any, spec: Spec, number_format: Format) -> bytes:
                 f"the converter cannot write {unknown[1]}, which {spec.name} has, in "
                 f"{number_format.name}; export it in another format"
             ) from error
+    return with_spec(content, spec)
+
+
+def with_spec(content: bytes, spec: Spec) -> bytes:
+    """Return a `.tflite` with its labels, image preparation and recipe inside."""
     described = spec.to_json()
     del described["history"]
     return flatbuffer.with_metadata(content, {METADATA_NAME: json.dumps(described).encode()})

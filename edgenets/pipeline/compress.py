@@ -28,11 +28,13 @@ from edgenets.pipeline.run import run_stages
 from edgenets.pipeline.stages import (
     ERROR_PLOT,
     Record,
+    RunImages,
     Stage,
     compress_stages,
     measure_model,
     open_images,
 )
+from edgenets.quantize.recipe import Recipe
 
 STAGES = "stages"
 RECIPE, MEASURED = "recipe.yaml", "compress.json"
@@ -57,40 +59,69 @@ def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any
     """
     with locked_folder(out):
         require_no_model(out)
-        spec, weights_sha256 = load_spec(folder)
-        images = open_images(config, spec.preparation)
-        if images.dataset.classes != spec.labels:
-            raise EdgenetsError(
-                f"{folder} knows {first_few(spec.labels)}, the images are of "
-                f"{first_few(images.dataset.classes)}; pass the images that it was trained on"
-            )
-
-        def copy(own: Path, previous: Path, key: str) -> Record:
-            model, spec = load_model(folder)
-            codes = load_codes(folder, model)
-            save_model(own, model, spec, codes)
-            return measure_model(
-                images, model, tflite.to_float32(model, spec), codes.kernels if codes else None
-            )
-
-        stages = [
-            Stage("model", {"weights": weights_sha256}, copy),
-            *compress_stages(config.compress, images),
-        ]
-        records = run_stages(out / STAGES, stages, images.dataset.fingerprint)
-        last = out / STAGES / records[-1]["folder"]
-        result = {
-            "stages": [
-                {"name": r["name"], "seconds": r["seconds"], **r["measured"]} for r in records
-            ],
-            "skipped": [file.to_json() for file in images.dataset.skipped],
-            "accounting": account_folder(last, records),
-        }
-        write_bytes(out / RECIPE, dump_recipe(config.compress).encode())
-        write_json(out / MEASURED, result)
-        # The spec comes last: it makes it a model folder.
-        for name in (WEIGHTS, CODES, ERROR_PLOT, SPEC):
-            if (last / name).exists():
-                write_bytes(out / name, read_bytes(last / name))
+        images = open_images_of(folder, config)
+        records = run_recipe(folder, images, config.compress, out / STAGES)
+        result = keep_result(out, out / STAGES, records, config.compress, images)
         shutil.rmtree(out / STAGES)
         return result
+
+
+def open_images_of(folder: Path, config: RunConfig) -> RunImages:
+    """Open the config's images, which must be of the classes that the model of `folder` knows.
+
+    Raises:
+        EdgenetsError: they are not, or cannot be used.
+    """
+    spec, _ = load_spec(folder)
+    images = open_images(config, spec.preparation)
+    if images.dataset.classes != spec.labels:
+        raise EdgenetsError(
+            f"{folder} knows {first_few(spec.labels)}, the images are of "
+            f"{first_few(images.dataset.classes)}; pass the images that it was trained on"
+        )
+    return images
+
+
+def run_recipe(folder: Path, images: RunImages, recipe: Recipe, stages: Path) -> list[Record]:
+    """Do what is missing of a recipe's stages in the folder `stages`, on the model of `folder`."""
+    _, weights_sha256 = load_spec(folder)
+
+    def copy(own: Path, previous: Path, key: str) -> Record:
+        model, spec = load_model(folder)
+        codes = load_codes(folder, model)
+        save_model(own, model, spec, codes)
+        return measure_model(
+            images, model, tflite.to_float32(model, spec), codes.kernels if codes else None
+        )
+
+    first = Stage("model", {"weights": weights_sha256}, copy)
+    return run_stages(stages, [first, *compress_stages(recipe, images)], images.dataset.fingerprint)
+
+
+def keep_result(
+    out: Path,
+    stages: Path,
+    records: list[Record],
+    recipe: Recipe,
+    images: RunImages,
+    **more: Any,
+) -> dict[str, Any]:
+    """Write to `out` the last model of `stages`, its recipe and what was measured, and return that.
+
+    Args:
+        more: further keys of what was measured.
+    """
+    last = stages / records[-1]["folder"]
+    result = {
+        "stages": [{"name": r["name"], "seconds": r["seconds"], **r["measured"]} for r in records],
+        "skipped": [file.to_json() for file in images.dataset.skipped],
+        "accounting": account_folder(last, records),
+        **more,
+    }
+    write_bytes(out / RECIPE, dump_recipe(recipe).encode())
+    write_json(out / MEASURED, result)
+    # The spec comes last: it makes it a model folder.
+    for name in (WEIGHTS, CODES, ERROR_PLOT, SPEC):
+        if (last / name).exists():
+            write_bytes(out / name, read_bytes(last / name))
+    return result

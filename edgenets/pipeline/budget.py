@@ -1,0 +1,270 @@
+"""`edgenets compress --budget` and `--max-drop`: a recipe that says for each layer how far it goes.
+
+A sensitivity scan gives the choices worth having, from no compression to the most. How many bytes a
+choice takes when it travels is measured on its draft, the int8 file that it gives without training.
+Then its recipe is trained like any other, and the file that comes out of that is what counts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import cache, cached_property
+from math import ceil, sqrt
+from pathlib import Path
+from shutil import copytree, rmtree
+from typing import Any, NamedTuple
+
+from edgenets.errors import EdgenetsError
+from edgenets.export import tflite
+from edgenets.export.evaluate import classify, score
+from edgenets.export.runtime import Classifier
+from edgenets.files import read_json, sha256_json, write_bytes, write_json
+from edgenets.models.folder import load_codes, load_model, load_spec, require_no_model, versions
+from edgenets.pipeline.compress import STAGES, keep_result, open_images_of, run_recipe
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.draft import Drafts
+from edgenets.pipeline.output import locked_folder
+from edgenets.pipeline.stages import Record
+from edgenets.progress import say
+from edgenets.quantize.choice import Choice, trade_offs
+from edgenets.quantize.recipe import Recipe
+from edgenets.quantize.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan
+from edgenets.quantize.sensitivity_plot import draw_sensitivity
+from edgenets.train.fit import FitSettings, compile_inference, predict_logits
+
+SENSITIVITY, PLOT = "sensitivity.json", "sensitivity.svg"
+SCAN_IMAGES = 256
+GROWTH = 1.01  # how much larger than its draft a file is expected to become by training
+BUDGET_TRIES = 3
+DROP_TRIES = 4
+NEAR = 1.05  # ratio of two sizes between which no further try is worth its time
+
+
+def compress_to_budget(
+    folder: Path, config: RunConfig, budget_bytes: int, out: Path
+) -> dict[str, Any]:
+    """Compress a model so that its int8 file takes at most `budget_bytes` when it travels.
+
+    Args:
+        folder: a model folder without shared weights, left as it is.
+        config: images, seed and recipe; the recipe's sparsities and shared values are replaced by
+            chosen ones.
+        budget_bytes: for the `stored_bytes` of the `.tflite`.
+        out: will hold what `compress_folder` leaves there, `sensitivity.json` and
+            `sensitivity.svg`.
+
+    Returns:
+        As `compress_folder`, and `choice`: what was chosen for each layer; `tries`: how large each
+        one became.
+
+    Raises:
+        EdgenetsError: the budget cannot be reached; the message says what can be. As
+            `compress_folder` otherwise.
+    """
+    with locked_folder(out):
+        search = _Search(folder, config, out)
+        limit = budget_bytes / GROWTH
+        if search.draft_bytes(-1) > limit:
+            raise EdgenetsError(
+                f"{search.spec.name} cannot be compressed to {budget_bytes:,} bytes: with as few "
+                f"weights and values as possible, its file takes {search.draft_bytes(-1):,} when "
+                f"it travels; pass --budget {ceil(GROWTH * search.draft_bytes(-1))} or more"
+            )
+        tries: list[_Try] = []
+        while len(tries) < BUDGET_TRIES and search.draft_bytes(-1) <= limit:
+            tries.append(search.attempt(len(tries) + 1, search.largest_within(limit)))
+            last = tries[-1]
+            if last.stored_bytes <= budget_bytes:
+                described = [{"stored_bytes": each.stored_bytes} for each in tries]
+                return search.keep(last, budget_bytes=budget_bytes, tries=described)
+            limit = last.draft_bytes * budget_bytes / last.stored_bytes / GROWTH
+        raise EdgenetsError(
+            f"{search.spec.name} was trained {len(tries)} times for {budget_bytes:,} bytes and "
+            f"still takes {tries[-1].stored_bytes:,} when it travels; pass a larger --budget"
+        )
+
+
+def compress_within_drop(
+    folder: Path, config: RunConfig, max_drop: float, out: Path
+) -> dict[str, Any]:
+    """Compress a model as far as it loses at most `max_drop` points of top-1.
+
+    The loss is that of the int8 file against the model as it was, on the images by which the best
+    epochs are chosen: no test image has a part in it. Sizes are searched by bisection.
+
+    Args:
+        folder: a model folder without shared weights, left as it is.
+        config: images, seed and recipe; the recipe's sparsities and shared values are replaced by
+            chosen ones.
+        max_drop: in points, 1 point being 1 % of the images.
+        out: will hold what `compress_folder` leaves there, `sensitivity.json` and
+            `sensitivity.svg`.
+
+    Returns:
+        As `compress_folder`, and `choice`: what was chosen for each layer; `tries`: the size of
+        each one and its loss in points; `validation`: top-1 of the model as it was.
+
+    Raises:
+        EdgenetsError: no try lost so little. As `compress_folder` otherwise.
+    """
+    with locked_folder(out):
+        search = _Search(folder, config, out)
+        described: list[dict[str, float]] = []
+
+        def attempt(index: int) -> _Try | None:
+            """Return the try of a choice if it loses little enough."""
+            current = search.attempt(len(described) + 1, index)
+            drop = 100 * (search.top1_before - search.top1_of(current))
+            described.append({"stored_bytes": current.stored_bytes, "drop": drop})
+            say(f"it loses {drop:.2f} points on the validation images, {max_drop:g} may be lost")
+            return current if drop <= max_drop + 1e-9 else None
+
+        smallest, largest = search.draft_bytes(-1), search.draft_bytes(0)
+        best = None
+        while len(described) < DROP_TRIES and largest > NEAR * smallest:
+            middle = search.largest_within(sqrt(smallest * largest))
+            if (good := attempt(middle)) is not None:
+                best, largest = good, search.draft_bytes(middle)
+            else:
+                smallest = search.draft_bytes(middle)
+        best = best or attempt(0)  # int8 alone, which needs no training
+        if best is None:
+            raise EdgenetsError(
+                f"int8 alone loses {described[-1]['drop']:.2f} points on the validation images, "
+                f"and of {len(described) - 1} smaller files none loses at most {max_drop:g}; "
+                "pass a larger --max-drop"
+            )
+        return search.keep(
+            best, max_drop=max_drop, tries=described, validation={"top1": search.top1_before}
+        )
+
+
+def with_epochs(config: RunConfig, epochs: int) -> RunConfig:
+    """Return the config with so many epochs in each stage of its recipe that trains."""
+    stages = [
+        stage.model_copy(update={"epochs": epochs}) if isinstance(stage, FitSettings) else stage
+        for stage in config.compress
+    ]
+    return config.model_copy(update={"compress": tuple(stages)})
+
+
+class _Try(NamedTuple):
+    """A choice, and what its recipe made of the model."""
+
+    choice: Choice
+    recipe: Recipe
+    draft_bytes: int
+    stages: Path
+    records: list[Record]
+
+    @property
+    def stored_bytes(self) -> int:
+        size: int = self.records[-1]["measured"]["stored_bytes"]
+        return size
+
+
+class _Search:
+    """What can be chosen for a model, and the tries, each in a folder below `out`."""
+
+    def __init__(self, folder: Path, config: RunConfig, out: Path) -> None:
+        require_no_model(out)
+        self.folder, self.out = folder, out
+        self.model, self.spec = load_model(folder)
+        if load_codes(folder, self.model):
+            raise EdgenetsError(
+                f"{folder} has shared weights already; pass the model that it was made of"
+            )
+        self.images = open_images_of(folder, config)
+        self.drafts = Drafts(self.model, self.spec, self.images, config.compress)
+        self.sensitivity = self._scan()
+        self.choices = trade_offs({name: s.options for name, s in self.sensitivity.items()})
+        self.draft_bytes = cache(lambda i: self.drafts.stored_bytes(self.choices[i]))
+
+    def largest_within(self, limit_bytes: float) -> int:
+        """Return the number of the largest choice whose draft takes at most `limit_bytes`."""
+        last = len(self.choices) - 1
+        return bisect_left(range(last), True, key=lambda i: self.draft_bytes(i) <= limit_bytes)
+
+    def attempt(self, number: int, index: int) -> _Try:
+        """Train the recipe of a choice; stages that an earlier try has too are taken from there."""
+        choice = self.choices[index]
+        recipe = self.drafts.recipe(choice)
+        stages, earlier = (self.out / STAGES / f"try-{n}" for n in (number, number - 1))
+        say(f"try {number}: {_describe(choice)}, {self.draft_bytes(index):,} bytes before training")
+        write_bytes(self.out / PLOT, draw_sensitivity(self.sensitivity, choice))
+        if earlier.exists() and not stages.exists():
+            copytree(earlier, stages)
+        records = run_recipe(self.folder, self.images, recipe, stages)
+        return _Try(choice, recipe, self.draft_bytes(index), stages, records)
+
+    def keep(self, kept: _Try, **more: Any) -> dict[str, Any]:
+        """Make the model folder of a try and return what was measured."""
+        rows = [
+            {"layer": name, "weights": self.sensitivity[name].weights, **option._asdict()}
+            for name, option in kept.choice.items()
+        ]
+        write_bytes(self.out / PLOT, draw_sensitivity(self.sensitivity, kept.choice))
+        result = keep_result(
+            self.out, kept.stages, kept.records, kept.recipe, self.images, choice=rows, **more
+        )
+        rmtree(self.out / STAGES)
+        return result
+
+    @cached_property
+    def top1_before(self) -> float:
+        """The accuracy of the model as it was on the validation images."""
+        images = self.images.training.validation_images
+        return self._top1(predict_logits(compile_inference(self.model), images))
+
+    def top1_of(self, current: _Try) -> float:
+        """Return the accuracy of a try's int8 file on the validation images."""
+        folder = current.stages / current.records[-1]["folder"]
+        model, spec = load_model(folder)
+        content = tflite.to_int8(model, spec, None, load_codes(folder, model))
+        images = self.images.training.validation_images
+        return self._top1(classify(Classifier(content), images))
+
+    def _top1(self, logits: Any) -> float:
+        labels = self.images.training.validation_labels
+        top1: float = score(logits, labels, self.spec.labels)["top1"]
+        return top1
+
+    def _scan(self) -> dict[str, Sensitivity]:
+        """Measure the sensitivity, or read what was measured of the same model and images."""
+        config = self.images.config
+        key = sha256_json(
+            {
+                "weights": load_spec(self.folder)[1],
+                "images": self.images.dataset.fingerprint,
+                "validation": [config.data.validation_fraction, config.seed, SCAN_IMAGES],
+                "options": [self.drafts.prunable, SPARSITIES, CLUSTERS],
+                "versions": versions(),
+            }
+        )
+        if (found := _read_sensitivity(self.out / SENSITIVITY, key)) is None:
+            say("measuring how much each layer minds being compressed ...")
+            images = self.images.validation(SCAN_IMAGES)
+            found = scan(self.model, images, self.drafts.prunable)
+            layers = {name: layer.model_dump(mode="json") for name, layer in found.items()}
+            write_json(self.out / SENSITIVITY, {"key": key, "layers": layers})
+        return found
+
+
+def _read_sensitivity(path: Path, key: str) -> dict[str, Sensitivity] | None:
+    """Return what an earlier command measured under `key`."""
+    try:
+        stored = read_json(path)
+        layers = {n: Sensitivity.model_validate(s) for n, s in stored["layers"].items()}
+        return layers if stored["key"] == key else None
+    except (EdgenetsError, KeyError, TypeError, AttributeError, ValueError):  # missing or damaged
+        return None
+
+
+def _describe(choice: Choice) -> str:
+    """Return the extremes of a choice in words."""
+    sparsities = [100 * option.sparsity for option in choice.values()]
+    clusters = [option.clusters for option in choice.values()]
+    return (
+        f"{min(sparsities):.0f} to {max(sparsities):.0f} % zeros, {min(clusters)} to "
+        f"{max(clusters)} values by layer"
+    )

@@ -1,0 +1,102 @@
+"""A choice by layer as a recipe, and the int8 file that it gives before any training: its draft.
+
+What lzma makes of a file depends on all of its bytes; a draft has those of the final file but for
+what training moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from statistics import mode
+
+from edgenets.export import tflite
+from edgenets.export.codes import with_codes
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.folder import Spec
+from edgenets.pipeline.stages import RunImages
+from edgenets.quantize.choice import MOST_CLUSTERS, Choice
+from edgenets.quantize.int8 import Int8Settings
+from edgenets.quantize.layers import is_prunable
+from edgenets.quantize.prune import PruneOverride, PruneSettings
+from edgenets.quantize.recipe import AnyStage, Recipe
+from edgenets.quantize.sensitivity import compress_untrained
+from edgenets.quantize.share import ShareOverride, ShareSettings
+from edgenets.quantize.sizes import stored_bytes
+
+
+class Drafts:
+    """The int8 files that choices give without training.
+
+    Attributes:
+        prunable: names of the layers that a choice may prune.
+    """
+
+    def __init__(self, model: keras.Model, spec: Spec, images: RunImages, base: Recipe) -> None:
+        """Prepare the drafts of a model without shared weights; `base` is as in chosen_recipe."""
+        self.model, self.spec, self.images, self.base = model, spec, images, base
+        pruning = next((stage for stage in base if isinstance(stage, PruneSettings)), None)
+        self.prunable = [
+            layer.name
+            for layer in model.layers
+            if pruning and is_prunable(layer) and pruning.sparsity_of(layer)
+        ]
+
+    def stored_bytes(self, choice: Choice) -> int:
+        """Return what a choice's file takes when it travels."""
+        spec = self.spec
+        for stage in self.recipe(choice):
+            spec = spec.with_stage(stage.model_dump(mode="json"), {}, folded=True)
+        kernels = compress_untrained(self.model, self._folded, choice)
+        content = with_codes(self._int8_file, self._folded, Codes(kernels, {}))
+        return stored_bytes(tflite.with_spec(content, spec))
+
+    def recipe(self, choice: Choice) -> Recipe:
+        """Return the recipe of a choice."""
+        return chosen_recipe(self.base, choice, self.prunable)
+
+    @cached_property
+    def _folded(self) -> keras.Model:
+        return fold_batch_norm(self.model)
+
+    @cached_property
+    def _int8_file(self) -> bytes:
+        """The file without any compression, into which other codes are put."""
+        settings = next(stage for stage in self.base if isinstance(stage, Int8Settings))
+        calibration = self.images.calibration(settings.calibration_images)
+        return tflite.to_int8(self._folded, self.spec, calibration)
+
+
+def chosen_recipe(base: Recipe, choice: Choice, prunable: Collection[str]) -> Recipe:
+    """Return `base` with the sparsities and numbers of shared values of a choice.
+
+    A stage that has nothing to do any more is left out. What most layers have is the stage's
+    setting, and the others are named.
+
+    Args:
+        prunable: the layers that the recipe prunes if none is named.
+    """
+    stages: list[AnyStage] = []
+    for stage in base:
+        if isinstance(stage, PruneSettings):
+            sparsities = {name: choice[name].sparsity for name in prunable}
+            if not any(sparsities.values()):
+                continue
+            usual = mode(filter(None, sparsities.values()))
+            dense_or_other = {
+                name: PruneOverride(sparsity=sparsity)
+                for name, sparsity in sparsities.items()
+                if sparsity != usual
+            }
+            stage = stage.model_copy(update={"sparsity": usual, "layers": dense_or_other})
+        elif isinstance(stage, ShareSettings):
+            clusters = {name: option.clusters for name, option in choice.items()}
+            if set(clusters.values()) == {MOST_CLUSTERS}:
+                continue
+            most = mode(clusters.values())
+            other = {name: ShareOverride(clusters=k) for name, k in clusters.items() if k != most}
+            stage = stage.model_copy(update={"clusters": most, "layers": other})
+        stages.append(stage)
+    return tuple(stages)

@@ -1,0 +1,83 @@
+"""What `edgenets compress` says of its options before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from edgenets.cli.budget import print_choice
+from edgenets.cli.main import edgenets_command
+from edgenets.units import parse_bytes
+
+
+def complaint(*options: str) -> str:
+    """Return what a wrong use of `compress` is told."""
+    arguments = ["compress", "net", "--data", "digits", "--out", "new", *options]
+    with pytest.raises(click.UsageError) as raised:
+        edgenets_command.main(arguments, standalone_mode=False)
+    sentence = raised.value.format_message()
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("size", ["0", "0.4", "-5", "300XB", "", "KB", "1e3", "nan", "3 0 KB"])
+def test_budget_must_be_a_size(size: str):
+    expected = f"expected a size of at least one byte, such as 300KB or 1.5MiB, got {size!r}"
+    assert expected in complaint("--budget", size)
+
+
+@pytest.mark.parametrize("points", ["-1", "101", "nan", "inf", "1%", ""])
+def test_largest_loss_must_be_points(points: str):
+    expected = f"expected points from 0 to 100, such as 1.0, got {points!r}"
+    assert expected in complaint("--max-drop", points)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--recipe", "int8", "--budget", "300KB"),
+        ("--recipe", "int8", "--max-drop", "1"),
+        ("--budget", "300KB", "--max-drop", "1"),
+    ],
+)
+def test_one_of_recipe_budget_and_loss_must_be_given(options: tuple[str, ...]):
+    assert complaint(*options) == "pass one of --recipe, --budget and --max-drop"
+
+
+def test_epochs_of_a_recipe_are_its_own():
+    assert "a recipe has its own" in complaint("--recipe", "int8", "--epochs", "2")
+
+
+@pytest.mark.parametrize(
+    "text, size_bytes",
+    [("300KB", 300_000), ("300 kb", 300_000), ("2MiB", 2 * 2**20), ("0.5MB", 500_000), ("7", 7)],
+)
+def test_sizes_are_decimal_but_for_binary_units(text: str, size_bytes: int):
+    assert parse_bytes(text) == size_bytes
+
+
+def test_missing_folder_is_named(tmp_path: Path):
+    from edgenets.errors import EdgenetsError
+
+    options = ("--budget", "9KB", "--data", "digits", "--out", str(tmp_path / "o"))
+    with pytest.raises(EdgenetsError, match="nowhere is not a model folder"):
+        edgenets_command.main(["compress", "nowhere", *options], standalone_mode=False)
+
+
+def test_choice_and_tries_are_shown(capsys: pytest.CaptureFixture):
+    row = {"layer": "stem", "weights": 216, "sparsity": 0.5, "clusters": 16}
+    result = {
+        "choice": [{**row, "size_bytes": 2048.0, "divergence": 0.01234}],
+        "stages": [{"stored_bytes": 9_990}],
+    }
+    print_choice({**result, "budget_bytes": 10_000, "tries": [{"stored_bytes": 9_990}]})
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("stem", "216", "50.00 %", "16", "2.0 KiB", "0.0123"))
+    assert shown.endswith("\nstored: 9,990 bytes of 10,000, in 1 try\n")
+    tries = [{"stored_bytes": 9_990, "drop": 0.5}, {"stored_bytes": 8_000, "drop": 3.0}]
+    print_choice({**result, "max_drop": 1.0, "tries": tries})
+    shown = capsys.readouterr().out
+    assert "9,990 bytes and 0.50 points lost on the held-out images of 1, in 2 tries" in shown

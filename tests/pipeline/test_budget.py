@@ -1,0 +1,235 @@
+"""A budget and a largest loss: what is chosen, kept, reused and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.files import read_bytes
+from edgenets.models.folder import SPEC
+from edgenets.pipeline import budget as budget_module
+from edgenets.pipeline.budget import (
+    PLOT,
+    SENSITIVITY,
+    compress_to_budget,
+    compress_within_drop,
+    with_epochs,
+)
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.config_file import load_config, load_recipe
+from edgenets.pipeline.draft import chosen_recipe
+from edgenets.pipeline.single import export_folder
+from edgenets.quantize.choice import Option
+from edgenets.quantize.prune import PruneSettings
+from edgenets.quantize.recipe import RECIPES
+from edgenets.quantize.sizes import stored_bytes
+
+BUDGET_BYTES = 90_000
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model_dir(tiny_run: Path) -> Path:
+    return tiny_run / "stages" / "01-train"
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: Path) -> RunConfig:
+    """The tiny run's images and stages; int8 is what a run's export does."""
+    loaded = load_config(tiny_config)
+    stages = (*loaded.compress, *RECIPES["int8"])
+    return with_epochs(loaded.model_copy(update={"compress": stages}), 1)
+
+
+@pytest.fixture(scope="module")
+def compressed(model_dir: Path, config: RunConfig, tmp_path_factory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("budget") / "small"
+    return out, compress_to_budget(model_dir, config, BUDGET_BYTES, out)
+
+
+@pytest.fixture
+def scanned(compressed: tuple[Path, dict], tmp_path: Path) -> Path:
+    """A folder in which the net was scanned already."""
+    (tmp_path / "out").mkdir()
+    shutil.copy(compressed[0] / SENSITIVITY, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@slow
+def test_exported_file_is_within_the_budget_and_near_it(compressed, tmp_path: Path):
+    out, result = compressed
+    file = tmp_path / "small.tflite"
+    export_folder(out, file, "int8", None, 0, 0)
+    size = stored_bytes(file.read_bytes())
+    assert size == result["stages"][-1]["stored_bytes"] == result["tries"][-1]["stored_bytes"]
+    assert 0.9 * BUDGET_BYTES < size <= result["budget_bytes"] == BUDGET_BYTES
+
+
+@slow
+def test_folder_has_recipe_scan_plot_and_model_and_no_rests(compressed):
+    out, result = compressed
+    assert sorted(file.name for file in out.iterdir()) == [
+        *("codes.safetensors", "compress.json", "int8_error.svg", "recipe.yaml"),
+        *("sensitivity.json", "sensitivity.svg", "spec.json", "weights.safetensors"),
+    ]
+    assert json.loads((out / "compress.json").read_text()) == result
+    assert result["choice"][-1]["layer"] == "logits"
+    assert b"block13_pointwise_conv" in (out / PLOT).read_bytes()
+
+
+@slow
+def test_recipe_is_an_ordinary_one_with_what_was_chosen(compressed, config: RunConfig):
+    out, result = compressed
+    prune, share, _ = load_recipe(str(out / "recipe.yaml"), {}).compress
+    assert prune.epochs == share.epochs == 1
+    for row in result["choice"]:
+        override = share.layers.get(row["layer"], share)
+        assert override.clusters == row["clusters"]
+        if row["sparsity"]:
+            assert prune.layers.get(row["layer"], prune).sparsity == row["sparsity"]
+        else:  # named, or among those that stay dense by themselves
+            assert row["layer"] not in prune.layers or not prune.layers[row["layer"]].sparsity
+    assert result["stages"][1]["sparsity"] > 0.2
+
+
+@slow
+def test_interrupted_command_scans_and_trains_nothing_twice(
+    compressed, model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
+):
+    keep = budget_module.keep_result
+
+    def stop(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(budget_module, "scan", stop)
+    monkeypatch.setattr(budget_module, "keep_result", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+    stages = {f: f.stat().st_mtime_ns for f in scanned.glob("stages/try-1/*/stage.json")}
+    assert len(stages) == 4 and not (scanned / SPEC).exists()
+
+    def keep_unchanged(*arguments, **more):
+        assert {file: file.stat().st_mtime_ns for file in stages} == stages
+        return keep(*arguments, **more)
+
+    monkeypatch.setattr(budget_module, "keep_result", keep_unchanged)
+    compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+    for name in (SPEC, "recipe.yaml", SENSITIVITY, PLOT):
+        assert read_bytes(scanned / name) == read_bytes(compressed[0] / name)
+
+
+@slow
+def test_damaged_scan_is_made_again(
+    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Scanning(Exception):
+        pass
+
+    def scan(*arguments):
+        raise Scanning
+
+    monkeypatch.setattr(budget_module, "scan", scan)
+    for content in ("{", "[]", '{"layers": {}, "key": "of other images"}', '{"layers": [1]}'):
+        (scanned / SENSITIVITY).write_text(content)
+        with pytest.raises(Scanning):
+            compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+
+
+@slow
+def test_budget_below_the_graph_says_what_is_reachable(
+    model_dir: Path, config: RunConfig, scanned: Path
+):
+    with pytest.raises(EdgenetsError) as raised:
+        compress_to_budget(model_dir, config, 10_000, scanned)
+    sentence = str(raised.value)
+    assert "mobilenet_v1 cannot be compressed to 10,000 bytes" in sentence and "\n" not in sentence
+    reachable = int(sentence.split("--budget ")[1].split()[0])
+    assert 10_000 < reachable < BUDGET_BYTES
+    assert not (scanned / "stages").exists()
+
+
+@slow
+def test_generous_budget_is_plain_int8_without_training(
+    model_dir: Path, config: RunConfig, scanned: Path
+):
+    result = compress_to_budget(model_dir, config, 10**9, scanned)
+    assert [stage["name"] for stage in result["stages"]] == ["model", "int8"]
+    assert {row["clusters"] for row in result["choice"]} == {255}
+
+
+@slow
+def test_file_that_grew_by_training_is_tried_smaller(
+    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
+):
+    growth = iter([1.05, 1.0])  # of what training makes of the first and the second try
+    run_recipe = budget_module.run_recipe
+
+    def grown(*arguments):
+        *others, last = run_recipe(*arguments)
+        size = last["measured"]["stored_bytes"] * next(growth)
+        return [*others, {**last, "measured": {**last["measured"], "stored_bytes": round(size)}}]
+
+    monkeypatch.setattr(budget_module, "run_recipe", grown)
+    result = compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+    first, second = (one["stored_bytes"] for one in result["tries"])
+    assert first > BUDGET_BYTES >= second > 0.9 * BUDGET_BYTES
+
+
+@slow
+def test_largest_loss_is_kept_on_validation_images_with_few_tries(
+    model_dir: Path, config: RunConfig, scanned: Path
+):
+    result = compress_within_drop(model_dir, config, 20.0, scanned)
+    kept = result["stages"][-1]["stored_bytes"]
+    tries = {one["stored_bytes"]: one["drop"] for one in result["tries"]}
+    assert 1 <= len(result["tries"]) <= budget_module.DROP_TRIES + 1
+    assert kept == min(size for size, drop in tries.items() if drop <= 20.0)
+    assert 0.5 < result["validation"]["top1"] <= 1
+
+
+@slow
+def test_loss_that_no_file_keeps_gets_a_sentence(
+    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(budget_module, "DROP_TRIES", 0)  # int8 alone is left
+    monkeypatch.setattr(budget_module._Search, "top1_of", lambda self, current: 0.0)
+    with pytest.raises(EdgenetsError, match="int8 alone loses"):
+        compress_within_drop(model_dir, config, 1.0, scanned)
+
+
+@slow
+def test_model_with_shared_weights_gets_a_sentence(compressed, config: RunConfig, tmp_path: Path):
+    with pytest.raises(EdgenetsError, match="has shared weights already; pass the model that it"):
+        compress_to_budget(compressed[0], config, BUDGET_BYTES, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def option(sparsity: float, clusters: int) -> Option:
+    return Option(sparsity, clusters, 1.0, 0.0)
+
+
+def test_recipe_names_the_layers_that_differ_from_most():
+    choice = {"a": option(0, 16), "b": option(0.5, 16), "c": option(0.5, 8), "d": option(0.9, 16)}
+    prune, share, _ = chosen_recipe(RECIPES["deep-compression"], choice, ["b", "c", "d"])
+    assert (prune.sparsity, share.clusters) == (0.5, 16)
+    assert {name: other.sparsity for name, other in prune.layers.items()} == {"d": 0.9}
+    assert {name: other.clusters for name, other in share.layers.items()} == {"c": 8}
+
+
+def test_stages_without_work_are_left_out():
+    base = RECIPES["deep-compression"]
+    dense, unshared = {"a": option(0, 8)}, {"a": option(0.5, 255)}
+    assert [s.stage for s in chosen_recipe(base, dense, ["a"])] == ["share", "int8"]
+    assert [s.stage for s in chosen_recipe(base, unshared, ["a"])] == ["prune", "int8"]
+    assert [s.stage for s in chosen_recipe(base, {"a": option(0, 255)}, ["a"])] == ["int8"]
+
+
+def test_epochs_are_those_of_the_stages_that_train():
+    config = with_epochs(RunConfig(compress="deep-compression"), 3)
+    prune, share, int8 = config.compress
+    assert (prune.epochs, share.epochs) == (3, 3)
+    assert isinstance(prune, PruneSettings) and not hasattr(int8, "epochs")
