@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,17 +28,33 @@ from edgenets.pipeline.config import check_config
 from edgenets.train.fit import compile_inference, predict_logits
 from edgenets.units import format_seconds
 
-SPARSITY = {"squeezenet": 0.75, "mobilenet_v1": 0.6, "shufflenet_v2": 0.7, "xception": 0.7}
 CLUSTERS = 32
-EPOCHS = {"prune": 5, "share": 3}
+
+
+class Setting(NamedTuple):
+    """How far a net is pruned, and for how many epochs it is trained to prune and to share."""
+
+    sparsity: float
+    prune_epochs: int
+    share_epochs: int
+
+
+SETTINGS = {
+    "mobilenet_v1": Setting(0.65, 5, 4),
+    "squeezenet": Setting(0.65, 5, 3),
+    "shufflenet_v2": Setting(0.65, 4, 3),
+    "xception": Setting(0.7, 4, 2),
+}
 COLUMNS = "net stage top-1 loss .tflite stored ratio zeros values nonzeros time".split()
 
 
 def recipe(name: str) -> list[dict[str, object]]:
+    sparsity, prune_epochs, share_epochs = SETTINGS[name]
     fine_tuning = {"batch_size": 128, "augment": 0.5}
+    pruning = {"sparsity": sparsity, "ramp": 0.4, "epochs": prune_epochs}
     return [
-        {"stage": "prune", "sparsity": SPARSITY[name], "epochs": EPOCHS["prune"], **fine_tuning},
-        {"stage": "share", "clusters": CLUSTERS, "epochs": EPOCHS["share"], **fine_tuning},
+        {"stage": "prune", **pruning, **fine_tuning},
+        {"stage": "share", "clusters": CLUSTERS, "epochs": share_epochs, **fine_tuning},
         {"stage": "int8"},
     ]
 
@@ -76,7 +93,7 @@ def paired_loss(name: str, data: str, out: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("nets", nargs="*", default=list(SPARSITY), metavar="NET")
+    parser.add_argument("nets", nargs="*", default=list(SETTINGS), metavar="NET")
     parser.add_argument("--data", required=True, help="the folder of CIFAR-10")
     parser.add_argument("--out", type=Path, default=Path("runs/deep-compression"))
     options = parser.parse_args()

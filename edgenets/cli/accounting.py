@@ -8,17 +8,8 @@ from typing import Any
 import click
 
 from edgenets.cli.output import print_table
+from edgenets.quantize.accounting import LABELS
 from edgenets.units import format_bytes, format_percent
-
-LABELS = {
-    "float32": "weights and biases, float32",
-    "pruned": "zeros left out",
-    "shared": "weights as indices into codebooks",
-    "huffman": "Huffman coded",
-    "float32_tflite": "float32 .tflite",
-    "tflite": ".tflite",
-    "stored": ".tflite as it travels",
-}
 
 
 def print_accounting(accounting: dict[str, Any], per_layer: bool) -> None:

@@ -20,7 +20,8 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 @click.option(
     "--recipe",
     metavar="RECIPE",
-    help="deep-compression, prune, share, qat, int8, or a .yaml file with a list of stages.",
+    help="deep-compression, prune, share, qat, int8, fp16, prune-xnnpack, or a .yaml file with a "
+    "list of stages.",
 )
 @click.option(
     "--budget",
@@ -55,6 +56,11 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     type=click.Path(path_type=Path),
     help="New model folder.",
 )
+@click.option(
+    "--unlabelled",
+    metavar="DIR",
+    help="More images to learn from, of any classes and in any folders: the teacher labels them.",
+)
 @click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: as suits the set]")
 @click.option("--strict", is_flag=True, help="Fail on a file that is not a readable image.")
 @click.option(
@@ -73,6 +79,7 @@ def command(
     epochs: int | None,
     data: str,
     out: Path,
+    unlabelled: str | None,
     flip: bool | None,
     strict: bool,
     seed: int | None,
@@ -101,7 +108,7 @@ def command(
         recipe or DEFAULT_RECIPE,
         {
             "model": {"name": spec.name, **arguments},
-            "data": {"source": data, "strict": strict, "flip": flip},
+            "data": {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled},
             "seed": spec.seed if seed is None else seed,
         },
     )

@@ -82,6 +82,11 @@ def parse_range(
     help="mixed_bfloat16 is faster for plain convolutions on CPUs that have it.  "
     "[default: float32]",
 )
+@click.option(
+    "--unlabelled",
+    metavar="DIR",
+    help="More images to learn from, of any classes and in any folders: the teacher labels them.",
+)
 @click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: as suits the set]")
 @click.option("--strict", is_flag=True, help="Fail on a file that is not a readable image.")
 @click.option(
@@ -106,6 +111,7 @@ def command(
     batch_size: int | None,
     learning_rate: float | None,
     precision: str | None,
+    unlabelled: str | None,
     flip: bool | None,
     strict: bool,
     seed: int,
@@ -136,7 +142,11 @@ def command(
         "labels": labels,
         "teacher": teacher,
     }
-    images = {} if data is None else {"source": data, "strict": strict, "flip": flip}
+    images = (
+        {}
+        if data is None
+        else {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled}
+    )
     config = check_config(
         {
             "model": {"name": name, **parse_assignments(arguments)},

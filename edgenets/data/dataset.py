@@ -16,6 +16,7 @@ from edgenets.data.folder import (
     existing_folder,
     first_few,
     scan,
+    scan_unlabelled,
     splits_in,
 )
 from edgenets.data.loading import Images, Split
@@ -24,6 +25,8 @@ from edgenets.errors import EdgenetsError, did_you_mean
 from edgenets.files import sha256_json
 
 __all__ = ["Dataset", "Images", "Skipped", "Split", "open_dataset", "open_for_evaluation"]
+
+NO_IMAGES = Split((), np.array([], np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,7 @@ class Dataset:
         fingerprint: a hash of the classes, the split, and the images' names and content; it does
             not depend on where the folder is.
         flip: whether a mirror image belongs to the same class.
+        unlabelled: more images to learn from, by a teacher's answers alone.
     """
 
     name: str
@@ -47,6 +51,26 @@ class Dataset:
     skipped: tuple[Skipped, ...]
     fingerprint: str
     flip: bool
+    unlabelled: Split = NO_IMAGES
+
+    def with_unlabelled(self, source: str, *, strict: bool = False) -> Dataset:
+        """Return the same data with all images of the folder `source`, and below, beside them.
+
+        Raises:
+            EdgenetsError: there is no such folder, it holds no usable image; with `strict`, a file
+                would be left out.
+        """
+        path = Path(source)
+        if not path.is_dir():
+            raise EdgenetsError(f"no folder {source!r} of unlabelled images; give one")
+        found = scan_unlabelled(path)
+        _require_usable(found, strict)
+        return replace(
+            self,
+            unlabelled=found.split,
+            skipped=(*self.skipped, *found.skipped),
+            fingerprint=sha256_json([self.fingerprint, sorted(found.contents)]),
+        )
 
 
 def open_dataset(
@@ -81,9 +105,7 @@ def open_dataset(
         *(test.skipped if test else ()),
     )
     if strict and skipped:
-        raise EdgenetsError(
-            f"unusable files ({len(skipped)}): {_listed(skipped)}; repair or remove them"
-        )
+        raise _unusable(skipped)
     _require_trainable(train)
     if test is None:
         kept, held = hold_out(train.split.labels, test_fraction, seed)
@@ -151,8 +173,20 @@ def _digits() -> Dataset:
 def _require_images(found: ClassFolders) -> None:
     if not found.classes:
         raise EdgenetsError(f"no class folders in {found.path}; data is laid out as {LAYOUT}")
+    _require_usable(found, strict=False)
+
+
+def _require_usable(found: ClassFolders, strict: bool) -> None:
+    if strict and found.skipped:
+        raise _unusable(found.skipped)
     if not len(found.split):
         raise EdgenetsError(f"no usable image in {found.path}: {_listed(found.skipped)}")
+
+
+def _unusable(skipped: Sequence[Skipped]) -> EdgenetsError:
+    return EdgenetsError(
+        f"unusable files ({len(skipped)}): {_listed(skipped)}; repair or remove them"
+    )
 
 
 def _require_trainable(found: ClassFolders) -> None:

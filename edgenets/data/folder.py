@@ -6,7 +6,7 @@ image in its place is left out, with the reason. Links are followed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.images import load_rgb
-from edgenets.data.loading import Split, map_in_threads
+from edgenets.data.loading import UNLABELLED, Split, map_in_threads
 from edgenets.errors import EdgenetsError, did_you_mean
 from edgenets.files import sha256_file
 from edgenets.progress import progress_bar
@@ -111,10 +111,8 @@ def scan(path: Path) -> ClassFolders:
         nested, inside = _entries(folder)
         skipped += [Skipped(str(entry), "folder inside a class folder") for entry in nested]
         files += [(label, file) for file in inside]
-    with progress_bar(f"Checking {path}", len(files)) as advance:
-        results = map_in_threads(_check, [file for _, file in files], advance)
-
     images, labels, contents = [], [], []
+    results = _check_all(path, [file for _, file in files])
     for (label, file), result in zip(files, results, strict=True):
         if isinstance(result, Skipped):
             skipped.append(result)
@@ -124,6 +122,24 @@ def scan(path: Path) -> ClassFolders:
             contents.append(f"{result} {classes[label]}/{file.name}")
     split = Split(tuple(images), np.array(labels, np.int64))
     return ClassFolders(path, classes, split, tuple(contents), tuple(skipped))
+
+
+def scan_unlabelled(path: Path) -> ClassFolders:
+    """Find all images in `path` and below; they are of no class. Decode and hash each once.
+
+    Raises:
+        EdgenetsError: a folder cannot be read.
+    """
+    images, contents, skipped = [], [], []
+    files = list(_files_below(path))
+    for file, result in zip(files, _check_all(path, files), strict=True):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
+            images.append(file)
+            contents.append(f"{result} {file.name}")
+    split = Split(tuple(images), np.full(len(images), UNLABELLED))
+    return ClassFolders(path, (), split, tuple(contents), tuple(skipped))
 
 
 def first_few(items: Sequence[str], count: int = 3) -> str:
@@ -147,6 +163,18 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     except OSError as error:
         raise EdgenetsError(f"cannot read the folder {folder}: {error.strerror}") from error
     return folders, others
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    folders, files = _entries(folder)
+    yield from files
+    for inner in folders:
+        yield from _files_below(inner)
+
+
+def _check_all(path: Path, files: Sequence[Path]) -> list[str | Skipped]:
+    with progress_bar(f"Checking {path}", len(files)) as advance:
+        return map_in_threads(_check, files, advance)
 
 
 def _check(file: Path) -> str | Skipped:

@@ -22,6 +22,8 @@ MEMORY_SHARE = 0.25  # of the available memory, for the prepared pixels of one s
 ASSUMED_MEMORY_BYTES = 2 * 2**30  # where the system does not say what is available
 LARGEST_CHUNK = 32  # images that a thread takes at a time: Ctrl-C and the bar wait for them
 
+UNLABELLED = -1  # in place of the class of an image that is not known
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -32,7 +34,7 @@ class Split:
 
     Attributes:
         sources: image files, or pixels [height, width, 3].
-        labels: [images], the index of each one's class.
+        labels: [images], the index of each one's class, or `UNLABELLED`.
     """
 
     sources: tuple[Path | NDArray[np.uint8], ...]
@@ -44,6 +46,11 @@ class Split:
     def subset(self, indices: NDArray[np.int64]) -> Split:
         """Return the images at `indices`, in that order."""
         return Split(tuple(self.sources[i] for i in indices), self.labels[indices])
+
+    def __add__(self, other: Split) -> Split:
+        """Return the images of both."""
+        labels = np.concatenate([self.labels, other.labels])
+        return Split((*self.sources, *other.sources), labels)
 
     def load(self, preparation: Preparation) -> Images:
         """Return the prepared pixels; they are read now if they fit in memory."""

@@ -12,6 +12,7 @@ from edgenets.export.charts import size_accuracy_chart
 from edgenets.export.evaluate import commonest_confusions
 from edgenets.export.statistics import wilson_interval
 from edgenets.files import read_json, write_bytes
+from edgenets.quantize.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
     ALEXNET_BYTES,
     format_bytes,
@@ -45,6 +46,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     ),
     "artefacts": ("path", "sha256", "size_bytes"),
     "reduction": ("vs_float", "stored_vs_float", "vs_alexnet"),
+    "accounting": ("rows", "total"),
     "latency_ms": ("median", "mean", "p90", "ci95"),
     "benchmark": (
         *("device", "runtime", "threads", "warm_up"),
@@ -107,6 +109,7 @@ def render_html(report: dict[str, Any]) -> str:
         difference=_difference(float32, int8),
         interval=wilson_interval(int8["top1"], int8["samples"]),
         stage_meanings=STAGE_MEANINGS,
+        size_labels=SIZE_LABELS,
         chart=size_accuracy_chart(stages),
         has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,
         weakest=_weakest_classes(report["per_class"]),

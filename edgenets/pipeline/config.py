@@ -40,6 +40,7 @@ class DataSettings(Settings):
     validation_fraction: float = pydantic.Field(0.1, gt=0, lt=1)  # of train, for the best epoch
     strict: bool = False  # a bad file is an error
     flip: bool | None = None  # mirror images in training; by default as suits the set
+    unlabelled: str | None = pydantic.Field(None, min_length=1)  # a folder; a teacher labels them
 
 
 class ExportSettings(Settings):
@@ -166,7 +167,12 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
     data, train = config.data, config.train
     return config.model_copy(
         update={
-            "data": data.model_copy(update={"source": _absolute(data.source, ("digits",))}),
+            "data": data.model_copy(
+                update={
+                    "source": _absolute(data.source, ("digits",)),
+                    "unlabelled": _absolute(data.unlabelled),
+                }
+            ),
             "train": train.model_copy(
                 update={
                     "weights": _absolute(train.weights, NAMES),

@@ -22,6 +22,7 @@ from edgenets.files import (
     write_bytes,
     write_json,
 )
+from edgenets.pipeline.accounting import account_folder
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
@@ -55,6 +56,11 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
     """
     with locked_folder(out):
         _check_folder(out, config)
+        if any(stage.stage == "fp16" for stage in config.compress):
+            raise EdgenetsError(
+                "a run ends with an int8 file, for which fp16 does nothing; leave it out, or use "
+                "`edgenets compress MODEL_DIR --recipe fp16`"
+            )
         complete, initial = load_initial(config)
         images = open_images(complete, initial[1].preparation if initial else None)
         if not (out / CONFIG).exists():
@@ -64,10 +70,17 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
         )
         exported = next(r["folder"] for r in records if r["name"] == "export")
         write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
-        report = summarize(complete, images, records)
+        report = summarize(complete, images, records, _account(out, records))
         write_json(out / "report.json", report)
         write_html(report, out)
         return report
+
+
+def _account(out: Path, records: list[Record]) -> Record:
+    """Return the size accounting of the last model and the file that was exported of it."""
+    position = next(i for i, record in enumerate(records) if record["name"] == "export")
+    model = records[position - 1]["folder"]
+    return account_folder(out / STAGES / model, [records[0], records[position]])
 
 
 def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Record]:

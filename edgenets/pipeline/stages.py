@@ -19,6 +19,7 @@ from edgenets import flatbuffer
 from edgenets.data.dataset import Dataset, Images, Skipped, open_dataset
 from edgenets.data.folder import first_few
 from edgenets.data.images import Preparation
+from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
@@ -28,7 +29,7 @@ from edgenets.export.codes import read_grids
 from edgenets.export.error import measure_error
 from edgenets.export.error_plot import draw_errors
 from edgenets.export.evaluate import classify, score
-from edgenets.export.formats import INT8
+from edgenets.export.formats import FP16, INT8
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
@@ -48,6 +49,7 @@ from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
 from edgenets.profile import profile
 from edgenets.progress import say
+from edgenets.quantize.fp16 import Fp16Settings, round_weights
 from edgenets.quantize.int8 import Int8Settings, quantize_kernels
 from edgenets.quantize.layers import (
     IMAGE_CHANNELS,
@@ -110,6 +112,7 @@ class RunImages:
             validation_fraction=settings.validation_fraction,
             flip=self.dataset.flip if settings.flip is None else settings.flip,
             seed=self.config.seed,
+            unlabelled=self.dataset.unlabelled,
         )
 
     @cached_property
@@ -118,9 +121,10 @@ class RunImages:
         return self.dataset.test.load(self.preparation)
 
     def calibration(self, count: int) -> NDArray[np.uint8]:
-        """Return training images, the same number of each class as far as possible."""
-        chosen = balanced_sample(self.training.labels, count, self.config.seed)
-        return self.training.images.take(chosen)
+        """Return labelled training images, the same number of each class as far as possible."""
+        labelled = np.flatnonzero(self.training.labels != UNLABELLED)
+        chosen = balanced_sample(self.training.labels[labelled], count, self.config.seed)
+        return self.training.images.take(labelled[chosen])
 
     def validation(self, count: int) -> NDArray[np.uint8]:
         """Return images that the best epoch is chosen on, as many of each class as possible."""
@@ -148,10 +152,13 @@ def open_images(config: RunConfig, preparation: Preparation | None = None) -> Ru
     dataset = open_dataset(
         data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
     )
+    if data.unlabelled is not None:
+        dataset = dataset.with_unlabelled(data.unlabelled, strict=data.strict)
     say_left_out(dataset.skipped)
+    unlabelled = f"{len(dataset.unlabelled)} unlabelled, " if len(dataset.unlabelled) else ""
     say(
-        f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train)} training and "
-        f"{len(dataset.test)} test images"
+        f"{dataset.name}: {len(dataset.classes)} classes, {unlabelled}{len(dataset.train)} "
+        f"training and {len(dataset.test)} test images"
     )
     return RunImages(dataset, preparation, config)
 
@@ -310,6 +317,8 @@ def compress_stage(
     codes = load_codes(previous, model)
     if isinstance(settings, Int8Settings):
         return _settle_integers(settings, images, folder, model, spec, codes)
+    if isinstance(settings, Fp16Settings):
+        return _settle_halves(settings, images, folder, model, spec)
     compressed = COMPRESS[settings.stage](
         model,
         codes.kernels if codes else {},
@@ -355,6 +364,19 @@ def _settle_integers(
         "fidelity": fidelity._asdict(),
         "error": [layer._asdict() for layer in error],
     }
+
+
+def _settle_halves(
+    settings: Fp16Settings, images: RunImages, folder: Path, model: keras.Model, spec: Spec
+) -> Record:
+    """Give a model the float16 weights of its fp16 file, which is checked; write the new folder."""
+    folded = fold_batch_norm(model)
+    round_weights(folded)
+    spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
+    save_model(folder, folded, spec)
+    content, fidelity = export_checked(FP16, folded, spec, images.validation(ERROR_IMAGES), None)
+    assert fidelity is not None  # there are images
+    return {**_measure_file(images, content), "fidelity": fidelity._asdict()}
 
 
 def export_stage(
@@ -431,9 +453,10 @@ def _measure_file(images: RunImages, content: bytes) -> Record:
 
 
 def _prunable(file: flatbuffer.Model) -> list[int]:
-    """Return the indices of the kernels of those layers that `is_prunable` names."""
+    """Return the indices of the stored kernels of those layers that `is_prunable` names."""
+    unpacked = file.unpacked
     return [
-        operator.inputs[1]
+        unpacked.get(operator.inputs[1], operator.inputs[1])
         for operator in file.operators
         if operator.name in ("CONV_2D", "FULLY_CONNECTED")
         and file.tensors[operator.inputs[0]].shape[-1] > IMAGE_CHANNELS

@@ -19,8 +19,14 @@ STAGE_KEYS = (
 KERNEL_KEYS = ("sparsity", "distinct_values")  # what a kernel in the file tells of its layer
 
 
-def summarize(config: RunConfig, images: RunImages, records: list[Record]) -> dict[str, Any]:
-    """Return the content of report.json (DESIGN's keys and more) from the stages' records."""
+def summarize(
+    config: RunConfig, images: RunImages, records: list[Record], accounting: Record
+) -> dict[str, Any]:
+    """Return the content of report.json (DESIGN's keys and more) from the stages' records.
+
+    Args:
+        accounting: the size accounting of the exported file.
+    """
     by_name = {record["name"]: record for record in records}
     train, export = by_name["train"]["measured"], by_name["export"]["measured"]
     benchmark = by_name["benchmark"]["measured"]
@@ -61,6 +67,7 @@ def summarize(config: RunConfig, images: RunImages, records: list[Record]) -> di
             "stored_vs_float": train["size_bytes"] / export["stored_bytes"],
             "vs_alexnet": ALEXNET_BYTES / export["stored_bytes"],
         },
+        "accounting": accounting,
         "latency_ms": benchmark["latency_ms"],
         "benchmark": benchmark,
         "fidelity": export["fidelity"],

@@ -36,6 +36,16 @@ HEADER_BITS = 32  # how many values a layer stores, and which steps it takes
 LENGTH_BITS = 8  # of a Huffman code
 STEPS = ("float32", "pruned", "shared", "huffman")
 THEORETICAL, MEASURED = "theoretical", "measured"
+LABELS = {
+    "float32": "weights and biases, float32",
+    "pruned": "zeros left out",
+    "shared": "weights as indices into codebooks",
+    "huffman": "Huffman coded",
+    "float32_tflite": "float32 .tflite",
+    "tflite": ".tflite",
+    "stored": ".tflite as it travels",
+}
+"""What the rows are called where a person reads them."""
 
 Record = dict[str, Any]
 

@@ -30,6 +30,12 @@ SCHEDULE_STEPS = 20
 """How many times the sparsity is raised, as far as there are steps, to its final value."""
 
 
+XNNPACK = tfmot.sparsity.keras.PruneForLatencyOnXNNPack()
+"""tfmot's policy for sparse inference: 1x1 convolutions, whatever their size (arXiv:1911.09723)."""
+SPARSE_FROM = 2 / 3
+"""The part of zeros from which XNNPACK computes a kernel sparsely."""
+
+
 class PruneOverride(Settings):
     """What is other for some layers."""
 
@@ -41,6 +47,8 @@ class PruneSettings(FitSettings):
 
     stage: Literal["prune"] = "prune"
     sparsity: float = pydantic.Field(0.65, gt=0, lt=1)
+    # Which layers: those of which little is lost, or those that XNNPACK computes sparsely.
+    policy: Literal["accuracy", "xnnpack"] = "accuracy"
     # What is other for some layers, by a pattern of their names; of several, the last counts.
     layers: dict[str, PruneOverride] = pydantic.Field(default_factory=dict)
     dense_below: pydantic.NonNegativeInt = 1000  # kernels with fewer weights stay dense
@@ -51,10 +59,21 @@ class PruneSettings(FitSettings):
 
     usual_learning_rate: ClassVar[float] = 2e-3
 
+    @pydantic.model_validator(mode="after")
+    def _check_policy(self) -> PruneSettings:
+        if self.policy == "xnnpack" and self.sparsity < SPARSE_FROM:
+            raise ValueError(
+                "with the policy xnnpack the sparsity must be at least 0.67: XNNPACK computes "
+                "kernels sparsely that are zero by two thirds"
+            )
+        return self
+
     def sparsity_of(self, layer: keras.layers.Layer) -> float:
         """Return which part of a layer's kernel is to be zero."""
         if override := override_for(layer.name, self.layers):
             return override.sparsity
+        if self.policy == "xnnpack":
+            return self.sparsity if XNNPACK.allow_pruning(layer) else 0.0
         is_small = kernel_of(layer).shape.num_elements() < self.dense_below
         return 0.0 if is_small else self.sparsity
 

@@ -14,13 +14,14 @@ import pydantic
 from pydantic_core import PydanticCustomError
 
 from edgenets.errors import unknown_name
+from edgenets.quantize.fp16 import Fp16Settings
 from edgenets.quantize.int8 import Int8Settings
 from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.qat import QatSettings
 from edgenets.quantize.share import ShareSettings
 from edgenets.settings import Settings
 
-AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings
+AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings | Fp16Settings
 STAGE_SETTINGS: dict[str, type[Settings]] = {
     settings.model_fields["stage"].default: settings for settings in get_args(AnyStage)
 }
@@ -31,10 +32,14 @@ RECIPES: dict[str, tuple[AnyStage, ...]] = {
     "share": (ShareSettings(), Int8Settings()),
     "qat": (QatSettings(), Int8Settings()),
     "int8": (Int8Settings(),),
+    "fp16": (Fp16Settings(),),
+    "prune-xnnpack": (PruneSettings(policy="xnnpack", sparsity=0.8),),
 }
 DEFAULT_RECIPE = "deep-compression"
-UNDOING = {("share", "prune"), ("qat", "prune")}
+UNDOING = {("share", "prune"), ("qat", "prune"), ("share", "fp16")}
 """Pairs of stages of which the second one must not come after the first."""
+LAST = ("int8", "fp16")
+"""Stages that settle what the file holds."""
 
 
 def _by_name(recipe: Any) -> Any:
@@ -53,10 +58,11 @@ def _check_order(stages: tuple[AnyStage, ...]) -> tuple[AnyStage, ...]:
         if names.count(name) > 1:
             raise ValueError(f"{name} is there twice; each stage may stand once")
     for first, then in itertools.combinations(names, 2):
-        if first == "int8":
-            raise ValueError(f"{then} after int8 would change its integers; let int8 be the last")
+        if first in LAST:
+            raise ValueError(f"{then} after {first} would change its weights; let {first} be last")
         if (first, then) in UNDOING:
-            raise ValueError(f"{then} after {first} would undo it; let {then} stand first")
+            hint = "leave one of them out" if then in LAST else f"let {then} stand first"
+            raise ValueError(f"{then} after {first} would undo it; {hint}")
     return stages
 
 

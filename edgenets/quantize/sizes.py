@@ -46,4 +46,9 @@ def distinct_values(arrays: Sequence[NDArray[Any]]) -> int:
     >>> distinct_values([np.int8([1, 0, 1]), np.int8([3, 3])])
     2
     """
-    return max((len(np.unique(array)) for array in arrays), default=0)
+    return max((len(_unique(array)) for array in arrays), default=0)
+
+
+def _unique(array: NDArray[Any]) -> NDArray[Any]:
+    # NumPy 2.4 sorts large arrays of float16 wrongly on some processors.
+    return np.unique(array.astype(np.float32) if array.dtype == np.float16 else array)

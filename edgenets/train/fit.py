@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgenets.data.dataset import Images, Split
 from edgenets.data.images import Preparation, to_network
+from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import hold_out
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
@@ -86,7 +87,10 @@ class TrainSettings(FitSettings):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Images to learn from, and images split from them on which the best epoch is chosen."""
+    """Images to learn from, and images split from them on which the best epoch is chosen.
+
+    Images to learn from may be unlabelled: a teacher's answers are then all they teach.
+    """
 
     images: Images
     labels: NDArray[np.int64]
@@ -103,8 +107,12 @@ class TrainingData:
         validation_fraction: float,
         flip: bool,
         seed: int,
+        unlabelled: Split | None = None,
     ) -> TrainingData:
-        """Hold out a stratified fraction of the training images for choosing the best epoch."""
+        """Hold out a stratified fraction of the training images for choosing the best epoch.
+
+        Unlabelled images are added to the others.
+        """
         kept, held = hold_out(split.labels, validation_fraction, seed)
         if not len(held):
             raise EdgenetsError(
@@ -112,6 +120,8 @@ class TrainingData:
                 "to choose the best epoch by; add images"
             )
         train, validation = split.subset(kept), split.subset(held)
+        if unlabelled is not None:
+            train += unlabelled
         return cls(
             train.load(preparation),
             train.labels,
@@ -258,6 +268,11 @@ class _Loop:
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
         self.teacher = teacher if settings.distillation.alpha else None
+        if self.teacher is None and np.any(data.labels == UNLABELLED):
+            raise EdgenetsError(
+                "unlabelled images teach by a teacher's answers; pass a teacher (--teacher) with "
+                "an alpha above 0, or leave them out"
+            )
         self.batch, self.steps = batch_and_steps(data, settings)
         self.learning_rate = settings.learning_rate_for(model)
         self.optimizer = _optimizer(model, settings, self.learning_rate, self.steps)
@@ -274,7 +289,7 @@ class _Loop:
         """Train on every image once; return the epoch's losses and accuracies."""
         _reseed_dropout(self.model, self.seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
-        loss, correct = 0.0, 0
+        loss, correct, labelled = 0.0, 0, 0
         for step, (images, labels) in enumerate(self._batches(epoch)):
             self.callbacks.on_train_batch_begin(step)
             step_seed = tf.constant([self.seed, epoch * self.steps + step])
@@ -282,6 +297,7 @@ class _Loop:
             self.callbacks.on_train_batch_end(step)
             loss += float(step_loss) / self.steps
             correct += int(step_correct)
+            labelled += np.count_nonzero(labels != UNLABELLED)
             advance(1, f"loss {float(step_loss):.3f}")
         self._require_finite(loss, epoch)
         self.callbacks.on_epoch_end(epoch)
@@ -291,7 +307,7 @@ class _Loop:
         self._require_finite(validation_loss, epoch)
         return {
             "loss": loss,
-            "accuracy": correct / (self.steps * self.batch),
+            "accuracy": correct / max(1, labelled),
             "validation_loss": validation_loss,
             "validation_accuracy": float(np.mean(logits.argmax(axis=1) == truth)),
             "learning_rate": float(self.optimizer.learning_rate),
@@ -335,7 +351,9 @@ class _Loop:
         return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return self.loss(tf.one_hot(labels, logits.shape[1]), logits)
+        """Return the sum of the labelled images' losses by the number of all images."""
+        is_labelled = tf.cast(labels != UNLABELLED, tf.float32)
+        return self.loss(tf.one_hot(labels, logits.shape[1]), logits, is_labelled)
 
 
 def _all_logits(model: keras.Model, images: tf.Tensor, *, training: bool) -> list[tf.Tensor]:

@@ -1,11 +1,13 @@
 """Datasets of folders: splits, classes, fingerprints, and one sentence for what does not fit."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgenets.data.dataset import open_dataset, open_for_evaluation
+from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 
 
@@ -182,3 +184,19 @@ def test_evaluation_ignores_train(make_folder):
 def test_folder_that_cannot_evaluate_is_refused_in_one_sentence(make_folder, counts, sentence):
     with pytest.raises(EdgenetsError, match=sentence):
         open_for_evaluation(str(make_folder(counts)), ("cat", "dog"))
+
+
+def test_unlabelled_images_of_any_folders_stand_beside_the_others(make_folder):
+    data = make_folder({"train/a": 3, "train/b": 3, "test/a": 1, "test/b": 1})
+    more = make_folder({"u": 2, "v/w": 3}, name="more")
+    (more / "v" / "note.txt").write_text("no image")
+    alone = open_dataset(str(data))
+    dataset = alone.with_unlabelled(str(more))
+    assert (dataset.unlabelled.labels == UNLABELLED).all() and len(dataset.unlabelled) == 5
+    assert len(dataset.train) == len(alone.train)
+    assert dataset.fingerprint != alone.fingerprint
+    assert [Path(file.path).name for file in dataset.skipped] == ["note.txt"]
+    with pytest.raises(EdgenetsError, match=r"unusable files \(1\): .*note.txt"):
+        alone.with_unlabelled(str(more), strict=True)
+    with pytest.raises(EdgenetsError, match=r"no folder '.*nowhere' of unlabelled images"):
+        alone.with_unlabelled(str(data / "nowhere"))

@@ -17,6 +17,7 @@ from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.models.folder import load_codes, load_model
 from edgenets.pipeline import stages
+from edgenets.quantize.layers import kernel_axes, kernel_of
 
 pytestmark = pytest.mark.slow
 RECIPE = """\
@@ -120,6 +121,37 @@ def test_exported_file_holds_the_folder_s_integers_and_needs_no_images(
     assert (tmp_path / "again.tflite").read_bytes() == file.read_bytes()
 
 
+def test_fp16_folder_is_the_file_and_takes_half(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    options = ("--recipe", "fp16", "--data", image_folder, "--out", tmp_path / "m")
+    before, after = edgenets(capsys, "compress", trained, *options)["stages"]
+    assert before["size_bytes"] / after["size_bytes"] > 1.8
+    assert after["fidelity"]["agreement"] >= 0.95
+    model, _ = load_model(tmp_path / "m")
+    for weight in model.get_weights():
+        np.testing.assert_array_equal(weight, weight.astype(np.float16))
+    file = tmp_path / "m.tflite"
+    edgenets(capsys, "export", tmp_path / "m", "--format", "fp16", "--out", file)
+    assert file.stat().st_size == after["size_bytes"]
+
+
+def test_xnnpack_s_policy_prunes_pointwise_convolutions_only(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    path = tmp_path / "recipe.yaml"
+    text = "- {stage: prune, policy: xnnpack, sparsity: 0.75, epochs: 2, batch_size: 16}\n"
+    path.write_text(text)
+    options = ("--recipe", path, "--data", image_folder, "--out", tmp_path / "m")
+    edgenets(capsys, "compress", trained, *options)
+    model, _ = load_model(tmp_path / "m")
+    for layer in model.layers:
+        if kernel_axes(layer):
+            zeros = np.mean(kernel_of(layer).numpy() == 0)
+            is_pointwise = layer.name.endswith("pointwise_conv")
+            assert zeros == (pytest.approx(0.75, abs=0.01) if is_pointwise else 0)
+
+
 @pytest.mark.parametrize("number_format", ["int16x8", "dynamic", "fp16", "fp32"])
 def test_other_formats_say_what_they_do_with_the_folder_s_integers(
     number_format: str, compressed: Path, image_folder: Path, tmp_path: Path, capsys
@@ -171,9 +203,12 @@ def test_stopped_compression_goes_on_and_ends_as_an_undisturbed_one(
     [
         ("- {stage: prune, sparsity: 1.0}\n", "line 1: compress.0.sparsity: input should be less"),
         ("- stage: share\n  clusters: 1\n", "line 2: compress.0.clusters: input should be great"),
+        ("- stage: share\n  clusters: 0\n", "line 2: compress.0.clusters: input should be great"),
         ("- {stage: share, cluster: 9}\n", "unknown key 'compress.0.cluster'; did you mean clust"),
         ("- {stage: prune, layers: {stem*: {sparse: 0.5}}}\n", "sparse'; did you mean sparsity?"),
-        ("- {stage: int8}\n- {stage: prune}\n", "prune after int8 would change its integers"),
+        ("- {stage: int8}\n- {stage: prune}\n", "prune after int8 would change its weights"),
+        ("- {stage: share}\n- {stage: fp16}\n", "fp16 after share would undo it; leave one"),
+        ("- {stage: prune, policy: xnnpack, sparsity: 0.5}\n", "must be at least 0.67: XNNPACK"),
         ("stage: int8\n", "must hold a list of stages"),
         ("- {stage: prune, layers: {stemm: {sparsity: 0.5}}}\n", "unknown layer of mobilenet_v1"),
     ],

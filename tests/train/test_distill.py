@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.train.distill import Distillation
-from edgenets.train.fit import FitSettings, TrainingData, compile_inference, fit, predict_logits
+from edgenets.train.fit import (
+    FitSettings,
+    TrainingData,
+    _Loop,
+    compile_inference,
+    fit,
+    predict_logits,
+)
 
 
 def test_loss_is_the_weighted_sum_of_labels_and_softened_answers():
@@ -55,6 +64,35 @@ def test_the_teacher_alone_teaches_without_labels(
     ]
     assert np.mean(answers[0] == training_data.validation_labels) >= 0.9
     assert np.mean(answers[0] == answers[1]) >= 0.9
+
+
+def test_unlabelled_images_teach_by_the_teacher_s_answers(
+    build_net, training_data: TrainingData, tmp_path: Path
+):
+    settings = FitSettings(epochs=16, batch_size=16, learning_rate=0.01, augment=0)
+    options = {"seed": 0, "key": "", "description": ""}
+    teacher, pupil = build_net(), build_net()
+    fit(teacher, training_data, settings, checkpoint=tmp_path / "teacher", **options)
+    unlabelled = replace(training_data, labels=np.full(len(training_data.images), UNLABELLED))
+    with pytest.raises(EdgenetsError, match="unlabelled images teach by a teacher's answers; pass"):
+        fit(pupil, unlabelled, settings, checkpoint=tmp_path / "alone", **options)
+    taught = {"checkpoint": tmp_path / "taught", "teacher": teacher}
+    history = fit(pupil, unlabelled, settings, **taught, **options)
+    assert max(history["validation_accuracy"]) >= 0.9
+
+
+def test_unlabelled_images_have_no_part_in_the_loss_of_the_labels(
+    build_net, training_data: TrainingData, tmp_path: Path
+):
+    half = np.where(np.arange(len(training_data.images)) < 40, training_data.labels, UNLABELLED)
+    settings = FitSettings(epochs=1, batch_size=80, augment=0, label_smoothing=0)
+    model, teacher = build_net(), build_net()
+    logits = predict_logits(compile_inference(model), training_data.images.take(range(40)))
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = -log[np.arange(40), training_data.labels[:40]].sum() / 80
+    loop = _Loop(model, replace(training_data, labels=half), settings, 0, (), teacher)
+    all_logits = predict_logits(loop.inference, training_data.images.take(range(80)))
+    assert float(loop._loss(all_logits, half)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_teacher_of_other_images_or_classes_gets_a_sentence(
