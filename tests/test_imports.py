@@ -34,8 +34,12 @@ ON_THE_BOARD = (
     "edgenets.export.statistics",
     "edgenets.models.registry",
     "edgenets.models.variants",
+    "edgenets.quantize.package",
     "edgenets.cli.main",
-    *(f"edgenets.cli.{name}" for name in ("benchmark", "evaluate", "list", "predict")),
+    *(
+        f"edgenets.cli.{name}"
+        for name in ("benchmark", "evaluate", "list", "pack", "predict", "unpack")
+    ),
 )
 TRAINING_PACKAGES = (
     *("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "safetensors"),

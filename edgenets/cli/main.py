@@ -28,6 +28,8 @@ COMMANDS = (
     "train",
     "compress",
     "export",
+    "pack",
+    "unpack",
     "evaluate",
     "predict",
     "benchmark",

@@ -1,0 +1,39 @@
+"""`edgenets unpack`: the `.tflite` of a package, as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgenets.cli.output import json_option, print_json
+from edgenets.errors import EdgenetsError
+from edgenets.units import format_bytes
+
+
+@click.command()
+@click.argument("package", metavar="FILE.epk", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE.tflite",
+    type=click.Path(path_type=Path),
+    help="The file, replaced if it exists.",
+)
+@json_option
+def command(package: Path, out: Path, as_json: bool) -> None:
+    """Write the file that was packed; it appears only if its SHA-256 is the original's."""
+    from edgenets.files import read_bytes, sha256_bytes, write_bytes
+    from edgenets.quantize.package import unpack
+
+    packed = read_bytes(package)
+    try:
+        content = unpack(packed)
+    except EdgenetsError as error:
+        raise EdgenetsError(f"{package}: {error}") from error
+    write_bytes(out, content)
+    if as_json:
+        sizes = {"in_bytes": len(packed), "out_bytes": len(content)}
+        print_json({**sizes, "sha256": sha256_bytes(content)})
+    else:
+        click.echo(f"{out}: {format_bytes(len(content))}, its SHA-256 is the original's")

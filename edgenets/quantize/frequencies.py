@@ -1,0 +1,110 @@
+"""Frequency tables for `rans`: how they are stored in a byte per symbol, and which ones pay.
+
+A frequency is stored as a number of four significant bits, which costs next to nothing in coding
+and makes tables small; the commonest symbol takes what the others leave of 2**14.
+
+    0 to 7    the frequency itself; 0: the symbol does not occur
+    8 + 8 e + m, up to 95    (8 + m) * 2**e, for m from 0 to 7
+    255       the rest; once in each table
+
+Rows of weights, such as output channels, that are distributed alike share a table: k-means over
+their histograms, with the coded length as the distance.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.quantize.rans import TOTAL, TOTAL_BITS
+
+REST = 255
+VALUES = np.array([*range(8), *((8 + m) << e for e in range(TOTAL_BITS - 3) for m in range(8))])
+"""The frequency that each stored byte stands for, but for REST."""
+TABLE_COUNTS = (1, 2, 4, 8, 16)
+MOST_ROUNDS = 12  # of k-means
+SHRINK = 0.98
+
+Table = NDArray[np.uint8]
+
+
+class Tables(NamedTuple):
+    """Tables and which rows they code."""
+
+    stored: Table  # [tables, 256]
+    rows: NDArray[np.uint8]  # [rows], a table each
+    bits: float  # that coding the rows takes
+
+
+def to_frequencies(stored: Table) -> NDArray[np.uint32]:
+    """Return the frequencies of stored tables, [tables, 256].
+
+    Raises:
+        ValueError: a byte has no meaning, or a table has not exactly one rest, or leaves it none.
+    """
+    rest = stored == REST
+    if not np.all(rest | (stored < len(VALUES))) or not np.all(rest.sum(axis=1) == 1):
+        raise ValueError("a frequency table is damaged")
+    frequencies = VALUES[np.where(rest, 0, stored)]
+    left = TOTAL - frequencies.sum(axis=1)
+    if np.any(left < 1):
+        raise ValueError("the frequencies of a table are too large")
+    frequencies[rest] = left
+    return frequencies.astype(np.uint32)
+
+
+def to_table(counts: NDArray[np.int64]) -> Table:
+    """Return the stored table, [256], for symbols that occur so often; one must."""
+    rest = int(np.argmax(counts))
+    wanted = counts * (TOTAL / counts.sum())
+    while True:
+        codes = np.searchsorted((VALUES[1:] + VALUES[:-1]) / 2, wanted, side="right")
+        codes = np.where(counts > 0, np.maximum(codes, 1), 0)
+        codes[rest] = 0
+        if VALUES[codes].sum() < TOTAL:
+            break
+        wanted = wanted * SHRINK
+    codes[rest] = REST
+    return codes.astype(np.uint8)
+
+
+def choose_tables(histograms: NDArray[np.int64], count: int) -> Tables:
+    """Return at most `count` tables for rows with these histograms, [rows, 256], none empty."""
+    sizes = histograms.sum(axis=1)
+    entropy = _bits(histograms, histograms) / sizes
+    rows = np.argsort(np.argsort(entropy, kind="stable"), kind="stable") * count // len(sizes)
+    for _ in range(MOST_ROUNDS):
+        tables = _tables_of(histograms, rows, count)
+        cost = -histograms @ np.log2(_smoothed(to_frequencies(tables))).T
+        moved = cost.argmin(axis=1)
+        if np.array_equal(moved, rows):
+            break
+        rows = moved
+    used, rows = np.unique(rows, return_inverse=True)
+    tables = _tables_of(histograms, rows, len(used))
+    merged = _merge(histograms, rows, len(used))
+    return Tables(tables, rows.astype(np.uint8), float(_bits(merged, to_frequencies(tables)).sum()))
+
+
+def _tables_of(histograms: NDArray[np.int64], rows: NDArray[np.intp], count: int) -> Table:
+    merged = _merge(histograms, rows, count)
+    merged[merged.sum(axis=1) == 0, 0] = 1  # of no row
+    return np.stack([to_table(counts) for counts in merged])
+
+
+def _merge(histograms: NDArray[np.int64], rows: NDArray[np.intp], count: int) -> NDArray[np.int64]:
+    return np.stack([histograms[rows == i].sum(axis=0) for i in range(count)])
+
+
+def _smoothed(frequencies: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """Return probabilities of which none is zero, so that a row may move to any table."""
+    return np.maximum(frequencies, 0.25) / TOTAL
+
+
+def _bits(counts: NDArray[np.int64], frequencies: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the bits that symbols so frequent take, [rows], coded by `frequencies`."""
+    shares = frequencies / np.maximum(frequencies.sum(axis=1, keepdims=True), 1)
+    logarithms = np.log2(shares, out=np.zeros(shares.shape), where=counts > 0)
+    return -(counts * logarithms).sum(axis=1)

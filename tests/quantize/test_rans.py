@@ -1,0 +1,94 @@
+"""The entropy coder and its tables: exact inverses, near the entropy, and safe."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgenets.quantize.frequencies import REST, VALUES, choose_tables, to_frequencies, to_table
+from edgenets.quantize.rans import SYMBOLS, TOTAL, Stream, decode, encode
+
+SHAPES = {
+    "one symbol": lambda random, size: np.full(size, random.integers(256)),
+    "two symbols": lambda random, size: random.integers(0, 2, size) * 255,
+    "few": lambda random, size: random.geometric(0.5, size) % 256,
+    "all alike": lambda random, size: random.integers(0, 256, size),
+    "one in many": lambda random, size: np.where(np.arange(size) == size // 2, 7, 200),
+}
+
+
+def histograms(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray:
+    pairs = which.astype(np.int64) * SYMBOLS + symbols
+    return np.bincount(pairs, minlength=count * SYMBOLS).reshape(count, SYMBOLS)
+
+
+@given(
+    shape=st.sampled_from(sorted(SHAPES)),
+    size=st.integers(1, 3000),
+    lanes=st.sampled_from([1, 2, 16, 256]),
+    count=st.integers(1, 4),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_decoding_gives_back_what_was_coded(
+    shape: str, size: int, lanes: int, count: int, seed: int
+):
+    random = np.random.default_rng(seed)
+    symbols = SHAPES[shape](random, size).astype(np.uint8)
+    which = random.integers(0, count, size).astype(np.uint8)
+    counts = histograms(symbols, which, count)
+    counts[counts.sum(axis=1) == 0, 0] = 1
+    frequencies = to_frequencies(np.stack([to_table(each) for each in counts]))
+    stream = encode(symbols, which, frequencies, lanes)
+    np.testing.assert_array_equal(decode(stream, which, frequencies), symbols)
+
+
+def test_coded_length_is_near_the_entropy():
+    symbols = np.random.default_rng(0).normal(0, 12, 100_000).round().astype(np.int8)
+    counts = np.bincount(symbols.view(np.uint8), minlength=256)
+    shares = counts[counts > 0] / len(symbols)
+    entropy_bytes = -len(symbols) * np.sum(shares * np.log2(shares)) / 8
+    which = np.zeros(len(symbols), np.uint8)
+    stream = encode(symbols.view(np.uint8), which, to_frequencies(to_table(counts)[None]), 16)
+    assert 1 <= (stream.words.nbytes + stream.states.nbytes) / entropy_bytes < 1.003
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=256, max_size=256).filter(any))
+def test_table_has_a_share_for_each_symbol_that_occurs_and_none_for_others(counts: list[int]):
+    (frequencies,) = to_frequencies(to_table(np.array(counts))[None])
+    assert frequencies.sum() == TOTAL
+    np.testing.assert_array_equal(frequencies > 0, np.array(counts) > 0)
+
+
+def test_stored_frequencies_rise_without_gaps_of_more_than_an_eighth():
+    assert (np.diff(VALUES) > 0).all()
+    assert (np.diff(VALUES)[8:] / VALUES[8:-1] <= 1 / 8).all()
+
+
+@pytest.mark.parametrize("change", [("all", 0), (0, 96), (3, REST), ("all", 95)])
+def test_damaged_table_is_refused(change: tuple):
+    table = to_table(np.bincount([0, 1, 1, 2], minlength=256))
+    table[slice(None) if change[0] == "all" else change[0]] = change[1]
+    with pytest.raises(ValueError):
+        to_frequencies(table[None])
+
+
+def test_stream_that_ends_early_or_late_is_refused():
+    symbols = np.random.default_rng(0).integers(0, 9, 500).astype(np.uint8)
+    which = np.zeros(500, np.uint8)
+    frequencies = to_frequencies(to_table(np.bincount(symbols, minlength=256))[None])
+    states, words = encode(symbols, which, frequencies, 4)
+    for wrong in (words[:-1], np.append(words, 0)):
+        with pytest.raises(ValueError, match="end"):
+            decode(Stream(states, wrong.astype(np.uint16)), which, frequencies)
+
+
+def test_rows_that_are_distributed_alike_share_a_table():
+    random = np.random.default_rng(0)
+    rows = [random.normal(0, width, 400).round().astype(np.int8) for width in [2, 30] * 20]
+    counts = np.stack([np.bincount(row.view(np.uint8), minlength=256) for row in rows])
+    one, two = (choose_tables(counts, count) for count in (1, 2))
+    assert two.bits < one.bits
+    assert two.rows.tolist() in ([0, 1] * 20, [1, 0] * 20)
