@@ -1,4 +1,4 @@
-"""`edgenets benchmark`: how long an inference takes, and how much memory."""
+"""`edgenets benchmark`: how long an inference takes, and how much memory, here or on boards."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import click
 
 from edgenets.cli.output import json_option, print_json, print_table
 from edgenets.progress import say
-from edgenets.units import format_bytes, format_ms
+from edgenets.units import format_bytes, format_ms, format_percent
 
 
 @click.command()
 @click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
 @click.option(
     "--device",
-    default="local",
+    "devices",
+    multiple=True,
+    default=["local"],
     show_default=True,
     metavar="DEVICE",
-    help="Where to measure: local is this machine.",
+    help="Where to measure: local, or ssh://[user@]host[:port]. Again for several at once.",
 )
+@click.option("--setup", is_flag=True, help="Install NumPy and an interpreter on the board first.")
 @click.option(
     "--threads",
     default=1,
@@ -35,46 +38,151 @@ from edgenets.units import format_bytes, format_ms
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(min=0),
-    help="Time inferences for at least so long, and at least 100 of them.",
+    help="Time inferences for at least so long.",
 )
+@click.option(
+    "--min-runs",
+    default=100,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    help="Time at least so many inferences.",
+)
+@click.option(
+    "--vs",
+    "versus",
+    metavar="OTHER.tflite",
+    type=click.Path(path_type=Path),
+    help="Compare with this file, in turn.",
+)
+@click.option("--delegate", type=click.Choice(["edgetpu"]), help="Run on a Coral device.")
 @json_option
-def command(model: Path, device: str, threads: int, min_seconds: float, as_json: bool) -> None:
+def command(
+    model: Path,
+    devices: tuple[str, ...],
+    setup: bool,
+    threads: int,
+    min_seconds: float,
+    min_runs: int,
+    versus: Path | None,
+    delegate: str | None,
+    as_json: bool,
+) -> None:
     """Measure the latency and peak memory of a .tflite file.
 
-    Inferences are timed after a warm-up: median with its 95 % interval, 90th percentile.
+    Inferences are timed after a warm-up: median with its 95 % interval, 90th and 99th percentile.
     """
-    from edgenets.export.benchmark import benchmark_file
+    from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
 
-    if device != "local":
-        raise click.UsageError(f"unknown device {device!r}; this version measures on 'local' only")
-    result = benchmark_file(model, threads, min_seconds)
-    if not result["warm_up"]["stable"]:
-        say("latency was still changing after the warm-up: close other programs and measure again")
-    if as_json:
-        print_json(result)
+    if len(set(devices)) < len(devices):
+        raise click.UsageError("a device is given twice; measuring it twice at once disturbs both")
+    if setup and "local" in devices:
+        raise click.UsageError("--setup is for boards; pass --device ssh://[user@]host[:port]")
+    settings: dict[str, Any] = {
+        "threads": threads,
+        "min_seconds": min_seconds,
+        "min_runs": min_runs,
+        "versus": versus,
+        "delegate": delegate,
+        "setup": setup,
+    }
+    if len(devices) == 1:
+        results = [benchmark_file(model, device=devices[0], **settings)]
     else:
-        print_benchmark(result)
+        results = benchmark_on_devices(model, devices, **settings)
+    for result in results:
+        if "error" in result:
+            say(f"edgenets: {result['error']}")
+        elif result["stability"]["verdict"] == "unstable":
+            reasons = "; ".join(result["stability"]["reasons"])
+            say(f"{result['device']['name']} was unstable: {reasons}; measure again when it rests")
+    if as_json:
+        print_json(results[0] if len(devices) == 1 else results)
+    else:
+        print_benchmarks([result for result in results if "error" not in result])
+    if any("error" in result for result in results):
+        raise SystemExit(1)
+
+
+def print_benchmarks(results: list[dict[str, Any]]) -> None:
+    """Print one result in full, several side by side, and what was compared."""
+    if len(results) == 1:
+        print_benchmark(results[0])
+    elif results:
+        print_devices(results)
+    for result in results:
+        if "versus" in result:
+            click.echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
 
 
 def print_benchmark(result: dict[str, Any]) -> None:
     """Print what was measured, and under it where and with what."""
-    latency = result["latency_ms"]
+    latency, stability = result["latency_ms"], result["stability"]
     low, high = latency["ci95"]
-    memory = result["peak_memory_bytes"]
     rows = [
         ("median latency", format_ms(latency["median"])),
         ("95 % interval of the median", f"{format_ms(low)} to {format_ms(high)}"),
         ("90th percentile", format_ms(latency["p90"])),
+        ("99th percentile", format_ms(latency["p99"])),
         ("timed inferences", str(len(result["samples_ms"]))),
+        ("machine", "; ".join([stability["verdict"], *stability["reasons"]])),
         ("first inference", format_ms(result["first_ms"])),
         ("load", format_ms(result["load_ms"])),
-        ("peak memory", "unknown" if memory is None else format_bytes(memory)),
+        ("peak memory", _memory(result)),
         ("file", format_bytes(result["model"]["size_bytes"])),
     ]
     print_table((result["model"]["name"], ">"), rows)
+    click.echo(_where(result))
+
+
+def print_devices(results: list[dict[str, Any]]) -> None:
+    """Print a row for each device; results of different ones are never merged."""
+    columns = ("device", ">median", ">95 % interval", ">p90", ">p99", ">peak memory", "machine")
+    print_table(columns, [(result["device"]["name"], *_cells(result)) for result in results])
+    for result in results:
+        click.echo(f"{result['device']['name']}: {_where(result)}")
+
+
+def _cells(result: dict[str, Any]) -> tuple[str, ...]:
+    latency = result["latency_ms"]
+    low, high = latency["ci95"]
+    return (
+        format_ms(latency["median"]),
+        f"{format_ms(low)} to {format_ms(high)}",
+        format_ms(latency["p90"]),
+        format_ms(latency["p99"]),
+        _memory(result),
+        result["stability"]["verdict"],
+    )
+
+
+def _comparison(result: dict[str, Any], before: str) -> str:
+    other = result["versus"]
+    ratio, (low, high) = other["ratio"]["median"], other["ratio"]["ci99"]
+    names = (result["model"]["name"], other["model"]["name"])
+    if names[0] == names[1]:
+        names = ("the first file", "the second file")
+    verdict = {
+        "this": f"{names[0]} is faster",
+        "other": f"{names[1]} is faster",
+        None: "no difference is shown",
+    }[other["faster"]]
+    return (
+        f"{before}{names[1]} takes {format_percent(ratio)} of the time of {names[0]} "
+        f"(99 % interval {format_percent(low)} to {format_percent(high)}): {verdict}"
+    )
+
+
+def _where(result: dict[str, Any]) -> str:
     runtime, device = result["runtime"], result["device"]
     threads = "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
-    click.echo(
-        f"{runtime['name']} {runtime['version']}, {threads} of {device['cores']} cores, "
+    delegate = f" with {runtime['delegate']}" if runtime["delegate"] else ""
+    return (
+        f"{runtime['name']} {runtime['version']}{delegate}, {threads} of {device['cores']} cores, "
         f"{device['processor'] or 'unknown processor'} ({device['machine']})"
     )
+
+
+def _memory(result: dict[str, Any]) -> str:
+    memory = result["peak_memory_bytes"]
+    return "unknown" if memory is None else format_bytes(memory)

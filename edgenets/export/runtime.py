@@ -7,27 +7,25 @@ NumPy and one of the two; a `Classifier` needs Pillow too.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export import runner
+from edgenets.export.runner import Runtime
 from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
 
-# Distribution -> package, in order of preference.
-RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 METADATA_NAME = "edgenets"
 CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
 """Of inputs and outputs."""
@@ -35,37 +33,16 @@ LEAST_PROBABILITY = 1e-9
 """Stands for a probability that was rounded to 0, whose logarithm does not exist."""
 
 
-class Runtime(NamedTuple):
-    """An installed interpreter of `.tflite` files."""
-
-    name: str
-    version: str
-    interpreter: Any  # the class
-
-
 def load_runtime() -> Runtime:
-    """Import the preferred interpreter.
+    """Import the preferred interpreter; `runner.load_runtime` has the rule.
 
     Raises:
         EdgenetsError: none can be imported, or NumPy does not fit it.
     """
-    failures = []
-    for name, package in RUNTIMES.items():
-        try:
-            module = importlib.import_module(f"{package}.interpreter")
-        except ImportError as error:
-            failures.append(f"{name}: {error}")
-            continue
-        if name == "tflite-runtime" and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-            raise EdgenetsError(
-                f"tflite-runtime needs NumPy 1, and {np.__version__} is installed; run: "
-                "pip install 'numpy<2', or where it exists: pip install ai-edge-litert"
-            )
-        return Runtime(name, _version(name), module.Interpreter)
-    raise EdgenetsError(
-        f"no interpreter for .tflite files can be imported ({'; '.join(failures)}); run: "
-        "pip install ai-edge-litert, or on armv7: pip install 'edgenets[tflite-runtime]'"
-    )
+    try:
+        return runner.load_runtime()
+    except runner.RunnerError as error:
+        raise EdgenetsError(str(error)) from error
 
 
 def runtime_name_and_version() -> tuple[str, str]:
@@ -103,11 +80,7 @@ def interpreter_errors(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise EdgenetsError(
-            f"{' '.join(runtime_name_and_version())} cannot run {_name(source)}: {reason}; "
-            "export it again, or for another target"
-        ) from error
+        raise EdgenetsError(runner.refusal(load_runtime(), _name(source), error)) from error
 
 
 class Classifier:
@@ -276,13 +249,6 @@ def _ends_in_softmax(model: flatbuffer.Model) -> bool:
                 return operator.name == "SOFTMAX"
             wanted = operator.inputs[0]
     return False
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:  # copied to the board without its metadata
-        return "unknown"
 
 
 def _name(source: Path | bytes) -> str:

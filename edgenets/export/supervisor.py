@@ -1,0 +1,146 @@
+"""The board's end of an SSH connection: takes files, runs Python on them, leaves nothing behind.
+
+Its source is sent over the connection and executed there (`ssh.py`); it needs Python's standard
+library only. On stdin come frames, each a JSON object on a line of its own:
+
+    {}                                      the host is alive
+    {"file": NAME, "bytes": N}              N bytes follow: write them to NAME
+    {"remove": NAME}                        the file is not needed any more
+    {"run": [ARGUMENT, ...], "input": TEXT} run Python in the folder with this on its stdin
+
+On stdout go `{"folder": PATH}` first, then what the process that runs prints, line by line, and
+`{"ended": STATUS, "message": LAST_LINE_OF_ITS_STDERR}` after it.
+
+When stdin ends, or nothing came for `SILENCE_SECONDS`, the process that runs is killed with all it
+started, the folder is removed, and this process ends. So a link that is cut leaves no orphan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+SILENCE_SECONDS = 30.0
+CHUNK_BYTES = 65536
+
+
+class Supervisor:
+    """One connection: its folder, and the process that runs.
+
+    Args:
+        python: the command of the Python that runs what is asked.
+        source: of the frames.
+    """
+
+    def __init__(self, python: str, source: BinaryIO) -> None:
+        self._python = python
+        self._source = source
+        self._folder = Path(tempfile.mkdtemp(prefix="edgenets-"))
+        self._frames: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._heard = time.monotonic()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._speaking = threading.Lock()
+
+    def serve(self) -> None:
+        """Do what the frames say until they end."""
+        try:
+            self._say({"folder": str(self._folder)})
+            threading.Thread(target=self._receive, daemon=True).start()
+            while time.monotonic() - self._heard < SILENCE_SECONDS:
+                try:
+                    frame = self._frames.get(timeout=1)
+                except queue.Empty:
+                    continue
+                if frame is None:
+                    return
+                if "remove" in frame:
+                    (self._folder / frame["remove"]).unlink()
+                else:
+                    threading.Thread(target=self._run, args=(frame,), daemon=True).start()
+        finally:
+            self._kill()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _receive(self) -> None:
+        """Write files as they come; hand all other frames on, and None at the end."""
+        try:
+            for line in self._source:
+                self._heard = time.monotonic()
+                frame = json.loads(line)
+                if "file" in frame:
+                    self._write(self._folder / frame["file"], frame["bytes"])
+                elif frame:
+                    self._frames.put(frame)
+        finally:
+            self._frames.put(None)
+
+    def _write(self, path: Path, left: int) -> None:
+        with path.open("wb") as file:
+            while left:
+                chunk = self._source.read(min(left, CHUNK_BYTES))
+                if not chunk:
+                    return
+                self._heard = time.monotonic()
+                file.write(chunk)
+                left -= len(chunk)
+
+    def _run(self, frame: dict[str, Any]) -> None:
+        with tempfile.TemporaryFile() as messages:
+            self._process = subprocess.Popen(
+                [self._python, *frame["run"]],
+                cwd=self._folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                start_new_session=True,
+                env={**os.environ, "EDGENETS_PYTHON": self._python},
+            )
+            assert self._process.stdin and self._process.stdout
+            self._process.stdin.write(frame["input"].encode())
+            self._process.stdin.close()
+            for line in self._process.stdout:
+                self._write_line(line)
+            status = self._process.wait()
+            messages.seek(0)
+            lines = messages.read().decode(errors="replace").splitlines() or ["no message"]
+            self._say({"ended": status, "message": lines[-1]})
+
+    def _kill(self) -> None:
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._write_line(json.dumps(message).encode() + b"\n")
+
+    def _write_line(self, line: bytes) -> None:
+        with self._speaking:
+            try:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+            except OSError:  # the link is gone
+                self._frames.put(None)
+
+
+def main(python: str, source: BinaryIO) -> None:
+    """Serve one connection; a hang-up or a request to end closes it in good order."""
+
+    def end(*_: Any) -> None:
+        raise SystemExit
+
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        Supervisor(python, source).serve()
+    finally:
+        os._exit(0)  # the thread that reads stdin may still wait
