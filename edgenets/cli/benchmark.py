@@ -99,18 +99,19 @@ def command(
     if as_json:
         print_json(results[0] if len(devices) == 1 else results)
     else:
-        print_benchmarks([result for result in results if "error" not in result])
+        print_benchmarks(results)
     if any("error" in result for result in results):
         raise SystemExit(1)
 
 
 def print_benchmarks(results: list[dict[str, Any]]) -> None:
     """Print one result in full, several side by side, and what was compared."""
+    good = [result for result in results if "error" not in result]
     if len(results) == 1:
         print_benchmark(results[0])
-    elif results:
-        print_devices(results)
-    for result in results:
+    elif good:
+        print_devices(good)
+    for result in good:
         if "versus" in result:
             click.echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
 

@@ -82,6 +82,7 @@ def benchmark_file(
         EdgenetsError: a file is damaged, the interpreter refuses it or dies of it, or the device
             cannot be used.
     """
+    _read_files(path, versus, delegate)  # before a device is looked for
     with progress_bar(f"benchmark {path.name}", total=100) as advance:
         report = _report_to(advance)
         with open_device(device, setup=setup) as session:
@@ -100,7 +101,11 @@ def benchmark_on_devices(
 
     Returns:
         For each device its result, or `{"device": {"name": ...}, "error": sentence}`.
+
+    Raises:
+        EdgenetsError: a file is damaged.
     """
+    _read_files(path, settings.get("versus"), settings.get("delegate"))
     sessions: list[Session] = []
     stop = Event()
     setup = settings.pop("setup", False)
@@ -143,9 +148,7 @@ def measure(
 ) -> dict[str, Any]:
     """Do in an open session what `benchmark_file` says."""
     files = [path] if versus is None else [path, versus]
-    models = [flatbuffer.read(file) for file in files]
-    for file, model in zip(files, models, strict=True):
-        _check_delegate(file, model, delegate)
+    models = _read_files(path, versus, delegate)
     check_device(session, sum(model.size_bytes for model in models), delegate)
     for file in files:
         session.put(str(file), file)
@@ -204,6 +207,14 @@ def _compare(
         "ratio": {"median": ratio, "ci99": [low, high]},
         "faster": "this" if low > 1 else "other" if high < 1 else None,
     }
+
+
+def _read_files(path: Path, versus: Path | None, delegate: str | None) -> list[flatbuffer.Model]:
+    models = []
+    for file in [path] if versus is None else [path, versus]:
+        models.append(flatbuffer.read(file))
+        _check_delegate(file, models[-1], delegate)
+    return models
 
 
 def _check_delegate(path: Path, model: flatbuffer.Model, delegate: str | None) -> None:

@@ -30,8 +30,6 @@ from edgenets.files import read_bytes
 
 LOCAL = "local"
 RUNNER = Path(__file__).with_name("runner.py")
-BEAT_SECONDS = 5.0
-"""Between signs of life to a board: a sixth of what its supervisor waits for."""
 
 Report = Callable[[int], None]
 
@@ -244,7 +242,7 @@ class SshSession(Session):
             raise self._lost() from error
 
     def _beat(self) -> None:
-        while not self._closed.wait(BEAT_SECONDS):
+        while not self._closed.wait(ssh.SILENCE_SECONDS / 6):
             try:
                 self._send({})
             except EdgenetsError:

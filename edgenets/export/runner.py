@@ -328,7 +328,17 @@ def install(request: dict[str, Any], folder: str, packages: Sequence[str]) -> di
     steps: list[tuple[str, ...]] = (
         [] if python.exists() else [("make a virtual environment", this, "venv", str(home))]
     )
-    steps.append(("install", str(python), "pip", "install", "--quiet", *packages))
+    steps.append(
+        (
+            "install",
+            str(python),
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+            *packages,
+        )
+    )
     for what, program, module, *arguments in steps:
         command = [program, "-m", module, *arguments]
         done = subprocess.run(
@@ -336,10 +346,11 @@ def install(request: dict[str, Any], folder: str, packages: Sequence[str]) -> di
         )
         if done.returncode:
             lines = done.stdout.decode(errors="replace").strip().splitlines() or ["no message"]
+            reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
             if module == "venv":
                 shutil.rmtree(home, ignore_errors=True)
-                lines.append("on Debian and Raspberry Pi OS run: sudo apt install python3-venv")
-            raise RunnerError(f"cannot {what} in {home}: {'; '.join(lines[-2:])}")
+                reason += "; on Debian and Raspberry Pi OS run: sudo apt install python3-venv"
+            raise RunnerError(f"cannot {what} in {home}: {reason}")
         _report(0, 1, 0.5)
     return {"folder": str(home)}
 

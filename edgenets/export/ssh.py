@@ -23,6 +23,8 @@ CONNECT_SECONDS = 10
 ALIVE_SECONDS = 5
 ALIVE_MISSES = 3
 """A silent link is given up after ALIVE_SECONDS * ALIVE_MISSES."""
+SILENCE_SECONDS = 30
+"""After which the board takes the host for gone, which gives a sign of life every sixth of it."""
 
 OPTIONS = {
     "BatchMode": "yes",
@@ -99,7 +101,8 @@ def remote_command(supervisor_bytes: int) -> str:
     """Return the shell command that finds Python and lets it execute a source sent on stdin."""
     start = (
         f"import sys;sys.version_info<{OLDEST_PYTHON}and sys.exit({OLD_PYTHON});"
-        f'f=open(0,"rb",closefd=False);exec(f.read({supervisor_bytes}));main(sys.argv[1],f)'
+        f'f=open(0,"rb",closefd=False);exec(f.read({supervisor_bytes}));'
+        f"main(sys.argv[1],f,{SILENCE_SECONDS})"
     )
     venv = VENV.replace("~", '"$HOME"') + "/bin/python3"
     script = (

@@ -11,8 +11,9 @@ library only. On stdin come frames, each a JSON object on a line of its own:
 On stdout go `{"folder": PATH}` first, then what the process that runs prints, line by line, and
 `{"ended": STATUS, "message": LAST_LINE_OF_ITS_STDERR}` after it.
 
-When stdin ends, or nothing came for `SILENCE_SECONDS`, the process that runs is killed with all it
-started, the folder is removed, and this process ends. So a link that is cut leaves no orphan.
+When stdin ends, or nothing came for some time that the host chooses, the process that runs is
+killed with all it started, the folder is removed, and this process ends. So a link that is cut
+leaves no orphan.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-SILENCE_SECONDS = 30.0
 CHUNK_BYTES = 65536
 
 
@@ -40,11 +41,13 @@ class Supervisor:
     Args:
         python: the command of the Python that runs what is asked.
         source: of the frames.
+        silence_seconds: after which the host is taken for gone.
     """
 
-    def __init__(self, python: str, source: BinaryIO) -> None:
+    def __init__(self, python: str, source: BinaryIO, silence_seconds: float) -> None:
         self._python = python
         self._source = source
+        self._silence_seconds = silence_seconds
         self._folder = Path(tempfile.mkdtemp(prefix="edgenets-"))
         self._frames: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._heard = time.monotonic()
@@ -56,7 +59,7 @@ class Supervisor:
         try:
             self._say({"folder": str(self._folder)})
             threading.Thread(target=self._receive, daemon=True).start()
-            while time.monotonic() - self._heard < SILENCE_SECONDS:
+            while time.monotonic() - self._heard < self._silence_seconds:
                 try:
                     frame = self._frames.get(timeout=1)
                 except queue.Empty:
@@ -106,8 +109,9 @@ class Supervisor:
                 env={**os.environ, "EDGENETS_PYTHON": self._python},
             )
             assert self._process.stdin and self._process.stdout
-            self._process.stdin.write(frame["input"].encode())
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):  # it died at once; its status says why
+                self._process.stdin.write(frame["input"].encode())
+                self._process.stdin.close()
             for line in self._process.stdout:
                 self._write_line(line)
             status = self._process.wait()
@@ -132,7 +136,7 @@ class Supervisor:
                 self._frames.put(None)
 
 
-def main(python: str, source: BinaryIO) -> None:
+def main(python: str, source: BinaryIO, silence_seconds: float) -> None:
     """Serve one connection; a hang-up or a request to end closes it in good order."""
 
     def end(*_: Any) -> None:
@@ -141,6 +145,6 @@ def main(python: str, source: BinaryIO) -> None:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        Supervisor(python, source).serve()
+        Supervisor(python, source, silence_seconds).serve()
     finally:
         os._exit(0)  # the thread that reads stdin may still wait

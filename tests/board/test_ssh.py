@@ -1,0 +1,215 @@
+"""Boards over SSH, against a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.export import ssh
+from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
+
+pytestmark = pytest.mark.board
+
+
+def edgenets(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgenets", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job, as a test run may be, ignores SIGINT and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def eventually(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_board_is_measured_and_nothing_is_left(board, colour_file):
+    process = edgenets(
+        "benchmark", colour_file, "--device", board.url, "--min-seconds", 0.2, "--json"
+    )
+    output, messages = process.communicate(timeout=60)
+    assert process.returncode == 0, messages
+    result = json.loads(output)
+    assert result["device"]["name"] == board.url
+    assert result["model"]["name"] == colour_file.name  # which has a space and quotes
+    assert result["latency_ms"]["median"] > 0 and len(result["samples_ms"]) >= 100
+    assert board.is_clean()
+
+
+def test_a_login_script_that_prints_does_no_harm(board, colour_file):
+    (board.home / ".bashrc").write_text("echo 'welcome to {the} board'\n")
+    (board.home / ".zshenv").write_text("echo 'welcome to {the} board'\n")
+    assert benchmark_file(colour_file, min_seconds=0, device=board.url)["samples_ms"]
+
+
+def test_an_unknown_host_key_is_refused(board, colour_file):
+    (board.folder / "known_hosts").write_text("")
+    sentence = f"its host key is not known here; .* ssh -p {board.port} .*@127.0.0.1"
+    with pytest.raises(EdgenetsError, match=sentence):
+        benchmark_file(colour_file, device=board.url)
+    assert (board.folder / "known_hosts").read_text() == ""
+
+
+def test_a_changed_host_key_is_refused(board, colour_file):
+    board.know_as("another_host")
+    with pytest.raises(EdgenetsError, match=r"another machine may answer.* ssh-keygen -R '\["):
+        benchmark_file(colour_file, device=board.url)
+
+
+def test_a_user_who_is_not_let_in_is_one_sentence(board, colour_file):
+    url = board.url_at(board.port, "nobody-of-this-name")
+    with pytest.raises(
+        EdgenetsError, match=r"does not let you in .*Permission denied.*ssh-copy-id"
+    ):
+        benchmark_file(colour_file, device=url)
+
+
+def test_a_board_that_is_not_there_is_one_sentence(board, colour_file):
+    url = board.url_at(1)
+    with pytest.raises(EdgenetsError, match=r"no SSH server answers \(.*Connection refused"):
+        benchmark_file(colour_file, device=url)
+
+
+def test_a_board_without_python_is_one_sentence(start_board, colour_file):
+    board = start_board(path="/nowhere")
+    (board.home / "bin" / "sh").symlink_to("/bin/sh")
+    with pytest.raises(EdgenetsError, match="it has no python3; run there: sudo apt install"):
+        benchmark_file(colour_file, device=board.url)
+
+
+def test_a_python_that_is_too_old_is_one_sentence(board, colour_file):
+    board.add_program("python3", f"exit {ssh.OLD_PYTHON}")
+    with pytest.raises(EdgenetsError, match=r"python3 is older than 3\.10"):
+        benchmark_file(colour_file, device=board.url)
+
+
+@pytest.mark.parametrize(
+    "missing, sentence",
+    [
+        ("numpy", "NumPy cannot be imported; .*; or add --setup"),
+        ("ai_edge_litert", "no interpreter .* can be imported.*; or add --setup"),
+    ],
+)
+def test_a_board_without_what_it_needs_is_one_sentence(board, colour_file, missing, sentence):
+    package = board.home / "broken" / missing
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('not installed')\n")
+    path, python = shlex.quote(str(package.parent)), shlex.quote(sys.executable)
+    board.add_program("python3", f'PYTHONPATH={path} exec {python} "$@"')
+    with pytest.raises(EdgenetsError, match=sentence):
+        benchmark_file(colour_file, device=board.url)
+    assert board.is_clean()
+
+
+def test_too_little_memory_is_one_sentence(board, colour_file, monkeypatch):
+    monkeypatch.setattr("edgenets.flatbuffer.Model.size_bytes", 2**50)
+    with pytest.raises(EdgenetsError, match=r"MiB of memory are free, and the model .* takes"):
+        benchmark_file(colour_file, device=board.url)
+
+
+def test_a_missing_model_is_said_before_the_board_is_asked(colour_file):
+    process = edgenets("benchmark", colour_file.with_name("no.tflite"), "--device", "ssh://nowhere")
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert messages.startswith("edgenets: cannot read ") and messages.count("\n") == 1
+
+
+def test_the_virtual_environment_that_set_up_made_is_taken(board, colour_file):
+    venv = ssh.VENV.replace("~", str(board.home))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    with pytest.raises(EdgenetsError, match="NumPy cannot be imported"):
+        benchmark_file(colour_file, device=board.url)
+
+
+def test_a_set_up_that_fails_says_what_pip_said(board, colour_file, monkeypatch):
+    monkeypatch.setattr("edgenets.export.devices.board_packages", lambda _: ["./no such folder"])
+    with pytest.raises(EdgenetsError, match=r"cannot install in .*venv: ERROR: .*no such folder"):
+        benchmark_file(colour_file, device=board.url, setup=True)
+    assert board.is_clean()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(ssh, "SILENCE_SECONDS", 3)
+    monkeypatch.setitem(ssh.OPTIONS, "ServerAliveInterval", "1")
+    monkeypatch.setitem(ssh.OPTIONS, "ServerAliveCountMax", "2")
+
+
+@pytest.mark.parametrize("cut", ["close", "go_silent"])
+def test_a_link_that_is_cut_ends_both_sides_soon(board, link, slow_file, impatient, cut):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as pool:
+        url = board.url_at(link.port)
+        answer = pool.submit(benchmark_file, slow_file, min_seconds=600, device=url)
+        assert eventually(board.processes)
+        getattr(link, cut)()
+        with pytest.raises(EdgenetsError, match=f"{url}: the link was (lost|closed)"):
+            answer.result(timeout=20)
+    assert board.is_clean()
+
+
+def test_ctrl_c_ends_what_runs_on_the_boards(board, slow_file):
+    process = edgenets("benchmark", slow_file, "--device", board.url, "--min-seconds", 600)
+    assert eventually(board.processes)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "edgenets: interrupted" in messages
+    assert board.is_clean()
+
+
+def test_ctrl_c_ends_several_devices(board, slow_file):
+    devices = ["--device", "local", "--device", board.url]
+    process = edgenets("benchmark", slow_file, *devices, "--min-seconds", 600)
+    assert eventually(board.processes)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert board.is_clean()
+
+
+def test_a_killed_host_leaves_nothing_on_the_board(board, slow_file):
+    process = edgenets("benchmark", slow_file, "--device", board.url, "--min-seconds", 600)
+    assert eventually(board.processes)
+    process.kill()
+    process.communicate()
+    assert board.is_clean()
+
+
+def test_a_process_that_crashes_on_the_board_is_one_sentence(board, colour_file):
+    python = shlex.quote(sys.executable)
+    board.add_program(
+        "python3", f'case "$1" in runner.py) kill -SEGV $$;; esac; exec {python} "$@"'
+    )
+    with pytest.raises(EdgenetsError, match=r"@127\.0\.0\.1:\d+: the process .* with SIGSEGV"):
+        benchmark_file(colour_file, device=board.url)
+    assert board.is_clean()
+
+
+def test_of_two_devices_one_may_fail(board, colour_file):
+    refused = board.url_at(1)
+    good, bad = benchmark_on_devices(colour_file, [board.url, refused], min_seconds=0)
+    assert good["device"]["name"] == board.url and good["latency_ms"]["median"] > 0
+    assert bad["device"] == {"name": refused} and "no SSH server answers" in bad["error"]
+
+    process = edgenets("benchmark", colour_file, "--device", board.url, "--device", refused)
+    output, messages = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert board.url in output and refused in messages
+    assert board.is_clean()
