@@ -24,21 +24,30 @@ MAX_CONFUSIONS = 10
     metavar="DATA",
     help="Folder DATA/test/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
 )
+@click.option(
+    "--device",
+    default="local",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where the file runs: local, or ssh://[user@]host[:port]. Images are prepared here.",
+)
 @json_option
-def command(model: Path, data: str, as_json: bool) -> None:
+def command(model: Path, data: str, device: str, as_json: bool) -> None:
     """Measure the accuracy on a dataset's test images.
 
     Top-1, top-5, per class, and what is taken for what. A .tflite file runs in LiteRT, a model
     folder in Keras.
     """
     if model.is_dir():
+        if device != "local":
+            raise click.UsageError("a model folder runs here only; export it for a device")
         from edgenets.pipeline.single import evaluate_folder
 
         result = evaluate_folder(model, data)
     else:
         from edgenets.export.evaluate import evaluate_file
 
-        result = evaluate_file(model, data)
+        result = evaluate_file(model, data, device=device)
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")
@@ -54,6 +63,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
 
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
     click.echo(f"top-1 {format_percent(result['top1'])}{top5} of {result['samples']} images")
+    if "here" in result:
+        click.echo(_there_and_here(result))
 
     classes = [row for row in result["per_class"] if row["samples"]]
     title = ""
@@ -79,3 +90,18 @@ def print_evaluation(result: dict[str, Any]) -> None:
             [(labels[true], labels[taken], str(images)) for images, true, taken in confusions],
             "commonest confusions",
         )
+
+
+def _there_and_here(result: dict[str, Any]) -> str:
+    """Return how the outputs of another device compare with this machine's."""
+    here, samples = result["here"], result["samples"]
+    there_ran, here_ran = (
+        f"{side['runtime']['name']} {side['runtime']['version']}" for side in (result, here)
+    )
+    where = f"{there_ran} on {result['device']['name']}, {here_ran} here"
+    if here["identical"] == samples:
+        return f"outputs identical bit for bit ({where})"
+    return (
+        f"outputs of {samples - here['identical']} images differ, by at most "
+        f"{here['largest_difference']:g}; top-1 here {format_percent(here['top1'])} ({where})"
+    )

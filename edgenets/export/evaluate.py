@@ -1,7 +1,8 @@
-"""Accuracy: top-1, top-5, per class, and what is taken for what."""
+"""Accuracy: top-1, top-5, per class, and what is taken for what; here or on a device."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,20 @@ from numpy.typing import NDArray
 
 from edgenets.data.dataset import Images, open_for_evaluation
 from edgenets.errors import EdgenetsError
-from edgenets.export.runtime import Classifier
+from edgenets.export.devices import (
+    LOCAL,
+    Session,
+    array_bytes,
+    array_from,
+    check_device,
+    open_device,
+)
+from edgenets.export.runtime import Classifier, runtime_name_and_version
 from edgenets.progress import progress_bar
 
 IMAGES_AT_ONCE = 32
+SENT_BYTES = 2**23
+"""Of inputs that are sent to a device at once; it keeps one such part."""
 
 
 def score(
@@ -89,19 +100,24 @@ def commonest_confusions(confusion: list[list[int]], most: int) -> list[tuple[in
     return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:most]
 
 
-def evaluate_file(path: Path, source: str, threads: int = 1) -> dict[str, Any]:
+def evaluate_file(path: Path, source: str, threads: int = 1, device: str = LOCAL) -> dict[str, Any]:
     """Measure the accuracy of a `.tflite` file on a dataset.
 
     Args:
         path: of a file that holds its labels and image preparation, as edgenets exports them.
         source: the dataset: a folder or a built-in name.
         threads: of the interpreter.
+        device: where the file runs; images are decoded and prepared here.
 
     Returns:
-        What `score` returns; `labels`; and `skipped`, the files left out with their reasons.
+        What `score` returns; `labels`; and `skipped`, the files left out with their reasons. On
+        another device also its `name`, its `runtime`, and `here`: this machine's `runtime` and
+        `top1` on the same inputs, how many images' outputs are `identical` bit for bit, and the
+        `largest_difference` of an output, in codes where they are quantized.
 
     Raises:
-        EdgenetsError: the file or the dataset cannot be read, or they do not belong together.
+        EdgenetsError: the file or the dataset cannot be read, they do not belong together, or the
+            device cannot be used.
     """
     classifier = Classifier(path, threads)
     labels, preparation = classifier.labels, classifier.preparation
@@ -112,12 +128,53 @@ def evaluate_file(path: Path, source: str, threads: int = 1) -> dict[str, Any]:
             "dataset; evaluate a file that `edgenets export` wrote"
         )
     split, skipped = open_for_evaluation(source, labels)
-    logits = classify(classifier, split.load(preparation))
+    images = split.load(preparation)
+    about: dict[str, Any] = {"labels": list(labels), "skipped": [one.to_json() for one in skipped]}
+    if device == LOCAL:
+        return {**score(classify(classifier, images), split.labels, labels), **about}
+
+    with open_device(device) as session:
+        check_device(session, path.stat().st_size)
+        there, here, runtime = _outputs_there_and_here(session, path, classifier, images, threads)
+    name, version = runtime_name_and_version()
+    difference = np.abs(there.astype(np.float64) - here)
     return {
-        **score(logits, split.labels, labels),
-        "labels": list(labels),
-        "skipped": [file.to_json() for file in skipped],
+        **score(classifier.logits_of(there), split.labels, labels),
+        **about,
+        "device": {"name": device},
+        "runtime": runtime,
+        "here": {
+            "runtime": {"name": name, "version": version},
+            "top1": score(classifier.logits_of(here), split.labels, labels)["top1"],
+            "identical": int((there == here).all(axis=1).sum()),
+            "largest_difference": float(difference.max()),
+        },
     }
+
+
+def _outputs_there_and_here(
+    session: Session, path: Path, classifier: Classifier, images: Images, threads: int
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
+    """Run the images in parts on the device and here; return both outputs and the runtime there."""
+    image_bytes = np.dtype(classifier.input.dtype).itemsize * math.prod(classifier.input.shape)
+    at_once = max(1, SENT_BYTES // image_bytes)
+    there, here = (
+        np.empty((len(images), classifier.classes), classifier.output.dtype) for _ in range(2)
+    )
+    runtime: dict[str, Any] = {}
+    session.put(str(path), path)
+    with progress_bar(f"evaluate on {session.name}", total=len(images)) as advance:
+        for start in range(0, len(images), at_once):
+            batch = np.arange(start, min(start + at_once, len(images)))
+            pixels = images.take(batch)
+            session.put("inputs", array_bytes(classifier.inputs(pixels)))
+            job = {"do": "run", "file": str(path), "inputs": "inputs"}
+            (result,) = session.ask([job], threads=threads)
+            there[batch] = array_from(result["outputs"][0])
+            here[batch] = classifier.outputs(pixels)
+            runtime = result["runtime"]
+            advance(len(batch))
+    return there, here, runtime
 
 
 def classify(classifier: Classifier, images: Images) -> NDArray[np.float32]:

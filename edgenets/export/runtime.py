@@ -130,29 +130,47 @@ class Classifier:
         Raises:
             EdgenetsError: the images do not have the network's size, or the interpreter fails.
         """
+        (image,) = self._interpreter.get_input_details()
+        (scores,) = self._interpreter.get_output_details()
+        outputs = np.empty((len(pixels), self.classes), self.output.dtype)
+        codes = self.inputs(pixels)
+        with interpreter_errors(self._source):
+            for row, one in zip(outputs, codes, strict=True):
+                self._interpreter.set_tensor(image["index"], one[np.newaxis])
+                self._interpreter.invoke()
+                row[:] = self._interpreter.get_tensor(scores["index"])[0]
+        return outputs
+
+    def inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return what the network's input takes for the images, [images, height, width, 3].
+
+        Raises:
+            EdgenetsError: the images do not have the network's size.
+        """
         if pixels.dtype != np.uint8 or pixels.shape[1:] != self.input.shape[1:]:
             raise EdgenetsError(
                 f"{_name(self._source)} takes uint8 images of {_shape(self.input.shape[1:])}, "
                 f"not {pixels.dtype} of {_shape(pixels.shape[1:])}"
             )
-        (image,) = self._interpreter.get_input_details()
-        (scores,) = self._interpreter.get_output_details()
-        outputs = np.empty((len(pixels), self.classes), self.output.dtype)
-        with interpreter_errors(self._source):
-            for row, one in zip(outputs, pixels, strict=True):
-                self._interpreter.set_tensor(image["index"], self._codes[one][np.newaxis])
-                self._interpreter.invoke()
-                row[:] = self._interpreter.get_tensor(scores["index"])[0]
-        return outputs
+        return self._codes[pixels]
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the images one after the other; return their logits, [images, classes].
 
-        A network that ends in a softmax gives the logarithms of its probabilities: the softmax of
-        those are the same probabilities. Arguments and errors as in `outputs`; a logit that is
-        not finite is an error too.
+        Arguments and errors as in `outputs` and `logits_of`.
         """
-        scores = self.outputs(pixels).astype(np.float32)
+        return self.logits_of(self.outputs(pixels))
+
+    def logits_of(self, outputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits that outputs of the network stand for, [images, classes].
+
+        A network that ends in a softmax gives the logarithms of its probabilities: the softmax of
+        those are the same probabilities.
+
+        Raises:
+            EdgenetsError: a logit is not finite.
+        """
+        scores = outputs.astype(np.float32)
         if self.output.scale.size:
             scores = (scores - np.float32(self.output.zero_point[0])) * self.output.scale[0]
         if self._ends_in_softmax:

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgenets.errors import EdgenetsError
-from edgenets.export import ssh
+from edgenets.export import evaluate, ssh
 from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
 
 pytestmark = pytest.mark.board
@@ -213,3 +215,33 @@ def test_of_two_devices_one_may_fail(board, colour_file):
     assert process.returncode == 1
     assert board.url in output and refused in messages
     assert board.is_clean()
+
+
+def test_a_file_is_evaluated_on_the_board_with_images_prepared_here(
+    board, colour_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "SENT_BYTES", 8 * 8 * 3 * 4)  # four images at a time
+    for i, label in enumerate(("red", "green", "blue")):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        for j in range(3):
+            pixels = np.full((20, 30, 3), 40 + j, np.uint8)
+            pixels[..., i] += 100
+            Image.fromarray(pixels).save(folder / f"{j}.png")
+    mistaken = Image.fromarray(np.uint8([[[9, 9, 200]]]))
+    mistaken.save(tmp_path / "photos" / "red" / "blue in truth.png")
+
+    there = evaluate.evaluate_file(colour_file, str(tmp_path / "photos"), device=board.url)
+    local = evaluate.evaluate_file(colour_file, str(tmp_path / "photos"))
+    assert there["samples"] == 10 and there["top1"] == 0.9
+    assert {key: there[key] for key in local} == local
+    assert there["here"]["identical"] == 10 and there["here"]["largest_difference"] == 0
+    assert there["runtime"]["name"] == "ai-edge-litert"
+    assert board.is_clean()
+
+    process = edgenets(
+        "evaluate", colour_file, "--data", tmp_path / "photos", "--device", board.url
+    )
+    output, messages = process.communicate(timeout=60)
+    assert process.returncode == 0, messages
+    assert "top-1 90.00 % of 10 images\noutputs identical bit for bit (ai-edge-litert" in output
