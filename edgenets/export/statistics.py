@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 1000
+MAX_BIAS = 0.5
+"""Of a bootstrap variance, that is corrected."""
 VALUES_AT_ONCE = 1_000_000
 """Resampled values held in memory together: 16 MB with their indices, for boards."""
 
@@ -105,7 +107,8 @@ def median_interval(
     Medians of `RESAMPLES` series put together from random blocks of the samples (moving-block
     bootstrap) give a percentile interval. It is widened around the median as the interval of a mean
     of so few blocks would be: by Student's t with one degree of freedom less than there are blocks,
-    and by sqrt(blocks / (blocks - 1)).
+    by sqrt(blocks / (blocks - 1)), and by what cutting the series into blocks takes from its
+    variance (Kunsch's bias: the slope of the spectrum over the block length).
 
     Args:
         samples: [n] in the order they were measured.
@@ -126,8 +129,10 @@ def median_interval(
 
     blocks = len(samples) / block
     t_per_z = _student_t(1 - tail, blocks - 1) / NormalDist().inv_cdf(1 - tail)
+    bias = min(_dependence(_ranks(samples)) / block, MAX_BIAS)
+    wider = t_per_z * np.sqrt(blocks / max(blocks - 1, 1) / (1 - bias))
     middle = np.median(samples)
-    ends = middle + (ends - middle) * t_per_z * np.sqrt(blocks / max(blocks - 1, 1))
+    ends = middle + (ends - middle) * wider
     low, high = np.clip(ends, samples.min(), samples.max())
     return float(low), float(high)
 
@@ -139,7 +144,7 @@ def block_length(samples: NDArray[np.float64]) -> int:
     harm, and at least the cube root of the number of samples.
     """
     n = len(samples)
-    dependent = 2 * _politis_white_length(np.unique(samples, return_inverse=True)[1])
+    dependent = 2 * (1.5 * _dependence(_ranks(samples)) ** 2 * n) ** (1 / 3)
     return max(1, min(n // 4, int(np.ceil(max(n ** (1 / 3), dependent)))))
 
 
@@ -156,11 +161,21 @@ def _resampled_medians(
     return np.concatenate(medians)
 
 
-def _politis_white_length(series: NDArray[Any]) -> float:
+def _ranks(samples: NDArray[np.float64]) -> NDArray[np.int64]:
+    ranks: NDArray[np.int64] = np.unique(samples, return_inverse=True)[1]
+    return ranks
+
+
+def _dependence(series: NDArray[Any]) -> float:
+    """Return sum(|lag| covariance) / sum(covariance) over all lags, with a flat-top window.
+
+    In samples: how far each reaches; 0 where they are independent. Politis and White's block length
+    is (1.5 * its square * n) ** (1 / 3), and blocks of b samples lose its b-th part of a variance.
+    """
     n = len(series)
     deviations = series - series.mean()
     if n < 8 or not deviations.any():
-        return 1.0
+        return 0.0
     spectrum = np.abs(np.fft.rfft(deviations, 2 * n)) ** 2
     covariance = np.fft.irfft(spectrum)[:n] / n
 
@@ -173,11 +188,10 @@ def _politis_white_length(series: NDArray[Any]) -> float:
 
     lags = np.arange(1, window + 1)
     flat_top = np.clip(2 * (1 - lags / window), 0, 1) * covariance[1 : window + 1]
-    slope = 2 * np.sum(flat_top * lags)
     variance = covariance[0] + 2 * np.sum(flat_top)
     if variance <= 0:
-        return 1.0
-    return float((1.5 * (slope / variance) ** 2 * n) ** (1 / 3))
+        return 0.0
+    return max(0.0, float(2 * np.sum(flat_top * lags) / variance))
 
 
 def _student_t(probability: float, freedom: float) -> float:
