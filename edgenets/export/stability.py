@@ -57,7 +57,8 @@ def third_against_third(samples_ms: Sequence[float]) -> float:
 def _drifted(drift: float) -> list[str]:
     if abs(drift) <= DRIFT:
         return []
-    return [f"the last third's median is {drift:+.0%} off the first third's"]
+    side = "above" if drift > 0 else "below"
+    return [f"the last third's median is {abs(drift):.0%} {side} the first third's"]
 
 
 def _throttled(conditions: dict[str, Any]) -> list[str]:

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 MAX_BIAS = 0.5
 """Of a bootstrap variance, that is corrected."""
+WIDER = 1.1
+"""What is still missing from the interval's width, found on simulated traces: without it, of 1,000
+autocorrelated ones with outliers, 300 samples long, 92 to 94 % were covered."""
 VALUES_AT_ONCE = 1_000_000
 """Resampled values held in memory together: 16 MB with their indices, for boards."""
 
@@ -107,8 +110,8 @@ def median_interval(
     Medians of `RESAMPLES` series put together from random blocks of the samples (moving-block
     bootstrap) give a percentile interval. It is widened around the median as the interval of a mean
     of so few blocks would be: by Student's t with one degree of freedom less than there are blocks,
-    by sqrt(blocks / (blocks - 1)), and by what cutting the series into blocks takes from its
-    variance (Kunsch's bias: the slope of the spectrum over the block length).
+    by sqrt(blocks / (blocks - 1)), by what cutting the series into blocks takes from its variance
+    (Kunsch's bias: how far dependence reaches over the block length), and by `WIDER`.
 
     Args:
         samples: [n] in the order they were measured.
@@ -130,7 +133,7 @@ def median_interval(
     blocks = len(samples) / block
     t_per_z = _student_t(1 - tail, blocks - 1) / NormalDist().inv_cdf(1 - tail)
     bias = min(_dependence(_ranks(samples)) / block, MAX_BIAS)
-    wider = t_per_z * np.sqrt(blocks / max(blocks - 1, 1) / (1 - bias))
+    wider = WIDER * t_per_z * np.sqrt(blocks / max(blocks - 1, 1) / (1 - bias))
     middle = np.median(samples)
     ends = middle + (ends - middle) * wider
     low, high = np.clip(ends, samples.min(), samples.max())
