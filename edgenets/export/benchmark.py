@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+import edgenets
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import statistics
@@ -69,10 +70,11 @@ def benchmark_file(
         setup: install what the board lacks first.
 
     Returns:
-        `model` (name, sha256, size_bytes), `device`, `runtime` (name, version, delegate, numpy),
-        `threads`, `latency_ms` (median, mean, p90, p99, ci95), `samples_ms` in order, `warm_up`
-        (runs, stable), `stability` (as `judge` returns it), `load_ms`, `first_ms`,
-        `peak_memory_bytes`; `instructions`, `energy_mj` and `ops`, which are null, null and empty
+        `edgenets` (version), `model` (name, sha256, size_bytes), `device`, `runtime` (name,
+        version, delegate, numpy), `threads`, `latency_ms` (median, mean, p90, p99, ci95),
+        `samples_ms` in order, `warm_up` (runs, stable), `stability` (as `judge` returns it),
+        `load_ms`, `first_ms`, `peak_memory_bytes`; `instructions`, `energy_mj` and `ops`, which are
+        null, null and empty
         where they are not measured. With `versus` also that: the other's `model`, `latency_ms`,
         `samples_ms`, `load_ms`, `first_ms` and `peak_memory_bytes`; `opening_runs`, how many
         samples each opening has; `ratio`: its median over this file's, with `ci99`; `faster`:
@@ -165,6 +167,7 @@ def measure(
         for file, model, row in zip(files, models, measured["files"], strict=True)
     )
     result = {
+        "edgenets": edgenets.__version__,
         **this,
         "device": {"name": session.name, **measured["device"]},
         "runtime": measured["runtime"],

@@ -28,8 +28,8 @@ def evaluated(monkeypatch):
     """What the next evaluation of a file returns, and the arguments it is asked for."""
     asked = []
 
-    def evaluate_file(*arguments):
-        asked.append(arguments)
+    def evaluate_file(path, data, *, device):
+        asked.append((path, data, device))
         return RESULT
 
     monkeypatch.setattr("edgenets.export.evaluate.evaluate_file", evaluate_file)
@@ -43,12 +43,35 @@ def lines_with(output, *words):
 def test_tables_show_accuracy_classes_and_confusions(evaluated, tmp_path):
     result = CliRunner().invoke(command, [str(tmp_path / "net.tflite"), "--data", "data"])
     assert result.exit_code == 0
-    assert evaluated == [(tmp_path / "net.tflite", "data")]
+    assert evaluated == [(tmp_path / "net.tflite", "data", "local")]
     assert "top-1 80.00 % of 10 images" in result.stdout
     assert lines_with(result.stdout, "bee", "4", "75.00 %")
     assert lines_with(result.stdout, "ant", "cat", "1")  # taken for
     assert not lines_with(result.stdout, "cat", "0", "-")  # no images, no row in the class table
     assert result.stderr == "skipped data/test/cat/7.jpg: empty file\n"
+
+
+@pytest.mark.parametrize(
+    "identical, said",
+    [
+        (10, "outputs identical bit for bit (ai-edge-litert 2.3.0 on ssh://pi, ai-edge-litert 2"),
+        (7, "outputs of 3 images differ, by at most 2; top-1 here 90.00 %"),
+    ],
+)
+def test_outputs_of_another_device_are_compared(evaluated, monkeypatch, identical, said):
+    runtime = {"name": "ai-edge-litert", "version": "2.3.0"}
+    here = {"runtime": runtime, "top1": 0.9, "identical": identical, "largest_difference": 2.0}
+    monkeypatch.setitem(RESULT, "here", here)
+    monkeypatch.setitem(RESULT, "runtime", runtime)
+    monkeypatch.setitem(RESULT, "device", {"name": "ssh://pi"})
+    arguments = ["net.tflite", "--data", "data", "--device", "ssh://pi"]
+    assert said in CliRunner().invoke(command, arguments).stdout
+    assert evaluated[0][2] == "ssh://pi"
+
+
+def test_a_model_folder_runs_here_only(tmp_path):
+    result = CliRunner().invoke(command, [str(tmp_path), "--data", "x", "--device", "ssh://pi"])
+    assert result.exit_code == 2 and "export it for a device" in result.stderr
 
 
 def test_json_is_the_result(evaluated):
