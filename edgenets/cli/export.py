@@ -55,6 +55,12 @@ from edgenets.units import format_bytes, format_percent
     help="Chooses the calibration images.",
 )
 @click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="PATTERN",
+    help="Compute layers of such names, as 'stage4_*', in float32 in an int8 file; repeatable.",
+)
+@click.option(
     "--out",
     required=True,
     metavar="FILE.tflite",
@@ -69,6 +75,7 @@ def command(
     data: str | None,
     calibration_images: int,
     seed: int,
+    keep_float: tuple[str, ...],
     out: Path,
     as_json: bool,
 ) -> None:
@@ -80,7 +87,9 @@ def command(
     """
     from edgenets.pipeline.single import export_folder
 
-    result = export_folder(model_dir, out, number_format, data, calibration_images, seed)
+    result = export_folder(
+        model_dir, out, number_format, data, calibration_images, seed, keep_float
+    )
     if as_json:
         print_json(result)
         return
@@ -88,6 +97,8 @@ def command(
     click.echo(f"{out}: {format_bytes(result['size_bytes'])}")
     if result["codes"]:
         click.echo(result["codes"])
+    if result["kept_float"]:
+        click.echo(f"kept float: {', '.join(result['kept_float'])}")
     if fidelity:
         compared = f"{fidelity['samples']} {images} images"
         if images == "calibration":

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets import flatbuffer
 from edgenets.export import tflite, verify
-from edgenets.export.formats import Format
+from edgenets.export.codes import layers_kept_float, operators_of
+from edgenets.export.formats import INT8, Format
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec
@@ -46,7 +48,9 @@ def export_checked(
             what was promised or follows the model too badly.
     """
     content = tflite.to_format(number_format, model, spec, images, codes)
-    verify.check_structure(content, number_format)
+    kept = layers_kept_float(model, spec) if number_format is INT8 else []
+    floats = operators_of(flatbuffer.read(content), model, kept)
+    verify.check_structure(content, number_format, floats)
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:

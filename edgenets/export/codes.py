@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +20,9 @@ from edgenets.flatbuffer import Operator, Quantized, Tensor
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid, KernelCodes
 from edgenets.models.fold import find_readers
+from edgenets.models.folder import Spec
 from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_sigmoid
+from edgenets.quantize.layers import check_patterns, kernel_axes, kernel_of
 
 LARGEST_BIAS = {"int32": 2**31 - 1, "int64": 2**62}  # float64 has no 2**63 - 1
 FLOAT32_STEPS = 4  # a bias may be off by this many roundings of float32
@@ -32,7 +34,7 @@ def read_grids(content: bytes, model: keras.Model) -> dict[str, tuple[Grid, ...]
     """Return the grids of the file's activations, by the layers of `model` that compute them."""
     grids: dict[str, tuple[Grid, ...]] = {}
     file = flatbuffer.read(content)
-    for index, layer in activations(file, model):
+    for index, layer in quantized_activations(file, model):
         tensor = file.tensors[index]
         grid = Grid(float(tensor.scale[0]), int(tensor.zero_point[0]))
         grids[layer] = (*grids.get(layer, ()), grid)
@@ -55,6 +57,10 @@ def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
         source, kernel, bias = operator.inputs  # bias is -1 where the model's is all zero
         if file.tensors[kernel].dtype != "int8":
             continue
+        if layer not in codes.kernels:
+            raise EdgenetsError(
+                f"codes.safetensors lacks the integers of {layer}; compress again or keep it float"
+            )
         codes_in_file = _file_codes(codes.kernels[layer], file.tensors[kernel], layer)
         grid = replaced[source] if source in replaced else file.tensors[source]
         replaced[kernel] = codes_in_file
@@ -68,6 +74,8 @@ def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
 def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
     """Check that the file holds the integers of `codes`, or in float kernels their values.
 
+    A float kernel that `codes` does not have must hold the model's values.
+
     Raises:
         EdgenetsError: it does not; the message names the first layer that differs.
     """
@@ -80,8 +88,10 @@ def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
             same = np.array_equal(kernel.scale, wanted.scale)
             same = same and kernel.content.tobytes() == wanted.content
         else:
-            values = in_file_layout(codes.kernels[layer].values, kernel)
-            same = np.array_equal(kernel.content, values.astype(kernel.dtype))
+            coded = codes.kernels.get(layer)
+            values = coded.values if coded else kernel_of(model.get_layer(layer)).numpy()
+            values = in_file_layout(values, kernel).astype(kernel.dtype)
+            same = np.array_equal(kernel.content, values)
         if not same:
             kind = "integers" if kernel.dtype == "int8" else "values"
             raise EdgenetsError(
@@ -104,15 +114,63 @@ def weighted(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[Opera
 
 
 def activations(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[int, str]]:
-    """Yield each activation's index and the layer that computes it, in execution order."""
+    """Yield each activation's index and the layer that computes it, in execution order.
+
+    Around a layer kept float, QUANTIZE's output is the layer's too, and that of DEQUANTIZE is
+    nothing new and left out.
+    """
     order = {layer.name: position for position, layer in enumerate(model.layers)}
     (image,), (logits,) = file.input_indices, file.output_indices
+    quantized = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator in file.operators
+        if operator.name == "QUANTIZE"
+    }
+    # What the converter names after no layer: the logits, before and after QUANTIZE.
+    layers = dict.fromkeys((logits, quantized.get(logits, logits)), model.output.node.layer.name)
     yield image, model.input.node.layer.name
     for operator in file.operators:
-        for index in operator.outputs:
-            is_last = index == logits  # the one tensor that the converter names after no layer
-            last = model.output.node.layer.name
-            yield index, last if is_last else _layer_of(file.tensors[index], order)
+        for index in operator.outputs if operator.name != "DEQUANTIZE" else ():
+            if index not in layers:
+                known = layers.get(quantized.get(index, -1))
+                layers[index] = known or _layer_of(file.tensors[index], order)
+            yield index, layers[index]
+
+
+def quantized_activations(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[int, str]]:
+    """Yield those of `activations` that are rounded to a grid."""
+    for index, layer in activations(file, model):
+        if file.tensors[index].scale.size:
+            yield index, layer
+
+
+def layers_kept_float(model: keras.Model, spec: Spec) -> list[str]:
+    """Return the layers of `model` that an int8 file computes in float32.
+
+    Raises:
+        EdgenetsError: a pattern of `spec` matches no layer.
+    """
+    check_patterns(model, spec.keep_float)
+    return [
+        layer.name for layer in model.layers if kernel_axes(layer) and spec.keeps_float(layer.name)
+    ]
+
+
+def operators_of(
+    file: flatbuffer.Model, model: keras.Model, layers: Collection[str]
+) -> tuple[Operator, ...]:
+    """Return the operators with a kernel that compute `layers`.
+
+    Raises:
+        EdgenetsError: one of them has none.
+    """
+    found = [(operator, layer) for operator, layer in weighted(file, model) if layer in layers]
+    if missing := set(layers) - {layer for _, layer in found}:
+        raise EdgenetsError(
+            f"the converter wrote no operator for {min(missing)} that could be kept float; "
+            "quantize it too"
+        )
+    return tuple(operator for operator, _ in found)
 
 
 def in_file_layout(kernel: NDArray[T], tensor: Tensor) -> NDArray[T]:
@@ -142,7 +200,7 @@ def _layer_of(tensor: Tensor, order: Mapping[str, int]) -> str:
 def _new_grids(file: flatbuffer.Model, model: keras.Model, codes: Codes) -> dict[int, Quantized]:
     wanted = {layer: list(grids) for layer, grids in codes.activations.items()}
     replaced = {}
-    for index, layer in activations(file, model):
+    for index, layer in quantized_activations(file, model):
         if not wanted.get(layer):
             raise EdgenetsError(
                 f"codes.safetensors lacks the rounding of {layer}'s output; compress again"

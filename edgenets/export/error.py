@@ -3,13 +3,14 @@
 The file is run in LiteRT as it is run elsewhere, XNNPACK included, but with every tensor kept. What
 it computes for a layer is compared with two float results: that of the float net (all error from
 the input on), and that of the same layer alone, given what the file computed before it (the
-layer's own error: the rounding of its kernel and of its output).
+layer's own error: the rounding of its kernel and of its output). A layer kept float has only that
+of its output, and none where layers kept float alone read it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,14 @@ class LayerError(NamedTuple):
     snr_db: float  # of its output, all error from the input on included
     own_snr_db: float  # of its output, against float on the file's inputs to it
     weight_snr_db: float | None  # of its kernel; None without one
+
+
+class _Tensors(NamedTuple):
+    """Where a file has the outputs of layers: indices of tensors by layer."""
+
+    outputs: dict[str, int]
+    unrounded: dict[str, int]  # of layers kept float whose output is rounded: before that
+    kept: frozenset[str]  # layers kept float, which read unrounded outputs where there are any
 
 
 class Comparison(NamedTuple):
@@ -75,18 +84,15 @@ def measure_error(
         raise EdgenetsError("the error of an int8 file needs images to be measured on, got none")
     check_images(model, images)
     file = flatbuffer.read(content)
-    tensors = {
-        layer: index  # of several tensors of a layer, the last one is its output
-        for index, layer in activations(file, model)
-        if not isinstance(model.get_layer(layer), MOVING)
-    }
+    tensors = _find_tensors(file, model)
     sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(4))
+    indices = {*tensors.outputs.values(), *tensors.unrounded.values()}
     interpreter = open_interpreter(content, keep_tensors=True)
     for start in range(0, len(images), IMAGES_AT_ONCE):
         batch = images[start : start + IMAGES_AT_ONCE]
         with interpreter_errors(content):
-            outputs = _run(interpreter, file, tensors, batch)
-        for compared in _compare(model, batch, outputs):
+            outputs = _run(interpreter, file, indices, batch)
+        for compared in _compare(model, batch, tensors, outputs):
             sums[compared.layer] += _signals_and_errors(compared)
     kernels = _kernel_snr_db(file, model)
     return [
@@ -97,7 +103,7 @@ def measure_error(
             round(to_snr_db(*sums[layer][2:]), 2),
             kernels.get(layer),
         )
-        for layer in tensors
+        for layer in tensors.outputs
     ]
 
 
@@ -106,41 +112,69 @@ def worst_layers(errors: Sequence[LayerError], count: int) -> list[LayerError]:
     return sorted(errors, key=lambda error: error.own_snr_db)[:count]
 
 
+def _find_tensors(file: flatbuffer.Model, model: keras.Model) -> _Tensors:
+    outputs = {
+        layer: index  # of several tensors of a layer, the last one is its output
+        for index, layer in activations(file, model)
+        if not isinstance(model.get_layer(layer), MOVING)
+    }
+    exact = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator in file.operators
+        if operator.name == "QUANTIZE" and not file.tensors[operator.inputs[0]].scale.size
+    }
+    kept = [
+        layer
+        for operator, layer in weighted(file, model)
+        if not file.tensors[operator.inputs[1]].scale.size
+    ]
+    unrounded = {layer: exact[index] for layer, index in outputs.items() if index in exact}
+    return _Tensors(outputs, unrounded, frozenset(kept))
+
+
 def _run(
     interpreter: Any,
     file: flatbuffer.Model,
-    tensors: Mapping[str, int],
+    indices: Collection[int],
     images: NDArray[np.uint8],
-) -> dict[str, Array]:
-    """Return by layer what the file computes for the images, `[images, ...]` dequantized."""
+) -> dict[int, Array]:
+    """Return by tensor what the file computes for the images, `[images, ...]` dequantized."""
     (image,) = file.input_indices
     codes = input_codes(file.inputs[0])
-    outputs: dict[str, list[Array]] = {layer: [] for layer in tensors}
+    outputs: dict[int, list[Array]] = {index: [] for index in indices}
     for pixels in images:
         interpreter.set_tensor(image, codes[pixels][np.newaxis])
         interpreter.invoke()
-        for layer, index in tensors.items():
-            tensor = file.tensors[index]
-            steps = interpreter.get_tensor(index).astype(np.float32) - tensor.zero_point[0]
-            outputs[layer].append(steps.astype(np.float32) * tensor.scale[0])
-    return {layer: np.stack(values) for layer, values in outputs.items()}
+        for index in indices:
+            tensor, value = file.tensors[index], interpreter.get_tensor(index).astype(np.float32)
+            if tensor.scale.size:
+                value = (value - tensor.zero_point[0]).astype(np.float32) * tensor.scale[0]
+            outputs[index].append(value)
+    return {index: np.stack(values) for index, values in outputs.items()}
 
 
 def _compare(
-    model: keras.Model, images: NDArray[np.uint8], outputs: Mapping[str, Array]
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    tensors: _Tensors,
+    outputs: Mapping[int, Array],
 ) -> Iterator[Comparison]:
-    """Yield what the layers of `outputs` give in the file, in the float net, and alone."""
+    """Yield what the layers of `tensors` give in the file, in the float net, and alone."""
     exact: dict[str, tf.Tensor] = {}
     rounded: dict[str, tf.Tensor] = {}
+    unrounded: dict[str, tf.Tensor] = {}
     for layer in model.layers:
         name, parents = layer.name, [parent.name for parent in parents_of(layer)]
         if not parents:
             exact[name] = rounded[name] = to_network(images)
             continue
         exact[name] = _apply(layer, [exact[parent] for parent in parents])
-        rounded[name] = alone = _apply(layer, [rounded[parent] for parent in parents])
-        if name in outputs:  # else its reader's tensor is the first one to be rounded
-            rounded[name] = _like(outputs[name], alone, name)
+        read = ChainMap(unrounded, rounded) if name in tensors.kept else rounded
+        rounded[name] = alone = _apply(layer, [read[parent] for parent in parents])
+        if name in tensors.unrounded:
+            unrounded[name] = _like(outputs[tensors.unrounded[name]], alone, name)
+        if name in tensors.outputs:  # else its reader's tensor is the first one to be rounded
+            rounded[name] = _like(outputs[tensors.outputs[name]], alone, name)
             yield Comparison(name, rounded[name], exact[name].numpy(), alone.numpy())
 
 
@@ -177,9 +211,12 @@ def _kernel_snr_db(file: flatbuffer.Model, model: keras.Model) -> dict[str, floa
     for operator, layer in weighted(file, model):
         tensor = file.tensors[operator.inputs[1]]
         kernel = in_file_layout(kernel_of(model.get_layer(layer)).numpy(), tensor)
-        along = [1] * kernel.ndim
-        along[tensor.axis] = tensor.scale.size
-        error = tensor.content * tensor.scale.reshape(along) - kernel.astype(np.float64)
+        values = tensor.content
+        if tensor.scale.size:
+            along = [1] * kernel.ndim
+            along[tensor.axis] = tensor.scale.size
+            values = values * tensor.scale.reshape(along)
+        error = values - kernel.astype(np.float64)
         signal = np.sum(np.square(kernel, dtype=np.float64))
         ratios[named[operator.outputs[0]]] = round(
             to_snr_db(float(signal), float(np.sum(error**2))), 2

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
-from edgenets.export.codes import check_codes, with_codes
+from edgenets.export.codes import check_codes, layers_kept_float, operators_of, with_codes
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
 from edgenets.export.runtime import METADATA_NAME
 from edgenets.export.verify import random_images
@@ -60,7 +60,8 @@ def to_format(
 
     8-bit weights are quantized per channel (per tensor in dense layers, for older runtimes),
     integer activations per tensor by the ranges they take on the calibration images. What the file
-    holds of `codes` is what the format says.
+    holds of `codes` is what the format says. An int8 file computes the layers that `spec` keeps
+    float in float32.
 
     Args:
         number_format: of the file.
@@ -72,8 +73,14 @@ def to_format(
 
     Raises:
         EdgenetsError: there is no calibration image (the converter would silently write floats), or
-            they do not fit the model, or the codes do not, or the converter has no such operator.
+            they do not fit the model, or the codes do not, or the converter has no such operator,
+            or layers are to be kept float that the model has not or the format cannot.
     """
+    if spec.keep_float and number_format.kernel == "int8" and number_format is not INT8:
+        raise EdgenetsError(
+            f"{number_format.name} cannot keep layers float, and this model keeps "
+            f"{', '.join(spec.keep_float)}; export it as int8, fp16 or fp32"
+        )
     if codes and number_format is not INT8:
         codes = Codes(codes.kernels, {})  # the grids are of 8 bits
     converter = _converter(model)
@@ -91,7 +98,8 @@ def to_format(
         converter.target_spec.supported_ops = [tf.lite.OpsSet[INTEGER_OPS[number_format.name]]]
         converter.inference_input_type = tf.as_dtype(number_format.activation)
         converter.inference_output_type = tf.as_dtype(number_format.activation)
-    content = _finish(converter, spec, number_format)
+    kept = layers_kept_float(model, spec) if number_format is INT8 else []
+    content = with_spec(_convert(converter, model, kept, number_format), spec)
     if codes:
         content = with_codes(content, model, codes)
         check_codes(content, model, codes)
@@ -127,18 +135,42 @@ def _converter(model: keras.Model) -> Any:
     )
 
 
-def _finish(converter: Any, spec: Spec, number_format: Format) -> bytes:
+def _convert(converter: Any, model: keras.Model, kept: list[str], number_format: Format) -> bytes:
     with quiet_stderr():
         try:
-            content = converter.convert()
+            return _quantize_others(converter, model, kept) if kept else converter.convert()
         except RuntimeError as error:  # of the quantizer, which knows fewer operators than the rest
             if not (unknown := re.search(r"not yet supported for op: '(\w+)'", str(error))):
                 raise
             raise EdgenetsError(
-                f"the converter cannot write {unknown[1]}, which {spec.name} has, in "
+                f"the converter cannot write {unknown[1]}, which {model.name} has, in "
                 f"{number_format.name}; export it in another format"
             ) from error
-    return with_spec(content, spec)
+
+
+def _quantize_others(converter: Any, model: keras.Model, kept: list[str]) -> bytes:
+    """Convert to int8 but for the layers `kept`, as TensorFlow's QuantizationDebugger does.
+
+    The converter has no setting for it, but its two halves do: the calibrated float file names the
+    operators, and the quantizer takes the names of those to leave alone.
+    """
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    file = flatbuffer.read(calibrated)
+    content: bytes = mlir_quantize(
+        calibrated,
+        input_data_type=converter.inference_input_type,
+        output_data_type=converter.inference_output_type,
+        disable_per_channel_for_dense_layers=True,
+        denylisted_nodes={
+            file.tensors[index].name
+            for operator in operators_of(file, model, kept)
+            for index in operator.outputs
+        },
+    )
+    return content
 
 
 def with_spec(content: bytes, spec: Spec) -> bytes:

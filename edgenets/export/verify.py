@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,18 @@ class Fidelity(NamedTuple):
     samples: int
 
 
-def check_structure(content: bytes, number_format: Format = INT8) -> None:
+def check_structure(
+    content: bytes,
+    number_format: Format = INT8,
+    floats: Collection[flatbuffer.Operator] = (),
+) -> None:
     """Check that the file is one static subgraph that computes and stores what its format says.
+
+    Args:
+        content: of the file.
+        number_format: of all but `floats`, and of input and output.
+        floats: operators with a kernel that compute in float32 all the same, with everything that
+            they read and write.
 
     Raises:
         EdgenetsError: it is not; the message names the first thing that differs.
@@ -41,12 +52,20 @@ def check_structure(content: bytes, number_format: Format = INT8) -> None:
     _require(one_each, number_format, "must have one input and one output")
     promised = (number_format.kernel, number_format.small_kernel, number_format.bias)
     constants = {INDEX_DTYPE, number_format.activation, *promised}
-    for tensor in model.tensors:
+    for tensor in (*model.inputs, *model.outputs):
+        _require_dtype(tensor, {number_format.activation}, number_format, "has")
+    kept = {index for operator in floats for index in (*operator.inputs, *operator.outputs)}
+    for operator in floats:
+        kernel = model.tensors[operator.inputs[1]]
+        _require(kernel.is_constant, number_format, f"does not store {kernel.name} as it is")
+    for index, tensor in enumerate(model.tensors):
         is_static = min(tensor.shape_signature, default=1) > 0
         _require(is_static, number_format, f"leaves a size of {tensor.name} open")
         shifted = tensor.dtype in SYMMETRIC_DTYPES and tensor.zero_point.any()
         _require(not shifted, number_format, f"has another zero point than 0 for {tensor.name}")
-        if tensor.is_constant:
+        if index in kept:
+            _require_dtype(tensor, {"float32"}, number_format, "keeps")
+        elif tensor.is_constant:
             _require_dtype(tensor, constants, number_format, "stores")
             _require(
                 tensor.dtype != "float16" or np.abs(tensor.content).max(initial=0) < FLOAT16.max,
@@ -55,7 +74,8 @@ def check_structure(content: bytes, number_format: Format = INT8) -> None:
             )
         else:
             _require_dtype(tensor, {number_format.activation}, number_format, "computes")
-    for kernel in model.weights:
+    others = model._replace(operators=tuple(o for o in model.operators if o not in floats))
+    for kernel in others.weights:
         _require_dtype(kernel, {kernel_dtype(kernel, number_format)}, number_format, "stores")
         if kernel.dtype == "int8":
             _require(
@@ -63,7 +83,7 @@ def check_structure(content: bytes, number_format: Format = INT8) -> None:
                 number_format,
                 f"has no scale, or another zero point than 0, for {kernel.name}",
             )
-    for bias in model.biases:
+    for bias in others.biases:
         _require_dtype(bias, {number_format.bias}, number_format, "stores")
     _check_input(model.inputs[0], number_format)
 

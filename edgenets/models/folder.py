@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,19 @@ SPEC_TYPES: dict[str, type] = {
     "seed": int,
     "folded": bool,
     "recipe": list,
+    "keep_float": list,
     "history": dict,
     "versions": dict,
     "weights_sha256": str,
     "codes_sha256": str,
     "initial_weights": dict,
 }
-OPTIONAL: dict[str, Any] = {"folded": False, "initial_weights": {}, "codes_sha256": ""}
+OPTIONAL: dict[str, Any] = {
+    "folded": False,
+    "keep_float": [],
+    "initial_weights": {},
+    "codes_sha256": "",
+}
 JSON_NAMES = {
     str: "a text",
     int: "a whole number",
@@ -77,6 +84,7 @@ class Spec:
     seed: int
     folded: bool = False  # whether the model is `fold_batch_norm` of what `create` builds
     recipe: tuple[dict[str, Any], ...] = ()  # the compression stages applied, in order
+    keep_float: tuple[str, ...] = ()  # patterns of layers that an int8 file computes in float32
     history: dict[str, History] = field(default_factory=dict)  # by stage; empty if not trained
     versions: dict[str, str] = field(default_factory=versions)
     initial_weights: dict[str, Any] = field(default_factory=dict)  # whence; empty if random
@@ -94,6 +102,10 @@ class Spec:
         """Whether the weights are other than random: trained here or elsewhere."""
         return bool(self.history or self.initial_weights)
 
+    def keeps_float(self, layer: str) -> bool:
+        """Tell whether an int8 file computes a layer with a kernel in float32."""
+        return any(fnmatchcase(layer, pattern) for pattern in self.keep_float)
+
     def with_stage(self, settings: dict[str, Any], history: History, *, folded: bool) -> Spec:
         """Return the spec of the model that a compression stage made of this one."""
         return replace(
@@ -106,7 +118,8 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of spec.json, but for the weights' hash."""
-        content = {**asdict(self), "preparation": self.preparation.to_json()}
+        content = asdict(self)
+        content |= {"preparation": self.preparation.to_json(), "keep_float": [*self.keep_float]}
         return {k: v for k, v in content.items() if k not in OPTIONAL or v != OPTIONAL[k]}
 
 
@@ -166,6 +179,8 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
 def load_codes(folder: Path, model: keras.Model) -> Codes | None:
     """Return the codes of a model folder, whose model is `model`; None if it has none.
 
+    Layers that its int8 file keeps float may have no codes.
+
     Raises:
         EdgenetsError: their hash, names or shapes do not fit, or they are not those of the weights.
     """
@@ -174,6 +189,7 @@ def load_codes(folder: Path, model: keras.Model) -> Codes | None:
         return None
     path = folder / CODES
     codes = from_tensors(_load_tensors(path, expected_hash), str(path))
+    spec, _ = load_spec(folder)
     weights = named_weights(model)
     kernels = {name for name in weights if name.endswith("kernel")}
     for layer, kernel in codes.kernels.items():
@@ -182,8 +198,9 @@ def load_codes(folder: Path, model: keras.Model) -> Codes | None:
             raise EdgenetsError(
                 f"{path} does not hold the codes of {layer}'s weights; restore it or compress again"
             )
-    if len(codes.kernels) != len(kernels):
-        raise EdgenetsError(f"{path} lacks some kernels of {model.name}; compress again")
+    for layer in {name.rpartition("/")[0] for name in kernels} - codes.kernels.keys():
+        if not spec.keeps_float(layer):
+            raise EdgenetsError(f"{path} lacks some kernels of {model.name}; compress again")
     return codes
 
 
@@ -204,6 +221,7 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
         stored["preparation"] = Preparation.from_json(stored["preparation"])
         stored["labels"] = tuple(stored["labels"])
         stored["recipe"] = tuple(stored["recipe"])
+        stored["keep_float"] = tuple(stored.get("keep_float", ()))
         return Spec(**stored), weights_sha256
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
@@ -235,8 +253,9 @@ def _check_types(stored: Any) -> None:
     for key, kind in SPEC_TYPES.items():
         if not isinstance(stored.get(key, OPTIONAL.get(key)), kind):
             raise EdgenetsError(f"{key} must be {JSON_NAMES[kind]}, got {stored.get(key)!r}")
-    if not all(isinstance(label, str) for label in stored["labels"]):
-        raise EdgenetsError("labels must be a list of texts")
+    for key in ("labels", "keep_float"):
+        if not all(isinstance(text, str) for text in stored.get(key, ())):
+            raise EdgenetsError(f"{key} must be a list of texts")
 
 
 def named_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:

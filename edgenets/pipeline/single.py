@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import export_checked
+from edgenets.export.codes import layers_kept_float
 from edgenets.export.evaluate import score
 from edgenets.export.formats import INT8, find_format
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
@@ -77,6 +79,7 @@ def export_folder(
     data: str | None,
     calibration_images: int,
     seed: int,
+    keep_float: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Write the model of `folder` to the `.tflite` file `out`; return its size, hash and fidelity.
 
@@ -89,11 +92,14 @@ def export_folder(
             activations are rounded and formats with float activations need none.
         calibration_images: how many.
         seed: chooses them.
+        keep_float: patterns of layers that an int8 file computes in float32; a folder that says how
+            activations are rounded has its own.
 
     Returns:
         `size_bytes`, `sha256`, `format`; `fidelity` (null where nothing was compared) on
         `fidelity_images`, "calibration" or "random"; `codes`, what the file holds of the folder's
-        codes (null without such); `skipped`, the files left out with their reasons.
+        codes (null without such); `kept_float`, the layers computed in float32 between integers;
+        `skipped`, the files left out with their reasons.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or the file failed its checks.
@@ -102,6 +108,16 @@ def export_folder(
     check_writable(out)
     model, spec = load_model(folder)
     codes = load_codes(folder, model)
+    if keep_float:
+        if row is not INT8:
+            raise EdgenetsError(f"{row.name} cannot keep some layers float; export as int8")
+        if codes and codes.activations:
+            raise EdgenetsError(
+                f"{folder} says which layers are kept float, as its int8 file was calibrated with; "
+                "compress again with other keep_float in the stage int8"
+            )
+        spec = replace(spec, keep_float=keep_float)
+    kept = layers_kept_float(model, spec) if row is INT8 else []
     images = None
     skipped: tuple[Skipped, ...] = ()
     if data is not None:
@@ -123,6 +139,7 @@ def export_folder(
         "fidelity": fidelity._asdict() if fidelity else None,
         "fidelity_images": compared_on if fidelity else None,
         "codes": row.codes if codes else None,
+        "kept_float": kept,
         "skipped": [file.to_json() for file in skipped],
     }
 

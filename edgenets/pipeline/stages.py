@@ -351,8 +351,14 @@ def _settle_integers(
 ) -> Record:
     """Give a model all the integers of its int8 file, which is checked; write the new folder."""
     folded = fold_batch_norm(model)
-    kernels = codes.kernels if codes else quantize_kernels(folded)
     spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
+    spec = replace(spec, keep_float=settings.keep_float)
+    shared = codes.kernels if codes else {}
+    kernels = {
+        name: shared.get(name, kernel)
+        for name, kernel in quantize_kernels(folded).items()
+        if name in shared or not spec.keeps_float(name)
+    }
     calibration = images.calibration(settings.calibration_images)
     content, fidelity = export_int8(folded, spec, calibration, Codes(kernels, {}))
     error = measure_error(content, folded, images.validation(ERROR_IMAGES))
@@ -420,7 +426,9 @@ def measure_model(
     """Measure a float model; zeros and values of kernels that have codes are those of the codes."""
     weights = [weight.numpy() for weight in model.weights]
     kernels = {
-        layer.name: codes[layer.name].codes if codes else kernel_of(layer).numpy()
+        layer.name: codes[layer.name].codes
+        if codes and layer.name in codes
+        else kernel_of(layer).numpy()
         for layer in model.layers
         if kernel_axes(layer)
     }

@@ -17,10 +17,11 @@ from edgenets.settings import Settings
 
 
 class Int8Settings(Settings):
-    """On what the activations' ranges are measured."""
+    """On what the activations' ranges are measured, and which layers are not quantized."""
 
     stage: Literal["int8"] = "int8"
     calibration_images: pydantic.PositiveInt = 200
+    keep_float: tuple[str, ...] = ()  # patterns of layers that the file computes in float32
 
 
 def quantize_kernels(folded: keras.Model) -> Mapping[str, KernelCodes]:
