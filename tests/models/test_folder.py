@@ -107,6 +107,18 @@ def edit_codes(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) 
     edit_spec(folder, codes_sha256=sha256_file(path))
 
 
+def test_layers_kept_float_may_lack_codes(coded: Path):
+    edit_codes(coded, lambda t: (t.pop("stem_conv/kernel"), t.pop("stem_conv/kernel_scale")))
+    edit_spec(coded, keep_float=["stem_*", "logits"])
+    loaded, spec = load_model(coded)
+    assert spec.keep_float == ("stem_*", "logits") and spec.to_json()["keep_float"]
+    assert [spec.keeps_float(layer) for layer in ("stem_conv", "block1_depthwise_conv")] == [1, 0]
+    assert len(load_codes(coded, loaded).kernels) == 27
+    edit_spec(coded, keep_float=[1])
+    with pytest.raises(EdgenetsError, match="keep_float must be a list of texts"):
+        load_spec(coded)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -248,3 +248,89 @@ def test_net_trained_with_a_teacher_is_another_one(trained: Path, image_folder: 
     spec = json.loads((tmp_path / "m" / "spec.json").read_text())
     alone = json.loads((trained / "spec.json").read_text())
     assert spec["history"]["train"]["loss"][0] != alone["history"]["train"]["loss"][0]
+
+
+KEPT = {"stem_conv", "logits"}
+
+
+@pytest.fixture(scope="module")
+def kept(trained: Path, image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose int8 file keeps two layers float."""
+    return compress_keeping(trained, ["stem_*", "logits"], image_folder, tmp_path_factory)
+
+
+def compress_keeping(
+    folder: Path, patterns: list[str], images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    parent = tmp_path_factory.mktemp("kept")
+    stage = {"stage": "int8", "calibration_images": 50, "keep_float": patterns}
+    (parent / "kept.yaml").write_text(yaml.safe_dump([stage]))
+    options = ["--recipe", parent / "kept.yaml", "--data", images, "--out", parent / "model"]
+    edgenets_command.main(["compress", *map(str, [folder, *options])], standalone_mode=False)
+    return parent / "model"
+
+
+def float_kernels(file: Path) -> list[flatbuffer.Tensor]:
+    return [tensor for tensor in flatbuffer.read(file).weights if tensor.dtype == "float32"]
+
+
+def test_layers_kept_float_stay_so_in_the_exported_file(
+    kept: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    file, again = tmp_path / "kept.tflite", tmp_path / "again.tflite"
+    result = edgenets(capsys, "export", kept, "--out", file)
+    assert set(result["kept_float"]) == KEPT
+    edgenets(capsys, "export", kept, "--data", image_folder, "--out", again)
+    assert again.read_bytes() == file.read_bytes()
+    model, _ = load_model(kept)
+    assert load_codes(kept, model).kernels.keys() == {
+        layer.name for layer in model.layers if layer.name.endswith("conv")
+    } - {"stem_conv"}
+    stem, logits = float_kernels(file)
+    np.testing.assert_array_equal(logits.content, model.get_layer("logits").kernel.numpy().T)
+    assert stem.shape == (8, 3, 3, 3)
+    last = json.loads((kept / "compress.json").read_text())["stages"][-1]
+    assert last["size_bytes"] == file.stat().st_size
+    assert edgenets(capsys, "evaluate", file, "--data", image_folder)["top1"] == last["top1"]
+
+
+def test_layers_kept_float_are_accounted_in_32_bits(kept: Path):
+    layers = json.loads((kept / "compress.json").read_text())["accounting"]["layers"]
+    assert {row["name"] for row in layers if row["weight_bits"] == 32} == KEPT
+
+
+def test_folder_decides_which_layers_are_kept_float(
+    kept: Path, image_folder: Path, tmp_path: Path, tmp_path_factory, capsys
+):
+    file = tmp_path / "model.tflite"
+    with pytest.raises(EdgenetsError, match="says which layers are kept float"):
+        edgenets(capsys, "export", kept, "--keep-float", "logits", "--out", file)
+    with pytest.raises(EdgenetsError, match="int16x8 cannot keep layers float"):
+        options = ("--format", "int16x8", "--data", image_folder, "--out", file)
+        edgenets(capsys, "export", kept, *options)
+    assert edgenets(capsys, "export", kept, "--format", "fp32", "--out", file)["codes"]
+    assert len(float_kernels(file)) == 28
+    settled = compress_keeping(kept, [], image_folder, tmp_path_factory)
+    capsys.readouterr()  # what compress printed
+    edgenets(capsys, "export", settled, "--out", file)
+    assert not float_kernels(file)
+
+
+def test_shared_kernel_kept_float_has_as_many_values_in_each_channel(
+    compressed: Path, image_folder: Path, tmp_path: Path, tmp_path_factory, capsys
+):
+    folder = compress_keeping(compressed, ["stem_conv"], image_folder, tmp_path_factory)
+    capsys.readouterr()  # what compress printed
+    file = tmp_path / "model.tflite"
+    edgenets(capsys, "export", folder, "--out", file)
+    (stem,) = float_kernels(file)
+    codes = load_codes(folder, load_model(folder)[0]).kernels["stem_conv"]
+    np.testing.assert_array_equal(stem.content, np.moveaxis(codes.values, -1, 0))
+    assert len(np.unique(codes.codes)) <= 24
+
+
+def test_pattern_of_layers_to_keep_float_must_match_one(
+    trained: Path, image_folder: Path, tmp_path_factory
+):
+    with pytest.raises(EdgenetsError, match="mobilenet_v1 'stem_konv'; did you mean stem_conv"):
+        compress_keeping(trained, ["stem_konv"], image_folder, tmp_path_factory)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgenets import flatbuffer
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.benchmark import benchmark_file
@@ -95,3 +96,19 @@ def test_calibration_images_must_be_given(model_dir, tmp_path, capsys):
         edgenets(capsys, "export", model_dir, "--format", "int16x8", "--out", file)
     with pytest.raises(EdgenetsError, match="int8 needs images to calibrate with; pass --data"):
         edgenets(capsys, "export", model_dir, "--out", tmp_path / "m.tflite")
+
+
+def test_layers_can_be_kept_float_in_an_export(model_dir, image_folder, tmp_path, capsys):
+    file = tmp_path / "m.tflite"
+    options = ("--data", image_folder, "--out", file, "--keep-float", "block1_*")
+    result = edgenets(capsys, "export", model_dir, *options, "--keep-float", "logits")
+    assert result["kept_float"] == ["block1_depthwise_conv", "block1_pointwise_conv", "logits"]
+    dtypes = [tensor.dtype for tensor in flatbuffer.read(file).weights]
+    assert dtypes == ["int8", "float32", "float32", *["int8"] * 24, "float32"]
+    of_file = edgenets(capsys, "evaluate", file, "--data", image_folder)
+    of_folder = edgenets(capsys, "evaluate", model_dir, "--data", image_folder)
+    assert abs(of_file["top1"] - of_folder["top1"]) <= 2 / 36
+    with pytest.raises(EdgenetsError, match="fp16 cannot keep some layers float"):
+        edgenets(capsys, "export", model_dir, *options, "--format", "fp16")
+    with pytest.raises(EdgenetsError, match="unknown layer of mobilenet_v1 'block'"):
+        edgenets(capsys, "export", model_dir, *options, "--keep-float", "block")
