@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy, deepcopy
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,6 +87,7 @@ class Tensor(NamedTuple):
     scale: NDArray[np.float32]  # [channels], [1], or [0] when not quantized
     zero_point: NDArray[np.int64]  # as `scale`
     axis: int  # the dimension that per-channel scales run along
+    is_variable: bool  # a state that the interpreter keeps from one run to the next
     offset: int  # of the constant content within the file; 0 when there is none
     size_bytes: int  # of the constant content; 0 when the tensor is computed
     data: (
@@ -161,6 +164,16 @@ class Model(NamedTuple):
             for output in operator.outputs
         }
 
+    def macs(self, operator: Operator) -> int:
+        """Return the multiply-adds of a convolution or dense layer; 0 for any other operator.
+
+        Every position of the output uses the kernel of its channel, or group of channels, once.
+        """
+        if operator.name not in WEIGHTED:
+            return 0
+        kernel, output = (self.tensors[i].shape for i in (operator.inputs[1], operator.outputs[0]))
+        return prod(output[:-1]) * prod(kernel)
+
     def _are_constants(self, indices: tuple[int, ...]) -> bool:
         return bool(indices) and all(i >= 0 and self.tensors[i].is_constant for i in indices)
 
@@ -203,17 +216,9 @@ def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
     Raises:
         EdgenetsError: ai-edge-litert, which brings the schema classes, is not installed.
     """
-    try:
-        from ai_edge_litert import schema_py_generated as schema
-    except ImportError as error:
-        raise EdgenetsError(
-            "editing a .tflite needs ai-edge-litert; run: pip install ai-edge-litert"
-        ) from error
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    model = _unpack(content)
     change(model)
-    builder = _sharing_builder_class()(len(content))
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return _pack(model, len(content))
 
 
 def with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
@@ -263,6 +268,83 @@ def with_quantization(content: bytes, tensors: Mapping[int, Quantized]) -> bytes
                 model.buffers[tensor.buffer].data = np.frombuffer(new.content, np.uint8)
 
     return rewrite(content, set_tensors)
+
+
+class Part(NamedTuple):
+    """Operators of a file that can be a file of their own: indices, tensors' and operators'."""
+
+    operators: tuple[int, ...]  # in execution order
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def split(content: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
+    """Yield a file for each part; its inputs and outputs are in the order that the part gives.
+
+    Tensors, buffers and operator codes that a part does not use are left out, and so are
+    signatures, which name tensors. Metadata and further subgraphs are kept.
+    """
+    whole = _unpack(content)
+    for part in parts:
+        yield _pack(_selected(whole, part), 1024)
+
+
+def _selected(whole: Any, part: Part) -> Any:
+    """Return a schema object of the part; the whole's stays as it is."""
+    model, graph = copy(whole), copy(whole.subgraphs[0])
+    graph.operators = [copy(graph.operators[i]) for i in part.operators]
+    lists: list[Any] = [part.inputs, part.outputs]
+    for operator in graph.operators:
+        lists += [operator.inputs, operator.outputs, operator.intermediates]
+    number = _numbers(int(i) for indices in lists if indices is not None for i in indices)
+    graph.inputs, graph.outputs = (_renumbered(i, number) for i in part[1:])
+    for operator in graph.operators:
+        operator.inputs = _renumbered(operator.inputs, number)
+        operator.outputs = _renumbered(operator.outputs, number)
+        operator.intermediates = _renumbered(operator.intermediates, number)
+    graph.tensors = [copy(graph.tensors[old]) for old in number if old >= 0]
+
+    model.subgraphs = [graph, *deepcopy(whole.subgraphs[1:])]
+    model.metadata = [copy(entry) for entry in whole.metadata or []]
+    holders = [*(tensor for g in model.subgraphs for tensor in g.tensors), *model.metadata]
+    number = _numbers([0, *(holder.buffer for holder in holders)])  # buffer 0 is the empty one
+    model.buffers = [whole.buffers[old] for old in number if old >= 0]
+    for holder in holders:
+        holder.buffer = number[holder.buffer]
+
+    callers = [operator for g in model.subgraphs for operator in g.operators]
+    number = _numbers(caller.opcodeIndex for caller in callers)
+    model.operatorCodes = [whole.operatorCodes[old] for old in number if old >= 0]
+    for caller in callers:
+        caller.opcodeIndex = number[caller.opcodeIndex]
+    model.signatureDefs = model.metadataBuffer = None
+    return model
+
+
+def _numbers(used: Iterable[int]) -> dict[int, int]:
+    """Return new numbers from 0 on, in the order of the old ones; -1 stays what it is."""
+    kept = sorted(set(used) - {-1})
+    return {**{old: new for new, old in enumerate(kept)}, -1: -1}
+
+
+def _renumbered(indices: Any, number: Mapping[int, int]) -> Any:
+    return None if indices is None else np.array([number[int(i)] for i in indices], np.int32)
+
+
+def _unpack(content: bytes) -> Any:
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError as error:
+        raise EdgenetsError(
+            "editing a .tflite needs ai-edge-litert; run: pip install ai-edge-litert"
+        ) from error
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+
+
+def _pack(model: Any, size_hint: int) -> bytes:
+    builder = _sharing_builder_class()(size_hint)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
 
 
 class _Table:
@@ -388,6 +470,7 @@ def _tensor(table: _Table, buffers: list[_Table]) -> Tensor:
         scale=quantization.vector(2, "<f4") if quantization else np.zeros(0, np.float32),
         zero_point=quantization.vector(3, "<i8") if quantization else np.zeros(0, np.int64),
         axis=quantization.scalar(6, "<i") if quantization else 0,
+        is_variable=bool(table.scalar(5, "<B")),
         offset=offset,
         size_bytes=content.size,
         data=_shaped(content, dtype, shape) if content.size else None,
