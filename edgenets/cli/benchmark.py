@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import click
 
 from edgenets.cli.output import json_option, print_json, print_table
 from edgenets.progress import say
-from edgenets.units import format_bytes, format_ms, format_percent
+from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
 
 @click.command()
@@ -56,6 +58,7 @@ from edgenets.units import format_bytes, format_ms, format_percent
     help="Compare with this file, in turn.",
 )
 @click.option("--delegate", type=click.Choice(["edgetpu"]), help="Run on a Coral device.")
+@click.option("--per-op", is_flag=True, help="Measure what each operator takes, too.")
 @json_option
 def command(
     model: Path,
@@ -66,6 +69,7 @@ def command(
     min_runs: int,
     versus: Path | None,
     delegate: str | None,
+    per_op: bool,
     as_json: bool,
 ) -> None:
     """Measure the latency and peak memory of a .tflite file.
@@ -85,6 +89,7 @@ def command(
         "versus": versus,
         "delegate": delegate,
         "setup": setup,
+        "per_op": per_op,
     }
     if len(devices) == 1:
         results = [benchmark_file(model, device=devices[0], **settings)]
@@ -112,6 +117,8 @@ def print_benchmarks(results: list[dict[str, Any]]) -> None:
     elif good:
         print_devices(good)
     for result in good:
+        if result["ops"]:
+            print_operators(result, f"{result['device']['name']}: " * (len(results) > 1))
         if "versus" in result:
             click.echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
 
@@ -142,6 +149,42 @@ def print_devices(results: list[dict[str, Any]]) -> None:
     print_table(columns, [(result["device"]["name"], *_cells(result)) for result in results])
     for result in results:
         click.echo(f"{result['device']['name']}: {_where(result)}")
+
+
+def print_operators(result: dict[str, Any], before: str = "") -> None:
+    """Print the operators, the costliest first, and what their sum leaves of the whole.
+
+    Args:
+        result: of a benchmark with operators.
+        before: whose they are, where it is not clear.
+    """
+    resolved = [op for op in result["ops"] if op["resolved"]]
+    rows = [
+        (
+            str(op["index"]),
+            op["op"],
+            op["name"],
+            format_ms(op["ms"]),
+            "{} to {}".format(*map(format_ms, op["ms_ci95"])),
+            format_percent(op["share"]),
+            format_count(op["macs"]) if op["macs"] else "-",
+            f"{op['gmacs_per_s']:.1f}" if op["gmacs_per_s"] else "-",
+        )
+        for op in sorted(resolved, key=itemgetter("ms"), reverse=True)
+    ]
+    columns = (">", "operator", "layer", ">time", ">95 % interval", ">share", ">MACs", ">GMAC/s")
+    print_table(columns, rows, title=f"{before}operators of {result['model']['name']}")
+    untold = (op["op"] for op in result["ops"] if op["ms"] is not None and not op["resolved"])
+    if names := ", ".join(f"{count} {name}" for name, count in Counter(untold).most_common()):
+        resolution = format_ms(result["ops_resolution_ms"])
+        click.echo(f"Not told from nothing, with a resolution of {resolution}: {names}")
+    sum_ms, whole_ms = result["ops_sum_ms"], result["ops_whole_ms"]
+    difference_ms = abs(whole_ms - sum_ms)
+    click.echo(
+        f"Sum of the operators {format_ms(sum_ms)}; the whole file in the same rounds "
+        f"{format_ms(whole_ms)}, {format_ms(difference_ms)} "
+        f"({format_percent(difference_ms / whole_ms)}) {'more' if whole_ms > sum_ms else 'less'}"
+    )
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:

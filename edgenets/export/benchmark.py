@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -36,8 +37,9 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import statistics
 from edgenets.export.devices import LOCAL, Report, Session, check_device, open_device
+from edgenets.export.per_op import profile_operators, time_in_turn
 from edgenets.export.stability import judge
-from edgenets.files import sha256_file
+from edgenets.files import read_bytes, sha256_file
 from edgenets.progress import Advance, progress_bar
 
 MIN_SECONDS = 2.0
@@ -56,6 +58,7 @@ def benchmark_file(
     delegate: str | None = None,
     device: str = LOCAL,
     setup: bool = False,
+    per_op: bool = False,
 ) -> dict[str, Any]:
     """Measure latency and peak memory of a `.tflite` file; the module's docstring has the method.
 
@@ -68,17 +71,18 @@ def benchmark_file(
         delegate: "edgetpu", or None.
         device: `local` or `ssh://[user@]host[:port]`.
         setup: install what the board lacks first.
+        per_op: measure operators, too.
 
     Returns:
         `edgenets` (version), `model` (name, sha256, size_bytes), `device`, `runtime` (name,
         version, delegate, numpy), `threads`, `latency_ms` (median, mean, p90, p99, ci95),
         `samples_ms` in order, `warm_up` (runs, stable), `stability` (as `judge` returns it),
         `load_ms`, `first_ms`, `peak_memory_bytes`; `instructions`, `energy_mj` and `ops`, which are
-        null, null and empty
-        where they are not measured. With `versus` also that: the other's `model`, `latency_ms`,
-        `samples_ms`, `load_ms`, `first_ms` and `peak_memory_bytes`; `opening_runs`, how many
-        samples each opening has; `ratio`: its median over this file's, with `ci99`; `faster`:
-        "this", "other", or null where the interval holds 1.
+        null, null and empty where they are not measured. With `per_op` also what
+        `per_op.profile_operators` returns. With `versus` also that: the other's `model`,
+        `latency_ms`, `samples_ms`, `load_ms`, `first_ms` and `peak_memory_bytes`; `opening_runs`,
+        how many samples each opening has; `ratio`: its median over this file's, with `ci99`;
+        `faster`: "this", "other", or null where the interval holds 1.
 
     Raises:
         EdgenetsError: a file is damaged, the interpreter refuses it or dies of it, or the device
@@ -88,7 +92,9 @@ def benchmark_file(
     with progress_bar(f"benchmark {path.name}", total=100) as advance:
         report = _report_to(advance)
         with open_device(device, setup=setup) as session:
-            return measure(session, path, threads, min_seconds, min_runs, versus, delegate, report)
+            return measure(
+                session, path, threads, min_seconds, min_runs, versus, delegate, per_op, report
+            )
 
 
 def benchmark_on_devices(
@@ -146,6 +152,7 @@ def measure(
     min_runs: int = MIN_RUNS,
     versus: Path | None = None,
     delegate: str | None = None,
+    per_op: bool = False,
     report: Report = lambda percent: None,
 ) -> dict[str, Any]:
     """Do in an open session what `benchmark_file` says."""
@@ -161,7 +168,13 @@ def measure(
         "min_runs": min_runs,
         "openings": 1 if versus is None else OPENINGS,
     }
-    (measured,) = session.ask([job], threads=threads, delegate=delegate, report=report)
+    stages = 2 if per_op else 1
+    (measured,) = session.ask(
+        [job],
+        threads=threads,
+        delegate=delegate,
+        report=lambda percent: report(percent // stages),
+    )
     this, *others = (
         _describe(file, model, row)
         for file, model, row in zip(files, models, measured["files"], strict=True)
@@ -180,6 +193,16 @@ def measure(
     }
     for other in others:
         result["versus"] = _compare(this, other, measured["opening_runs"])
+    if per_op:
+        time_groups = partial(
+            time_in_turn,
+            session,
+            threads=threads,
+            min_seconds=min_seconds,
+            delegate=delegate,
+            report=lambda percent: report(50 + percent // stages),
+        )
+        result |= profile_operators(read_bytes(path), time_groups)
     return result
 
 

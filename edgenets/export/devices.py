@@ -89,7 +89,9 @@ class Session(ABC):
             elif "ended" in answer:
                 status, message = answer["ended"], answer["message"]
         if len(results) < len(jobs):
-            files = ", ".join(jobs[len(results)].get("files", [])) or "the file"
+            names = jobs[len(results)].get("files", [])
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            files = ", ".join(names[:2]) + more or "the file"
             raise EdgenetsError(
                 self.told(f"the process that runs {files} {_ending(status)} ({message})")
             )

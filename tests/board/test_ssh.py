@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import evaluate, ssh
 from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
@@ -51,6 +52,13 @@ def test_a_board_is_measured_and_nothing_is_left(board, colour_file):
     assert result["model"]["name"] == colour_file.name  # which has a space and quotes
     assert result["latency_ms"]["median"] > 0 and len(result["samples_ms"]) >= 100
     assert board.is_clean()
+
+
+def test_operators_are_measured_on_a_board_and_nothing_is_left(board, colour_file):
+    result = benchmark_file(colour_file, min_seconds=0, device=board.url, per_op=True)
+    assert len(result["ops"]) == len(flatbuffer.read(colour_file).operators)
+    assert all(op["ms"] is not None for op in result["ops"])
+    assert eventually(board.is_clean)
 
 
 def test_a_login_script_that_prints_does_no_harm(board, colour_file):

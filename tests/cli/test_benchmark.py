@@ -45,10 +45,38 @@ def measured(monkeypatch):
 
     def benchmark_file(path, **arguments):
         asked.append((path, arguments["threads"], arguments["min_seconds"], arguments["device"]))
-        return RESULT
+        return RESULT | (PROFILE if arguments["per_op"] else {})
 
     monkeypatch.setattr("edgenets.export.benchmark.benchmark_file", benchmark_file)
     return asked
+
+
+def operator(index, op, ms, resolved, macs=0):
+    return {
+        "index": index,
+        "op": op,
+        "name": f"layer{index}",
+        "macs": macs,
+        "ms": ms,
+        "ms_ci95": ms and [0.9 * ms, 1.1 * ms],
+        "share": ms and ms / 4,
+        "resolved": resolved,
+        "instructions": None,
+        "gmacs_per_s": macs / ms / 1e6 if macs else None,
+    }
+
+
+PROFILE = {
+    "ops": [
+        operator(0, "DEQUANTIZE", None, False),
+        operator(1, "CONV_2D", 1.0, True, 5_000_000),
+        operator(2, "RESHAPE", 0.001, False),
+        operator(3, "CONV_2D", 3.0, True, 9_000_000),
+    ],
+    "ops_sum_ms": 4.0,
+    "ops_whole_ms": 4.2,
+    "ops_resolution_ms": 0.02,
+}
 
 
 def edgenets(*arguments):
@@ -85,6 +113,18 @@ def test_json_is_the_result(measured):
     )
     assert json.loads(result.stdout) == RESULT
     assert measured == [(Path("net.tflite"), 3, 0.5, "local")]
+
+
+def test_operators_are_shown_the_costliest_first_with_what_cannot_be_told(measured):
+    shown = CliRunner().invoke(command, ["net.tflite", "--per-op"]).stdout
+    assert shown.index("layer3") < shown.index("layer1")
+    for text in ("2.70 ms to 3.30 ms", "75.00 %", "9.00M", "3.0", "5.0"):
+        assert text in shown
+    assert "layer2" not in shown and "DEQUANTIZE" not in shown
+    assert "with a resolution of 0.0200 ms: 1 RESHAPE" in shown
+    assert "4.00 ms; the whole file in the same rounds 4.20 ms, 0.200 ms (4.76 %) more" in shown
+    printed = CliRunner().invoke(command, ["net.tflite", "--per-op", "--json"]).stdout
+    assert json.loads(printed) == RESULT | PROFILE
 
 
 def test_an_unstable_machine_is_said_on_stderr(measured, monkeypatch):
