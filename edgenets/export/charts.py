@@ -1,6 +1,6 @@
-"""Where the marks of the report's chart stand: measurements in, coordinates out, drawn by the page.
+"""Where the marks of the report's charts stand: measurements in, coordinates out.
 
-Coordinates are units of an SVG view box, y downwards, 0 at the top of the plot.
+Coordinates are units of an SVG view box, y downwards, 0 at the top of the plot; the page draws.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ SAME_PLACE = 8
 """Marks that are nearer share a flag."""
 MARGIN = 8
 AXIS_HEIGHT = 46
+HEADROOM = 1.15
+"""The time axis ends so much over the slowest operator; an interval that is longer is cut."""
 MINIMUM_RANGE = 0.05
 """The accuracy axis spans at least 5 points, so that a tenth of a point does not look like much."""
 
@@ -67,6 +69,58 @@ class Chart(NamedTuple):
     width: int = WIDTH
     left: int = LEFT
     right: int = RIGHT
+
+
+class Bar(NamedTuple):
+    """An operator that takes longer than the resolution, with the ends of its 95 % interval."""
+
+    op: dict[str, Any]
+    x: float
+    width: float
+    y: float  # of its top
+    height: float
+    low_y: float
+    high_y: float
+
+
+class OperatorChart(NamedTuple):
+    """Operators in the order they run (x) against their time (y, from 0)."""
+
+    bars: list[Bar]
+    time_ticks: list[Tick]
+    plot_height: int = PLOT_HEIGHT
+    width: int = WIDTH
+    left: int = LEFT
+    right: int = WIDTH
+
+
+def operator_chart(ops: Sequence[dict[str, Any]]) -> OperatorChart | None:
+    """Lay out the operators of a benchmark; None if none of them takes a time that can be told."""
+    measured = [op for op in ops if op["ms"] is not None]
+    slowest = max((op["ms"] for op in measured if op["resolved"]), default=0.0)
+    if not slowest:
+        return None
+    longest = HEADROOM * slowest
+    step = (WIDTH - LEFT) / len(measured)
+
+    def y_of(ms: float) -> float:
+        return round(PLOT_HEIGHT * (1 - min(max(ms / longest, 0.0), 1.0)), 1)
+
+    bars = [
+        Bar(
+            op,
+            x=round(LEFT + i * step, 1),
+            width=round(0.8 * step, 1),
+            y=y_of(op["ms"]),
+            height=round(PLOT_HEIGHT - y_of(op["ms"]), 1),
+            low_y=y_of(op["ms_ci95"][0]),
+            high_y=y_of(op["ms_ci95"][1]),
+        )
+        for i, op in enumerate(measured)
+        if op["resolved"]
+    ]
+    ticks = [Tick(y_of(value), f"{value:g}") for value in _round_values(0, longest)]
+    return OperatorChart(bars, ticks)
 
 
 def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:

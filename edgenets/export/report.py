@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError, missing_extra
-from edgenets.export.charts import size_accuracy_chart
+from edgenets.export.charts import operator_chart, size_accuracy_chart
 from edgenets.export.evaluate import commonest_confusions
 from edgenets.export.statistics import wilson_interval
 from edgenets.files import read_json, write_bytes
@@ -102,6 +103,7 @@ def render_html(report: dict[str, Any]) -> str:
     """Return the page of a report; equal reports give equal pages."""
     stages = report["stages"]
     float32, int8 = stages[0], stages[-1]
+    ops = report["benchmark"].get("ops", [])  # none, if the run did not ask for them
     return _template().render(
         report=report,
         float32=float32,
@@ -111,6 +113,8 @@ def render_html(report: dict[str, Any]) -> str:
         stage_meanings=STAGE_MEANINGS,
         size_labels=SIZE_LABELS,
         chart=size_accuracy_chart(stages),
+        operators=operator_chart(ops),
+        costliest=sorted(filter(itemgetter("resolved"), ops), key=itemgetter("ms"), reverse=True),
         has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,
         weakest=_weakest_classes(report["per_class"]),
         confusions=commonest_confusions(report["confusion"], MAX_ROWS),

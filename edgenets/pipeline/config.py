@@ -56,6 +56,7 @@ class BenchmarkSettings(Settings):
 
     threads: int = pydantic.Field(1, ge=1, le=256)
     min_seconds: pydantic.PositiveFloat = 2.0
+    per_op: bool = True  # each operator, too
 
 
 class RunConfig(Settings):

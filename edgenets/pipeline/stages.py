@@ -410,9 +410,11 @@ def export_int8(
 
 
 def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -> Record:
-    """Measure latency and memory of the exported file on this machine."""
+    """Measure latency, memory and operators of the exported file on this machine."""
     settings = config.benchmark
-    result = benchmark_file(previous / INT8_FILE, settings.threads, settings.min_seconds)
+    result = benchmark_file(
+        previous / INT8_FILE, settings.threads, settings.min_seconds, per_op=settings.per_op
+    )
     write_json(folder / BENCHMARK_FILE, result)
     return {name: value for name, value in result.items() if name != "samples_ms"}
 

@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from edgenets.export.charts import (
     CHARACTER_WIDTH,
+    HEADROOM,
     LEFT,
     PLOT_HEIGHT,
     ROW_HEIGHT,
+    WIDTH,
+    operator_chart,
     size_accuracy_chart,
     wilson_interval,
 )
@@ -101,3 +104,23 @@ def test_no_flag_covers_another_or_its_pole(stages):
 def test_large_files_are_measured_in_mib():
     assert size_accuracy_chart([stage("train", 0.5, 17_000_000, 9_000_000)]).size_unit == "MiB"
     assert size_accuracy_chart([stage("train", 0.5, 900_000, 800_000)]).size_unit == "KiB"
+
+
+def test_operators_are_bars_from_zero_in_the_order_they_run_and_untold_ones_leave_a_gap():
+    ops = [
+        {"ms": ms, "ms_ci95": [0.8 * ms, 1.25 * ms], "resolved": ms > 0.1}
+        for ms in (2.0, 0.01, 4.0)
+    ]
+    first, last = operator_chart([*ops, {"ms": None}]).bars
+    assert (first.x, last.x) == (LEFT, pytest.approx(LEFT + 2 / 3 * (WIDTH - LEFT), abs=0.1))
+    assert (
+        last.height
+        == pytest.approx(2 * first.height, abs=0.1)
+        == pytest.approx(PLOT_HEIGHT / HEADROOM, abs=0.1)
+    )
+    assert last.high_y == 0 < last.y < last.low_y < PLOT_HEIGHT
+
+
+def test_operators_of_which_none_can_be_told_have_no_chart():
+    assert operator_chart([]) is None
+    assert operator_chart([{"ms": 0.1, "ms_ci95": [-0.1, 0.2], "resolved": False}]) is None

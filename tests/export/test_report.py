@@ -171,6 +171,36 @@ def test_layers_show_their_cost_and_what_became_of_their_kernels():
     assert total[3:5] == ["108", "1,250"]
 
 
+def make_op(index, ms, macs=0, resolved=True):
+    return {
+        "index": index,
+        "op": "CONV_2D" if macs else "RESHAPE",
+        "name": f"layer{index}",
+        "macs": macs,
+        "ms": ms,
+        "ms_ci95": [0.9 * ms, 1.1 * ms],
+        "share": ms / 1.5,
+        "resolved": resolved,
+        "instructions": None,
+        "gmacs_per_s": macs / ms / 1e6 if macs else None,
+    }
+
+
+def test_operators_are_shown_if_they_were_measured_the_costliest_first():
+    report = make_report()
+    assert "Operator by operator" not in render_html(report)
+    ops = [make_op(0, 0.5, 2_000_000), make_op(1, 0.001, resolved=False), make_op(2, 1.0)]
+    sums = {"ops_sum_ms": 1.501, "ops_whole_ms": 1.6, "ops_resolution_ms": 0.01}
+    report["benchmark"] |= {"ops": ops, **sums}
+    page = render_html(report)
+    _, first, second = table(page, "operators")
+    assert first[:4] == ["layer2", "RESHAPE", "1.00 ms", "0.900 ms to 1.10 ms"]
+    assert second == (
+        ["layer0", "CONV_2D", "0.500 ms", "0.450 ms to 0.550 ms", "33.33 %", "2,000,000", "4.0"]
+    )
+    assert "Their sum is 1.50 ms; the whole file took 1.60 ms in the same rounds." in text_of(page)
+
+
 def test_few_classes_have_a_confusion_matrix():
     rows = table(render_html(make_report()), "confusion")
     assert rows[0] == ["true class", "cat", "dog", "elk", "images", "top-1"]
