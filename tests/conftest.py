@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from edgenets.errors import EdgenetsError
+from edgenets.export.emulator import Board, find_board
+from edgenets.export.emulator_setup import COMPILERS, set_up
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 CLASSES = ("dark", "left", "right")
@@ -35,6 +41,24 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels[:, columns] += 120
                 Image.fromarray(pixels).save(folder / split / label / f"{i:02}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulated_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """The emulated board: the one in the cache if it is there, else one set up for the tests."""
+    if not shutil.which("qemu-aarch64"):
+        pytest.skip("qemu-aarch64 is not installed (Debian: qemu-user)")
+    if not any(map(shutil.which, COMPILERS)):
+        pytest.skip("there is no C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            board = find_board()
+        except EdgenetsError:
+            # Beside the folder of this run: the next run finds it, and so do parallel workers.
+            cache = tmp_path_factory.getbasetemp().parent / "edgenets-cache"
+            patch.setenv("EDGENETS_CACHE", str(cache))
+            board = set_up()
+        yield board
 
 
 TINY_CONFIG = """\

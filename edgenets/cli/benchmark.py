@@ -23,7 +23,8 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     default=["local"],
     show_default=True,
     metavar="DEVICE",
-    help="Where to measure: local, or ssh://[user@]host[:port]. Again for several at once.",
+    help="Where to measure: local, ssh://[user@]host[:port], or emulated:CPU, which counts the "
+    "instructions of a cortex-a53, -a72 or -a76. Again for several at once.",
 )
 @click.option("--setup", is_flag=True, help="Install NumPy and an interpreter on the board first.")
 @click.option(
@@ -98,7 +99,7 @@ def command(
     for result in results:
         if "error" in result:
             say(f"edgenets: {result['error']}")
-        elif result["stability"]["verdict"] == "unstable":
+        elif result["stability"] and result["stability"]["verdict"] == "unstable":
             reasons = "; ".join(result["stability"]["reasons"])
             say(f"{result['device']['name']} was unstable: {reasons}; measure again when it rests")
     if as_json:
@@ -112,13 +113,17 @@ def command(
 def print_benchmarks(results: list[dict[str, Any]]) -> None:
     """Print one result in full, several side by side, and what was compared."""
     good = [result for result in results if "error" not in result]
-    if len(results) == 1:
-        print_benchmark(results[0])
-    elif good:
-        print_devices(good)
+    timed = [result for result in good if result["latency_ms"]]
+    if len(results) == len(timed) == 1:
+        print_benchmark(timed[0])
+    elif timed:
+        print_devices(timed)
+    if len(timed) < len(good):
+        print_instructions([result for result in good if not result["latency_ms"]])
     for result in good:
         if result["ops"]:
-            print_operators(result, f"{result['device']['name']}: " * (len(results) > 1))
+            show = print_operators if result["latency_ms"] else print_counted_operators
+            show(result, f"{result['device']['name']}: " * (len(results) > 1))
         if "versus" in result:
             click.echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
 
@@ -185,6 +190,54 @@ def print_operators(result: dict[str, Any], before: str = "") -> None:
         f"{format_ms(whole_ms)}, {format_ms(difference_ms)} "
         f"({format_percent(difference_ms / whole_ms)}) {'more' if whole_ms > sum_ms else 'less'}"
     )
+
+
+def print_counted_operators(result: dict[str, Any], before: str = "") -> None:
+    """Print the operators of an emulated board, those of most instructions first.
+
+    Args:
+        result: of a benchmark with operators.
+        before: whose they are, where it is not clear.
+    """
+    counted = [op for op in result["ops"] if op["instructions"] is not None]
+    total = sum(op["instructions"] for op in counted)
+    rows = [
+        (
+            str(op["index"]),
+            op["op"],
+            op["name"],
+            format_count(op["instructions"]),
+            format_percent(op["instructions"] / total),
+            format_count(op["macs"]) if op["macs"] else "-",
+            f"{op['instructions'] / op['macs']:.2f}" if op["macs"] else "-",
+        )
+        for op in sorted(counted, key=itemgetter("instructions"), reverse=True)
+    ]
+    columns = (">", "operator", "layer", ">instructions", ">share", ">MACs", ">a MAC")
+    print_table(columns, rows, title=f"{before}operators of {result['model']['name']}")
+    click.echo(
+        f"Sum of the operators {format_count(total)} instructions; the whole file "
+        f"{format_count(result['instructions'])}"
+    )
+
+
+def print_instructions(results: list[dict[str, Any]]) -> None:
+    """Print what was counted on emulated boards, and what a real one is estimated to take."""
+    rows = []
+    for result in results:
+        estimate = result["estimated_latency_ms"]
+        latency = (
+            f"{format_ms(estimate['estimate'])} (+-{format_percent(estimate['error'])}) on a "
+            f"{estimate['board']}, {estimate['threads']} threads"
+            if estimate
+            else "none: no published latencies to calibrate it"
+        )
+        count = format_count(result["instructions"])
+        rows.append((result["device"]["name"], count, latency))
+    columns = ("device", ">instructions per inference", "ESTIMATED latency, not measured")
+    print_table(columns, rows, results[0]["model"]["name"])
+    runtime = results[0]["runtime"]
+    click.echo(f"{runtime['name']} {runtime['version']}, 1 thread, emulated: nothing was timed")
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ COMMANDS = (
     "predict",
     "benchmark",
     "report",
+    "doctor",
 )
 
 # What the `train` extra installs: module -> package.

@@ -35,8 +35,15 @@ import numpy as np
 import edgenets
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export import statistics
-from edgenets.export.devices import LOCAL, Report, Session, check_device, open_device
+from edgenets.export import instructions, statistics
+from edgenets.export.devices import (
+    LOCAL,
+    EmulatedSession,
+    Report,
+    Session,
+    check_device,
+    open_device,
+)
 from edgenets.export.per_op import profile_operators, time_in_turn
 from edgenets.export.stability import judge
 from edgenets.files import read_bytes, sha256_file
@@ -69,7 +76,8 @@ def benchmark_file(
         min_runs: timed runs, at least.
         versus: another file to compare with.
         delegate: "edgetpu", or None.
-        device: `local` or `ssh://[user@]host[:port]`.
+        device: `local`, `ssh://[user@]host[:port]`, or `emulated:CPU`, where nothing is timed (see
+            `instructions.measure`).
         setup: install what the board lacks first.
         per_op: measure operators, too.
 
@@ -156,6 +164,13 @@ def measure(
     report: Report = lambda percent: None,
 ) -> dict[str, Any]:
     """Do in an open session what `benchmark_file` says."""
+    if isinstance(session, EmulatedSession):
+        if versus or delegate:
+            raise EdgenetsError(
+                f"{session.name} counts instructions and times nothing; leave --vs and --delegate "
+                "out, or measure on another device"
+            )
+        return instructions.measure(session, path, threads, per_op)
     files = [path] if versus is None else [path, versus]
     models = _read_files(path, versus, delegate)
     check_device(session, sum(model.size_bytes for model in models), delegate)

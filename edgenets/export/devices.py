@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
-from edgenets.export import ssh
+from edgenets.export import emulator, ssh
 from edgenets.export.runtime import runtime_name_and_version
 from edgenets.files import read_bytes
 
@@ -89,9 +89,10 @@ class Session(ABC):
             elif "ended" in answer:
                 status, message = answer["ended"], answer["message"]
         if len(results) < len(jobs):
-            names = jobs[len(results)].get("files", [])
+            job = jobs[len(results)]
+            names = job.get("files", [])
             more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-            files = ", ".join(names[:2]) + more or "the file"
+            files = ", ".join(names[:2]) + more or job.get("file", "the file")
             raise EdgenetsError(
                 self.told(f"the process that runs {files} {_ending(status)} ({message})")
             )
@@ -159,6 +160,27 @@ class LocalSession(Session):
             self._process.kill()
             self._process.wait()
         self._folder.cleanup()
+
+
+class EmulatedSession(LocalSession):
+    """The Python of the emulated board, which counts the instructions that it executes.
+
+    Args:
+        name: of the device.
+        cpu: of `emulator.CPUS`.
+
+    Attributes:
+        counter: for the job `count`.
+
+    Raises:
+        EdgenetsError: the board is not set up.
+    """
+
+    def __init__(self, name: str, cpu: str) -> None:
+        board = emulator.find_board()
+        super().__init__(name)
+        self.counter = Path(self._folder.name) / "instructions"
+        self._python = board.command(cpu, self.counter)
 
 
 class SshSession(Session):
@@ -260,7 +282,7 @@ class SshSession(Session):
 
 
 def open_device(device: str, *, setup: bool = False) -> Session:
-    """Open `local` or `ssh://[user@]host[:port]`.
+    """Open `local`, `ssh://[user@]host[:port]` or `emulated:CPU`.
 
     Args:
         device: its name.
@@ -271,8 +293,13 @@ def open_device(device: str, *, setup: bool = False) -> Session:
     """
     if device == LOCAL:
         return LocalSession()
+    if device.startswith(emulator.PREFIX):
+        return EmulatedSession(device, emulator.cpu_of(device))
     if not device.startswith("ssh:"):
-        raise EdgenetsError(f"unknown device {device!r}; pass {LOCAL} or ssh://[user@]host[:port]")
+        raise EdgenetsError(
+            f"unknown device {device!r}; pass {LOCAL}, ssh://[user@]host[:port] or "
+            f"{emulator.PREFIX}CPU, CPU one of {', '.join(emulator.CPUS)}"
+        )
     address = ssh.parse_address(device)
     if setup:
         with SshSession(device, address) as session:

@@ -66,6 +66,15 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
         ],
         "artefacts": [{"path": "model.tflite", "sha256": "beef", "size_bytes": 100 * KIB}],
         "reduction": {"vs_float": 4.0, "stored_vs_float": 8.0, "vs_alexnet": 4687.5},
+        "accounting": {
+            "rows": [
+                {
+                    **{"name": "float32", "kind": "theoretical", "size_bytes": 4000},
+                    **{"vs_float": 1.0, "vs_alexnet": 60000.0},
+                }
+            ],
+            "total": {},
+        },
         "latency_ms": {"median": 1.25, "mean": 1.3, "p90": 1.5, "ci95": [1.2, 1.31]},
         "benchmark": {
             "device": {"processor": "Cortex-A76", "machine": "aarch64", "cores": 4, "system": "L"},

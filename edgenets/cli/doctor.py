@@ -1,0 +1,67 @@
+"""`edgenets doctor`: what is installed, what works, what is missing for which command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.errors import EdgenetsError
+from edgenets.progress import say
+
+DEFAULT_EMULATED = "emulated:cortex-a72"
+
+
+@click.command()
+@click.argument("device", default="local", metavar="[DEVICE]")
+@click.option(
+    "--setup-emulator",
+    is_flag=True,
+    help="Set the emulated ARM board up in the cache: 40 MB of downloads, 145 MB on disk.",
+)
+@json_option
+def command(device: str, setup_emulator: bool, as_json: bool) -> None:
+    """Say what is installed on DEVICE, what of it works, and how to get the rest.
+
+    DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
+    -a72 or -a76. Exit status 1 means that something that is installed does not work.
+    """
+    from edgenets.export.doctor import examine
+
+    if setup_emulator:
+        from edgenets.export.emulator_setup import set_up
+
+        say(f"the emulated board is in {set_up().folder}")
+        device = DEFAULT_EMULATED if device == "local" else device
+    report = examine(device)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+    if report["broken"]:
+        raise EdgenetsError(f"{', '.join(report['broken'])}: installed, but not as needed")
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Print what was found, what each command lacks, and the commands that help."""
+    findings = report["findings"]
+    print_table(
+        (report["device"], "version", "state"),
+        [(row["name"], row["version"], row["state"]) for row in findings],
+    )
+    if report["commands"]:
+        print_table(
+            ("command", "ready", "missing"),
+            [
+                (row["command"], "yes" if row["ready"] else "no", ", ".join(row["missing"]))
+                for row in report["commands"]
+            ],
+        )
+    fixes: dict[str, list[str]] = {}
+    for row in findings:
+        if row["fix"]:
+            note = f" ({row['note']})" if row["note"] else ""
+            fixes.setdefault(row["fix"], []).append(f"{row['name']}{note}")
+    for fix, names in fixes.items():
+        click.echo(f"{', '.join(names)}:\n    {fix}")
