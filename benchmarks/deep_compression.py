@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+from paired import paired_loss
 
 from edgenets.data.dataset import open_for_evaluation
 from edgenets.export import tflite
@@ -25,36 +25,36 @@ from edgenets.models.folder import load_codes, load_model, load_spec
 from edgenets.models.weights.initial import PRETRAINED
 from edgenets.pipeline.compress import MEASURED, compress_folder
 from edgenets.pipeline.config import check_config
+from edgenets.quantize.package import pack
 from edgenets.train.fit import compile_inference, predict_logits
 from edgenets.units import format_seconds
 
-CLUSTERS = 32
-
 
 class Setting(NamedTuple):
-    """How far a net is pruned, and for how many epochs it is trained to prune and to share."""
+    """How far a net is compressed, and for how many epochs it is trained to prune and to share."""
 
     sparsity: float
+    clusters: int
     prune_epochs: int
     share_epochs: int
 
 
 SETTINGS = {
-    "mobilenet_v1": Setting(0.65, 5, 4),
-    "squeezenet": Setting(0.65, 5, 3),
-    "shufflenet_v2": Setting(0.65, 4, 3),
-    "xception": Setting(0.7, 4, 2),
+    "mobilenet_v1": Setting(0.65, 32, 5, 4),
+    "squeezenet": Setting(0.65, 32, 5, 3),
+    "shufflenet_v2": Setting(0.65, 32, 4, 3),
+    "xception": Setting(0.6, 16, 4, 3),
 }
-COLUMNS = "net stage top-1 loss .tflite stored ratio zeros values nonzeros time".split()
+COLUMNS = "net stage top-1 loss .tflite stored ratio .epk ratio zeros values nonzeros time".split()
 
 
 def recipe(name: str) -> list[dict[str, object]]:
-    sparsity, prune_epochs, share_epochs = SETTINGS[name]
+    sparsity, clusters, prune_epochs, share_epochs = SETTINGS[name]
     fine_tuning = {"batch_size": 128, "augment": 0.5}
     pruning = {"sparsity": sparsity, "ramp": 0.4, "epochs": prune_epochs}
     return [
         {"stage": "prune", **pruning, **fine_tuning},
-        {"stage": "share", "clusters": CLUSTERS, "epochs": share_epochs, **fine_tuning},
+        {"stage": "share", "clusters": clusters, "epochs": share_epochs, **fine_tuning},
         {"stage": "int8"},
     ]
 
@@ -71,11 +71,15 @@ def compress(name: str, data: str, out: Path) -> None:
     compress_folder(folder, check_config(values, lambda place: name), out)
 
 
-def paired_loss(name: str, data: str, out: Path) -> str:
+def exported(out: Path) -> bytes:
+    """Return the int8 file of the compressed folder."""
+    model, spec = load_model(out)
+    return tflite.to_int8(model, spec, None, load_codes(out, model))
+
+
+def lost_points(name: str, data: str, content: bytes) -> str:
     """Return the points of top-1 lost from float model to file, and their 95 % interval."""
     model, spec = load_model(PRETRAINED / f"cifar10_{name}")
-    small, small_spec = load_model(out)
-    content = tflite.to_int8(small, small_spec, None, load_codes(out, small))
     split, _ = open_for_evaluation(data, spec.labels)
     images = split.load(spec.preparation)
     right = [
@@ -85,10 +89,7 @@ def paired_loss(name: str, data: str, out: Path) -> str:
             classify(Classifier(content), images),
         )
     ]
-    differences = 100 * (right[0].astype(float) - right[1])
-    error = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
-    mean = differences.mean()
-    return f"{mean:.2f} ({mean - error:.2f} to {mean + error:.2f})"
+    return "{:.2f} ({:.2f} to {:.2f})".format(*paired_loss(*right))
 
 
 def main() -> None:
@@ -105,16 +106,20 @@ def main() -> None:
             compress(name, options.data, out)
         stages = read_json(out / MEASURED)["stages"]
         float_bytes = stages[0]["size_bytes"]
+        content = exported(out)
+        package = len(pack(content))
         for stage in stages:
             is_last = stage is stages[-1]
             cells = (
                 name,
                 stage["name"],
                 f"{100 * stage['top1']:.2f}",
-                paired_loss(name, options.data, out) if is_last else "",
+                lost_points(name, options.data, content) if is_last else "",
                 f"{stage['size_bytes']:,}",
                 f"{stage['stored_bytes']:,}",
                 f"{float_bytes / stage['stored_bytes']:.2f}x",
+                f"{package:,}" if is_last else "",
+                f"{float_bytes / package:.2f}x" if is_last else "",
                 f"{100 * stage['sparsity']:.1f} %",
                 str(stage["distinct_values"]),
                 f"{stage['nonzero_params']:,}",

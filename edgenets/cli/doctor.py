@@ -22,7 +22,7 @@ DEFAULT_EMULATED = "emulated:cortex-a72"
 )
 @json_option
 def command(device: str, setup_emulator: bool, as_json: bool) -> None:
-    """Say what is installed on DEVICE, what of it works, and how to get the rest.
+    """Say what is installed, what works, and how to get the rest.
 
     DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
     -a72 or -a76. Exit status 1 means that something that is installed does not work.

@@ -22,7 +22,10 @@ from edgenets.units import format_bytes
 )
 @json_option
 def command(package: Path, out: Path, as_json: bool) -> None:
-    """Write the file that was packed; it appears only if its SHA-256 is the original's."""
+    """Write the file that a package holds, byte for byte.
+
+    It appears only if its SHA-256 is the original's.
+    """
     from edgenets.files import read_bytes, sha256_bytes, write_bytes
     from edgenets.quantize.package import unpack
 

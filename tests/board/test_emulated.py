@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 
+import per_op
 import pytest
 
 from edgenets.export import doctor
 from edgenets.export.benchmark import benchmark_file
+from edgenets.export.cut import cut
+from edgenets.export.instructions import count_contents
+from edgenets.export.per_op import profile_instructions
+from edgenets.export.tflite import to_int8
+from edgenets.export.verify import random_images
+from edgenets.models.folder import load_model
+from edgenets.models.weights.initial import PRETRAINED
 
 pytestmark = pytest.mark.board
 
@@ -34,3 +43,25 @@ def test_arm_board_is_examined_over_ssh(arm_board):
     versions = {row["name"]: row["version"] for row in report["findings"]}
     assert (versions["numpy"], versions["ai-edge-litert"]) == ("1.26.4", "2.1.6")
     assert report["broken"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v1", "squeezenet", "shufflenet_v2", "xception"])
+def test_inserted_convolution_is_attributed_its_instructions_within_5_percent(
+    name: str, emulated_board
+):
+    model, spec = load_model(PRETRAINED / f"cifar10_{name}")
+    content = to_int8(model, spec, random_images(spec.preparation.resolution))
+    inserted = per_op.insert_convolution(content, 0.5, 3)
+    alone = cut(inserted.content, inserted.operator, inserted.operator + 1)
+    count = partial(count_contents, cpu="cortex-a72")
+    ops = profile_instructions(inserted.content, count)
+    known = count({"alone": alone})["alone"]
+    assert ops[inserted.operator]["instructions"] == pytest.approx(known, rel=0.05)
+
+
+def test_operators_are_counted_on_the_emulated_board(emulated_board, colour_file):
+    result = benchmark_file(colour_file, device="emulated:cortex-a72", per_op=True)
+    counted = sum(op["instructions"] for op in result["ops"] if op["instructions"] is not None)
+    assert counted == pytest.approx(result["instructions"], rel=0.05)
+    assert result["latency_ms"] is None

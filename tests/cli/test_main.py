@@ -199,7 +199,10 @@ def test_version_is_the_package_s():
         (("summary", "mobilenet_v1", "width"), "expected KEY=VALUE, got 'width'"),
         (("predict", "net.tflite"), "Missing argument 'IMAGE ...'"),
         (("train", "mobilenet_v1", "--epochs", "-1"), "-1 is not in the range x>=0"),
-        (("export", "m", "--format", "int4", "--out", "x"), "'int4' is not one of 'int8', 'fp32'"),
+        (
+            ("export", "m", "--format", "int4", "--out", "x"),
+            "'int4' is not one of 'int8', 'int16x8'",
+        ),
         (("export", "m", "--seed", "-1", "--out", "x"), "-1 is not in the range x>=0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
