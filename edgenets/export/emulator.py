@@ -76,7 +76,7 @@ class Board(NamedTuple):
 
 def board_folder() -> Path:
     """Return where the board is set up: `emulator` in the cache."""
-    return cache_folder() / "emulator"
+    return cache_folder().absolute() / "emulator"
 
 
 def cpu_of(device: str) -> str:

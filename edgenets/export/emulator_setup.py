@@ -40,7 +40,7 @@ PACKAGES = (
 LITERT = "ai-edge-litert==2.1.6"
 WHEELS = (LITERT, "numpy==1.26.4")
 RECIPE = {
-    "version": 3,
+    "version": 3,  # of how this module makes it
     "source": "http://deb.debian.org/debian bookworm main",
     "packages": list(PACKAGES),
     "wheels": list(WHEELS),
@@ -170,6 +170,7 @@ def _download_packages(work: Path) -> list[Path]:
         "Dir::Etc::preferences": state / "none" / "preferences",
         "Dir::Etc::preferencesparts": state / "none",
         "APT::Architecture": "arm64",
+        "APT::Update::Error-Mode": "any",  # a list that does not come is an error
         "APT::Sandbox::User": "root",  # no other user can read the cache
         "Acquire::Languages": "none",
         "pkgCacheGen::ForceEssential": "none",
@@ -186,7 +187,8 @@ def _download_packages(work: Path) -> list[Path]:
         env=environment,
         cwd=state / "archives",
     )
-    return [_newest(state / "archives", f"{name}_*_arm64.deb") for name in PACKAGES]
+    found = (state / "archives").glob
+    return [max(found(f"{name}_*_arm64.deb"), key=_age) for name in PACKAGES]
 
 
 def _download_wheels(folder: Path) -> list[Path]:
@@ -198,7 +200,8 @@ def _download_wheels(folder: Path) -> list[Path]:
         *(part for platform in PLATFORMS for part in ("--platform", platform)),
         *WHEELS,
     )
-    return sorted(folder.glob("*.whl"))
+    wheels = sorted(folder.glob("*.whl"), key=_age)
+    return list({wheel.name.split("-")[0]: wheel for wheel in wheels}.values())
 
 
 def _describe_cpu(folder: Path, cpu: Cpu) -> None:
@@ -253,9 +256,9 @@ def _compile_plugin(board: Board, compiler: str) -> None:
     )
 
 
-def _newest(folder: Path, pattern: str) -> Path:
-    # An interrupted set-up that goes on after a release of Debian leaves two versions.
-    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+def _age(path: Path) -> float:
+    """Sort by time: an interrupted set-up that goes on after a release leaves two versions."""
+    return path.stat().st_mtime
 
 
 @contextmanager
