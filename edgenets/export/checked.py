@@ -49,7 +49,7 @@ def export_checked(
     """
     content = tflite.to_format(number_format, model, spec, images, codes)
     kept = layers_kept_float(model, spec) if number_format is INT8 else []
-    floats = operators_of(flatbuffer.read(content), model, kept)
+    floats = operators_of(flatbuffer.read(content), model, kept) if kept else ()
     verify.check_structure(content, number_format, floats)
     is_noise = images is None
     if images is None:

@@ -480,7 +480,7 @@ def test_weights_that_are_all_zero_give_no_file(model_dir: Path, image_folder: P
     set_weights(model_dir, safetensors.numpy.save(zeros))
     out = tmp_path / "m.tflite"
     sentence = failure("export", model_dir, "--data", image_folder, "--out", out)
-    assert sentence.startswith("the int8 file has nothing to follow")
+    assert sentence.startswith("the Keras model's logits are all zero")
     assert not out.exists()
 
 

@@ -26,6 +26,7 @@ def tensor(dtype, scale, zero_point):
         offset=0,
         size_bytes=0,
         data=None,
+        is_variable=False,
     )
 
 

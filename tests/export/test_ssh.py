@@ -43,7 +43,7 @@ def test_the_client_is_given_a_list_with_a_host_that_cannot_be_an_option():
 
 
 def test_an_unknown_device_is_one_sentence():
-    with pytest.raises(EdgenetsError, match=r"unknown device 'pi'; pass local or ssh://"):
+    with pytest.raises(EdgenetsError, match=r"unknown device 'pi'; pass local, ssh://"):
         open_device("pi")
 
 
