@@ -27,7 +27,9 @@ ONE_GRID = (
     *("CONCATENATION", "RESHAPE", "TRANSPOSE", "SPLIT", "PAD", "MAX_POOL_2D"),
     *("AVERAGE_POOL_2D", "STRIDED_SLICE"),
 )
-MOST_VALUES = 1_000_000  # of a layer's output, evenly taken, that a range is chosen from
+# Of a layer's output that a range is chosen from. Drawn at random: every n-th value could be always
+# of the same channels.
+MOST_VALUES, MOST_MSE_VALUES = 1_000_000, 100_000
 MSE_STEPS = np.linspace(0.2, 1.0, 81)  # of the whole range
 SWEEPS = 40  # of equalization through the net
 
@@ -48,7 +50,7 @@ def percentile_range(percent: float) -> ChooseRange:
 
 def mse_range(values: Array) -> Range:
     """Return the part of the whole range whose 256 steps have the least mean squared error."""
-    sample = values[:: max(1, len(values) // 100_000)]
+    sample = _sample(values, MOST_MSE_VALUES)
 
     def error(part: float) -> float:
         grid = to_grid(part * values.min(), part * values.max())
@@ -56,6 +58,14 @@ def mse_range(values: Array) -> Range:
 
     best = min(MSE_STEPS, key=error)
     return float(best * values.min()), float(best * values.max())
+
+
+def _sample(values: Array, most: int) -> Array:
+    """Return `most` of the values, drawn at random, with the least and the largest one."""
+    if len(values) <= most:
+        return values
+    drawn = np.random.default_rng(0).integers(len(values), size=most)
+    return np.append(values[drawn], (values.min(), values.max()))
 
 
 def to_grid(low: float, high: float) -> Grid:
@@ -90,9 +100,7 @@ def choose_grids(
     for layer, output in walk(model, images):
         if layer.name in layer_group and not isinstance(layer, MOVING):
             flat = output.numpy().ravel()
-            kept = flat[:: max(1, len(flat) // MOST_VALUES)]
-            extremes = np.array([flat.min(), flat.max()])
-            values.setdefault(layer_group[layer.name], []).append(np.append(kept, extremes))
+            values.setdefault(layer_group[layer.name], []).append(_sample(flat, MOST_VALUES))
     fixed = {group[index] for index in (*file.input_indices, *file.output_indices)}
     chosen = {
         root: to_grid(*choose(np.concatenate(parts)))
