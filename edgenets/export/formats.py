@@ -35,7 +35,8 @@ class Format(NamedTuple):
         return self.input_step is not None
 
 
-# BOUNDS
+# The least dB and agreement catch files that went wrong, not files that lose a little: untrained
+# nets of few channels must pass them too. docs/compression.md has what a trained net reaches.
 INT8 = Format(
     name="int8",
     meaning="8-bit integers",
