@@ -38,9 +38,7 @@ SPARSITIES = np.arange(96) / 100
 
 def config_of(folder: Path, data: str, recipe: str) -> RunConfig:
     spec, _ = load_spec(folder)
-    arguments = {key: value for key, value in spec.arguments.items() if key != "classes"}
-    model = {"name": spec.name, **arguments}
-    return load_recipe(recipe, {"model": model, "data": {"source": data}, "seed": spec.seed})
+    return load_recipe(recipe, {"model": spec.net, "data": {"source": data}, "seed": spec.seed})
 
 
 def compressed(folder: Path, config: RunConfig, out: Path, budget_bytes: int | None = None) -> Any:

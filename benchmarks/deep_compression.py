@@ -62,9 +62,8 @@ def recipe(name: str) -> list[dict[str, object]]:
 def compress(name: str, data: str, out: Path) -> None:
     folder = PRETRAINED / f"cifar10_{name}"
     spec, _ = load_spec(folder)
-    arguments = {key: value for key, value in spec.arguments.items() if key != "classes"}
     values = {
-        "model": {"name": name, **arguments},
+        "model": spec.net,
         "data": {"source": data},
         "compress": recipe(name),
     }

@@ -48,8 +48,7 @@ class Bench:
 
     def __init__(self, folder: Path, data: str, epochs: int, out: Path) -> None:
         self.model, self.spec = load_model(folder)
-        arguments = {k: v for k, v in self.spec.arguments.items() if k != "classes"}
-        values = {"model": {"name": self.spec.name, **arguments}, "data": {"source": data}}
+        values = {"model": self.spec.net, "data": {"source": data}}
         config = check_config({**values, "seed": self.spec.seed}, lambda place: "the benchmark")
         self.images: RunImages = open_images_of(folder, config)
         self.calibration = self.images.calibration(200)

@@ -103,11 +103,10 @@ def command(
     from edgenets.quantize.recipe import DEFAULT_RECIPE
 
     spec, _ = load_spec(model_dir)
-    arguments = {key: value for key, value in spec.arguments.items() if key != "classes"}
     config = load_recipe(
         recipe or DEFAULT_RECIPE,
         {
-            "model": {"name": spec.name, **arguments},
+            "model": spec.net,
             "data": {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled},
             "seed": spec.seed if seed is None else seed,
         },

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from edgenets.errors import EdgenetsError
 from edgenets.export import emulator, emulator_setup
 from edgenets.export.devices import open_device
+from edgenets.export.runner import DELEGATES
 from edgenets.progress import progress_bar
 
 OLDEST_PYTHON, FIRST_UNTESTED_PYTHON = (3, 10), (3, 14)
@@ -60,7 +61,6 @@ FIXES = {
     "runtime": "pip install ai-edge-litert",
     "train": "pip install 'edgenets[train]'",
 }
-EDGE_TPU_LIBRARY = "libedgetpu.so.1"
 # Command -> parts it needs.
 COMMANDS = {
     "list": ("base",),
@@ -212,13 +212,14 @@ def _import_failures(modules: Sequence[str]) -> dict[str, str]:
 
 
 def _edge_tpu() -> Finding:
+    library = DELEGATES["edgetpu"]
     try:
-        ctypes.CDLL(EDGE_TPU_LIBRARY)
+        ctypes.CDLL(library)
     except OSError:
         fix = "sudo apt-get install libedgetpu1-std"
         note = "only for Coral devices; from Coral's Debian repository"
         return Finding("Edge TPU runtime", "edgetpu", MISSING, note=note, fix=fix)
-    return Finding("Edge TPU runtime", "edgetpu", OK, EDGE_TPU_LIBRARY)
+    return Finding("Edge TPU runtime", "edgetpu", OK, library)
 
 
 def _program(name: str, package: str, part: str) -> Finding:

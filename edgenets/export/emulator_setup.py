@@ -20,7 +20,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ def set_up() -> Board:
         )
     folder = board_folder()
     with _locked(folder):
-        if not (board := _board_in(folder, qemu)):
-            board = _build(folder, qemu, compiler)
-    return board
+        with suppress(EdgenetsError):
+            return find_board()
+        return _build(folder, qemu, compiler)
 
 
 def find_compiler() -> str:
@@ -105,13 +105,6 @@ def find_compiler() -> str:
 def qemu_version(qemu: str) -> str:
     """Return the emulator's first line about itself: its version and package."""
     return _run("ask the version of", qemu, "--version").splitlines()[0]
-
-
-def _board_in(folder: Path, qemu: str) -> Board | None:
-    try:
-        return find_board()
-    except EdgenetsError:
-        return None
 
 
 def _build(folder: Path, qemu: str, compiler: str) -> Board:

@@ -106,6 +106,12 @@ class Spec:
         """Tell whether an int8 file computes a layer with a kernel in float32."""
         return any(fnmatchcase(layer, pattern) for pattern in self.keep_float)
 
+    @property
+    def net(self) -> dict[str, Any]:
+        """The net as `model` of a config says it: its classes come from the images."""
+        arguments = {key: value for key, value in self.arguments.items() if key != "classes"}
+        return {"name": self.name, **arguments}
+
     def with_stage(self, settings: dict[str, Any], history: History, *, folded: bool) -> Spec:
         """Return the spec of the model that a compression stage made of this one."""
         return replace(

@@ -188,8 +188,7 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
         input_range=train.input_range,
         labels=Path(train.labels) if train.labels else None,
     )
-    complete = {key: value for key, value in spec.arguments.items() if key != "classes"}
-    return config.model_copy(update={"model": {"name": spec.name, **complete}}), (model, spec)
+    return config.model_copy(update={"model": spec.net}), (model, spec)
 
 
 def _arguments(config: RunConfig) -> Record:
