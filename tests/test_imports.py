@@ -39,6 +39,7 @@ ON_THE_BOARD = (
     "edgenets.export.stability",
     "edgenets.export.statistics",
     "edgenets.export.supervisor",
+    "edgenets.export.xnnpack",
     "edgenets.models.registry",
     "edgenets.models.variants",
     "edgenets.quantize.package",

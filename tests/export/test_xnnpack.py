@@ -1,0 +1,36 @@
+"""What XNNPACK takes over is read off the interpreter rightly."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.export.xnnpack import partitions
+
+
+def outside(path):
+    return [flatbuffer.read(path).operators[i].name for i in partitions(path).outside]
+
+
+def test_a_net_that_xnnpack_knows_whole_is_one_partition(tiny_int8_file):
+    assert partitions(tiny_int8_file) == (1, ())
+
+
+@pytest.mark.parametrize(
+    "name, count, left",
+    [
+        ("mlperf_tiny/vww_96_float.tflite", 1, []),
+        ("mlperf_tiny/vww_96_int8.tflite", 2, ["AVERAGE_POOL_2D", "SOFTMAX"]),
+        ("coral/split_concat.tflite", 2, ["SPLIT"]),
+    ],
+)
+def test_an_operator_that_it_lacks_stands_between_partitions(shared_file, name, count, left):
+    path = shared_file(name)
+    assert partitions(path).number == count
+    assert outside(path) == left
+
+
+def test_a_damaged_file_is_refused(tiny_int8_file):
+    with pytest.raises(EdgenetsError, match="damaged"):
+        partitions(tiny_int8_file.read_bytes()[:2000])
