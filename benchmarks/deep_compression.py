@@ -17,8 +17,9 @@ from typing import NamedTuple
 from paired import paired_loss
 
 from edgenets.data.dataset import open_for_evaluation
-from edgenets.export import tflite
+from edgenets.export.checked import export_checked
 from edgenets.export.evaluate import classify
+from edgenets.export.formats import INT8
 from edgenets.export.runtime import Classifier
 from edgenets.files import read_json
 from edgenets.models.folder import load_codes, load_model, load_spec
@@ -73,7 +74,7 @@ def compress(name: str, data: str, out: Path) -> None:
 def exported(out: Path) -> bytes:
     """Return the int8 file of the compressed folder."""
     model, spec = load_model(out)
-    return tflite.to_int8(model, spec, None, load_codes(out, model))
+    return export_checked(INT8, model, spec, None, load_codes(out, model)).content
 
 
 def lost_points(name: str, data: str, content: bytes) -> str:

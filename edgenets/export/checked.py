@@ -11,9 +11,10 @@ from edgenets import flatbuffer
 from edgenets.export import tflite, verify
 from edgenets.export.codes import layers_kept_float, operators_of
 from edgenets.export.formats import INT8, Format
+from edgenets.export.metadata import describe
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
-from edgenets.models.folder import Spec
+from edgenets.models.folder import Spec, weights_sha256
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -21,8 +22,15 @@ class Exported(NamedTuple):
     """A file that passed its checks."""
 
     content: bytes
+    named: bytes
+    """As the converter wrote it: each tensor is named after the layer that computes it."""
     fidelity: verify.Fidelity | None
     """None where codes told the ranges of activations: noise would leave them."""
+
+
+def float_file(model: keras.Model, spec: Spec) -> bytes:
+    """Return the float32 `.tflite` of `model`, described, but not run."""
+    return describe(tflite.to_float32(model, spec), spec, weights_sha256(model))
 
 
 def export_checked(
@@ -47,17 +55,18 @@ def export_checked(
         EdgenetsError: images are missing, the converter cannot write the model, or the file is not
             what was promised or follows the model too badly.
     """
-    content = tflite.to_format(number_format, model, spec, images, codes)
+    named = tflite.to_format(number_format, model, spec, images, codes)
     kept = layers_kept_float(model, spec) if number_format is INT8 else []
-    floats = operators_of(flatbuffer.read(content), model, kept) if kept else ()
-    verify.check_structure(content, number_format, floats)
+    floats = operators_of(flatbuffer.read(named), model, kept) if kept else ()
+    verify.check_structure(named, number_format, floats)
+    content = describe(named, spec, weights_sha256(model))
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:
-            return Exported(content, None)
+            return Exported(content, named, None)
         images = verify.random_images(spec.preparation.resolution)
     reference = predict_logits(compile_inference(model), images)
     fidelity = verify.measure_fidelity(content, images, reference)
     trained = spec.is_trained and not is_noise
     verify.check_fidelity(fidelity, number_format, trained=trained)
-    return Exported(content, fidelity)
+    return Exported(content, named, fidelity)

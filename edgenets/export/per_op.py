@@ -27,6 +27,7 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.cut import find_part, preparing_operators
 from edgenets.export.devices import Report, Session
+from edgenets.export.metadata import layer_names
 from edgenets.export.statistics import undisturbed, undisturbed_difference
 
 MIN_SECONDS = 2.0
@@ -152,7 +153,7 @@ def describe_operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
         {
             "index": index,
             "op": operator.name,
-            "name": layer_name(model.tensors[operator.outputs[0]].name),
+            "name": name,
             "macs": model.macs(operator),
             "ms": None,
             "ms_ci95": None,
@@ -161,22 +162,10 @@ def describe_operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
             "instructions": None,
             "gmacs_per_s": None,
         }
-        for index, operator in enumerate(model.operators)
+        for index, (operator, name) in enumerate(
+            zip(model.operators, layer_names(model), strict=True)
+        )
     ]
-
-
-def layer_name(tensor_name: str) -> str:
-    """Return the layer in a tensor's name, which is a path, or the paths of all that was fused.
-
-    >>> layer_name("net/stem_relu/Relu6;net/stem_conv/Conv2D")
-    'stem_conv'
-    >>> layer_name("net/stem_conv/BiasAdd/ReadVariableOp"), layer_name("logits")
-    ('stem_conv', 'logits')
-    """
-    path = tensor_name.rpartition(";")[2]
-    before, bias, _ = path.partition("/BiasAdd")
-    layer = before.split("/")[1:] if bias else path.split("/")[1:-1]
-    return "/".join(layer) or path
 
 
 def group_parts(

@@ -7,7 +7,6 @@ NumPy and one of the two; a `Classifier` needs Pillow too.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +19,14 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import runner
+from edgenets.export.metadata import read_entry, read_labels
 from edgenets.export.runner import Runtime
+from edgenets.files import read_bytes
 from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
 
-METADATA_NAME = "edgenets"
 CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
 """Of inputs and outputs."""
 LEAST_PROBABILITY = 1e-9
@@ -107,8 +107,9 @@ class Classifier:
     def __init__(self, source: Path | bytes, threads: int = 1) -> None:
         self._source = source
         model = flatbuffer.read(source)
+        content = read_bytes(source) if isinstance(source, Path) else source
         self.input, self.output = _image_and_scores(model, _name(source))
-        self.labels, self.preparation = _labels_and_preparation(model, _name(source))
+        self.labels, self.preparation = _labels_and_preparation(model, content, _name(source))
         self._codes = input_codes(self.input)
         self._ends_in_softmax = _ends_in_softmax(model)
         self._interpreter = open_interpreter(source, threads)
@@ -232,31 +233,20 @@ def _image_and_scores(
 
 
 def _labels_and_preparation(
-    model: flatbuffer.Model, name: str
+    model: flatbuffer.Model, content: bytes, name: str
 ) -> tuple[tuple[str, ...] | None, Preparation | None]:
     from edgenets.data.images import Preparation
 
     try:
-        entry = json.loads(model.metadata.get(METADATA_NAME, b"{}"))
-        labels, preparation = entry.get("labels"), entry.get("preparation")
-    except (ValueError, AttributeError, RecursionError) as error:
+        labels, preparation = read_labels(content, model), read_entry(model).get("preparation")
+    except EdgenetsError as error:
+        raise EdgenetsError(f"{name}: {error}") from error
+    classes = model.outputs[0].shape[1]
+    if labels is not None and len(labels) != classes:
         raise EdgenetsError(
-            f"{name} holds {METADATA_NAME!r} metadata that is not a JSON object; export it again"
-        ) from error
-    if labels is not None:
-        if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-            raise EdgenetsError(
-                f"{name} holds labels that are not a list of names; export it again"
-            )
-        classes = model.outputs[0].shape[1]
-        if len(labels) != classes:
-            raise EdgenetsError(
-                f"{name} holds {len(labels)} labels for {classes} outputs; export it again"
-            )
-    return (
-        None if labels is None else tuple(labels),
-        None if preparation is None else Preparation.from_json(preparation),
-    )
+            f"{name} holds {len(labels)} labels for {classes} outputs; export it again"
+        )
+    return labels, None if preparation is None else Preparation.from_json(preparation)
 
 
 def _ends_in_softmax(model: flatbuffer.Model) -> bool:

@@ -1,8 +1,10 @@
-"""Keras model -> `.tflite` file in one of the formats, with labels and image preparation inside."""
+"""Keras model -> `.tflite` file in one of the formats, its tensors named after the layers.
+
+`edgenets.export.metadata.describe` makes of it the file that is kept.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,7 +16,6 @@ from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.codes import check_codes, layers_kept_float, operators_of, with_codes
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
-from edgenets.export.runtime import METADATA_NAME
 from edgenets.export.verify import random_images
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes
@@ -66,7 +67,7 @@ def to_format(
     Args:
         number_format: of the file.
         model: of which `spec` is.
-        spec: what the file says of itself.
+        spec: says which layers are kept float.
         calibration: prepared images `[images, resolution, resolution, 3]`, where the format needs
             them; not for int8 if `codes` has the activations' grids.
         codes: of a folded model.
@@ -99,7 +100,7 @@ def to_format(
         converter.inference_input_type = tf.as_dtype(number_format.activation)
         converter.inference_output_type = tf.as_dtype(number_format.activation)
     kept = layers_kept_float(model, spec) if number_format is INT8 else []
-    content = with_spec(_convert(converter, model, kept, number_format), spec)
+    content = _convert(converter, model, kept, number_format)
     if codes:
         content = with_codes(content, model, codes)
         check_codes(content, model, codes)
@@ -129,7 +130,8 @@ def _converter(model: keras.Model) -> Any:
     # The converter saves what it is given to own the weights; a whole Keras model takes five times
     # as long as a list of them.
     owner = tf.Module()
-    owner.weights = model.weights
+    # Keras 3 wraps TensorFlow's variables.
+    owner.weights = [w if isinstance(w, tf.Variable) else w.value for w in model.weights]
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [network.get_concrete_function(image)], owner
     )
@@ -171,10 +173,3 @@ def _quantize_others(converter: Any, model: keras.Model, kept: list[str]) -> byt
         },
     )
     return content
-
-
-def with_spec(content: bytes, spec: Spec) -> bytes:
-    """Return a `.tflite` with its labels, image preparation and recipe inside."""
-    described = spec.to_json()
-    del described["history"]
-    return flatbuffer.with_metadata(content, {METADATA_NAME: json.dumps(described).encode()})

@@ -142,7 +142,7 @@ def save_model(folder: Path, model: keras.Model, spec: Spec, codes: Codes | None
         EdgenetsError: the folder already holds a model, or cannot be written; then none is left.
     """
     require_no_model(folder)
-    content = safetensors.numpy.save(named_weights(model))
+    content = _weights_content(model)
     hashes = {"weights_sha256": sha256_bytes(content)}
     existed = folder.exists()
     try:
@@ -157,6 +157,11 @@ def save_model(folder: Path, model: keras.Model, spec: Spec, codes: Codes | None
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Return the SHA-256 that a model folder's weights have."""
+    return sha256_bytes(_weights_content(model))
 
 
 def require_no_model(folder: Path) -> None:
@@ -231,6 +236,10 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
         return Spec(**stored), weights_sha256
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
+
+
+def _weights_content(model: keras.Model) -> bytes:
+    return safetensors.numpy.save(named_weights(model))
 
 
 def _load_tensors(path: Path, expected_hash: str) -> dict[str, NDArray[Any]]:

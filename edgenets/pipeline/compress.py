@@ -8,7 +8,7 @@ from typing import Any
 
 from edgenets.data.folder import first_few
 from edgenets.errors import EdgenetsError
-from edgenets.export import tflite
+from edgenets.export.checked import float_file
 from edgenets.files import read_bytes, write_bytes, write_json
 from edgenets.models.folder import (
     CODES,
@@ -91,7 +91,7 @@ def run_recipe(folder: Path, images: RunImages, recipe: Recipe, stages: Path) ->
         codes = load_codes(folder, model)
         save_model(own, model, spec, codes)
         return measure_model(
-            images, model, tflite.to_float32(model, spec), codes.kernels if codes else None
+            images, model, float_file(model, spec), codes.kernels if codes else None
         )
 
     first = Stage("model", {"weights": weights_sha256}, copy)

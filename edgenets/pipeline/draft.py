@@ -12,6 +12,8 @@ from statistics import mode
 
 from edgenets.export import tflite
 from edgenets.export.codes import with_codes
+from edgenets.export.metadata import describe
+from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
@@ -51,7 +53,7 @@ class Drafts:
             spec = spec.with_stage(stage.model_dump(mode="json"), {}, folded=True)
         kernels = compress_untrained(self.model, self._folded, choice)
         content = with_codes(self._int8_file, self._folded, Codes(kernels, {}))
-        return stored_bytes(tflite.with_spec(content, spec))
+        return stored_bytes(describe(content, spec, sha256_bytes(content)))
 
     def recipe(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""

@@ -129,7 +129,7 @@ def export_folder(
     elif row.needs_calibration and not (row is INT8 and codes and codes.activations):
         reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
-    content, fidelity = export_checked(row, model, spec, images, codes)
+    content, _, fidelity = export_checked(row, model, spec, images, codes)
     compared_on = "random" if images is None else "calibration"
     write_bytes(out, content)
     return {

@@ -22,14 +22,14 @@ from edgenets.data.images import Preparation
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export import tflite, verify
 from edgenets.export.benchmark import benchmark_file
-from edgenets.export.checked import export_checked
+from edgenets.export.checked import Exported, export_checked, float_file
 from edgenets.export.codes import read_grids
 from edgenets.export.error import measure_error
 from edgenets.export.error_plot import draw_errors
 from edgenets.export.evaluate import classify, score
 from edgenets.export.formats import FP16, INT8
+from edgenets.export.metadata import layer_names
 from edgenets.export.runtime import Classifier
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
@@ -237,7 +237,7 @@ def train_stage(
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
     model, spec = train_model(images, initial, folder / CHECKPOINT, key)
     save_model(folder, model, spec)
-    content = tflite.to_float32(model, spec)
+    content = float_file(model, spec)
     write_bytes(folder / FLOAT_FILE, content)
     cost = profile(model)
     return {
@@ -331,7 +331,7 @@ def compress_stage(
     model, kernels, history = compressed
     spec = spec.with_stage(settings.model_dump(mode="json"), history, folded=is_folded(model))
     save_model(folder, model, spec, Codes(kernels, {}) if kernels else None)
-    return measure_model(images, model, tflite.to_float32(model, spec), kernels)
+    return measure_model(images, model, float_file(model, spec), kernels)
 
 
 def _first_model(stage: Path) -> keras.Model:
@@ -359,14 +359,13 @@ def _settle_integers(
         if name in shared or not spec.keeps_float(name)
     }
     calibration = images.calibration(settings.calibration_images)
-    content, fidelity = export_int8(folded, spec, calibration, Codes(kernels, {}))
-    error = measure_error(content, folded, images.validation(ERROR_IMAGES))
+    exported = export_checked(INT8, folded, spec, calibration, Codes(kernels, {}))
+    error = measure_error(exported.named, folded, images.validation(ERROR_IMAGES))
     assign_kernels(folded, kernels)
-    save_model(folder, folded, spec, Codes(kernels, read_grids(content, folded)))
+    save_model(folder, folded, spec, Codes(kernels, read_grids(exported.named, folded)))
     write_bytes(folder / ERROR_PLOT, draw_errors(error))
     return {
-        **_measure_file(images, content),
-        "fidelity": fidelity._asdict(),
+        **_measure_export(images, exported),
         "error": [layer._asdict() for layer in error],
     }
 
@@ -379,9 +378,8 @@ def _settle_halves(
     round_weights(folded)
     spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
     save_model(folder, folded, spec)
-    content, fidelity = export_checked(FP16, folded, spec, images.validation(ERROR_IMAGES), None)
-    assert fidelity is not None  # there are images
-    return {**_measure_file(images, content), "fidelity": fidelity._asdict()}
+    exported = export_checked(FP16, folded, spec, images.validation(ERROR_IMAGES), None)
+    return _measure_export(images, exported)
 
 
 def export_stage(
@@ -390,22 +388,9 @@ def export_stage(
     """Write the previous stage's model as an int8 `.tflite` that passed its checks."""
     model, spec = load_model(previous)
     calibration = images.calibration(settings.calibration_images)
-    content, fidelity = export_int8(model, spec, calibration, load_codes(previous, model))
-    write_bytes(folder / INT8_FILE, content)
-    return {**_measure_file(images, content), "fidelity": fidelity._asdict()}
-
-
-def export_int8(
-    model: keras.Model, spec: Spec, calibration: NDArray[np.uint8], codes: Codes | None
-) -> tuple[bytes, verify.Fidelity]:
-    """Return the int8 `.tflite` of `model` and how well it follows the model.
-
-    Raises:
-        EdgenetsError: the file is not what was promised, or follows the model too badly.
-    """
-    content, fidelity = export_checked(INT8, model, spec, calibration, codes)
-    assert fidelity is not None  # there are images
-    return content, fidelity
+    exported = export_checked(INT8, model, spec, calibration, load_codes(previous, model))
+    write_bytes(folder / INT8_FILE, exported.content)
+    return _measure_export(images, exported)
 
 
 def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -> Record:
@@ -440,24 +425,37 @@ def measure_model(
     }
 
 
-def _measure_file(images: RunImages, content: bytes) -> Record:
+def _measure_export(images: RunImages, exported: Exported) -> Record:
+    content, _, fidelity = exported
+    assert fidelity is not None  # there are images
     file = flatbuffer.read(content)
-    kernels = [(tensor, tensor.data) for tensor in file.weights if tensor.data is not None]
-    biases = [tensor.data for tensor in file.biases if tensor.data is not None]
-    prunable = [file.tensors[kernel].content for kernel in _prunable(file)]
+    kernels = [(layer, file.tensors[kernel].content) for kernel, layer in _kernels(file).items()]
     contents = [data for _, data in kernels]
+    biases = [bias.content for bias in file.biases]
+    prunable = [file.tensors[kernel].content for kernel in _prunable(file)]
     return {
         **images.score(classify(Classifier(content), images.test)),
         **_sizes(content, [*biases, *contents], prunable, contents),
+        "fidelity": fidelity._asdict(),
         "kernels": [
             {
-                "name": tensor.name,
-                "shape": tensor.shape,
+                "layer": layer,
+                "shape": data.shape,
                 "sparsity": sparsity([data]),
                 "distinct_values": distinct_values([data]),
             }
-            for tensor, data in kernels
+            for layer, data in kernels
         ],
+    }
+
+
+def _kernels(file: flatbuffer.Model) -> dict[int, str]:
+    """Return the layers of the stored kernels, by the kernels' indices."""
+    unpacked = file.unpacked
+    return {
+        unpacked.get(operator.inputs[1], operator.inputs[1]): layer
+        for operator, layer in zip(file.operators, layer_names(file), strict=True)
+        if operator.name in flatbuffer.WEIGHTED
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 from typing import Any
 
 from edgenets.models.folder import versions
@@ -99,8 +98,8 @@ def _artefacts(records: list[Record]) -> list[dict[str, Any]]:
 
 
 def _layers(layers: list[Record], kernels: list[Record]) -> list[dict[str, Any]]:
-    """Join the net's layers with the file's kernels, whose names are paths through their layers."""
-    by_layer = {part: kernel for kernel in kernels for part in re.split("[/;]", kernel["name"])}
+    """Join the net's layers with the file's kernels."""
+    by_layer = {kernel["layer"]: kernel for kernel in kernels}
     joined = []
     for layer in layers:
         kernel = by_layer.get(layer["name"], {}) if layer["macs"] else {}

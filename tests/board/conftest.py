@@ -22,6 +22,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edgenets import flatbuffer
+from edgenets.export.metadata import ENTRY, with_labels
 
 WAIT_SECONDS = 20
 PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
@@ -289,7 +290,8 @@ def colour_net(resolution: int) -> bytes:
 
     preparation = {"resolution": resolution, "resize": resolution}
     preparation |= {"interpolation": "bilinear", "crop": "center"}
-    about = json.dumps({"labels": LABELS, "preparation": preparation}).encode()
+    about = json.dumps({"labels": "labels.txt", "preparation": preparation}).encode()
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
-    return flatbuffer.with_metadata(bytes(builder.Output()), {"edgenets": about})
+    content = flatbuffer.with_metadata(bytes(builder.Output()), {ENTRY: about})
+    return with_labels(content, LABELS)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
+from edgenets.export.metadata import ENTRY, with_labels
+from edgenets.export.metadata import LABELS as LABELS_FILE
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -112,4 +114,7 @@ def with_metadata():
 
 
 def with_edgenets_metadata(content, metadata):
-    return flatbuffer.with_metadata(content, {"edgenets": json.dumps(metadata).encode()})
+    """Add what edgenets writes: JSON, and labels behind the model."""
+    entry = metadata | {"labels": LABELS_FILE} if "labels" in metadata else metadata
+    content = flatbuffer.with_metadata(content, {ENTRY: json.dumps(entry).encode()})
+    return with_labels(content, metadata["labels"]) if "labels" in metadata else content

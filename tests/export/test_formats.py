@@ -97,8 +97,9 @@ def test_formats_are_those_of_the_table_and_others_get_a_sentence():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_file_keeps_the_promises_of_its_format(net: Net, name: str):
-    content, fidelity = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
-    file = flatbuffer.read(content)
+    content, named, fidelity = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
+    verify.check_structure(content, FORMATS[name])
+    file = flatbuffer.read(named)
     ends, large, small, bias = DTYPES[name]
     assert [t.dtype for t in (*file.inputs, *file.outputs)] == [ends, ends]
     assert all(t.dtype == ends for t in file.tensors if not t.is_constant)
@@ -153,7 +154,9 @@ def test_dynamic_leaves_kernels_float_below_1024_values():
     for units in (64, 16, 33, 31, 4):  # 1024, 1024, 528, 1023, 124
         x = keras.layers.Dense(units)(x)
     spec = Spec("tiny", {"classes": 4}, tuple("abcd"), Preparation(8, 8), seed=0)
-    content, fidelity = export_checked(FORMATS["dynamic"], keras.Model(image, x), spec, None, None)
+    content, _, fidelity = export_checked(
+        FORMATS["dynamic"], keras.Model(image, x), spec, None, None
+    )
     found = [(t.data.size, t.dtype) for t in flatbuffer.read(content).weights]
     sizes = (93, 1023, 1023, 2112, 1024, 1024, 1024, 1024, 528, 1023, 124)
     assert found == [(size, "float32" if size < 1024 else "int8") for size in sizes]

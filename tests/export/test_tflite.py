@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -77,14 +76,6 @@ def test_int8_logits_follow_the_model(model, int8: bytes):
 
 def test_int8_file_is_well_under_half_of_the_float_file(int8: bytes, float32: bytes):
     assert len(float32) / len(int8) >= 2.7
-
-
-def test_file_holds_labels_preparation_and_provenance(int8: bytes):
-    stored = json.loads(flatbuffer.read(int8).metadata["edgenets"])
-    assert stored["labels"] == ["dark", "left", "right"]
-    assert stored["preparation"]["resize"] == 32
-    assert stored["arguments"]["width"] == 0.25
-    assert stored["versions"]["edgenets"]
 
 
 def test_same_model_gives_the_same_file(model, spec: Spec, int8: bytes):
