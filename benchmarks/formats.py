@@ -51,7 +51,7 @@ def measure(name: str, folder: Path, dataset: Dataset, out: Path) -> dict[str, A
     images = dataset.train.subset(chosen).load(spec.preparation).take(range(len(chosen)))
     codes = load_codes(folder, model)
     try:
-        content, fidelity = export_checked(FORMATS[name], model, spec, images, codes)
+        content, _, fidelity, _ = export_checked(FORMATS[name], model, spec, images, codes)
     except EdgenetsError as error:
         return {"error": str(error)}
     file = out / f"{folder.name}_{name}.tflite"

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from edgenets.cli.output import json_option, print_json
-from edgenets.export.formats import FORMATS, INT8
+from edgenets.export.formats import FORMATS
+from edgenets.export.targets import TARGETS, find_target
 from edgenets.units import format_bytes, format_percent
 
 
@@ -17,18 +18,18 @@ from edgenets.units import format_bytes, format_percent
     "--target",
     default="generic",
     show_default=True,
-    type=click.Choice(["generic"]),
-    help="Device that the file is for.",
+    type=click.Choice(list(TARGETS)),
+    help="Device that the file is for: "
+    + "; ".join(f"{row.name}: {row.device}" for row in TARGETS.values())
+    + ".",
 )
 @click.option(
     "--format",
     "number_format",
-    default=INT8.name,
-    show_default=True,
     type=click.Choice(list(FORMATS)),
     help="Numbers of the file: "
     + "; ".join(f"{row.name}: {row.meaning}" for row in FORMATS.values())
-    + ".",
+    + ". By default int8, or fp32 where a pruned net runs faster so (rpi3, rpi4).",
 )
 @click.option(
     "--data",
@@ -61,6 +62,12 @@ from edgenets.units import format_bytes, format_percent
     help="Compute layers of such names, as 'stage4_*', in float32 in an int8 file; repeatable.",
 )
 @click.option(
+    "--float-ends",
+    is_flag=True,
+    help="Take and give float32, whatever the file computes with.",
+)
+@click.option("--softmax", is_flag=True, help="Give probabilities instead of logits.")
+@click.option(
     "--out",
     required=True,
     metavar="FILE.tflite",
@@ -71,11 +78,13 @@ from edgenets.units import format_bytes, format_percent
 def command(
     model_dir: Path,
     target: str,
-    number_format: str,
+    number_format: str | None,
     data: str | None,
     calibration_images: int,
     seed: int,
     keep_float: tuple[str, ...],
+    float_ends: bool,
+    softmax: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -83,22 +92,35 @@ def command(
 
     The file takes images as its format says (int8: `pixel - 128`; int16x8: [-1, 1] in steps of
     1/32767; the others: [-1, 1] in float32), gives logits, and holds its labels and image
-    preparation. It is written only if it passes its checks.
+    preparation. For a target the net is written in the operators that run fastest there. The file
+    is written only if it passes its checks.
     """
+    from edgenets.export.checked import Ends
     from edgenets.pipeline.single import export_folder
 
     result = export_folder(
-        model_dir, out, number_format, data, calibration_images, seed, keep_float
+        model_dir,
+        out,
+        number_format,
+        data,
+        calibration_images,
+        seed,
+        keep_float,
+        find_target(target),
+        Ends(float_ends, softmax),
     )
     if as_json:
         print_json(result)
         return
     fidelity, images = result["fidelity"], result["fidelity_images"]
-    click.echo(f"{out}: {format_bytes(result['size_bytes'])}")
+    stored = ", kernels stored sparsely" if result["sparse"] else ""
+    click.echo(f"{out}: {result['format']}{stored}, {format_bytes(result['size_bytes'])}")
     if result["codes"]:
         click.echo(result["codes"])
     if result["kept_float"]:
         click.echo(f"kept float: {', '.join(result['kept_float'])}")
+    for note in result["notes"]:
+        click.echo(f"note: {note}")
     if fidelity:
         compared = f"{fidelity['samples']} {images} images"
         if images == "calibration":

@@ -8,14 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
 from edgenets.export.codes import layers_kept_float, operators_of
-from edgenets.export.formats import INT8, Format
+from edgenets.export.ends import with_ends
+from edgenets.export.formats import FP32, INT8, Format
+from edgenets.export.lower import lower, runs_sparsely
 from edgenets.export.metadata import describe
+from edgenets.export.net import Net
+from edgenets.export.targets import GENERIC, Target
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
 from edgenets.train.fit import compile_inference, predict_logits
+
+
+class Ends(NamedTuple):
+    """What a file takes and gives; by default what its format says, and logits."""
+
+    is_float: bool = False  # float32 in and out, whatever is computed with between
+    softmax: bool = False  # probabilities instead of logits
+
+
+LOGITS = Ends()
 
 
 class Exported(NamedTuple):
@@ -26,6 +41,7 @@ class Exported(NamedTuple):
     """As the converter wrote it: each tensor is named after the layer that computes it."""
     fidelity: verify.Fidelity | None
     """None where codes told the ranges of activations: noise would leave them."""
+    is_sparse: bool = False  # whether kernels are stored, and on ARM computed, sparsely
 
 
 def float_file(model: keras.Model, spec: Spec) -> bytes:
@@ -39,6 +55,8 @@ def export_checked(
     spec: Spec,
     images: NDArray[np.uint8] | None,
     codes: Codes | None,
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
 ) -> Exported:
     """Return `model` as a `.tflite` that keeps the promises of its format.
 
@@ -50,23 +68,34 @@ def export_checked(
             format needs it, and to compare on: logits and, if the model is trained, first answers.
             Without any, logits are compared on a few images of noise.
         codes: of a folded model.
+        target: device that the file is for, in whose form the net is written.
+        ends: what the file takes and gives.
 
     Raises:
-        EdgenetsError: images are missing, the converter cannot write the model, or the file is not
-            what was promised or follows the model too badly.
+        EdgenetsError: the target does not run the format, images are missing, the converter cannot
+            write the model, or the file is not what was promised or follows the model too badly.
     """
-    named = tflite.to_format(number_format, model, spec, images, codes)
-    kept = layers_kept_float(model, spec) if number_format is INT8 else []
-    floats = operators_of(flatbuffer.read(named), model, kept) if kept else ()
+    if number_format.name not in target.formats:
+        raise EdgenetsError(
+            f"{target.name} runs {', '.join(target.formats)}, not {number_format.name}"
+        )
+    is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
+    net = lower(Net(model, codes), target, number_format, sparse=is_sparse)
+    named = tflite.to_format(number_format, net.model, spec, images, net.codes)
+    kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
+    floats = operators_of(flatbuffer.read(named), net.model, kept) if kept else ()
     verify.check_structure(named, number_format, floats)
-    content = describe(named, spec, weights_sha256(model))
+    # Stored sparsely they are the same kernels.
+    plain = tflite.to_sparse(net.model) if is_sparse else named
+    plain = with_ends(plain, is_float=ends.is_float)
+    content = describe(with_ends(plain, softmax=ends.softmax), spec, weights_sha256(model))
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:
-            return Exported(content, named, None)
+            return Exported(content, named, None, is_sparse)
         images = verify.random_images(spec.preparation.resolution)
     reference = predict_logits(compile_inference(model), images)
-    fidelity = verify.measure_fidelity(content, images, reference)
+    fidelity = verify.measure_fidelity(plain if ends.softmax else content, images, reference)
     trained = spec.is_trained and not is_noise
     verify.check_fidelity(fidelity, number_format, trained=trained)
-    return Exported(content, named, fidelity)
+    return Exported(content, named, fidelity, is_sparse)

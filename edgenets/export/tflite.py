@@ -107,6 +107,17 @@ def to_format(
     return content
 
 
+def to_sparse(model: keras.Model) -> bytes:
+    """Return `model` as a float32 `.tflite` whose kernels of many zeros are stored without them.
+
+    XNNPACK on ARM computes 1x1 convolutions of such kernels sparsely, under conditions (see
+    `edgenets.export.lower.runs_sparsely`); elsewhere they are unpacked when the file is opened.
+    """
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    return _convert(converter, model, [], FP32)
+
+
 def _calibration(
     model: keras.Model, images: NDArray[np.uint8] | None, number_format: Format
 ) -> NDArray[np.uint8]:
@@ -116,6 +127,11 @@ def _calibration(
             f"{number_format.name} needs calibration images, got none; pass a folder of images"
         )
     check_images(model, images)
+    if images.min() == images.max():
+        raise EdgenetsError(
+            f"{number_format.name} needs calibration images of what the net will see, and every "
+            f"pixel of these is {images.min()}; pass a folder of other images"
+        )
     images = images.copy()
     # The input's range is [-1, 1] whatever the images hold: one black and one white pixel say so.
     images[0, 0, 0], images[0, -1, -1] = 0, 255

@@ -46,7 +46,7 @@ class DataSettings(Settings):
 class ExportSettings(Settings):
     """Which file is written."""
 
-    target: Literal["generic"] = "generic"
+    target: Literal["generic", "rpi3", "rpi4", "rpi5", "coral"] = "generic"
     format: Literal["int8"] = "int8"
     calibration_images: pydantic.PositiveInt = 200
 

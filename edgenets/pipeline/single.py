@@ -9,10 +9,12 @@ from typing import Any
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export.checked import export_checked
+from edgenets.export.checked import LOGITS, Ends, export_checked
 from edgenets.export.codes import layers_kept_float
 from edgenets.export.evaluate import score
 from edgenets.export.formats import INT8, find_format
+from edgenets.export.lower import preferred_format
+from edgenets.export.targets import GENERIC, Target, notes
 from edgenets.files import sha256_bytes, sha256_json, write_bytes
 from edgenets.models.folder import load_codes, load_model, require_no_model, save_model
 from edgenets.pipeline.config import RunConfig
@@ -75,18 +77,21 @@ def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
 def export_folder(
     folder: Path,
     out: Path,
-    number_format: str,
+    number_format: str | None,
     data: str | None,
     calibration_images: int,
     seed: int,
     keep_float: tuple[str, ...] = (),
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
 ) -> dict[str, Any]:
     """Write the model of `folder` to the `.tflite` file `out`; return its size, hash and fidelity.
 
     Args:
         folder: the model folder.
         out: the file, replaced if it exists.
-        number_format: a name of `edgenets.export.formats.FORMATS`.
+        number_format: a name of `edgenets.export.formats.FORMATS`; by default the one in which the
+            model runs fastest on the target.
         data: where images come from, of its training split. Integer formats are calibrated with
             them, and every file is compared with the model on them. int8 of a folder that says how
             activations are rounded and formats with float activations need none.
@@ -94,19 +99,23 @@ def export_folder(
         seed: chooses them.
         keep_float: patterns of layers that an int8 file computes in float32; a folder that says how
             activations are rounded has its own.
+        target: device that the file is for.
+        ends: what the file takes and gives.
 
     Returns:
-        `size_bytes`, `sha256`, `format`; `fidelity` (null where nothing was compared) on
-        `fidelity_images`, "calibration" or "random"; `codes`, what the file holds of the folder's
-        codes (null without such); `kept_float`, the layers computed in float32 between integers;
-        `skipped`, the files left out with their reasons.
+        `size_bytes`, `sha256`, `format`, `target`, `sparse` (whether kernels are stored without
+        their zeros), `notes` (sentences about the file on the target); `fidelity` (null where
+        nothing was compared) on `fidelity_images`, "calibration" or "random"; `codes`, what the
+        file holds of the folder's codes (null without such); `kept_float`, the layers computed in
+        float32 between integers; `skipped`, the files left out with their reasons.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or the file failed its checks.
     """
-    row = find_format(number_format)
+    named = find_format(number_format) if number_format else None
     check_writable(out)
     model, spec = load_model(folder)
+    row = named or preferred_format(model, target)
     codes = load_codes(folder, model)
     if keep_float:
         if row is not INT8:
@@ -129,13 +138,17 @@ def export_folder(
     elif row.needs_calibration and not (row is INT8 and codes and codes.activations):
         reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
-    content, _, fidelity = export_checked(row, model, spec, images, codes)
+    exported = export_checked(row, model, spec, images, codes, target, ends)
+    content, fidelity = exported.content, exported.fidelity
     compared_on = "random" if images is None else "calibration"
     write_bytes(out, content)
     return {
         "size_bytes": len(content),
         "sha256": sha256_bytes(content),
         "format": row.name,
+        "target": target.name,
+        "sparse": exported.is_sparse,
+        "notes": notes(content, target),
         "fidelity": fidelity._asdict() if fidelity else None,
         "fidelity_images": compared_on if fidelity else None,
         "codes": row.codes if codes else None,

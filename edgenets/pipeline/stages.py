@@ -31,6 +31,7 @@ from edgenets.export.evaluate import classify, score
 from edgenets.export.formats import FP16, INT8
 from edgenets.export.metadata import layer_names
 from edgenets.export.runtime import Classifier
+from edgenets.export.targets import find_target
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
@@ -388,7 +389,8 @@ def export_stage(
     """Write the previous stage's model as an int8 `.tflite` that passed its checks."""
     model, spec = load_model(previous)
     calibration = images.calibration(settings.calibration_images)
-    exported = export_checked(INT8, model, spec, calibration, load_codes(previous, model))
+    codes, target = load_codes(previous, model), find_target(settings.target)
+    exported = export_checked(INT8, model, spec, calibration, codes, target)
     write_bytes(folder / INT8_FILE, exported.content)
     return _measure_export(images, exported)
 
@@ -426,7 +428,7 @@ def measure_model(
 
 
 def _measure_export(images: RunImages, exported: Exported) -> Record:
-    content, _, fidelity = exported
+    content, fidelity = exported.content, exported.fidelity
     assert fidelity is not None  # there are images
     file = flatbuffer.read(content)
     kernels = [(layer, file.tensors[kernel].content) for kernel, layer in _kernels(file).items()]

@@ -97,7 +97,7 @@ def test_formats_are_those_of_the_table_and_others_get_a_sentence():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_file_keeps_the_promises_of_its_format(net: Net, name: str):
-    content, named, fidelity = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
+    content, named, fidelity, _ = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
     verify.check_structure(content, FORMATS[name])
     file = flatbuffer.read(named)
     ends, large, small, bias = DTYPES[name]
@@ -154,7 +154,7 @@ def test_dynamic_leaves_kernels_float_below_1024_values():
     for units in (64, 16, 33, 31, 4):  # 1024, 1024, 528, 1023, 124
         x = keras.layers.Dense(units)(x)
     spec = Spec("tiny", {"classes": 4}, tuple("abcd"), Preparation(8, 8), seed=0)
-    content, _, fidelity = export_checked(
+    content, _, fidelity, _ = export_checked(
         FORMATS["dynamic"], keras.Model(image, x), spec, None, None
     )
     found = [(t.data.size, t.dtype) for t in flatbuffer.read(content).weights]

@@ -1,0 +1,111 @@
+"""What stands before and behind a net in its `.tflite`: float32 for integers, a softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgenets import flatbuffer
+
+PROBABILITY_GRIDS = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
+"""Scale and zero point of a softmax's output, which the TFLite quantization specification fixes."""
+VERSIONS = {  # of the operators, by the integers that they read or write
+    "SOFTMAX": {"float32": 1, "int8": 2, "int16": 3},
+    "QUANTIZE": {"int8": 1, "int16": 2},
+    "DEQUANTIZE": {"int8": 2, "int16": 3},
+}
+
+
+def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) -> bytes:
+    """Return the file with other ends; all that it computes between them stays bit for bit.
+
+    Args:
+        content: of a file with one input and one output.
+        is_float: whether it takes and gives float32; QUANTIZE and DEQUANTIZE are put around
+            integers.
+        softmax: whether it gives probabilities instead of logits.
+    """
+    file = flatbuffer.read(content)
+    dtype = file.outputs[0].dtype
+    is_float = is_float and dtype != "float32"
+    if not (is_float or softmax):
+        return content
+
+    def change(model: Any) -> None:
+        (graph,) = model.subgraphs
+        if softmax:
+            from ai_edge_litert import schema_py_generated as schema
+
+            operator = _insert(model, "SOFTMAX", dtype, [int(graph.outputs[0])])
+            operator.builtinOptionsType = schema.BuiltinOptions.SoftmaxOptions
+            operator.builtinOptions = schema.SoftmaxOptionsT(beta=1.0)
+            probabilities = graph.tensors[operator.outputs[0]]
+            probabilities.quantization = _quantization(PROBABILITY_GRIDS.get(dtype))
+            _set_end(model, graph.outputs, operator.outputs[0], "outputs")
+        if is_float:
+            image = int(graph.inputs[0])
+            operator = _insert(model, "QUANTIZE", dtype, [image], first=True)
+            operator.inputs, operator.outputs = operator.outputs, operator.inputs
+            _make_float(graph.tensors[operator.inputs[0]])
+            _set_end(model, graph.inputs, operator.inputs[0], "inputs")
+            operator = _insert(model, "DEQUANTIZE", dtype, [int(graph.outputs[0])])
+            _make_float(graph.tensors[operator.outputs[0]])
+            _set_end(model, graph.outputs, operator.outputs[0], "outputs")
+
+    return flatbuffer.rewrite(content, change)
+
+
+def _insert(model: Any, name: str, dtype: str, inputs: list[int], first: bool = False) -> Any:
+    """Add an operator, whose output is a new tensor like its input; return it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    (graph,) = model.subgraphs
+    number = flatbuffer.OPERATORS.index(name)
+    code = schema.OperatorCodeT(
+        deprecatedBuiltinCode=number, builtinCode=number, version=VERSIONS[name][dtype]
+    )
+    model.operatorCodes.append(code)
+    like = graph.tensors[inputs[0]]
+    model.buffers.append(schema.BufferT())
+    graph.tensors.append(
+        schema.TensorT(
+            name=f"{name.lower()}",
+            shape=like.shape,
+            shapeSignature=like.shapeSignature,
+            type=like.type,
+            buffer=len(model.buffers) - 1,
+            hasRank=True,
+        )
+    )
+    operator = schema.OperatorT(
+        opcodeIndex=len(model.operatorCodes) - 1,
+        inputs=np.array(inputs, np.int32),
+        outputs=np.array([len(graph.tensors) - 1], np.int32),
+    )
+    graph.operators.insert(0 if first else len(graph.operators), operator)
+    return operator
+
+
+def _quantization(grid: tuple[float, int] | None) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    if grid is None:
+        return None
+    scale, zero_point = grid
+    return schema.QuantizationParametersT(
+        scale=np.array([scale], np.float32), zeroPoint=np.array([zero_point], np.int64)
+    )
+
+
+def _make_float(tensor: Any) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+
+
+def _set_end(model: Any, ends: Any, index: int, side: str) -> None:
+    """Let the file's one input or output be the tensor `index`, in its signatures too."""
+    ends[0] = index
+    for signature in model.signatureDefs or []:
+        getattr(signature, side)[0].tensorIndex = int(index)
