@@ -16,6 +16,7 @@ from copy import copy, deepcopy
 from functools import lru_cache
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,19 @@ STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
 """.split()
 )
 
+# Options by operator: the union's type, and of each option its field, form and default.
+_POOLING = (5, {"fused_activation": (5, "<b", 0)})
+OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
+    "CONV_2D": (1, {"dilation_width": (4, "<i", 1), "dilation_height": (5, "<i", 1)}),
+    "DEPTHWISE_CONV_2D": (2, {"dilation_width": (5, "<i", 1), "dilation_height": (6, "<i", 1)}),
+    "AVERAGE_POOL_2D": _POOLING,
+    "MAX_POOL_2D": _POOLING,
+    "FULLY_CONNECTED": (8, {"weights_format": (1, "<b", 0)}),
+    "CONCATENATION": (10, {"fused_activation": (1, "<b", 0)}),
+    "STRIDED_SLICE": (32, {"ellipsis_mask": (2, "<i", 0), "new_axis_mask": (3, "<i", 0)}),
+    "PACK": (59, {"axis": (1, "<i", 0)}),
+}
+
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Operators whose inputs are an activation, a kernel and a bias."""
 
@@ -118,6 +132,7 @@ class Operator(NamedTuple):
     version: int
     inputs: tuple[int, ...]  # indices into the tensors; -1 for one left out
     outputs: tuple[int, ...]
+    options: Mapping[str, int] = MappingProxyType({})  # those of `OPTIONS`
 
 
 class Model(NamedTuple):
@@ -464,7 +479,18 @@ def _operator(table: _Table, codes: list[tuple[str, int]], tensors: int) -> Oper
     if index >= len(codes):
         raise ValueError(f"operator code {index} of {len(codes)} is missing")
     inputs = _indices(table.vector(1, "<i4"), tensors, optional=True)
-    return Operator(*codes[index], inputs, _indices(table.vector(2, "<i4"), tensors))
+    name, version = codes[index]
+    outputs = _indices(table.vector(2, "<i4"), tensors)
+    return Operator(name, version, inputs, outputs, _options(table, name))
+
+
+def _options(table: _Table, name: str) -> dict[str, int]:
+    kind, fields = OPTIONS.get(name, (0, {}))
+    options = table.table(4) if fields and table.scalar(3, "<B") == kind else None
+    return {
+        option: options.scalar(field, form, default) if options else default
+        for option, (field, form, default) in fields.items()
+    }
 
 
 def _indices(values: NDArray[Any], tensors: int, *, optional: bool = False) -> tuple[int, ...]:

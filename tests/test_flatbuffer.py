@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,10 +84,60 @@ def test_read_returns_tensors_operators_and_ends(content: bytes):
     assert model.size_bytes == len(content)
     assert model.subgraphs == 1
     assert [tensor.name for tensor in model.tensors] == ["in", "kernel", "bias", "out"]
-    assert model.operators == (flatbuffer.Operator("FULLY_CONNECTED", 4, (0, 1, 2), (3,)),)
+    dense = flatbuffer.Operator("FULLY_CONNECTED", 4, (0, 1, 2), (3,), {"weights_format": 0})
+    assert model.operators == (dense,)
     assert model.inputs[0].shape == (1, 4)
     assert (model.inputs[0].scale[0], model.inputs[0].zero_point[0]) == (0.5, 3)
     assert model.outputs[0].dtype == "int8"
+
+
+def with_operator(content: bytes, code: int, options: Any) -> bytes:
+    def change(model: Any) -> None:
+        model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = code
+        (dense,) = model.subgraphs[0].operators
+        dense.builtinOptions = options
+        kind = type(options).__name__.removesuffix("T")
+        dense.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+
+    return flatbuffer.rewrite(content, change)
+
+
+@pytest.mark.parametrize(
+    "name, options, read",
+    [
+        (
+            "CONV_2D",
+            schema.Conv2DOptionsT(dilationWFactor=2, dilationHFactor=3),
+            {"dilation_width": 2, "dilation_height": 3},
+        ),
+        (
+            "DEPTHWISE_CONV_2D",
+            schema.DepthwiseConv2DOptionsT(depthMultiplier=7, dilationWFactor=2),
+            {"dilation_width": 2, "dilation_height": 1},
+        ),
+        ("MAX_POOL_2D", schema.Pool2DOptionsT(fusedActivationFunction=3), {"fused_activation": 3}),
+        (
+            "CONCATENATION",
+            schema.ConcatenationOptionsT(axis=3, fusedActivationFunction=1),
+            {"fused_activation": 1},
+        ),
+        ("FULLY_CONNECTED", schema.FullyConnectedOptionsT(weightsFormat=1), {"weights_format": 1}),
+        (
+            "STRIDED_SLICE",
+            schema.StridedSliceOptionsT(beginMask=1, ellipsisMask=2, newAxisMask=4),
+            {"ellipsis_mask": 2, "new_axis_mask": 4},
+        ),
+        ("PACK", schema.PackOptionsT(valuesCount=2, axis=-1), {"axis": -1}),
+        ("CONV_2D", schema.Pool2DOptionsT(), {"dilation_width": 1, "dilation_height": 1}),
+        ("RELU", schema.Pool2DOptionsT(fusedActivationFunction=3), {}),
+    ],
+)
+def test_options_of_an_operator_are_read_if_they_are_its_own(
+    content: bytes, name: str, options: Any, read: dict[str, int]
+):
+    changed = with_operator(content, flatbuffer.OPERATORS.index(name), options)
+    (operator,) = flatbuffer.read(changed).operators
+    assert (operator.name, operator.options) == (name, read)
 
 
 def test_constant_content_has_the_tensor_s_shape_and_its_place_in_the_file(content: bytes):

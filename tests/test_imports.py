@@ -29,6 +29,7 @@ ON_THE_BOARD = (
     "edgenets.export.benchmark",
     "edgenets.export.cut",
     "edgenets.export.devices",
+    "edgenets.export.edge_tpu",
     "edgenets.export.evaluate",
     "edgenets.export.formats",
     "edgenets.export.per_op",
