@@ -30,6 +30,8 @@ ON_THE_BOARD = (
     "edgenets.export.cut",
     "edgenets.export.devices",
     "edgenets.export.edge_tpu",
+    "edgenets.export.edge_tpu_compiler",
+    "edgenets.export.edge_tpu_rules",
     "edgenets.export.evaluate",
     "edgenets.export.formats",
     "edgenets.export.per_op",

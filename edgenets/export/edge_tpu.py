@@ -1,9 +1,9 @@
 """What the Edge TPU compiler will map of a `.tflite`, op by op, before it is run.
 
-The rules are the rows of `RULES`: an operator that has none, or fails a check, stays on the CPU.
-The compiler makes one Edge TPU part. It hands the graph to TFLite's partitioner, which takes
-operators in execution order as long as their inputs are there: the part ends at the first operator
-that is not supported, and what needs its result follows on the CPU.
+What an operator must be is in `edge_tpu_rules`. The compiler makes one Edge TPU part. It hands the
+graph to TFLite's partitioner, which takes operators in execution order as long as their inputs are
+there: the part ends at the first operator that is not supported, and what needs its result follows
+on the CPU.
 
 Source: Coral, "TensorFlow models on the Edge TPU" (op table, compiler 16.0); what compiled files
 and compilers' logs add to it is in docs/edge_tpu.md.
@@ -12,53 +12,19 @@ and compilers' logs add to it is in docs/edge_tpu.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any, NamedTuple
 
-from edgenets.flatbuffer import Model, Operator, Tensor
+from edgenets.export.edge_tpu_rules import PARAMETRIC, RULES, Finding, find
+from edgenets.flatbuffer import Model, Operator
 
 COMPILED_OP = "edgetpu-custom-op"
 """The operator that stands for the mapped part in a compiled file."""
 
 ON_CHIP_BYTES = int(7.6 * 2**20)
-"""Parameters that fit beside the program and activations: the least that the compiler's logs show
-for a full cache (7.6 to 7.9 MiB of 8 MB)."""
-
-ACTIVATION_DTYPES = ("int8", "uint8")
-INNER_DIMENSIONS = 3  # the ones that may exceed 1
-MAX_SOFTMAX_ELEMENTS = 16000
-MEAN_CHANNEL_MULTIPLE = 4
-TRANSPOSE_MAX_RANK = 4
-SHOWN_RESHAPE_ELEMENTS = 1001
-"""The largest tensor that a compiled file at hand shows reshaped on the Edge TPU
-(mobilenet_v1_0.25_128_quant); the size at which reshapes stop to map is not stated."""
-
-# The first version of an operator that compiler 16.0 does not know; it refuses the whole file.
-# CONV_2D, TRANSPOSE_CONV: edge-tpu.md; QUANTIZE: github.com/google-coral/edgetpu/issues/879.
-UNKNOWN_VERSIONS = {"CONV_2D": 6, "QUANTIZE": 3, "TRANSPOSE_CONV": 4}
-
-
-class Finding(NamedTuple):
-    """What a check says of an operator."""
-
-    reason: str  # the rule, and what the operator has instead
-    change: str  # what to do about it
-    stated: bool = True  # whether the documentation states the rule with its limit
-    maps: bool = False  # the operator maps nevertheless, as far as is known
-    refuses: bool = False  # the compiler refuses the whole file
-
-
-Check = Callable[[Model, Operator], Finding | None]
-
-
-class Rule(NamedTuple):
-    """A row of the table: an operator that the compiler knows."""
-
-    op: str
-    constants: Sequence[int] = ()  # positions of the inputs that must be constant
-    checks: tuple[Check, ...] = ()
+"""Parameters that stay on the chip at most: of its 8 MB, what the compiler leaves for them in small
+nets. The program and activations of a large net leave less, 6 to 7 MiB in logs of full caches."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +72,12 @@ class Prediction(NamedTuple):
 
     @property
     def on_chip_bytes(self) -> int | None:
-        """Parameters that stay in the Edge TPU's memory from one inference to the next."""
+        """Parameters that stay on the chip from one inference to the next, at most."""
         return None if self.parameter_bytes is None else min(self.parameter_bytes, ON_CHIP_BYTES)
 
     @property
     def off_chip_bytes(self) -> int | None:
-        """Parameters that are sent to the Edge TPU for every inference."""
+        """Parameters that are sent to the chip for every inference, at least."""
         return (
             None if self.parameter_bytes is None else max(0, self.parameter_bytes - ON_CHIP_BYTES)
         )
@@ -145,24 +111,11 @@ def predict(model: Model) -> Prediction:
     return Prediction(tuple(ops), _parameter_bytes(model, mapped))
 
 
-def find(model: Model, operator: Operator) -> Finding | None:
-    """Return what the rules say of one operator by itself; None where nothing stands against it."""
-    rule = RULES.get(operator.name)
-    if rule is None:
-        return Finding(
-            f"{operator.name} is not an operator of the Edge TPU",
-            "replace it by operators that are, or move it to the end",
-        )
-    common = (_known_version, _eight_bits, _static_shapes, _constant_parameters, _rank)
-    findings = (check(model, operator) for check in common + rule.checks)
-    return next((finding for finding in findings if finding), None)
-
-
 def _mapped(model: Model, findings: Sequence[Finding | None]) -> list[Placement]:
     supported = [finding is None or finding.maps for finding in findings]
     leading, part = _partition(model, supported)
-    stopped_by = _stopped_by(model, supported)
-    stops = (i for i, does in enumerate(supported) if not does and i not in leading)
+    stops = {i for i, does in enumerate(supported) if not does} - leading
+    stopped_by = _stopped_by(model, stops)
     first_stop = min(stops, default=len(supported))
     ops = []
     for i, (operator, finding) in enumerate(zip(model.operators, findings, strict=True)):
@@ -197,15 +150,15 @@ def _partition(model: Model, supported: Sequence[bool]) -> tuple[set[int], set[i
     return leading, take(True)
 
 
-def _stopped_by(model: Model, supported: Sequence[bool]) -> list[int | None]:
-    """Return of each operator the first unsupported one before it whose result it needs."""
+def _stopped_by(model: Model, stops: set[int]) -> list[int | None]:
+    """Return of each operator the first of `stops` before it whose result it needs."""
     stop_of: dict[int, int | None] = {}  # by tensor
     stopped_by: list[int | None] = []
     for i, operator in enumerate(model.operators):
-        stops = [stop_of.get(tensor) for tensor in operator.inputs]
-        stop = min((stop for stop in stops if stop is not None), default=None)
+        needed = [stop_of.get(tensor) for tensor in operator.inputs]
+        stop = min((stop for stop in needed if stop is not None), default=None)
         stopped_by.append(stop)
-        passed_on = i if stop is None and not supported[i] else stop
+        passed_on = i if stop is None and i in stops else stop
         stop_of.update(dict.fromkeys(operator.outputs, passed_on))
     return stopped_by
 
@@ -265,334 +218,3 @@ def _parameter_bytes(model: Model, operators: Iterable[Operator]) -> int:
         if position not in RULES[operator.name].constants or operator.name in PARAMETRIC
     }
     return sum(model.tensors[i].size_bytes for i in indices if i >= 0)
-
-
-# Checks: what the documentation says of all operators.
-
-
-def _known_version(_: Model, operator: Operator) -> Finding | None:
-    first_unknown = UNKNOWN_VERSIONS.get(operator.name)
-    if first_unknown is None or operator.version < first_unknown:
-        return None
-    if operator.name == "CONV_2D":
-        reason = "which the converter writes for all of them where one has groups"
-        change = "split grouped convolutions, or make each one dense convolution with zeros"
-    else:
-        reason, change = "which newer converters write", "do without it"
-    return Finding(
-        f"the compiler refuses a file with {operator.name} of version {operator.version}, {reason}",
-        change,
-        refuses=True,
-    )
-
-
-def _eight_bits(model: Model, operator: Operator) -> Finding | None:
-    """Tensors are int8 or uint8; the state of an LSTM may be int16, as a compiled file shows."""
-    tensors = _data_inputs(model, operator) + _outputs(model, operator)
-    if operator.name in WITH_KERNEL:
-        kernel = _input(model, operator, 1)
-        if kernel is None:
-            return Finding("it has no kernel, so the file is damaged", "export it again")
-        tensors.append(kernel)
-    wrong = next((t for t in tensors if not _is_eight_bits(t)), None)
-    if wrong:
-        return Finding(
-            f"tensors must be int8 or uint8, and one is {wrong.dtype}",
-            "quantize the whole model to int8, inputs and outputs too",
-        )
-    return None
-
-
-def _static_shapes(model: Model, operator: Operator) -> Finding | None:
-    for tensor in _activations(model, operator):
-        if any(size < 0 for size in tensor.shape_signature):
-            return Finding(
-                f"sizes must be constant, and a tensor is {_shape(tensor.shape_signature)}",
-                "export with the batch and all sizes fixed",
-            )
-    return None
-
-
-def _constant_parameters(model: Model, operator: Operator) -> Finding | None:
-    for position in RULES[operator.name].constants:
-        tensor = _input(model, operator, position)
-        if tensor and not (tensor.is_constant or tensor.is_variable):
-            return Finding(
-                f"its parameters must be constant, and its input {position} is computed",
-                "make it a constant",
-            )
-    return None
-
-
-def _rank(model: Model, operator: Operator) -> Finding | None:
-    for tensor in _activations(model, operator):
-        if prod(tensor.shape[:-INNER_DIMENSIONS]) != 1:
-            return Finding(
-                "only the three innermost dimensions may exceed 1, and a tensor is "
-                f"{_shape(tensor.shape)}",
-                "fix the batch to 1, and keep tensors to 4 dimensions",
-            )
-    return None
-
-
-# Checks of single operators.
-
-
-def _no_fused_activation(_: Model, operator: Operator) -> Finding | None:
-    if not operator.options.get("fused_activation"):
-        return None
-    return Finding(
-        "it must not have a fused activation",
-        "put the activation into the convolution before it",
-    )
-
-
-def _same_dilation(_: Model, operator: Operator) -> Finding | None:
-    x, y = (operator.options.get(f"dilation_{side}", 1) for side in ("width", "height"))
-    if x == y:
-        return None
-    return Finding(f"dilation must be the same in x and y, and is {x} and {y}", "make them equal")
-
-
-def _no_groups(model: Model, operator: Operator) -> Finding | None:
-    image, kernel = (_input(model, operator, position) for position in (0, 1))
-    if not image or not kernel or not image.shape or not kernel.shape:
-        return None
-    if image.shape[-1] == kernel.shape[-1]:
-        return None
-    return Finding(
-        f"a convolution must have no groups, and its kernels take {kernel.shape[-1]} of "
-        f"{image.shape[-1]} channels",
-        "split it into one convolution per group, or make it one dense convolution with zeros",
-    )
-
-
-def _default_weights(_: Model, operator: Operator) -> Finding | None:
-    if not operator.options.get("weights_format"):
-        return None
-    return Finding("its weights must be in the default format", "export with plain weights")
-
-
-def _vector_output(model: Model, operator: Operator) -> Finding | None:
-    for tensor in _outputs(model, operator):
-        if prod(tensor.shape[:-1]) != 1:
-            return Finding(
-                f"its output must be a vector, and is {_shape(tensor.shape)}",
-                "use a 1x1 convolution",
-            )
-    return None
-
-
-def _vector_softmax(model: Model, operator: Operator) -> Finding | None:
-    finding = _vector_output(model, operator)
-    if finding:
-        return finding._replace(change="leave the softmax to the caller")
-    for tensor in _outputs(model, operator):
-        if prod(tensor.shape) > MAX_SOFTMAX_ELEMENTS:
-            return Finding(
-                f"it takes at most {MAX_SOFTMAX_ELEMENTS:,} elements, and has "
-                f"{prod(tensor.shape):,}",
-                "leave the softmax to the caller",
-            )
-    return None
-
-
-def _zero_padding_only(model: Model, operator: Operator) -> Finding | None:
-    constants = [t for t in _data_inputs(model, operator) if t.is_constant]
-    if not constants:
-        return None
-    are_zero = all(
-        t.data is not None and t.zero_point.size and not (t.data != t.zero_point[0]).any()
-        for t in constants
-    )
-    if len(operator.inputs) == 2 and are_zero:
-        return None
-    return Finding(
-        "with a constant it takes two inputs, and the constant must be all zeros",
-        "compute the constant's part otherwise, or pad with zeros",
-    )
-
-
-def _not_batch(model: Model, operator: Operator) -> Finding | None:
-    if 0 not in _axes(model, operator):
-        return None
-    return Finding("it must not reduce the batch dimension", "reduce the other dimensions only")
-
-
-def _channels_by_four(model: Model, operator: Operator) -> Finding | None:
-    tensor = _input(model, operator, 0)
-    if not tensor or not tensor.shape or len(tensor.shape) - 1 not in _axes(model, operator):
-        return None
-    if tensor.shape[-1] % MEAN_CHANNEL_MULTIPLE == 0:
-        return None
-    return Finding(
-        f"over channels it takes multiples of {MEAN_CHANNEL_MULTIPLE}, and has {tensor.shape[-1]}",
-        "change the number of channels",
-    )
-
-
-def _no_pack_of_batch(model: Model, operator: Operator) -> Finding | None:
-    rank = max((len(t.shape) for t in _outputs(model, operator)), default=0)
-    if not rank or operator.options.get("axis", 0) % rank:
-        return None
-    return Finding("it must not pack in the batch dimension", "pack along another dimension")
-
-
-def _no_pad_of_batch(model: Model, operator: Operator) -> Finding | None:
-    tensor, paddings = _input(model, operator, 0), _values(model, operator, 1)
-    if not tensor or len(paddings) != 2 * len(tensor.shape) or not any(paddings[:2]):
-        return None
-    return Finding("it must not pad the batch dimension", "pad the other dimensions only")
-
-
-def _vector_alpha(model: Model, operator: Operator) -> Finding | None:
-    alpha = _input(model, operator, 1)
-    if not alpha or prod(alpha.shape[:-1]) == 1:
-        return None
-    return Finding(
-        f"its alpha must be one number per channel, and is {_shape(alpha.shape)}",
-        "share it over height and width (Keras: shared_axes=[1, 2])",
-    )
-
-
-def _plain_slice(model: Model, operator: Operator) -> Finding | None:
-    masks = [operator.options.get(f"{name}_mask", 0) for name in ("ellipsis", "new_axis")]
-    if not any(masks) and all(stride == 1 for stride in _values(model, operator, 3)):
-        return None
-    return Finding(
-        "its strides must be 1, without ellipsis or new axis", "slice without strides or new axes"
-    )
-
-
-def _small_reshape(model: Model, operator: Operator) -> Finding | None:
-    elements = max((prod(t.shape) for t in _outputs(model, operator)), default=0)
-    if elements <= SHOWN_RESHAPE_ELEMENTS:
-        return None
-    return Finding(
-        f"large reshapes may not map, and the limit is not stated; it has {elements:,} elements, "
-        f"and {SHOWN_RESHAPE_ELEMENTS:,} are known to map",
-        "do without the reshape",
-        stated=False,
-        maps=True,
-    )
-
-
-def _four_dimensions(model: Model, operator: Operator) -> Finding | None:
-    ranks = [len(t.shape) for t in _activations(model, operator)]
-    if any(rank > TRANSPOSE_MAX_RANK for rank in ranks):
-        return Finding(
-            f"it maps up to {TRANSPOSE_MAX_RANK} dimensions, and has {max(ranks)}",
-            "fold the new order into the weights of the operator after it",
-        )
-    return Finding(
-        "it maps with compiler 16, within limits that are not stated",
-        "fold the new order into the weights of the operator after it",
-        stated=False,
-        maps=True,
-    )
-
-
-def _image(model: Model, operator: Operator) -> Finding | None:
-    """Resizing maps for some sizes; one that a compiled file shows left out is from 1 x 1."""
-    before, after = _input(model, operator, 0), next(iter(_outputs(model, operator)), None)
-    if not before or not after:
-        return None
-    sizes = f"from {_shape(before.shape[1:-1])} to {_shape(after.shape[1:-1])}"
-    if prod(before.shape[1:-1]) == 1 < prod(after.shape[1:-1]):
-        return Finding(
-            f"some sizes do not map; {sizes} did not in a compiled file",
-            "add or multiply the 1 x 1 map, which repeats it, in place of resizing it",
-            stated=False,
-        )
-    return Finding(
-        f"some sizes do not map, and which is not stated; it goes {sizes}",
-        "keep to small factors, or leave resizing to the caller",
-        stated=False,
-        maps=True,
-    )
-
-
-_POOLING = (_no_fused_activation,)
-_RESIZE = (_image,)
-
-RULES: dict[str, Rule] = {
-    rule.op: rule
-    for rule in (
-        *map(Rule, ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "RSQRT")),
-        *map(Rule, ("L2_NORMALIZATION", "LOGISTIC", "TANH", "RELU", "RELU6", "RELU_N1_TO_1")),
-        *map(Rule, ("QUANTIZE", "SPACE_TO_DEPTH")),
-        Rule("AVERAGE_POOL_2D", (), _POOLING),
-        Rule("MAX_POOL_2D", (), _POOLING),
-        Rule("CONCATENATION", (), (_no_fused_activation, _zero_padding_only)),
-        Rule("CONV_2D", (1, 2), (_no_groups, _same_dilation)),
-        Rule("DEPTHWISE_CONV_2D", (1, 2), (_same_dilation,)),
-        Rule("TRANSPOSE_CONV", (0, 1, 3)),
-        Rule("FULLY_CONNECTED", (1, 2), (_default_weights, _vector_output)),
-        Rule("LSTM", range(1, 18)),
-        Rule("UNIDIRECTIONAL_SEQUENCE_LSTM", range(1, 18)),
-        Rule("MEAN", (1,), (_not_batch, _channels_by_four)),
-        Rule("SUM", (1,)),
-        Rule("REDUCE_MAX", (1,), (_not_batch,)),
-        Rule("REDUCE_MIN", (1,), (_not_batch,)),
-        Rule("PACK", (), (_no_pack_of_batch,)),
-        Rule("PAD", (1,), (_no_pad_of_batch,)),
-        Rule("PRELU", (1,), (_vector_alpha,)),
-        Rule("RESHAPE", (1,), (_small_reshape,)),
-        Rule("EXPAND_DIMS", (1,)),
-        Rule("SQUEEZE"),
-        Rule("RESIZE_BILINEAR", (1,), _RESIZE),
-        Rule("RESIZE_NEAREST_NEIGHBOR", (1,), _RESIZE),
-        Rule("SOFTMAX", (), (_vector_softmax,)),
-        Rule("SLICE", (1, 2)),
-        Rule("SPLIT", (0,)),
-        Rule("STRIDED_SLICE", (1, 2, 3), (_plain_slice,)),
-        Rule("TRANSPOSE", (1,), (_four_dimensions,)),
-    )
-}
-WITH_KERNEL = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-PARAMETRIC = (*WITH_KERNEL, "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "PRELU")
-"""Operators whose constants are parameters, not shapes or axes."""
-
-
-def _input(model: Model, operator: Operator, position: int) -> Tensor | None:
-    index = operator.inputs[position] if position < len(operator.inputs) else -1
-    return model.tensors[index] if index >= 0 else None
-
-
-def _data_inputs(model: Model, operator: Operator) -> list[Tensor]:
-    """Return the inputs that are not parameters: activations, and constants in their place."""
-    constants = RULES[operator.name].constants
-    positions = (p for p in range(len(operator.inputs)) if p not in constants)
-    tensors = (_input(model, operator, position) for position in positions)
-    return [tensor for tensor in tensors if tensor]
-
-
-def _outputs(model: Model, operator: Operator) -> list[Tensor]:
-    return [model.tensors[i] for i in operator.outputs]
-
-
-def _activations(model: Model, operator: Operator) -> list[Tensor]:
-    return _data_inputs(model, operator) + _outputs(model, operator)
-
-
-def _is_eight_bits(tensor: Tensor) -> bool:
-    return tensor.dtype in ACTIVATION_DTYPES or (tensor.is_variable and tensor.dtype == "int16")
-
-
-def _values(model: Model, operator: Operator, position: int) -> list[int]:
-    """Return the numbers of a constant input; none where it is left out or not plain."""
-    tensor = _input(model, operator, position)
-    if tensor is None or tensor.data is None or tensor.dtype not in ("int32", "int64"):
-        return []
-    return [int(value) for value in tensor.data.ravel()]
-
-
-def _axes(model: Model, operator: Operator) -> set[int]:
-    """Return the dimensions that a reduction is over, counted from the first."""
-    tensor = _input(model, operator, 0)
-    rank = len(tensor.shape) if tensor else 0
-    return {axis % rank for axis in _values(model, operator, 1)} if rank else set()
-
-
-def _shape(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes)) or "a scalar"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.export.edge_tpu import COMPILED_OP, ON_CHIP_BYTES, RULES, predict
+from edgenets.errors import EdgenetsError
+from edgenets.export.edge_tpu import COMPILED_OP, ON_CHIP_BYTES, predict
+from edgenets.export.edge_tpu_rules import REPLACEMENTS, RULES, UNKNOWN_VERSIONS
 from edgenets.flatbuffer import Model, Operator, Tensor
 
 PAIRS = (
@@ -163,7 +167,9 @@ def test_operator_within_the_stated_rules_maps_without_a_word(name, ins, outs, o
     assert op.reason is None
 
 
+PER_CHANNEL = DENSE._replace(scale=np.ones(16, np.float32), zero_point=np.zeros(16, np.int64))
 UNSTATED = (
+    ("FULLY_CONNECTED", [MAP, PER_CHANNEL, BIAS], [MAP]),
     ("TRANSPOSE", [IMAGE, axes(0, 1, 3, 2)], [IMAGE]),
     ("RESHAPE", [IMAGE, axes(1, 1024)], [tensor((1, 1024))]),
     ("RESIZE_NEAREST_NEIGHBOR", [IMAGE, axes(16, 16)], [tensor((1, 16, 16, 16))]),
@@ -185,13 +191,13 @@ def test_lstm_maps_with_its_16_bit_state():
     assert only("UNIDIRECTIONAL_SEQUENCE_LSTM", ins, [tensor((1, 28, 20))]).mapped
 
 
-def test_file_with_a_version_the_compiler_does_not_know_is_refused_whole():
-    model = model_of(
-        ("RELU", 1, [IMAGE], [MAP], {}), ("CONV_2D", 6, [MAP, KERNEL, BIAS], [IMAGE], {})
-    )
-    relu, conv = predict(model).ops
-    assert not relu.mapped and "refuses" in relu.reason
-    assert not conv.mapped and "version 6" in conv.reason
+@pytest.mark.parametrize("name", UNKNOWN_VERSIONS)
+def test_file_with_a_version_the_compiler_does_not_know_is_refused_whole(name):
+    unknown = UNKNOWN_VERSIONS[name].version
+    model = model_of(("RELU", 1, [IMAGE], [MAP], {}), (name, unknown, [MAP], [IMAGE], {}))
+    relu, newer = predict(model).ops
+    assert not relu.mapped and f"refuses the file for operator 1 ({name})" in relu.reason
+    assert not newer.mapped and f"version {unknown}" in newer.reason
 
 
 def chain(*names):
@@ -200,10 +206,6 @@ def chain(*names):
     return model_of(
         *((name, 1, [tensors[i]], [tensors[i + 1]], {}) for i, name in enumerate(names))
     )
-
-
-def mapped(model):
-    return [op.mapped for op in predict(model).ops]
 
 
 def test_what_follows_an_unsupported_operator_stays_on_the_cpu():
@@ -215,7 +217,24 @@ def test_what_follows_an_unsupported_operator_stays_on_the_cpu():
 
 
 def test_unsupported_operators_at_the_very_start_run_on_the_cpu_before_the_mapped_part():
-    assert mapped(chain("CAST", "RELU", "TANH", "CAST")) == [False, True, True, False]
+    prediction = predict(chain("CAST", "RELU", "TANH", "CAST", "RELU"))
+    assert [op.mapped for op in prediction.ops] == [False, True, True, False, False]
+    assert "follows operator 3 (CAST)" in prediction.ops[4].reason  # and not operator 0
+
+
+def test_float_ends_stay_on_the_cpu_and_what_is_between_them_maps():
+    # As the compiler's log shows of a MobileNet V2: github.com/f0cal/google-coral/issues/20.
+    image, logits = tensor((1, 8), "float32"), tensor((1, 8), "float32")
+    codes, result = tensor((1, 8)), tensor((1, 8))
+    prediction = predict(
+        model_of(
+            ("QUANTIZE", 1, [image], [codes], {}),
+            ("RELU", 1, [codes], [result], {}),
+            ("DEQUANTIZE", 1, [result], [logits], {}),
+        )
+    )
+    assert prediction.mapped_ops == 1
+    assert prediction.on_cpu == {"QUANTIZE": 1, "DEQUANTIZE": 1}
 
 
 def test_operator_that_does_not_need_an_unsupported_one_before_it_maps_by_an_unstated_rule():
@@ -272,3 +291,28 @@ def test_operators_that_wait_for_each_other_are_told_as_damage():
     one, two = tensor((1, 8)), tensor((1, 8))
     ops = predict(model_of(("RELU", 1, [one], [two], {}), ("RELU", 1, [two], [one], {}))).ops
     assert all("damaged" in op.reason for op in ops)
+
+
+def test_damaged_files_are_predicted_or_refused(shared_file):
+    content = shared_file("coral/split_concat.tflite").read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(500):
+        mutant = bytearray(content)
+        for position in random.integers(8, len(content), size=3):
+            mutant[position] = random.integers(256)
+        try:
+            model = flatbuffer.read(bytes(mutant))
+        except EdgenetsError:
+            continue
+        assert len(predict(model).ops) == len(model.operators)
+
+
+def test_replacements_are_for_operators_that_exist_and_have_no_rule():
+    assert set(REPLACEMENTS) <= set(flatbuffer.OPERATORS) - set(RULES)
+    assert set(RULES) <= set(flatbuffer.OPERATORS)
+
+
+def test_every_rule_is_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "edge_tpu.md").read_text()
+    table = text.partition("## The rules")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`([A-Z0-9_]+)`", table)) == set(RULES)
