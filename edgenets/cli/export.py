@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json
+from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
 from edgenets.export.formats import FORMATS
 from edgenets.export.targets import TARGETS, find_target
 from edgenets.units import format_bytes, format_percent
@@ -68,6 +69,17 @@ from edgenets.units import format_bytes, format_percent
 )
 @click.option("--softmax", is_flag=True, help="Give probabilities instead of logits.")
 @click.option(
+    "--compile",
+    "compiles",
+    is_flag=True,
+    help="For coral: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
+)
+@click.option(
+    "--allow-cpu-ops",
+    is_flag=True,
+    help="Keep a compiled file of which a part runs on the CPU.",
+)
+@click.option(
     "--out",
     required=True,
     metavar="FILE.tflite",
@@ -85,6 +97,8 @@ def command(
     keep_float: tuple[str, ...],
     float_ends: bool,
     softmax: bool,
+    compiles: bool,
+    allow_cpu_ops: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -98,6 +112,12 @@ def command(
     from edgenets.export.checked import Ends
     from edgenets.pipeline.single import export_folder
 
+    if compiles and target != "coral":
+        raise click.UsageError("--compile is for --target coral")
+    if allow_cpu_ops and not compiles:
+        raise click.UsageError("--allow-cpu-ops is for --compile")
+    if compiles:
+        find_compiler()  # before the export, which takes its time
     result = export_folder(
         model_dir,
         out,
@@ -109,8 +129,9 @@ def command(
         find_target(target),
         Ends(float_ends, softmax),
     )
+    compiled = compile_file(out, allow_cpu_ops=allow_cpu_ops) if compiles else None
     if as_json:
-        print_json(result)
+        print_json({**result, **({"edge_tpu": compiled.to_json()} if compiled else {})})
         return
     fidelity, images = result["fidelity"], result["fidelity_images"]
     stored = ", kernels stored sparsely" if result["sparse"] else ""
@@ -128,3 +149,28 @@ def command(
         else:
             compared = f"on {compared}"
         click.echo(f"logits at {fidelity['snr_db']:.1f} dB from the Keras model's, {compared}")
+    if compiled:
+        _print_compiled(compiled)
+
+
+def _print_compiled(compiled: Outcome) -> None:
+    figures = compiled.compilation.figures
+    click.echo(
+        f"{compiled.path}: {compiled.mapped_ops} operators on the Edge TPU, "
+        f"{compiled.on_cpu.total()} on the CPU; parameters: "
+        f"{format_bytes(figures.get('on_chip_bytes', 0))} on chip, "
+        f"{format_bytes(figures.get('off_chip_bytes', 0))} sent for every inference"
+    )
+    rows = [row for row in compiled.table if row["on_cpu"] or row["predicted_on_cpu"]]
+    if rows:
+        print_table(
+            ("Operator", ">Edge TPU", ">CPU", ">CPU predicted", "Why"),
+            (
+                (
+                    row["op"],
+                    *(str(row[key]) for key in ("mapped", "on_cpu", "predicted_on_cpu")),
+                    "; ".join(row["reasons"]),
+                )
+                for row in rows
+            ),
+        )
