@@ -36,6 +36,7 @@ ON_THE_BOARD = (
     "edgenets.export.formats",
     "edgenets.export.per_op",
     "edgenets.export.predict",
+    "edgenets.export.remote",
     "edgenets.export.runner",
     "edgenets.export.runtime",
     "edgenets.export.ssh",

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ from edgenets.files import read_bytes
 
 LOCAL = "local"
 RUNNER = Path(__file__).with_name("runner.py")
+
+PATIENCE_SECONDS = 120.0
+"""That a process on this machine may take to say anything; a board of the slowest kind opens and
+runs the largest net in less."""
 
 Report = Callable[[int], None]
 
@@ -117,6 +121,8 @@ class LocalSession(Session):
         python: the command that starts Python: this one, or an emulated one.
     """
 
+    impatient = True
+
     def __init__(self, name: str = LOCAL, python: Sequence[str] = (sys.executable,)) -> None:
         super().__init__(name)
         self._python = list(python)
@@ -148,11 +154,39 @@ class LocalSession(Session):
                 with suppress(BrokenPipeError):  # it ended already; its status says why
                     process.stdin.write(json.dumps(request).encode() + b"\n")
                     process.stdin.close()
-                yield from map(json.loads, process.stdout)
+                yield from map(json.loads, self._lines(process.stdout))
                 process.wait()
             finally:
                 process.kill()
             yield {"ended": process.returncode, "message": _last_line(messages)}
+
+    def _lines(self, answers: IO[bytes]) -> Iterator[bytes]:
+        """Yield the lines of the process as they come.
+
+        Raises:
+            EdgenetsError: it says nothing for too long, as where the interpreter runs in circles.
+        """
+        assert self._process
+        silent = threading.Event()
+
+        def end(process: subprocess.Popen[bytes]) -> None:
+            silent.set()
+            process.kill()
+
+        while True:
+            patience = threading.Timer(PATIENCE_SECONDS, end, [self._process])
+            if self.impatient:
+                patience.start()
+            line = answers.readline()
+            patience.cancel()
+            if silent.is_set():
+                raise EdgenetsError(
+                    f"the interpreter said nothing for {PATIENCE_SECONDS:.0f} s and was ended: the "
+                    "file is damaged, or too large for this machine"
+                )
+            if not line:
+                return
+            yield line
 
     def close(self) -> None:
         """Kill the process that runs."""
@@ -175,6 +209,8 @@ class EmulatedSession(LocalSession):
     Raises:
         EdgenetsError: the board is not set up.
     """
+
+    impatient = False
 
     def __init__(self, name: str, cpu: str) -> None:
         board = emulator.find_board()
@@ -367,5 +403,8 @@ def _ending(status: int) -> str:
     if status == -signal.SIGKILL:
         return "was killed by SIGKILL: the machine may have run out of memory"
     if status < 0:
-        return f"crashed with {signal.Signals(-status).name}: the file breaks the interpreter"
+        return (
+            f"crashed with {signal.Signals(-status).name}: the file breaks the interpreter; "
+            "copy or export it again"
+        )
     return f"ended with status {status}"

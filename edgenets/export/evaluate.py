@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,12 @@ from numpy.typing import NDArray
 
 from edgenets.data.dataset import Images, open_for_evaluation
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import (
-    LOCAL,
-    Session,
-    array_bytes,
-    array_from,
-    check_device,
-    open_device,
-)
-from edgenets.export.runtime import Classifier, runtime_name_and_version
+from edgenets.export.devices import LOCAL, check_device, open_device
+from edgenets.export.remote import RemoteClassifier
+from edgenets.export.runtime import Classifier
 from edgenets.progress import progress_bar
 
 IMAGES_AT_ONCE = 32
-SENT_BYTES = 2**23
-"""Of inputs that are sent to a device at once; it keeps one such part."""
 
 
 def score(
@@ -119,32 +110,34 @@ def evaluate_file(path: Path, source: str, threads: int = 1, device: str = LOCAL
         EdgenetsError: the file or the dataset cannot be read, they do not belong together, or the
             device cannot be used.
     """
-    classifier = Classifier(path, threads)
-    labels, preparation = classifier.labels, classifier.preparation
-    if labels is None or preparation is None:
-        missing = "labels" if labels is None else "image preparation"
-        raise EdgenetsError(
-            f"{path} does not hold its {missing}, so its answers cannot be compared with a "
-            "dataset; evaluate a file that `edgenets export` wrote"
-        )
-    split, skipped = open_for_evaluation(source, labels)
-    images = split.load(preparation)
-    about: dict[str, Any] = {"labels": list(labels), "skipped": [one.to_json() for one in skipped]}
-    if device == LOCAL:
-        return {**score(classify(classifier, images), split.labels, labels), **about}
-
     with open_device(device) as session:
-        check_device(session, path.stat().st_size)
-        there, here, runtime = _outputs_there_and_here(session, path, classifier, images, threads)
-    name, version = runtime_name_and_version()
+        if device != LOCAL:
+            check_device(session, path.stat().st_size)
+        classifier = RemoteClassifier(path, session, threads)
+        labels, preparation = classifier.labels, classifier.preparation
+        if labels is None or preparation is None:
+            missing = "labels" if labels is None else "image preparation"
+            raise EdgenetsError(
+                f"{path} does not hold its {missing}, so its answers cannot be compared with a "
+                "dataset; evaluate a file that `edgenets export` wrote"
+            )
+        split, skipped = open_for_evaluation(source, labels)
+        images = split.load(preparation)
+        about = {"labels": list(labels), "skipped": [one.to_json() for one in skipped]}
+        if device == LOCAL:
+            (outputs,) = run_images([classifier], images)
+            return {**score(classifier.logits_of(outputs), split.labels, labels), **about}
+        with open_device(LOCAL) as here_session:
+            at_home = RemoteClassifier(path, here_session, threads)
+            there, here = run_images([classifier, at_home], images)
     difference = np.abs(there.astype(np.float64) - here)
     return {
         **score(classifier.logits_of(there), split.labels, labels),
         **about,
         "device": {"name": device},
-        "runtime": runtime,
+        "runtime": classifier.runtime,
         "here": {
-            "runtime": {"name": name, "version": version},
+            "runtime": {key: at_home.runtime[key] for key in ("name", "version")},
             "top1": score(classifier.logits_of(here), split.labels, labels)["top1"],
             "identical": int((there == here).all(axis=1).sum()),
             "largest_difference": float(difference.max()),
@@ -152,29 +145,21 @@ def evaluate_file(path: Path, source: str, threads: int = 1, device: str = LOCAL
     }
 
 
-def _outputs_there_and_here(
-    session: Session, path: Path, classifier: Classifier, images: Images, threads: int
-) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
-    """Run the images in parts on the device and here; return both outputs and the runtime there."""
-    image_bytes = np.dtype(classifier.input.dtype).itemsize * math.prod(classifier.input.shape)
-    at_once = max(1, SENT_BYTES // image_bytes)
-    there, here = (
-        np.empty((len(images), classifier.classes), classifier.output.dtype) for _ in range(2)
-    )
-    runtime: dict[str, Any] = {}
-    session.put(str(path), path)
-    with progress_bar(f"evaluate on {session.name}", total=len(images)) as advance:
-        for start in range(0, len(images), at_once):
-            batch = np.arange(start, min(start + at_once, len(images)))
+def run_images(classifiers: Sequence[RemoteClassifier], images: Images) -> list[NDArray[Any]]:
+    """Return every classifier's outputs, [images, classes], of the same file on the images.
+
+    Images are prepared once, few in memory at a time.
+    """
+    first = classifiers[0]
+    outputs = [np.empty((len(images), first.classes), first.output.dtype) for _ in classifiers]
+    with progress_bar("evaluate", total=len(images)) as advance:
+        for start in range(0, len(images), first.images_at_once):
+            batch = np.arange(start, min(start + first.images_at_once, len(images)))
             pixels = images.take(batch)
-            session.put("inputs", array_bytes(classifier.inputs(pixels)))
-            job = {"do": "run", "file": str(path), "inputs": "inputs"}
-            (result,) = session.ask([job], threads=threads)
-            there[batch] = array_from(result["outputs"][0])
-            here[batch] = classifier.outputs(pixels)
-            runtime = result["runtime"]
+            for classifier, rows in zip(classifiers, outputs, strict=True):
+                rows[batch] = classifier.outputs(pixels)
             advance(len(batch))
-    return there, here, runtime
+    return outputs
 
 
 def classify(classifier: Classifier, images: Images) -> NDArray[np.float32]:

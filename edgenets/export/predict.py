@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from edgenets.data.images import Preparation, load_rgb, prepare
 from edgenets.errors import EdgenetsError
-from edgenets.export.runtime import Classifier
+from edgenets.export.devices import LOCAL, open_device
+from edgenets.export.remote import RemoteClassifier
+from edgenets.export.runtime import ClassifierFile
 from edgenets.models.weights.labels import readable_name
 
 
@@ -32,25 +34,38 @@ def predict_files(
     Raises:
         EdgenetsError: the `.tflite` cannot be read, or is not a classifier of square images.
     """
-    classifier = Classifier(model_path)
-    labels = classifier.labels or [f"class {i}" for i in range(classifier.classes)]
-    preparation = classifier.preparation or _usual_preparation(classifier, model_path)
     predictions: list[dict[str, Any]] = []
-    for path in image_paths:
-        try:
-            image = load_rgb(path)
-        except EdgenetsError as error:
-            predictions.append({"path": str(path), "error": str(error)})
-            continue
-        (logits,) = classifier.logits(prepare(image, preparation)[np.newaxis])
-        scores = softmax(logits)
-        likeliest = np.argsort(-scores, kind="stable")[:top]
-        best = [
-            {"label": labels[i], "name": readable_name(labels[i]), "score": float(scores[i])}
-            for i in likeliest
-        ]
-        predictions.append({"path": str(path), "top": best})
+    with open_device(LOCAL) as session:
+        classifier = RemoteClassifier(model_path, session)
+        preparation = classifier.preparation or _usual_preparation(classifier, model_path)
+        for start in range(0, len(image_paths), classifier.images_at_once):
+            paths = image_paths[start : start + classifier.images_at_once]
+            predictions += _predict(classifier, preparation, paths, top)
     return predictions
+
+
+def _predict(
+    classifier: ClassifierFile, preparation: Preparation, paths: Sequence[Path], top: int
+) -> list[dict[str, Any]]:
+    labels = classifier.labels or [f"class {i}" for i in range(classifier.classes)]
+    pixels: list[NDArray[np.uint8]] = []
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            pixels.append(prepare(load_rgb(path), preparation))
+            rows.append({"path": str(path)})
+        except EdgenetsError as error:
+            rows.append({"path": str(path), "error": str(error)})
+    if not pixels:
+        return rows
+    readable = [row for row in rows if "error" not in row]
+    for row, logits in zip(readable, classifier.logits(np.stack(pixels)), strict=True):
+        scores = softmax(logits)
+        row["top"] = [
+            {"label": labels[i], "name": readable_name(labels[i]), "score": float(scores[i])}
+            for i in np.argsort(-scores, kind="stable")[:top]
+        ]
+    return rows
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -63,7 +78,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return powers / powers.sum()
 
 
-def _usual_preparation(classifier: Classifier, path: Path) -> Preparation:
+def _usual_preparation(classifier: ClassifierFile, path: Path) -> Preparation:
     _, height, width, _ = classifier.input.shape
     if height != width:
         raise EdgenetsError(

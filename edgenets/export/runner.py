@@ -15,6 +15,7 @@ A job is a row of `JOBS` with the arguments of its function; it names files as t
 - `probe`: what the machine is and which interpreter is picked.
 - `time`: single inferences of one file, or of several in one process and in random order.
 - `run`: exactly so many inferences, and what the network returned.
+- `plan`: the steps that the interpreter takes; operators handed to a delegate are one step.
 - `count`: instructions of an inference, where an emulator counts them.
 
 Times are milliseconds of `invoke` alone, read from the system's monotonic clock. Inputs are random
@@ -52,6 +53,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
+try:
+    import resource
+except ImportError:  # not on this system: memory is then not limited
+    resource = None  # type: ignore[assignment]
 try:
     import numpy as np
 except ImportError:  # a board that is not set up: `probe` says so
@@ -172,7 +177,10 @@ class Net:
     def set_input(self, value: Any) -> None:
         """Fill the network's one input with an array of its shape, without the batch."""
         (tensor,) = self.interpreter.get_input_details()
-        self.interpreter.set_tensor(tensor["index"], value[np.newaxis])
+        try:
+            self.interpreter.set_tensor(tensor["index"], value[np.newaxis])
+        except ValueError as error:
+            raise RunnerError(refusal(self.runtime, self.name, error)) from error
 
     def outputs(self) -> list[Any]:
         """Return copies of the outputs."""
@@ -253,6 +261,7 @@ def time_files(
             nets.append(net)
             if opening == 0:
                 row.update(figures)
+            _report(opening, openings, 0.0)
         warm = _warm_up(nets)
         warm_up["runs"] += warm["runs"]
         warm_up["stable"] = warm_up["stable"] and warm["stable"]
@@ -318,6 +327,26 @@ def run_file(
         "runs": len(rows) if inputs else runs or 1,
         "outputs": [_npy(output) for output in outputs],
         "sha256": hashlib.sha256(b"".join(output.tobytes() for output in outputs)).hexdigest(),
+    }
+
+
+def plan_file(request: dict[str, Any], file: str) -> dict[str, Any]:
+    """Return the steps that the interpreter takes for one file.
+
+    Returns:
+        `runtime`; `steps`: for each its op_name, and its inputs and outputs, indices of tensors.
+
+    Raises:
+        RunnerError: the interpreter refuses the file.
+    """
+    net = Net(file, request["files"][file], request)
+    steps = net.interpreter._get_ops_details()  # as no public call tells
+    return {
+        "runtime": _describe_runtime(net.runtime, request),
+        "steps": [
+            {"op_name": step["op_name"], **{k: step[k].tolist() for k in ("inputs", "outputs")}}
+            for step in steps
+        ],
     }
 
 
@@ -415,6 +444,7 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "probe": probe,
     "time": time_files,
     "run": run_file,
+    "plan": plan_file,
     "count": count_file,
     "install": install,
 }
@@ -622,6 +652,17 @@ def _processor() -> str | None:
     return platform.processor() or None
 
 
+def _limit_memory() -> None:
+    """Take no more memory than is free: a damaged file may ask for any amount."""
+    free = [_kilobytes("/proc/meminfo", field) for field in ("MemAvailable", "SwapFree")]
+    if resource is not None and free[0]:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = sum(size or 0 for size in free)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(errors="replace").strip()
@@ -645,6 +686,7 @@ def main(lines: Iterable[str] = sys.stdin) -> None:
     global _answers
     _answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what C++ code prints is no answer
+    _limit_memory()
     request = json.loads(next(iter(lines)))
     for job in request["jobs"]:
         arguments = {key: value for key, value in job.items() if key != "do"}

@@ -83,15 +83,14 @@ def interpreter_errors(source: Path | bytes) -> Iterator[None]:
         raise EdgenetsError(runner.refusal(load_runtime(), _name(source), error)) from error
 
 
-class Classifier:
-    """An image classifier in a `.tflite` file, as edgenets exports them; others run too.
+class ClassifierFile:
+    """An image classifier in a `.tflite` file, as edgenets exports them; others are read too.
 
     The network takes one RGB image [1, height, width, 3] in [-1, 1], as float32 or quantized, and
     returns one score per class, [1, classes].
 
     Args:
         source: the file's path or its content.
-        threads: of the interpreter.
 
     Attributes:
         input: the tensor that takes the image: its shape, dtype, scale, zero point.
@@ -100,11 +99,11 @@ class Classifier:
         preparation: of the images; None when the file does not say.
 
     Raises:
-        EdgenetsError: the file is damaged, the interpreter refuses it, it is no image classifier,
-            or what it says about itself does not fit.
+        EdgenetsError: the file is damaged, it is no image classifier, or what it says about itself
+            does not fit.
     """
 
-    def __init__(self, source: Path | bytes, threads: int = 1) -> None:
+    def __init__(self, source: Path | bytes) -> None:
         self._source = source
         model = flatbuffer.read(source)
         content = read_bytes(source) if isinstance(source, Path) else source
@@ -112,7 +111,6 @@ class Classifier:
         self.labels, self.preparation = _labels_and_preparation(model, content, _name(source))
         self._codes = input_codes(self.input)
         self._ends_in_softmax = _ends_in_softmax(model)
-        self._interpreter = open_interpreter(source, threads)
 
     @property
     def classes(self) -> int:
@@ -131,16 +129,7 @@ class Classifier:
         Raises:
             EdgenetsError: the images do not have the network's size, or the interpreter fails.
         """
-        (image,) = self._interpreter.get_input_details()
-        (scores,) = self._interpreter.get_output_details()
-        outputs = np.empty((len(pixels), self.classes), self.output.dtype)
-        codes = self.inputs(pixels)
-        with interpreter_errors(self._source):
-            for row, one in zip(outputs, codes, strict=True):
-                self._interpreter.set_tensor(image["index"], one[np.newaxis])
-                self._interpreter.invoke()
-                row[:] = self._interpreter.get_tensor(scores["index"])[0]
-        return outputs
+        raise NotImplementedError
 
     def inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return what the network's input takes for the images, [images, height, width, 3].
@@ -181,6 +170,36 @@ class Classifier:
                 f"{_name(self._source)} returned a NaN or an infinity; train it again"
             )
         return scores
+
+
+class Classifier(ClassifierFile):
+    """A classifier that runs in this process: a damaged file may end it, so it is for files that
+    edgenets has just made; `remote.RemoteClassifier` is for those of users.
+
+    Args:
+        source: the file's path or its content.
+        threads: of the interpreter.
+
+    Raises:
+        EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file.
+    """
+
+    def __init__(self, source: Path | bytes, threads: int = 1) -> None:
+        super().__init__(source)
+        self._interpreter = open_interpreter(source, threads)
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Run the images as `ClassifierFile.outputs` says."""
+        (image,) = self._interpreter.get_input_details()
+        (scores,) = self._interpreter.get_output_details()
+        outputs = np.empty((len(pixels), self.classes), self.output.dtype)
+        codes = self.inputs(pixels)
+        with interpreter_errors(self._source):
+            for row, one in zip(outputs, codes, strict=True):
+                self._interpreter.set_tensor(image["index"], one[np.newaxis])
+                self._interpreter.invoke()
+                row[:] = self._interpreter.get_tensor(scores["index"])[0]
+        return outputs
 
 
 def input_codes(tensor: flatbuffer.Tensor) -> NDArray[Any]:

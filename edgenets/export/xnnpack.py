@@ -7,6 +7,7 @@ interpreter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,20 +34,26 @@ def partitions(source: Path | bytes) -> Partitions:
     Raises:
         EdgenetsError: the file is damaged, or no interpreter can open it.
     """
-    model = flatbuffer.read(source)
     # No public call tells the plan of an interpreter; its own profiling tools read this one.
-    listed: list[dict[str, Any]] = open_interpreter(source)._get_ops_details()
+    return divided(flatbuffer.read(source), open_interpreter(source)._get_ops_details())
+
+
+def divided(model: flatbuffer.Model, listed: Sequence[Mapping[str, Any]]) -> Partitions:
+    """Return the partitions in an interpreter's plan: for each step its op_name, inputs, outputs.
+
+    A step named `DELEGATE` stands for all operators between its inputs and outputs.
+    """
     delegates = [node for node in listed if node["op_name"] == DELEGATE]
     inside = {
         operator
         for node in delegates
-        for operator in _between(model, node["inputs"].tolist(), node["outputs"].tolist())
+        for operator in _between(model, map(int, node["inputs"]), map(int, node["outputs"]))
     }
     outside = tuple(i for i in range(len(model.operators)) if i not in inside)
     return Partitions(len(delegates), outside)
 
 
-def _between(model: flatbuffer.Model, inputs: list[int], outputs: list[int]) -> set[int]:
+def _between(model: flatbuffer.Model, inputs: Iterable[int], outputs: Iterable[int]) -> set[int]:
     """Return the operators that compute `outputs` from `inputs`."""
     makers = {
         tensor: index

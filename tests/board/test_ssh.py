@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export import evaluate, ssh
+from edgenets.export import evaluate, remote, ssh
 from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
 
 pytestmark = pytest.mark.board
@@ -228,7 +228,7 @@ def test_of_two_devices_one_may_fail(board, colour_file):
 def test_a_file_is_evaluated_on_the_board_with_images_prepared_here(
     board, colour_file, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(evaluate, "SENT_BYTES", 8 * 8 * 3 * 4)  # four images at a time
+    monkeypatch.setattr(remote, "SENT_BYTES", 8 * 8 * 3 * 4)  # four images at a time
     for i, label in enumerate(("red", "green", "blue")):
         folder = tmp_path / "photos" / label
         folder.mkdir(parents=True)

@@ -1,0 +1,93 @@
+"""Files that break the interpreter: each is a sentence, and the next file runs as before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.export import devices, remote
+from edgenets.export.devices import LocalSession
+from edgenets.export.predict import predict_files
+from edgenets.export.remote import RemoteClassifier
+from edgenets.export.runtime import Classifier
+
+
+@pytest.fixture
+def session():
+    with LocalSession() as session:
+        yield session
+
+
+def test_outputs_are_those_of_this_process(tiny_int8_file, tiny_net, session, monkeypatch):
+    remotely = RemoteClassifier(tiny_int8_file, session)
+    pixels = tiny_net.pixels
+    np.testing.assert_array_equal(
+        remotely.outputs(pixels), Classifier(tiny_int8_file).outputs(pixels)
+    )
+    assert remotely.images_at_once == remote.SENT_HERE_BYTES // (8 * 8 * 3)
+    assert remotely.runtime["name"] == "ai-edge-litert"
+
+
+def broken(content: bytes) -> bytes:
+    """Return the file without its convolution's bias: LiteRT 2.3 refuses it, older ones die."""
+
+    def drop_bias(model):
+        convolution = model.subgraphs[0].operators[0]
+        assert len(convolution.inputs) == 3
+        convolution.inputs = convolution.inputs[:2]
+
+    return flatbuffer.rewrite(content, drop_bias)
+
+
+def test_a_file_that_breaks_the_interpreter_is_one_sentence(tiny_int8_file, tmp_path, session):
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(broken(tiny_int8_file.read_bytes()))
+    with pytest.raises(EdgenetsError) as raised:
+        RemoteClassifier(path, session)
+    sentence = str(raised.value)
+    assert str(path) in sentence and "export it again" in sentence and "\n" not in sentence
+    RemoteClassifier(tiny_int8_file, session)  # a fresh process
+
+
+def test_predict_says_so_too(tiny_int8_file, tmp_path):
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(broken(tiny_int8_file.read_bytes()))
+    with pytest.raises(EdgenetsError, match=r"broken\.tflite"):
+        predict_files(path, [tmp_path / "none.png"])
+
+
+def test_an_interpreter_that_says_nothing_is_ended(tiny_int8_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "PATIENCE_SECONDS", 0.2)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    python.chmod(0o755)
+    with (
+        LocalSession(python=[str(python)]) as session,
+        pytest.raises(EdgenetsError, match="said nothing for 0 s and was ended"),
+    ):
+        session.put("tiny", tiny_int8_file)
+        session.ask([{"do": "run", "file": "tiny", "runs": 1}])
+
+
+def test_a_file_that_asks_for_more_memory_than_there_is_is_one_sentence(
+    tiny_int8_file, tmp_path, session
+):
+    def grow(model):
+        (image,) = model.subgraphs[0].inputs
+        model.subgraphs[0].tensors[image].shape = np.int32([1, 1_500_000, 1_500_000, 3])
+
+    path = tmp_path / "huge.tflite"
+    path.write_bytes(flatbuffer.rewrite(tiny_int8_file.read_bytes(), grow))
+    with pytest.raises(EdgenetsError, match=r"huge\.tflite"):
+        RemoteClassifier(path, session)
+
+
+def test_outputs_of_another_shape_than_promised_are_one_sentence(
+    tiny_int8_file, tiny_net, session, monkeypatch
+):
+    remotely = RemoteClassifier(tiny_int8_file, session)
+    remotely.output = remotely.output._replace(shape=(1, 3))
+    with pytest.raises(EdgenetsError, match=r"returned int8 of \(16, 7\) and promises int8 of"):
+        remotely.outputs(tiny_net.pixels)
