@@ -28,6 +28,8 @@ from edgenets.files import read_bytes
 IDENTIFIER = b"TFL3"
 MAX_RANK = 16
 """More dimensions than any operator takes; a longer shape is damage."""
+MOST_REUSE = 16
+"""Times a file's size that its lists may have together: equal ones may be stored once."""
 
 # TensorType of the schema, by number. Types that NumPy lacks are kept as raw bytes.
 DTYPES = (
@@ -107,6 +109,7 @@ class Tensor(NamedTuple):
     data: (
         NDArray[Any] | None
     )  # the content: read-only, of `shape`, or flat uint8 where it is packed
+    sparse_index_bytes: int = 0  # that say where the content's values belong; 0 when stored whole
 
     @property
     def is_constant(self) -> bool:
@@ -184,7 +187,7 @@ class Model(NamedTuple):
 
         Every position of the output uses the kernel of its channel, or group of channels, once.
         """
-        if operator.name not in WEIGHTED:
+        if operator.name not in WEIGHTED or len(operator.inputs) < 2 or not operator.outputs:
             return 0
         kernel, output = (self.tensors[i].shape for i in (operator.inputs[1], operator.outputs[0]))
         return prod(output[:-1]) * prod(kernel)
@@ -220,6 +223,15 @@ def read(source: Path | bytes) -> Model:
         raise EdgenetsError(
             f"{name} is damaged or cut short ({error}); copy or export it again"
         ) from error
+
+
+def root_table(content: bytes) -> _Table:
+    """Return the root of any flatbuffer: the metadata of a `.tflite` is one of its own.
+
+    Raises:
+        ValueError, struct.error: the content is too short; so do all accesses to a table.
+    """
+    return _Table(content, int(struct.unpack_from("<I", content)[0]))
 
 
 def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
@@ -384,9 +396,10 @@ def _pack(model: Any, size_hint: int) -> bytes:
 class _Table:
     """A FlatBuffers table at `position`: fields by number, every access within bounds."""
 
-    def __init__(self, content: bytes, position: int) -> None:
+    def __init__(self, content: bytes, position: int, left: list[int] | None = None) -> None:
         self.content = content
         self.position = position
+        self.left = [MOST_REUSE * len(content)] if left is None else left  # to read, by all tables
         vtable = position - self._unpack("<i", position)
         size = self._unpack("<H", vtable)
         fields = self.content[_checked(vtable + 4, 0, content) : vtable + size]
@@ -400,7 +413,11 @@ class _Table:
     def vector(self, field: int, dtype: str) -> NDArray[Any]:
         """Return the numbers of a vector as a view; empty when the field is absent."""
         start, length = self._vector(field)
-        _checked(start, length * np.dtype(dtype).itemsize, self.content)
+        size_bytes = length * np.dtype(dtype).itemsize
+        _checked(start, size_bytes, self.content)
+        self.left[0] -= size_bytes
+        if self.left[0] < 0:
+            raise ValueError("its lists share so many bytes that it would be far larger in memory")
         return np.frombuffer(self.content, dtype, length, start)
 
     def vector_offset(self, field: int) -> int:
@@ -414,14 +431,14 @@ class _Table:
     def table(self, field: int) -> _Table | None:
         """Return the table that the field points to."""
         at = self._field(field)
-        return _Table(self.content, at + self._unpack("<I", at)) if at else None
+        return _Table(self.content, at + self._unpack("<I", at), self.left) if at else None
 
     def tables(self, field: int) -> list[_Table]:
         """Return the tables that a vector points to."""
         start, _ = self._vector(field)
         targets = self.vector(field, "<u4").astype(np.int64)
         targets += start + 4 * np.arange(len(targets))
-        return [_Table(self.content, int(target)) for target in targets]
+        return [_Table(self.content, int(target), self.left) for target in targets]
 
     def _field(self, field: int) -> int:
         offset = int(self.fields[field]) if field < len(self.fields) else 0
@@ -446,7 +463,7 @@ def _checked(start: int, size: int, content: bytes) -> int:
 
 
 def _read_model(content: bytes) -> Model:
-    root = _Table(content, int(struct.unpack_from("<I", content)[0]))
+    root = root_table(content)
     buffers = root.tables(4)
     subgraphs = root.tables(2)
     if not subgraphs:
@@ -507,18 +524,37 @@ def _tensor(table: _Table, buffers: list[_Table]) -> Tensor:
     dtype = DTYPES[number]
     offset, content = _buffer(buffers, table.scalar(2, "<I"))
     quantization = table.table(4)
+    scale = quantization.vector(2, "<f4") if quantization else np.zeros(0, np.float32)
+    if not np.isfinite(scale).all():
+        raise ValueError("a scale is not finite")
     return Tensor(
         name=table.string(3),
         shape=shape,
         shape_signature=_shape(table.vector(7, "<i4")) or shape,
         dtype=dtype,
-        scale=quantization.vector(2, "<f4") if quantization else np.zeros(0, np.float32),
+        scale=scale,
         zero_point=quantization.vector(3, "<i8") if quantization else np.zeros(0, np.int64),
         axis=quantization.scalar(6, "<i") if quantization else 0,
         is_variable=bool(table.scalar(5, "<B")),
         offset=offset,
         size_bytes=content.size,
         data=_shaped(content, dtype, shape) if content.size else None,
+        sparse_index_bytes=_sparse_index_bytes(table.table(6)),
+    )
+
+
+def _sparse_index_bytes(sparsity: _Table | None) -> int:
+    """Return what the lists of a sparse tensor take: where rows begin, and columns."""
+    numbers = {1: "<i4", 2: "<u2", 3: "u1"}  # SparseIndexVector of the schema, by number
+    lists = [
+        (dimension.scalar(kind, "<B"), dimension.table(kind + 1))
+        for dimension in (sparsity.tables(2) if sparsity else ())
+        for kind in (2, 4)
+    ]
+    return sum(
+        values.vector(0, numbers[kind]).nbytes
+        for kind, values in lists
+        if values and kind in numbers
     )
 
 

@@ -26,14 +26,19 @@ ON_THE_BOARD = (
     "edgenets.flatbuffer",
     "edgenets.data.dataset",
     "edgenets.data.images",
+    "edgenets.export.arena",
+    "edgenets.export.associated",
     "edgenets.export.benchmark",
     "edgenets.export.cut",
     "edgenets.export.devices",
+    "edgenets.export.drawing",
     "edgenets.export.edge_tpu",
     "edgenets.export.edge_tpu_compiler",
     "edgenets.export.edge_tpu_rules",
     "edgenets.export.evaluate",
     "edgenets.export.formats",
+    "edgenets.export.inspect",
+    "edgenets.export.limits",
     "edgenets.export.per_op",
     "edgenets.export.predict",
     "edgenets.export.remote",
@@ -50,7 +55,7 @@ ON_THE_BOARD = (
     "edgenets.cli.main",
     *(
         f"edgenets.cli.{name}"
-        for name in ("benchmark", "evaluate", "list", "pack", "predict", "unpack")
+        for name in ("benchmark", "evaluate", "inspect", "list", "pack", "predict", "unpack")
     ),
 )
 TRAINING_PACKAGES = (

@@ -28,6 +28,7 @@ COMMANDS = (
     "train",
     "compress",
     "export",
+    "inspect",
     "pack",
     "unpack",
     "evaluate",

@@ -21,8 +21,16 @@ def entropy_bytes(codes: NDArray[np.integer[Any]]) -> float:
     >>> entropy_bytes(np.int8([0, 0, 1, 1, 2, 2, 3, 3]))
     2.0
     """
-    counts = np.unique(codes, return_counts=True)[1]
-    return float(-np.sum(counts * np.log2(counts / codes.size))) / 8
+    return entropy_bytes_of_counts(np.unique(codes, return_counts=True)[1])
+
+
+def entropy_bytes_of_counts(counts: NDArray[np.integer[Any]]) -> float:
+    """Return `entropy_bytes` of values of which each distinct one comes so often, at least once.
+
+    >>> entropy_bytes_of_counts(np.array([4, 4, 4, 4]))
+    4.0
+    """
+    return max(0.0, float(-np.sum(counts * np.log2(counts / counts.sum()))) / 8)
 
 
 def count_nonzero(arrays: Sequence[NDArray[Any]]) -> int:

@@ -1,0 +1,197 @@
+"""`edgenets inspect`: what is in a `.tflite` file, and what limits it on a target."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.units import format_bytes, format_count, format_percent
+
+HEAVIEST = 10
+"""Weights that the table shows without `--all`."""
+LABELS = 3
+"""That are shown."""
+WIDTH = 100
+LONGEST_NAME = 40
+
+
+@click.command()
+@click.argument("path", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    metavar="TARGET",
+    help="Say what limits the file there: generic, rpi3, rpi4, rpi5 or coral.",
+)
+@click.option(
+    "--svg",
+    metavar="FILE.svg",
+    type=click.Path(path_type=Path),
+    help="Draw the graph; what does not run in XNNPACK, or on the Edge TPU, has its own colour.",
+)
+@click.option("--all", "show_all", is_flag=True, help="Show all weights, not the heaviest only.")
+@json_option
+def command(
+    path: Path, target: str | None, svg: Path | None, show_all: bool, as_json: bool
+) -> None:
+    """Show what is in a .tflite file, edgenets' or not.
+
+    Operators, inputs and outputs, MACs, weights, the memory of activations, XNNPACK's partitions,
+    metadata and labels; with --target also what limits it there, and what to do about it.
+    """
+    from edgenets.export.inspect import draw_inspection, inspect_file
+
+    inspection = inspect_file(path, target)
+    if svg is not None:
+        draw_inspection(inspection, path.name, svg)
+    if as_json:
+        print_json(inspection)
+        return
+    _print_head(path, inspection)
+    _print_ends(inspection)
+    _print_operators(inspection)
+    _print_weights(inspection["weights"], show_all)
+    _print_accelerators(inspection)
+    if svg is not None:
+        click.echo(svg)
+
+
+def _print_head(path: Path, inspection: dict[str, Any]) -> None:
+    size, weights, arena = (
+        format_bytes(inspection[key]) for key in ("size_bytes", "weight_bytes", "arena_bytes")
+    )
+    click.echo(
+        f"{path}: {size}, {format_count(inspection['macs'])} MACs, {weights} of weights "
+        f"(entropy {format_bytes(inspection['entropy_bytes'])}), {arena} of activations at once"
+    )
+    if inspection["subgraphs"] > 1:
+        click.echo(f"the first of {inspection['subgraphs']} subgraphs is shown")
+    if inspection["labels"]:
+        labels = inspection["labels"]
+        shown = ", ".join(labels[:LABELS]) + (", ..." if len(labels) > LABELS else "")
+        click.echo(f"{len(labels)} labels ({inspection['labels_from']}): {shown}")
+    if ours := inspection["edgenets"]:
+        arguments = " ".join(f"{key}={value}" for key, value in _pairs(ours.get("arguments")))
+        stages = [str(stage.get("stage", stage)) for stage in _recipe(ours)]
+        made = [f"made by edgenets: {ours.get('name')} {arguments}".rstrip(), *stages]
+        click.echo(textwrap.fill(", ".join(made), WIDTH, subsequent_indent="  "))
+    if described := inspection["described"]:
+        words = [described[key] for key in ("name", "description", "author", "license")]
+        click.echo(textwrap.fill(": ".join(filter(None, words)), WIDTH, subsequent_indent="  "))
+
+
+def _pairs(arguments: Any) -> Any:
+    return arguments.items() if isinstance(arguments, dict) else ()
+
+
+def _recipe(ours: dict[str, Any]) -> list[dict[str, Any]]:
+    recipe = ours.get("recipe")
+    return [row for row in recipe if isinstance(row, dict)] if isinstance(recipe, list) else []
+
+
+def _print_ends(inspection: dict[str, Any]) -> None:
+    rows = [
+        (
+            kind.removesuffix("s"),
+            end["name"],
+            _shape(end["shape"]),
+            end["dtype"],
+            "-" if end["scale"] is None else f"{end['scale']:.6g}",
+            "-" if end["zero_point"] is None else str(end["zero_point"]),
+        )
+        for kind in ("inputs", "outputs")
+        for end in inspection[kind]
+    ]
+    print_table(("", "name", "shape", "type", ">scale", ">zero point"), rows)
+
+
+def _print_operators(inspection: dict[str, Any]) -> None:
+    rows = []
+    for name, count in inspection["ops"].items():
+        operators = [op for op in inspection["operators"] if op["op"] == name]
+        macs = sum(op["macs"] for op in operators)
+        share = macs / inspection["macs"] if inspection["macs"] else None
+        rows.append(
+            (
+                name,
+                str(count),
+                ", ".join(map(str, inspection["op_versions"][name])),
+                format_count(macs) if macs else "",
+                format_percent(share) if macs else "",
+                format_bytes(weights)
+                if (weights := sum(o["weight_bytes"] for o in operators))
+                else "",
+            )
+        )
+    print_table(("operator", ">count", ">version", ">MACs", ">share", ">weights"), rows)
+
+
+def _print_weights(weights: list[dict[str, Any]], show_all: bool) -> None:
+    shown = sorted(weights, key=lambda row: -row["bytes"])[: None if show_all else HEAVIEST]
+    if not shown:
+        return
+    rows = [
+        (
+            str(row["op"]),
+            _layer(row["name"]),
+            _shape(row["shape"]),
+            row["dtype"],
+            format_bytes(row["bytes"]),
+            format_percent(row["sparsity"]),
+            str(row["distinct"]),
+            format_bytes(row["entropy_bytes"]),
+        )
+        for row in shown
+    ]
+    title = (
+        "" if len(shown) == len(weights) else f"the {len(shown)} heaviest of {len(weights)} weights"
+    )
+    columns = (
+        ">operator",
+        "weights of",
+        "shape",
+        "type",
+        ">stored",
+        ">zeros",
+        ">values",
+        ">entropy",
+    )
+    print_table(columns, rows, title)
+
+
+def _print_accelerators(inspection: dict[str, Any]) -> None:
+    found = inspection["xnnpack"]
+    if found["reason"]:
+        click.echo(f"XNNPACK: not known, {found['reason']}")
+    else:
+        runtime = "{name} {version}".format(**found["runtime"])
+        click.echo(
+            f"XNNPACK: {found['partitions']} partition(s), {found['ops_outside']} of "
+            f"{len(inspection['operators'])} operators outside ({runtime})"
+        )
+    target = inspection["target"]
+    if target is None:
+        return
+    if target["note"]:
+        click.echo(f"{target['name']}: {target['note']}")
+    if not target["limits"]:
+        click.echo(f"nothing that is known limits it on {target['name']} ({target['device']})")
+        return
+    click.echo(f"what limits it on {target['name']} ({target['device']}):")
+    for sentence in target["limits"]:
+        click.echo(textwrap.fill(sentence, WIDTH, initial_indent="- ", subsequent_indent="  "))
+
+
+def _shape(sizes: list[int]) -> str:
+    return " x ".join(map(str, sizes)) or "a single number"
+
+
+def _layer(name: str) -> str:
+    """Return the layer in a weight's name, its end where that is long."""
+    from edgenets.export.per_op import layer_name
+
+    layer = layer_name(name)
+    return layer if len(layer) <= LONGEST_NAME else "..." + layer[3 - LONGEST_NAME :]

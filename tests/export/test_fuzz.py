@@ -1,0 +1,111 @@
+"""Damaged files: 200 truncations and 1,000 mutations in process, 20 through each command."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import pytest
+from fuzz import command_outcome, commands, make_images, mutants, outcome, structure, truncations
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.export.inspect import contents
+
+OUTCOMES = {"works", "sentence", "works, the interpreter died", "sentence, the interpreter died"}
+
+
+def test_200_truncations_are_a_sentence_each(tiny_int8_file: Path):
+    content = tiny_int8_file.read_bytes()
+    counts = Counter(map(outcome, truncations(content, 200)))
+    assert counts["sentence"] + counts["works"] == 200
+    assert counts["sentence"] >= 190  # the end of the file may be padding, or the metadata's
+
+
+def test_1000_mutations_are_a_sentence_or_work(tiny_int8_file: Path):
+    counts = Counter(map(outcome, mutants(tiny_int8_file.read_bytes(), 1000)))
+    assert counts["sentence"] + counts["works"] == 1000
+    assert min(counts.values()) >= 50  # the mutants are neither all harmless nor all refused
+
+
+def test_structure_is_what_is_no_weight(tiny_int8_file: Path):
+    content = tiny_int8_file.read_bytes()
+    weights = sum(tensor.size_bytes for tensor in flatbuffer.read(content).tensors)
+    assert len(structure(content)) >= len(content) - weights > 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"TFL3", b"\0\0\0\0TFL3", b"\x7fELF" + bytes(5000), b"PK\5\6" + bytes(18), b"TFL3" * 999],
+)
+def test_what_is_no_tflite_is_one_sentence(content: bytes):
+    with pytest.raises(EdgenetsError) as raised:
+        contents(content)
+    assert "\n" not in str(raised.value)
+
+
+def repeated_operators(count: int) -> bytes:
+    """Return a file whose operators are all the same table, with as many inputs as there are."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    builder = flatbuffers.Builder(1024)
+    inputs = builder.CreateNumpyVector(np.zeros(count, np.int32))
+    schema.OperatorStart(builder)
+    schema.OperatorAddInputs(builder, inputs)
+    operator = schema.OperatorEnd(builder)
+    schema.SubGraphStartOperatorsVector(builder, count)
+    for _ in range(count):
+        builder.PrependUOffsetTRelative(operator)
+    operators = builder.EndVector()
+    tensor = schema.TensorT(shape=np.int32([1]), type=9, buffer=0).Pack(builder)
+    schema.SubGraphStartTensorsVector(builder, 1)
+    builder.PrependUOffsetTRelative(tensor)
+    tensors = builder.EndVector()
+    schema.SubGraphStart(builder)
+    schema.SubGraphAddTensors(builder, tensors)
+    schema.SubGraphAddOperators(builder, operators)
+    graph = schema.SubGraphEnd(builder)
+    schema.ModelStartSubgraphsVector(builder, 1)
+    builder.PrependUOffsetTRelative(graph)
+    graphs = builder.EndVector()
+    code = schema.OperatorCodeT(builtinCode=0, deprecatedBuiltinCode=0, version=1).Pack(builder)
+    schema.ModelStartOperatorCodesVector(builder, 1)
+    builder.PrependUOffsetTRelative(code)
+    codes = builder.EndVector()
+    buffer = schema.BufferT().Pack(builder)
+    schema.ModelStartBuffersVector(builder, 1)
+    builder.PrependUOffsetTRelative(buffer)
+    buffers = builder.EndVector()
+    schema.ModelStart(builder)
+    schema.ModelAddSubgraphs(builder, graphs)
+    schema.ModelAddOperatorCodes(builder, codes)
+    schema.ModelAddBuffers(builder, buffers)
+    builder.Finish(schema.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_a_small_file_that_says_much_is_one_sentence():
+    """50,000 operators that share a list of 50,000 inputs would be 20 GB of indices."""
+    bomb = repeated_operators(50_000)
+    assert len(bomb) < 500_000
+    with pytest.raises(EdgenetsError, match="is damaged"):
+        contents(bomb)
+    assert contents(repeated_operators(3))["ops"] == {"ADD": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["inspect", "predict", "benchmark", "evaluate"])
+def test_20_damaged_files_through_each_command(tiny_int8_file: Path, tmp_path: Path, command: str):
+    content = tiny_int8_file.read_bytes()
+    image, data = make_images(tmp_path / "data", content)
+    damaged = [b"", b"no tflite", *truncations(content, 6)[2:], *mutants(content, 14, seed=1)]
+    assert len(damaged) == 20
+    found = Counter()
+    for i, one in enumerate(damaged):
+        path = tmp_path / f"{i}.tflite"
+        path.write_bytes(one)
+        found[command_outcome(*commands(path, image, data)[command])] += 1
+    assert set(found) <= OUTCOMES, found
+    assert found["sentence"] >= 6
