@@ -4,7 +4,7 @@
 
 Prints the table of docs/size_accounting.md: theoretical sizes of the file's weights as it stores
 them, with layers stored whole where that is smaller, and so with the gaps of the paper's section 2;
-below them the file itself and what is left of it after `xz -9e`.
+below them the file itself and its package (.epk).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
     for step in STEPS:
         cells = [f"{size[step]:,} ({size['float32'] / size[step]:.1f}x)" for size in columns]
         print(f"| {step} | theoretical | {' | '.join(cells)} |")
-    for name, size_bytes in (("the file", len(content)), ("its xz", stored_bytes(content))):
+    for name, size_bytes in (("the file", len(content)), ("its package", stored_bytes(content))):
         ratio = columns[0]["float32"] / size_bytes
         print(f"| {name} | measured | {size_bytes:,} ({ratio:.1f}x){' |' * len(CODINGS)}")
 

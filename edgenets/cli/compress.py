@@ -28,7 +28,7 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "budget_bytes",
     metavar="SIZE",
     type=Size(),
-    help="Choose zeros and values of each layer so that the file, compressed by xz, takes at most "
+    help="Choose zeros and values of each layer so that the file, packed, takes at most "
     "SIZE, such as 300KB or 1.5MiB.",
 )
 @click.option(

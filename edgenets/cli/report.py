@@ -58,10 +58,10 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
     low, high = latency["ci95"]
     click.echo(
         f"The int8 file is {reduction['vs_float']:.1f}x smaller than the float32 file, and "
-        f"{reduction['stored_vs_float']:.1f}x as it travels, compressed by xz.\n"
+        f"{reduction['stored_vs_float']:.1f}x as it travels, packed.\n"
         f"Latency {format_ms(latency['median'])} (95 % interval {format_ms(low)} to "
         f"{format_ms(high)}, p90 {format_ms(latency['p90'])}), {benchmark['threads']} thread(s), "
         f"{benchmark['runtime']['name']} {benchmark['runtime']['version']} on "
         f"{benchmark['device']['processor'] or benchmark['device']['machine']}.\n"
-        f"{folder / 'model.tflite'}\n{folder / 'report.html'}"
+        f"{folder / 'model.tflite'}\n{folder / 'model.epk'}\n{folder / 'report.html'}"
     )

@@ -189,5 +189,6 @@ def _commands(report: dict[str, Any]) -> list[tuple[str, str]]:
             f"--min-seconds {benchmark['min_seconds']:g}",
             "latency, on the machine it is given on",
         ),
+        ("edgenets unpack model.epk --out model.tflite", "the int8 file out of its package"),
         ("edgenets report .", "this page again, from report.json"),
     ]

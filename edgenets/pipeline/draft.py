@@ -1,6 +1,6 @@
 """A choice by layer as a recipe, and the int8 file that it gives before any training: its draft.
 
-What lzma makes of a file depends on all of its bytes; a draft has those of the final file but for
+What a package takes depends on all bytes of its file; a draft has those of the final file but for
 what training moves.
 """
 

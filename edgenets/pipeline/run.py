@@ -29,6 +29,7 @@ from edgenets.pipeline.output import locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
     INT8_FILE,
+    PACKAGE_FILE,
     Record,
     Stage,
     load_initial,
@@ -69,7 +70,8 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
             out / STAGES, plan(complete, images, initial), images.dataset.fingerprint
         )
         exported = next(r["folder"] for r in records if r["name"] == "export")
-        write_bytes(out / INT8_FILE, read_bytes(out / STAGES / exported / INT8_FILE))
+        for name in (INT8_FILE, PACKAGE_FILE):
+            write_bytes(out / name, read_bytes(out / STAGES / exported / name))
         report = summarize(complete, images, records, _account(out, records))
         write_json(out / "report.json", report)
         write_html(report, out)
@@ -170,7 +172,7 @@ def _check_folder(out: Path, config: RunConfig) -> None:
     """Refuse a folder with the run of another config, or with files that are not of a run."""
     way_out = f"pass another folder with --out, or remove {out} to start again"
     if not (out / CONFIG).exists():
-        for name in (STAGES, INT8_FILE, *REPORT):
+        for name in (STAGES, INT8_FILE, PACKAGE_FILE, *REPORT):
             if (out / name).exists():
                 raise EdgenetsError(f"{out} holds {name} but no {CONFIG} of a run; {way_out}")
         return

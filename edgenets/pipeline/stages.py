@@ -60,6 +60,7 @@ from edgenets.quantize.layers import (
     kernel_axes,
     kernel_of,
 )
+from edgenets.quantize.package import pack
 from edgenets.quantize.prune import prune
 from edgenets.quantize.qat import train_quantized
 from edgenets.quantize.recipe import AnyStage, Recipe
@@ -76,6 +77,7 @@ from edgenets.train.fit import (
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
 INT8_FILE = "model.tflite"
+PACKAGE_FILE = "model.epk"  # of the int8 file
 BENCHMARK_FILE = "benchmark.json"
 ERROR_PLOT = "int8_error.svg"
 ERROR_IMAGES = 64  # of those that choose the best epoch: neither calibrated on nor tested on
@@ -386,12 +388,13 @@ def _settle_halves(
 def export_stage(
     settings: ExportSettings, images: RunImages, folder: Path, previous: Path, key: str
 ) -> Record:
-    """Write the previous stage's model as an int8 `.tflite` that passed its checks."""
+    """Write the previous stage's model as an int8 `.tflite` that passed its checks, and packed."""
     model, spec = load_model(previous)
     calibration = images.calibration(settings.calibration_images)
     codes, target = load_codes(previous, model), find_target(settings.target)
     exported = export_checked(INT8, model, spec, calibration, codes, target)
     write_bytes(folder / INT8_FILE, exported.content)
+    write_bytes(folder / PACKAGE_FILE, pack(exported.content))
     return _measure_export(images, exported)
 
 

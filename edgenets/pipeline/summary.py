@@ -7,7 +7,13 @@ from typing import Any
 
 from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.stages import BENCHMARK_FILE, INT8_FILE, Record, RunImages
+from edgenets.pipeline.stages import (
+    BENCHMARK_FILE,
+    INT8_FILE,
+    PACKAGE_FILE,
+    Record,
+    RunImages,
+)
 from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (
@@ -90,10 +96,9 @@ def _artefacts(records: list[Record]) -> list[dict[str, Any]]:
         for file in record["files"]
         if file["name"] != BENCHMARK_FILE
     ]
-    exported = next(file for file in files if file["name"] == INT8_FILE)
+    final = [{**f, "path": f["name"]} for f in files if f["name"] in (INT8_FILE, PACKAGE_FILE)]
     return [
-        {key: file[key] for key in ("path", "sha256", "size_bytes")}
-        for file in (*files, {**exported, "path": INT8_FILE})
+        {key: file[key] for key in ("path", "sha256", "size_bytes")} for file in (*files, *final)
     ]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import lzma
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.quantize.package import pack
+
 
 def stored_bytes(content: bytes) -> int:
-    """Return what a file takes when it travels compressed, as `xz -9e` stores it."""
-    return len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
+    """Return what a file takes when it travels: the size of its package (.epk).
+
+    Raises:
+        EdgenetsError: it is too large for one.
+    """
+    return len(pack(content))
 
 
 def entropy_bytes(codes: NDArray[np.integer[Any]]) -> float:

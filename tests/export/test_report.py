@@ -133,7 +133,7 @@ def test_headline_says_sizes_ratio_and_accuracies():
 def test_key_figures_say_what_they_are_compared_with():
     text = text_of(render_html(make_report()))
     assert "4.0x smaller than the float32 file" in text
-    assert "8.0x smaller than the float32 file (7.0x, if that is compressed, too)" in text
+    assert "8.0x smaller than the float32 file (7.0x, if that is packed, too)" in text
     assert "1.25 ms 95 % interval 1.20 ms to 1.31 ms 1 thread, Cortex-A76" in text
     assert "4,688x fewer stored bytes than its 240 MB" in text
 

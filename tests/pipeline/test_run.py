@@ -16,6 +16,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.run import run
+from edgenets.quantize.package import unpack
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,9 @@ def report(tiny_run: Path) -> dict:
 
 def test_run_folder_holds_what_the_design_promises(tiny_run: Path):
     names = sorted(path.name for path in tiny_run.iterdir())
-    assert names == ["config.yaml", "model.tflite", "report.html", "report.json", "stages"]
+    assert names == [
+        *("config.yaml", "model.epk", "model.tflite", "report.html", "report.json", "stages"),
+    ]
     stages = sorted(path.name for path in (tiny_run / "stages").iterdir())
     assert stages == ["01-train", "02-prune", "03-share", "04-export", "05-benchmark"]
 
@@ -70,11 +73,18 @@ def test_reduction_is_the_ratio_of_the_files(report: dict, tiny_run: Path):
     assert reduction["float_tflite_bytes"] == float_file.stat().st_size
     assert reduction["tflite_bytes"] == (tiny_run / "model.tflite").stat().st_size
     assert reduction["vs_float"] == reduction["float_tflite_bytes"] / reduction["tflite_bytes"]
+    assert reduction["stored_bytes"] == (tiny_run / "model.epk").stat().st_size
     assert reduction["vs_alexnet"] == 240_000_000 / reduction["stored_bytes"]
 
 
+def test_package_holds_the_exported_file(tiny_run: Path):
+    packed = (tiny_run / "model.epk").read_bytes()
+    assert unpack(packed) == (tiny_run / "model.tflite").read_bytes()
+
+
 def test_artefacts_are_listed_with_their_hashes(report: dict, tiny_run: Path):
-    assert report["artefacts"]
+    paths = {artefact["path"] for artefact in report["artefacts"]}
+    assert {"model.tflite", "model.epk", "stages/04-export/model.epk"} <= paths
     for artefact in report["artefacts"]:
         path = tiny_run / artefact["path"]
         assert artefact["sha256"] == sha256_file(path)
