@@ -22,7 +22,8 @@ import zstandard
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.quantize.package import WEIGHT_DTYPES, pack, unpack
+from edgenets.quantize.package import pack, unpack
+from edgenets.quantize.ranges import WEIGHT_DTYPES
 from edgenets.quantize.sizes import entropy_bytes
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {

@@ -13,7 +13,7 @@ their histograms, with the coded length as the distance.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def to_frequencies(stored: Table) -> NDArray[np.uint32]:
     return frequencies.astype(np.uint32)
 
 
-def to_table(counts: NDArray[np.int64]) -> Table:
+def to_table(counts: NDArray[Any]) -> Table:
     """Return the stored table, [256], for symbols that occur so often; one must."""
     rest = int(np.argmax(counts))
     wanted = counts * (TOTAL / counts.sum())
@@ -72,30 +72,34 @@ def to_table(counts: NDArray[np.int64]) -> Table:
 
 def choose_tables(histograms: NDArray[np.int64], count: int) -> Tables:
     """Return at most `count` tables for rows with these histograms, [rows, 256], none empty."""
-    sizes = histograms.sum(axis=1)
-    entropy = _bits(histograms, histograms) / sizes
-    rows = np.argsort(np.argsort(entropy, kind="stable"), kind="stable") * count // len(sizes)
-    for _ in range(MOST_ROUNDS):
-        tables = _tables_of(histograms, rows, count)
-        cost = -histograms @ np.log2(_smoothed(to_frequencies(tables))).T
-        moved = cost.argmin(axis=1)
-        if np.array_equal(moved, rows):
-            break
-        rows = moved
+    counts = histograms.astype(np.float64)
+    rows = np.zeros(len(counts), np.intp)
+    if count > 1:
+        entropy = _bits(counts, counts) / counts.sum(axis=1)
+        rows = np.argsort(np.argsort(entropy, kind="stable"), kind="stable") * count // len(rows)
+        rows = _improve(counts, rows, count)
     used, rows = np.unique(rows, return_inverse=True)
-    tables = _tables_of(histograms, rows, len(used))
-    merged = _merge(histograms, rows, len(used))
+    merged = _merge(counts, rows, len(used))
+    tables = np.stack([to_table(each) for each in merged])
     return Tables(tables, rows.astype(np.uint8), float(_bits(merged, to_frequencies(tables)).sum()))
 
 
-def _tables_of(histograms: NDArray[np.int64], rows: NDArray[np.intp], count: int) -> Table:
-    merged = _merge(histograms, rows, count)
-    merged[merged.sum(axis=1) == 0, 0] = 1  # of no row
-    return np.stack([to_table(counts) for counts in merged])
+def _improve(counts: NDArray[np.float64], rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """Return the table of each row after k-means."""
+    for _ in range(MOST_ROUNDS):
+        merged = _merge(counts, rows, count)
+        merged[merged.sum(axis=1) == 0, 0] = 1  # of no row
+        frequencies = to_frequencies(np.stack([to_table(each) for each in merged]))
+        moved = (counts @ -np.log2(_smoothed(frequencies)).T).argmin(axis=1)
+        if np.array_equal(moved, rows):
+            break
+        rows = moved
+    return rows
 
 
-def _merge(histograms: NDArray[np.int64], rows: NDArray[np.intp], count: int) -> NDArray[np.int64]:
-    return np.stack([histograms[rows == i].sum(axis=0) for i in range(count)])
+def _merge(counts: NDArray[np.float64], rows: NDArray[np.intp], count: int) -> NDArray[np.float64]:
+    """Return the histogram of all rows that have the same table, [count, 256]."""
+    return np.stack([counts[rows == i].sum(axis=0) for i in range(count)])
 
 
 def _smoothed(frequencies: NDArray[np.uint32]) -> NDArray[np.float64]:
@@ -103,7 +107,7 @@ def _smoothed(frequencies: NDArray[np.uint32]) -> NDArray[np.float64]:
     return np.maximum(frequencies, 0.25) / TOTAL
 
 
-def _bits(counts: NDArray[np.int64], frequencies: NDArray[np.generic]) -> NDArray[np.float64]:
+def _bits(counts: NDArray[Any], frequencies: NDArray[Any]) -> NDArray[np.float64]:
     """Return the bits that symbols so frequent take, [rows], coded by `frequencies`."""
     shares = frequencies / np.maximum(frequencies.sum(axis=1, keepdims=True), 1)
     logarithms = np.log2(shares, out=np.zeros(shares.shape), where=counts > 0)

@@ -1,15 +1,13 @@
 """The package (.epk): any file, byte for byte, with the weights of a `.tflite` entropy coded.
 
-    header     magic, version, CRC-32 of all that follows, SHA-256 of the original; in groups of 7
-               bits: its size, the bytes of the plan and of the packed skeleton, lzma's setting,
-               lanes
-    skeleton   by lzma: the plan with the tables, and the file's bytes that it does not name
+    header     magic, version, CRC-32 of all that follows, SHA-256 of the original, six numbers
+    plan       by lzma: which ranges of the file are coded, and the tables
     weights    states and words of `rans`, for all ranges in one stream
+    rest       by lzma: the file's bytes that no range has; what fits in is in the ends of `rans`
 
-The plan names ranges of the file. Weights are coded with a table for each output channel. The
-scales of a quantized bias are left out where they are the product of others, as the converter makes
-them. Nothing is allocated that the package's sizes do not allow, and nothing is returned before its
-SHA-256 is that of the original. docs/package-format.md says all that another decoder needs.
+Weights are coded with a table for each output channel; products are computed, not stored. Nothing
+is allocated that the package's sizes do not allow, and nothing is returned before its SHA-256 is
+that of the original. docs/package-format.md says all that another decoder needs.
 
 Unpacking needs NumPy and the standard library only.
 """
@@ -22,73 +20,46 @@ import lzma
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.quantize import rans
 from edgenets.quantize.frequencies import TABLE_COUNTS, Tables, choose_tables, to_frequencies
+from edgenets.quantize.ranges import PRODUCT, Range, find_ranges, gaps
 
-MAGIC, VERSION = b"\x89EPK", 1
+MAGIC, VERSION = b"\x89EPK", 2
 HEADER = struct.Struct("<4sBI32s")  # before its numbers
-NUMBERS = 5
 CRC_FROM = 9  # what the CRC-32 covers, to the end
 
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
-LEAST_WEIGHTS = 256  # of a tensor that is coded; smaller ones stay in the skeleton
-WEIGHT_DTYPES = ("int8", "uint8")
-STEPS_PER_LANE = 3000  # bytes of a lane, about: fewer lanes decode slower, more take more room
-MOST_LANES = 1024
-WEIGHTS_BY_ROW, WEIGHTS_BY_COLUMN, PRODUCT = range(3)
-SMALLEST_DICTIONARY = 1 << 12  # of lzma; it is the least power of two that holds all
+MOST_PLAN_BYTES = 1 << 22
+MOST_TABLES = 256
+BYTES_PER_LANE = 800  # at least: fewer lanes decode slower, more take more room
+MOST_LANES = 1 << 9
+MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
 MOST_BITS = 35  # of a number
+SAMPLE_BYTES = 1 << 18  # by which lzma's setting is chosen
+READ_BYTES = 1 << 14  # that lzma takes in or gives out at a time
+LEAST_DICTIONARY = 1 << 12  # of lzma; otherwise it is as large as what is packed
 # lzma's lc, lp and pb: for bytes of any kind, and for files of 4-byte numbers.
 PROPERTIES = ((3, 0, 2), (4, 0, 0), (1, 2, 2), (0, 2, 2))
 
-
-Number = TypeVar("Number", bound=np.integer[Any])
+Bytes = NDArray[np.uint8]
 NO_TABLES = Tables(np.zeros((0, rans.SYMBOLS), np.uint8), np.zeros(0, np.uint8), 0.0)
 
 
-class Range(NamedTuple):
-    """Bytes of the file that the skeleton does not hold.
+class _Numbers(NamedTuple):
+    """The numbers of the header."""
 
-    Of weights, row i has the table i: `rows` runs of `columns` bytes, or with WEIGHTS_BY_COLUMN
-    `columns` runs of a byte from each row. Of a PRODUCT, `rows` float32 numbers are those at
-    `columns` in the file, times the one at `factor`.
-    """
-
-    kind: int
-    start: int
-    rows: int
-    columns: int
-    factor: int = 0
-
-    @property
-    def size_bytes(self) -> int:
-        """How long it is."""
-        return 4 * self.rows if self.kind == PRODUCT else self.rows * self.columns
-
-    @property
-    def end(self) -> int:
-        """Where it ends."""
-        return self.start + self.size_bytes
-
-    def spread(self, of_rows: NDArray[Number]) -> NDArray[Number]:
-        """Return for each byte of weights what `of_rows` has for its row."""
-        if self.kind == WEIGHTS_BY_ROW:
-            return np.repeat(of_rows, self.columns)
-        return np.tile(of_rows, self.columns)
-
-    def histograms(self, content: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Return how often each byte occurs in each row of weights, [rows, 256]."""
-        rows = self.spread(np.arange(self.rows)) if self.rows > 1 else 0
-        pairs = rows * rans.SYMBOLS + content[self.start : self.end].astype(np.int64)
-        counts = np.bincount(pairs, minlength=self.rows * rans.SYMBOLS)
-        return counts.reshape(self.rows, rans.SYMBOLS)
+    size: int  # of the original, in bytes
+    plan_bytes: int
+    packed_plan_bytes: int
+    packed_rest_bytes: int
+    properties: int  # of the plan, + 4 times those of the rest
+    lanes: int
 
 
 def pack(content: bytes) -> bytes:
@@ -101,244 +72,200 @@ def pack(content: bytes) -> bytes:
         raise EdgenetsError(
             f"a package holds at most {MOST_BYTES:,} bytes, the file has {len(content):,}"
         )
-    ranges = _worth_coding(content, find_ranges(content))
-    options = [_parts(content, named) for named in ([ranges, []] if ranges else [[]])]
-    best = min(options, key=lambda parts: len(_compress(parts.skeleton)) + len(parts.coded))
-    return _assemble(content, best)
+    data = np.frombuffer(content, np.uint8)
+    whole = _Option([], NO_TABLES, content, _compress(content))
+    best = min(whole, _coded(data) or whole, key=lambda option: option.size_bytes)
+    return _assemble(data, best)
 
 
 def unpack(package: bytes) -> bytes:
     """Return the file that was packed.
 
     Raises:
-        EdgenetsError: it is not a package, or of a newer version, or damaged.
+        EdgenetsError: it is not a package, or of another version, or damaged.
     """
     if not package.startswith(MAGIC):
         raise EdgenetsError("this is not a package (.epk) of edgenets")
-    if len(package) > len(MAGIC) and package[len(MAGIC)] != VERSION:
+    if len(package) > len(MAGIC) and (version := package[len(MAGIC)]) != VERSION:
+        way_out = "install a newer edgenets" if version > VERSION else "pack the file again"
         raise EdgenetsError(
-            f"the package has version {package[len(MAGIC)]}, this edgenets reads version "
-            f"{VERSION}; install a newer edgenets"
+            f"the package has version {version}, this edgenets reads version {VERSION}; {way_out}"
         )
     try:
-        return _unpack(package)
-    except (ValueError, struct.error, lzma.LZMAError, MemoryError) as error:
+        data, sha256 = _unpack(memoryview(package))
+        if hashlib.sha256(data.data).digest() != sha256:
+            raise ValueError("its content is another one than was packed")
+        return data.tobytes()
+    except (ValueError, EOFError, struct.error, lzma.LZMAError, MemoryError) as error:
         raise EdgenetsError(f"the package is damaged ({error}); copy or pack it again") from error
 
 
-def find_ranges(content: bytes) -> list[Range]:
-    """Return what the skeleton of a `.tflite` can leave out, in order; [] for any other file."""
-    try:
-        model = flatbuffer.read(content)
-    except EdgenetsError:
-        return []
-    found = sorted(
-        [*_products(model, content), *_weights(model)],
-        key=lambda each: (each.start, -each.size_bytes),
-    )
-    apart: list[Range] = []
-    for each in found:  # tensors may share their content
-        if each.size_bytes and (not apart or each.start >= apart[-1].end):
-            apart.append(each)
-    named = _mask(len(content), apart)
-    return [each for each in apart if each.kind != PRODUCT or not _reads(each, named)]
+class _Option(NamedTuple):
+    """What can be packed of a file, before its weights are coded."""
+
+    ranges: list[Range]
+    tables: Tables
+    rest: bytes
+    packed_rest: bytes  # with the first of PROPERTIES
+
+    @property
+    def weights(self) -> list[Range]:
+        """The ranges that are coded with tables."""
+        return [found for found in self.ranges if found.kind != PRODUCT]
+
+    @property
+    def plan(self) -> bytes:
+        """The ranges and tables as they are stored; b"" without any."""
+        return _plan(self.ranges) + _stored(self.tables) if self.ranges else b""
+
+    @property
+    def size_bytes(self) -> float:
+        """What it will take, about."""
+        return len(_compress(self.plan)) + self.tables.bits / 8 + len(self.packed_rest)
 
 
-def _weights(model: flatbuffer.Model) -> Iterator[Range]:
-    for tensor in model.tensors:
-        size = tensor.size_bytes
-        if tensor.dtype not in WEIGHT_DTYPES or size < LEAST_WEIGHTS or tensor.data is None:
-            continue
-        if tensor.data.shape != tensor.shape:  # stored sparsely
-            yield Range(WEIGHTS_BY_ROW, tensor.offset, 1, size)
-        elif tensor.scale.size > 1 and tensor.axis == len(tensor.shape) - 1:
-            rows = tensor.shape[-1]
-            yield Range(WEIGHTS_BY_COLUMN, tensor.offset, rows, size // rows)
-        else:
-            rows = tensor.shape[0]
-            yield Range(WEIGHTS_BY_ROW, tensor.offset, rows, size // rows)
-
-
-def _products(model: flatbuffer.Model, content: bytes) -> Iterator[Range]:
-    """Yield the scales of biases that are the input's scale times the kernel's."""
-    first = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
-
-    def place(values: NDArray[np.float32]) -> int:
-        return int(values.__array_interface__["data"][0] - first)
-
-    for operator in model.operators:
-        if operator.name not in flatbuffer.WEIGHTED or len(operator.inputs) < 3:
-            continue
-        image, kernel, bias = (model.tensors[i] for i in operator.inputs[:3])
-        if min(operator.inputs[:3]) < 0 or image.scale.size != 1:
-            continue
-        if bias.scale.size != kernel.scale.size or not bias.scale.size:
-            continue
-        if np.array_equal(kernel.scale * image.scale, bias.scale):
-            places = place(bias.scale), bias.scale.size, place(kernel.scale), place(image.scale)
-            yield Range(PRODUCT, *places)
-
-
-def _reads(product: Range, named: NDArray[np.bool_]) -> bool:
-    """Tell whether a product is of bytes that the skeleton does not hold."""
-    scales = named[product.columns : product.columns + 4 * product.rows]
-    return bool(scales.any() or named[product.factor : product.factor + 4].any())
-
-
-def _worth_coding(content: bytes, ranges: Iterable[Range]) -> list[Range]:
-    """Return the ranges without the weights that lzma alone stores in less than their entropy."""
-    data = np.frombuffer(content, np.uint8)
-
-    def is_worth(found: Range) -> bool:
+def _coded(data: Bytes) -> _Option | None:
+    """Return the option that codes ranges; None if there are none."""
+    ranges, histograms = [], []
+    for found in find_ranges(data.tobytes()):
         if found.kind == PRODUCT:
-            return True
-        tables = choose_tables(found.histograms(data), 1)
-        return tables.bits / 8 < len(_compress(content[found.start : found.end]))
-
-    return [found for found in ranges if is_worth(found)]
-
-
-class _Parts(NamedTuple):
-    """A package before lzma."""
-
-    plan_bytes: int
-    skeleton: bytes
-    stream: rans.Stream | None
-
-    @property
-    def coded(self) -> bytes:
-        """The states and words."""
-        if self.stream is None:
-            return b""
-        states, words = self.stream
-        return states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
-
-    @property
-    def lanes(self) -> int:
-        """How many there are; 0 where nothing is coded."""
-        return 0 if self.stream is None else len(self.stream.states)
+            ranges.append(found)
+        elif (counts := _worth_coding(data, found)) is not None:
+            ranges.append(found)
+            histograms.append(counts)
+    if not ranges:
+        return None
+    tables = NO_TABLES
+    if histograms:
+        rows = np.concatenate(histograms)
+        options = [choose_tables(rows, count) for count in TABLE_COUNTS]
+        tables = min(options, key=lambda each: each.bits / 8 + len(_compress(_stored(each))))
+    rest = b"".join(data[gap].tobytes() for gap in gaps(len(data), ranges))
+    option = _Option(ranges, tables, rest, _compress(rest))
+    return option if len(option.plan) <= MOST_PLAN_BYTES else None
 
 
-def _parts(content: bytes, ranges: list[Range]) -> _Parts:
-    """Code the named bytes and collect the others."""
-    data = np.frombuffer(content, np.uint8)
-    weights = [found for found in ranges if found.kind != PRODUCT]
-    rest = data[~_mask(len(content), ranges)].tobytes()
-    plan = _plan(ranges)
-    if not weights:
-        plan += _stored(NO_TABLES)
-        return _Parts(len(plan), plan + rest, None)
-    histograms = np.concatenate([found.histograms(data) for found in weights])
-    options = [choose_tables(histograms, count) for count in TABLE_COUNTS]
-    tables = min(options, key=lambda each: each.bits / 8 + len(_compress(_stored(each))))
-    symbols = np.concatenate([data[found.start : found.end] for found in weights])
-    which = _which(weights, tables.rows)
-    stream = rans.encode(symbols, which, to_frequencies(tables.stored), _lanes(len(symbols)))
-    plan += _stored(tables)
-    return _Parts(len(plan), plan + rest, stream)
+def _worth_coding(data: Bytes, weights: Range) -> NDArray[np.int64] | None:
+    """Return the histograms of weights; None if lzma alone stores them in less."""
+    histograms = weights.histograms(data)
+    bits = choose_tables(histograms, 1).bits
+    stored_bytes = len(_compress(data[weights.start : weights.end].tobytes()))
+    return histograms if bits / 8 < stored_bytes else None
 
 
-def _lanes(symbols: int) -> int:
-    """Return the power of two that gives each lane about `STEPS_PER_LANE` bytes."""
-    return min(MOST_LANES, 1 << max(0, (symbols // STEPS_PER_LANE).bit_length() - 1))
-
-
-def _assemble(content: bytes, parts: _Parts) -> bytes:
-    packed, properties = min(
-        ((_compress(parts.skeleton, each), each) for each in PROPERTIES),
-        key=lambda one: len(one[0]),
+def _assemble(data: Bytes, option: _Option) -> bytes:
+    plan, plan_properties = _smallest(option.plan, _compress(option.plan))
+    rest, rest_properties = _smallest(option.rest, option.packed_rest)
+    coded, lanes = b"", 0
+    if option.weights:
+        symbols = np.concatenate([found.symbols(data) for found in option.weights])
+        lanes = min(MOST_LANES, max(1, len(symbols) // BYTES_PER_LANE))
+        ends = np.frombuffer(rest[: 2 * lanes].ljust(2 * lanes, b"\0"), "<u2")
+        which = _which(option.weights, option.tables.rows)
+        frequencies = to_frequencies(option.tables.stored)
+        states, words = rans.encode(symbols, which, frequencies, ends)
+        coded = states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
+    numbers = _Numbers(
+        size=len(data),
+        plan_bytes=len(option.plan),
+        packed_plan_bytes=len(plan),
+        packed_rest_bytes=len(rest),
+        properties=plan_properties + len(PROPERTIES) * rest_properties,
+        lanes=lanes,
     )
-    numbers = (
-        *(len(content), parts.plan_bytes, len(packed)),
-        *(PROPERTIES.index(properties), parts.lanes),
-    )
-    covered = hashlib.sha256(content).digest() + _varints(numbers) + packed + parts.coded
+    sha256 = hashlib.sha256(data.data).digest()
+    covered = sha256 + _varints(numbers) + plan + coded + rest[2 * lanes :]
     return HEADER.pack(MAGIC, VERSION, zlib.crc32(covered), b"")[:CRC_FROM] + covered
 
 
-def _unpack(package: bytes) -> bytes:
+def _smallest(content: bytes, packed: bytes) -> tuple[bytes, int]:
+    """Return the content as the best of PROPERTIES packs it, and which that is.
+
+    A part in the middle tells which may be better than the first one, which made `packed`.
+    """
+    middle = max(0, len(content) - SAMPLE_BYTES) // 2
+    sample = content[middle : middle + SAMPLE_BYTES]
+    best = min(range(len(PROPERTIES)), key=lambda number: len(_compress(sample, number)))
+    other = _compress(content, best)
+    return (other, best) if len(other) < len(packed) else (packed, 0)
+
+
+def _unpack(package: memoryview) -> tuple[Bytes, bytes]:
+    """Return what was packed, and the SHA-256 that it should have."""
     _, _, crc, sha256 = HEADER.unpack_from(package)
     if zlib.crc32(package[CRC_FROM:]) != crc:
         raise ValueError("its check sum differs")
-    numbers = list(itertools.islice(_read_varints(package, HEADER.size), NUMBERS))
-    (size, plan_bytes, packed_bytes, properties, lanes), at = zip(*numbers, strict=True)
-    if size > MOST_BYTES or plan_bytes > MOST_BYTES:
+    values = list(itertools.islice(_read_varints(package, HEADER.size), len(_Numbers._fields)))
+    numbers, at = _Numbers(*(number for number, _ in values)), values[-1][1]
+    if numbers.size > MOST_BYTES or numbers.plan_bytes > MOST_PLAN_BYTES:
         raise ValueError("its sizes are too large")
-    if properties >= len(PROPERTIES):
+    rest_properties, plan_properties = divmod(numbers.properties, len(PROPERTIES))
+    if rest_properties >= len(PROPERTIES):
         raise ValueError("its lzma setting is unknown")
-    coded = package[at[-1] + packed_bytes :]
-    text = _decompress(package[at[-1] :][:packed_bytes], properties, plan_bytes + size)
-    if plan_bytes > len(text):
-        raise ValueError("its plan is cut short")
-    ranges, tables = _read_plan(text[:plan_bytes], size)
-    data = np.zeros(size, np.uint8)
-    named = _mask(size, ranges)
-    rest = np.frombuffer(text, np.uint8, offset=plan_bytes)
-    if np.count_nonzero(~named) != len(rest):
-        raise ValueError("its skeleton has another size")
-    data[~named] = rest
+    coded = package[at + numbers.packed_plan_bytes :]
+    plan = np.empty(numbers.plan_bytes, np.uint8)
+    _decompress(package[at : at + numbers.packed_plan_bytes], plan_properties, plan, [slice(None)])
+    ranges, tables = _read_plan(plan.tobytes(), numbers.size)
     weights = [found for found in ranges if found.kind != PRODUCT]
-    symbols = _decode_weights(coded, lanes, weights, tables)
+    symbols, rest = _decode_weights(coded, numbers, weights, tables)
+    data = np.empty(numbers.size, np.uint8)
+    _decompress(rest, rest_properties, data, gaps(numbers.size, ranges))
+    position = 0
     for found in weights:
-        data[found.start : found.end] = symbols[: found.size_bytes]
-        symbols = symbols[found.size_bytes :]
+        coded_bytes = symbols[position : position + found.size_bytes]
+        np.add(coded_bytes, np.uint8(found.base), out=data[found.start : found.end])
+        position += found.size_bytes
     for found in ranges:
         if found.kind == PRODUCT:
             _multiply(data, found)
-    content = data.tobytes()
-    if hashlib.sha256(content).digest() != sha256:
-        raise ValueError("its content is another one than was packed")
-    return content
+    return data, sha256
 
 
 def _decode_weights(
-    coded: bytes, lanes: int, weights: list[Range], tables: Tables
-) -> NDArray[np.uint8]:
+    coded: memoryview, numbers: _Numbers, weights: list[Range], tables: Tables
+) -> tuple[Bytes, memoryview]:
+    """Return the bytes of all weights, and the packed rest."""
+    lanes, rest_bytes = numbers.lanes, numbers.packed_rest_bytes
+    count = sum(found.size_bytes for found in weights)
+    in_ends = min(2 * lanes, rest_bytes)
+    words_end = len(coded) - (rest_bytes - in_ends)
+    if words_end < 4 * lanes or words_end % 2:
+        raise ValueError("it is cut short")
+    if lanes > MOST_LANES or count > lanes * MOST_STEPS or (not weights and words_end):
+        raise ValueError("its coded weights have another size")
     if not weights:
-        if coded or lanes:
-            raise ValueError("something follows its end")
-        return np.zeros(0, np.uint8)
-    if not 1 <= lanes <= MOST_LANES or len(coded) < 4 * lanes or len(coded) % 2:
-        raise ValueError("its coded weights are cut short")
+        return np.empty(0, np.uint8), coded
     states = np.frombuffer(coded, "<u4", lanes).astype(np.uint32)
-    words = np.frombuffer(coded, "<u2", offset=4 * lanes).astype(np.uint16)
+    words = np.frombuffer(coded[4 * lanes : words_end], "<u2")
     which = _which(weights, tables.rows)
-    return rans.decode(rans.Stream(states, words), which, to_frequencies(tables.stored))
+    symbols, ends = rans.decode(rans.Stream(states, words), which, to_frequencies(tables.stored))
+    head = ends.astype("<u2").tobytes()[:in_ends]
+    return symbols, memoryview(head + coded[words_end:].tobytes())
 
 
-def _which(weights: list[Range], rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _which(weights: list[Range], rows: NDArray[np.uint8]) -> Bytes:
     """Return the table of each coded byte."""
-    ends = list(itertools.accumulate(found.rows for found in weights))
-    return np.concatenate(
-        [
-            found.spread(rows[end - found.rows : end])
-            for found, end in zip(weights, ends, strict=True)
-        ]
-    )
+    which = np.empty(sum(found.size_bytes for found in weights), np.uint8)
+    position, row = 0, 0
+    for found in weights:
+        which[position : position + found.size_bytes] = found.spread(rows[row : row + found.rows])
+        position, row = position + found.size_bytes, row + found.rows
+    return which
 
 
-def _multiply(data: NDArray[np.uint8], product: Range) -> None:
+def _multiply(data: Bytes, product: Range) -> None:
     numbers = [
         data[start : start + 4 * count].view("<f4")
-        for start, count in ((product.columns, product.rows), (product.factor, 1))
+        for start, count in ((product.columns, product.rows), (product.base, 1))
     ]
     data[product.start : product.end] = (numbers[0] * numbers[1]).astype("<f4").view(np.uint8)
-
-
-def _mask(size: int, ranges: Iterable[Range]) -> NDArray[np.bool_]:
-    """Tell which bytes of the file are named by a range."""
-    named = np.zeros(size, np.bool_)
-    for found in ranges:
-        named[found.start : found.end] = True
-    return named
 
 
 def _plan(ranges: Iterable[Range]) -> bytes:
     numbers: list[int] = []
     position = 0
     for found in ranges:
-        numbers += [found.kind + 1, found.start - position, found.rows, found.columns]
-        numbers += [found.factor] if found.kind == PRODUCT else []
+        numbers += [found.kind + 1, found.start - position, *found[2:]]
         position = found.end
     return _varints([*numbers, 0])
 
@@ -346,20 +273,22 @@ def _plan(ranges: Iterable[Range]) -> bytes:
 def _stored(tables: Tables) -> bytes:
     """Return the tables as the plan holds them: how many, their bytes' differences, the rows."""
     steps = np.diff(tables.stored, axis=1, prepend=np.uint8(0))  # modulo 256
-    return bytes([len(tables.stored)]) + steps.tobytes() + tables.rows.tobytes()
+    return _varints([len(tables.stored)]) + steps.tobytes() + tables.rows.tobytes()
 
 
 def _read_plan(plan: bytes, size: int) -> tuple[list[Range], Tables]:
+    if not plan:
+        return [], NO_TABLES
     numbers = _read_varints(plan)
     ranges: list[Range] = []
     position, rows = 0, 0
     while kind := next(numbers)[0]:
-        start, *shape = (next(numbers)[0] for _ in range(4 if kind == PRODUCT + 1 else 3))
-        found = Range(kind - 1, position + start, *shape)
-        if kind > PRODUCT + 1 or not found.rows or found.size_bytes > size - found.start:
+        start, *others = (next(numbers)[0] for _ in range(4))
+        found = Range(kind - 1, position + start, *others)
+        if kind > PRODUCT + 1 or not found.size_bytes or found.size_bytes > size - found.start:
             raise ValueError("its plan names bytes that the file has not")
         if found.kind == PRODUCT:
-            if max(found.columns + 4 * found.rows, found.factor + 4) > size:
+            if max(found.columns + 4 * found.rows, found.base + 4) > size:
                 raise ValueError("its plan names scales that the file has not")
         else:
             rows += found.rows
@@ -367,7 +296,7 @@ def _read_plan(plan: bytes, size: int) -> tuple[list[Range], Tables]:
         position = found.end
     count, at = next(numbers)
     table_bytes = count * rans.SYMBOLS
-    if len(plan) != at + table_bytes + rows:
+    if count > MOST_TABLES or len(plan) != at + table_bytes + rows:
         raise ValueError("its tables have another size")
     steps = np.frombuffer(plan, np.uint8, table_bytes, at).reshape(count, rans.SYMBOLS)
     of_rows = np.frombuffer(plan, np.uint8, rows, at + table_bytes)
@@ -387,7 +316,7 @@ def _varints(numbers: Iterable[int]) -> bytes:
     return bytes(content)
 
 
-def _read_varints(content: bytes, start: int = 0) -> Iterator[tuple[int, int]]:
+def _read_varints(content: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, int]]:
     """Yield each number and where the next one begins."""
     number = shift = 0
     for at in range(start, len(content)):
@@ -401,27 +330,49 @@ def _read_varints(content: bytes, start: int = 0) -> Iterator[tuple[int, int]]:
     raise ValueError("it is cut short")
 
 
-def _filters(properties: tuple[int, int, int], most_bytes: int) -> list[dict[str, int]]:
-    lc, lp, pb = properties
-    dictionary = max(SMALLEST_DICTIONARY, 1 << (most_bytes - 1).bit_length())
+def _filters(properties: int, size: int) -> list[dict[str, int]]:
+    lc, lp, pb = PROPERTIES[properties]
     return [
         {
             **{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME},
-            **{"dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb},
+            **{"dict_size": max(LEAST_DICTIONARY, size), "lc": lc, "lp": lp, "pb": pb},
         }
     ]
 
 
-def _compress(content: bytes, properties: tuple[int, int, int] = PROPERTIES[0]) -> bytes:
+def _compress(content: bytes, properties: int = 0) -> bytes:
     filters = _filters(properties, len(content))
     return lzma.compress(content, format=lzma.FORMAT_RAW, filters=filters)
 
 
-def _decompress(packed: bytes, properties: int, most_bytes: int) -> bytes:
-    """Return at most `most_bytes`, or fail before there are more."""
-    filters = _filters(PROPERTIES[properties], most_bytes)
+def _decompress(
+    packed: bytes | memoryview, properties: int, data: Bytes, parts: list[slice]
+) -> None:
+    """Fill these parts of `data`, in order; fail if there is less or more."""
+    targets = [data[part] for part in parts]
+    filters = _filters(properties, sum(map(len, targets)))
     decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=filters)
-    content = decompressor.decompress(packed, max_length=most_bytes + 1)
-    if len(content) > most_bytes or not decompressor.eof or decompressor.unused_data:
-        raise ValueError("its skeleton is cut short or too long")
-    return content
+    taken = 0
+
+    def read(most: int) -> bytes:
+        """Return at most so many bytes; none at the end of the input."""
+        nonlocal taken
+        while not decompressor.eof:
+            following = packed[taken : taken + READ_BYTES] if decompressor.needs_input else b""
+            taken += len(following)
+            if found := decompressor.decompress(following, min(most, READ_BYTES)):
+                return found
+            if decompressor.needs_input and taken == len(packed):
+                break
+        return b""
+
+    for target in targets:
+        position = 0
+        while position < len(target):
+            found = read(len(target) - position)
+            if not found:
+                raise ValueError("its lzma streams are cut short")
+            target[position : position + len(found)] = np.frombuffer(found, np.uint8)
+            position += len(found)
+    if read(1) or not decompressor.eof or decompressor.unused_data or taken < len(packed):
+        raise ValueError("its lzma streams do not end where they should")

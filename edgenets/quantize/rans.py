@@ -6,7 +6,8 @@ is known beforehand. Frequencies of a table add up to 2**14, a state is in [2**1
 
 Decoding is, for each lane in turn: slot = state mod 2**14; the byte is the one whose share of the
 table holds slot; state = frequency * (state div 2**14) + slot - start of the share; below 2**16,
-the state is moved up by 16 bits and takes the stream's next word in. The states end as 2**16.
+the state is moved up by 16 bits and takes the stream's next word in. The states end in
+[2**16, 2**17): the low 16 bits of each may hold anything, so that many lanes cost little.
 
 Source: Duda 2013, arXiv:1311.2540; Giesen 2014, arXiv:1402.3392.
 """
@@ -23,28 +24,37 @@ TOTAL_BITS = 14
 TOTAL = 1 << TOTAL_BITS
 WORD_BITS = 16
 LOWEST = 1 << WORD_BITS  # of a state
+CHUNK = 1 << 13  # bytes that are prepared together for decoding
 
 Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint16]
 
 
 class Stream(NamedTuple):
     """Coded bytes."""
 
     states: NDArray[np.uint32]  # [lanes], that decoding begins with
-    words: NDArray[np.uint16]  # in the order in which decoding takes them
+    words: Words  # in the order in which decoding takes them
 
 
-def encode(symbols: Bytes, which: Bytes, frequencies: NDArray[np.uint32], lanes: int) -> Stream:
+class Decoded(NamedTuple):
+    """What a stream holds."""
+
+    symbols: Bytes  # [n]
+    ends: Words  # [lanes]
+
+
+def encode(symbols: Bytes, which: Bytes, frequencies: NDArray[np.uint32], ends: Words) -> Stream:
     """Code bytes, each with one of the tables; `decode` is the exact inverse.
 
     Args:
         symbols: [n].
         which: [n], the table of each.
         frequencies: [tables, 256], rows that add up to 2**14; of each coded byte more than zero.
-        lanes: at least 1.
+        ends: [lanes], at least one: any numbers, which the last states hold.
     """
     flat, starts = frequencies.ravel().astype(np.uint64), _starts(frequencies).astype(np.uint64)
-    states = np.full(lanes, LOWEST, np.uint64)
+    states, lanes = ends.astype(np.uint64) + LOWEST, len(ends)
     words = []
     for begin in range((len(symbols) - 1) // lanes * lanes, -1, -lanes):
         step = slice(begin, begin + lanes)
@@ -59,37 +69,43 @@ def encode(symbols: Bytes, which: Bytes, frequencies: NDArray[np.uint32], lanes:
     return Stream(states.astype(np.uint32), np.concatenate(words[::-1]))
 
 
-def decode(stream: Stream, which: Bytes, frequencies: NDArray[np.uint32]) -> Bytes:
-    """Return the bytes [n] that were coded with the tables `which` [n].
+def decode(stream: Stream, which: Bytes, frequencies: NDArray[np.uint32]) -> Decoded:
+    """Return the bytes [n] that were coded with the tables `which` [n], and the ends.
+
+    The bytes take the place of `which`: there need not be memory for both.
 
     Raises:
         ValueError: the stream ends too early or too late, or was not coded with these tables.
     """
-    states, lanes = stream.states.copy(), len(stream.states)
+    states, words, lanes = stream.states.copy(), stream.words, len(stream.states)
     flat, starts = frequencies.ravel().astype(np.uint32), _starts(frequencies)
     shares = np.repeat(np.tile(np.arange(SYMBOLS, dtype=np.uint8), len(frequencies)), flat)
-    symbols = np.empty(len(which), np.uint8)
-    position, end = 0, len(stream.words)
-    for begin in range(0, len(which), lanes):
-        tables = which[begin : begin + lanes].astype(np.uint32)
-        active = states[: len(tables)]
-        slot = active & (TOTAL - 1)
-        found = shares.take((tables << TOTAL_BITS) | slot)
-        symbols[begin : begin + lanes] = found
-        entry = (tables << 8) | found
-        active >>= TOTAL_BITS
-        active *= flat.take(entry)
-        active += slot
-        active -= starts.take(entry)
-        (low,) = np.nonzero(active < LOWEST)
-        following = position + len(low)
-        if following > end:
-            raise ValueError("the coded weights end too early")
-        active[low] = (active[low] << WORD_BITS) | stream.words[position:following]
-        position = following
-    if position != end or np.any(states != LOWEST):
+    entries = (flat << TOTAL_BITS) | starts  # one look-up for both
+    position, chunk = 0, max(1, CHUNK // lanes) * lanes
+    for first in range(0, len(which), chunk):
+        found = which[first : first + chunk]
+        tables = found.astype(np.uint32)
+        table_shares, table_entries = tables << TOTAL_BITS, tables << 8
+        for begin in range(0, len(found), lanes):
+            step = slice(begin, begin + lanes)
+            active = states[: len(found) - begin]
+            slot = active & (TOTAL - 1)
+            symbol = shares.take(table_shares[step] | slot)
+            found[step] = symbol
+            entry = entries.take(table_entries[step] | symbol)
+            active >>= TOTAL_BITS
+            active *= entry >> TOTAL_BITS
+            active += slot
+            active -= entry & (TOTAL - 1)
+            (low,) = (active < LOWEST).nonzero()
+            following = position + len(low)
+            if following > len(words):
+                raise ValueError("the coded weights end too early")
+            active[low] = (active.take(low) << WORD_BITS) | words[position:following]
+            position = following
+    if position != len(words) or np.any(states >> WORD_BITS != 1):
         raise ValueError("the coded weights do not end where they should")
-    return symbols
+    return Decoded(which, states.astype(np.uint16))
 
 
 def _starts(frequencies: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -19,6 +19,13 @@ SHAPES = {
 }
 
 
+def tables_for(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray:
+    """Return frequencies for `symbols`; a table that none of them has is for any one byte."""
+    counts = histograms(symbols, which, count)
+    counts[counts.sum(axis=1) == 0, 0] = 1
+    return to_frequencies(np.stack([to_table(each) for each in counts]))
+
+
 def histograms(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray:
     pairs = which.astype(np.int64) * SYMBOLS + symbols
     return np.bincount(pairs, minlength=count * SYMBOLS).reshape(count, SYMBOLS)
@@ -26,8 +33,8 @@ def histograms(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray
 
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
-    size=st.integers(1, 3000),
-    lanes=st.sampled_from([1, 2, 16, 256]),
+    size=st.integers(0, 3000),
+    lanes=st.sampled_from([1, 2, 16, 250]),
     count=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
@@ -38,11 +45,56 @@ def test_decoding_gives_back_what_was_coded(
     random = np.random.default_rng(seed)
     symbols = SHAPES[shape](random, size).astype(np.uint8)
     which = random.integers(0, count, size).astype(np.uint8)
-    counts = histograms(symbols, which, count)
-    counts[counts.sum(axis=1) == 0, 0] = 1
-    frequencies = to_frequencies(np.stack([to_table(each) for each in counts]))
-    stream = encode(symbols, which, frequencies, lanes)
-    np.testing.assert_array_equal(decode(stream, which, frequencies), symbols)
+    frequencies = tables_for(symbols, which, count)
+    ends = random.integers(0, 1 << 16, lanes, np.uint16)
+    stream = encode(symbols, which, frequencies, ends)
+    decoded = decode(stream, which.copy(), frequencies)
+    np.testing.assert_array_equal(decoded.symbols, symbols)
+    np.testing.assert_array_equal(decoded.ends, ends)
+
+
+@given(symbols=st.binary(max_size=300), which=st.binary(min_size=300), data=st.data())
+@settings(deadline=None)
+def test_any_bytes_with_any_tables_come_back(symbols: bytes, which: bytes, data: st.DataObject):
+    coded = np.frombuffer(symbols, np.uint8)
+    tables = np.frombuffer(which, np.uint8)[: len(coded)] % 5
+    ends = np.uint16(data.draw(st.lists(st.integers(0, 65535), min_size=1, max_size=40)))
+    frequencies = tables_for(coded, tables, 5)
+    decoded = decode(encode(coded, tables, frequencies, ends), tables.copy(), frequencies)
+    assert decoded.symbols.tobytes() == symbols
+    np.testing.assert_array_equal(decoded.ends, ends)
+
+
+@given(at=st.integers(0, 10**6), bit=st.integers(0, 15))
+@settings(max_examples=60, deadline=None)
+def test_damage_is_an_error_or_another_content(at: int, bit: int):
+    symbols = np.random.default_rng(0).normal(0, 5, 400).round().astype(np.int8).view(np.uint8)
+    which = np.zeros(400, np.uint8)
+    frequencies = tables_for(symbols, which, 1)
+    states, words = encode(symbols, which, frequencies, np.zeros(8, np.uint16))
+    damaged = np.concatenate([states.view(np.uint16), words])
+    damaged[at % len(damaged)] ^= 1 << bit
+    stream = Stream(damaged[:16].view(np.uint32), damaged[16:])
+    try:
+        decoded = decode(stream, which, frequencies)
+    except ValueError as error:
+        assert "end" in str(error)
+    else:
+        assert decoded.ends.any() or not np.array_equal(decoded.symbols, symbols)
+
+
+def test_rarest_symbol_takes_fourteen_bits_and_the_only_one_none():
+    rare = np.full(8, 9, np.uint8)
+    which = np.zeros(8, np.uint8)
+    counts = np.zeros(256, np.int64)
+    counts[9], counts[200] = 1, 10**9
+    stream = encode(rare, which, to_frequencies(to_table(counts)[None]), np.zeros(1, np.uint16))
+    assert len(stream.words) == 8 * 14 // 16
+    for size in (0, 10_000):
+        only = np.full(size, 9, np.uint8)
+        which = np.zeros(size, np.uint8)
+        states, words = encode(only, which, tables_for(only, which, 1), np.uint16([7]))
+        assert (states.tolist(), len(words)) == ([(1 << 16) + 7], 0)
 
 
 def test_coded_length_is_near_the_entropy():
@@ -51,7 +103,12 @@ def test_coded_length_is_near_the_entropy():
     shares = counts[counts > 0] / len(symbols)
     entropy_bytes = -len(symbols) * np.sum(shares * np.log2(shares)) / 8
     which = np.zeros(len(symbols), np.uint8)
-    stream = encode(symbols.view(np.uint8), which, to_frequencies(to_table(counts)[None]), 16)
+    stream = encode(
+        symbols.view(np.uint8),
+        which,
+        to_frequencies(to_table(counts)[None]),
+        np.zeros(16, np.uint16),
+    )
     assert 1 <= (stream.words.nbytes + stream.states.nbytes) / entropy_bytes < 1.003
 
 
@@ -79,10 +136,10 @@ def test_stream_that_ends_early_or_late_is_refused():
     symbols = np.random.default_rng(0).integers(0, 9, 500).astype(np.uint8)
     which = np.zeros(500, np.uint8)
     frequencies = to_frequencies(to_table(np.bincount(symbols, minlength=256))[None])
-    states, words = encode(symbols, which, frequencies, 4)
+    states, words = encode(symbols, which, frequencies, np.zeros(4, np.uint16))
     for wrong in (words[:-1], np.append(words, 0)):
         with pytest.raises(ValueError, match="end"):
-            decode(Stream(states, wrong.astype(np.uint16)), which, frequencies)
+            decode(Stream(states, wrong.astype(np.uint16)), which.copy(), frequencies)
 
 
 def test_rows_that_are_distributed_alike_share_a_table():
