@@ -191,7 +191,7 @@ def _shape(sizes: list[int]) -> str:
 
 def _layer(name: str) -> str:
     """Return the layer in a weight's name, its end where that is long."""
-    from edgenets.export.per_op import layer_name
+    from edgenets.export.metadata import layer_name
 
     layer = layer_name(name)
     return layer if len(layer) <= LONGEST_NAME else "..." + layer[3 - LONGEST_NAME :]

@@ -6,12 +6,11 @@ process of its own, which a damaged file may end. Needs NumPy; for the partition
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ from edgenets.export.cut import preparing_operators
 from edgenets.export.devices import LocalSession
 from edgenets.export.drawing import draw
 from edgenets.export.limits import CHANGES, cpu_limits, edge_tpu_limits
-from edgenets.export.per_op import layer_name
-from edgenets.export.runtime import METADATA_NAME
+from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.quantize.sizes import entropy_bytes_of_counts
@@ -148,7 +146,7 @@ def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
 
 def _operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
     rows = []
-    preparing = preparing_operators(model)
+    preparing, names = preparing_operators(model), layer_names(model)
     for index, operator in enumerate(model.operators):
         made = model.tensors[operator.outputs[0]] if operator.outputs else None
         rows.append(
@@ -156,7 +154,7 @@ def _operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
                 "index": index,
                 "op": operator.name,
                 "version": operator.version,
-                "name": layer_name(made.name) if made else "",
+                "name": names[index],
                 "prepares": index in preparing,
                 "kernel": _kernel(model, operator),
                 "inputs": list(operator.inputs),
@@ -302,31 +300,11 @@ def _told(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
     """Return what the file says of itself, in edgenets' way and in TFLite's."""
     described = describe(model)
     archive = read_archive(content, described.label_files if described else ())
-    ours = _entry(model.metadata[METADATA_NAME]) if METADATA_NAME in model.metadata else None
-    labels, source = (ours.pop("labels", None), METADATA_NAME) if ours else (None, None)
-    if labels is None:
-        labels, source = archive.labels, archive.labels_file
     return {
         "metadata": {name: len(value) for name, value in model.metadata.items()},
         "described": described._asdict() if described else None,
         "files": archive.sizes_bytes,
-        "labels": None if labels is None else list(labels),
-        "labels_from": source,
-        "edgenets": ours,
+        "labels": None if archive.labels is None else list(archive.labels),
+        "labels_from": archive.labels_file,
+        "edgenets": read_entry(model) or None,
     }
-
-
-def _entry(text: bytes) -> dict[str, Any]:
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no number")
-
-    try:
-        entry: dict[str, Any] = dict(json.loads(text, parse_constant=refuse))
-        if not isinstance(entry.get("labels", []), list | None):
-            raise ValueError("labels are no list")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise EdgenetsError(
-            f"the file holds {METADATA_NAME!r} metadata that is not a JSON object with labels "
-            f"({error}); export it again"
-        ) from error
-    return entry

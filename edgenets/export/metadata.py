@@ -7,7 +7,7 @@ Three things are in a file, and the first two are those that TFLite's own tools 
 - the metadata entry `edgenets`, JSON: net, preparation, recipe, versions, seed, the SHA-256 of the
   weights, and the layer that each operator computes, because tensors have no names any more.
 
-Reading needs NumPy alone.
+Reading needs NumPy alone; `edgenets.export.associated` reads the first two, of any file.
 
 Source: TFLite metadata schema (metadata_schema.fbs, M001), and the layout of TFLite Support, which
 stores associated files uncompressed behind the flatbuffer.
@@ -17,27 +17,23 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
-import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export import associated
 
 if TYPE_CHECKING:
     from edgenets.models.folder import Spec
 
 ENTRY = "edgenets"
-STANDARD_ENTRY = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 PARSER_VERSION = "1.0.0"  # that can read images and labels
 LABELS = "labels.txt"
-LABEL_FILE = re.compile(r"[^/]*label[^/]*\.txt", re.IGNORECASE)
-MOST_LABEL_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first; a file carries no time of its making
 # Numbers of the schema.
 AXIS_LABELS = np.uint8(2)
@@ -65,16 +61,12 @@ def describe(named: bytes, spec: Spec, source_sha256: str) -> bytes:
     if broken := [label for label in spec.labels if len(label.splitlines()) != 1]:
         raise EdgenetsError(f"a label must be one line of text, not {broken[0]!r}; rename it")
     file = flatbuffer.read(named)
-    described = spec.to_json()
-    del described["history"]
-    described |= {
-        "labels": LABELS,  # where they are: TFLite's own tools look for a file
-        "source_sha256": source_sha256,
-        "layers": layer_names(file),
-    }
+    told = spec.to_json()
+    del told["history"], told["labels"]
+    told |= {"source_sha256": source_sha256, "layers": layer_names(file)}
     entries = {
-        ENTRY: json.dumps(described).encode(),
-        STANDARD_ENTRY: _standard(spec.name),
+        ENTRY: json.dumps(told).encode(),
+        associated.TFLITE_METADATA: standard_entry(spec.name),
     }
     return with_labels(flatbuffer.slim(flatbuffer.with_metadata(named, entries)), spec.labels)
 
@@ -91,36 +83,16 @@ def read_labels(content: bytes, model: flatbuffer.Model) -> tuple[str, ...] | No
     """Return the labels in the archive behind a file, whose model is `model`; None without any.
 
     Raises:
-        EdgenetsError: the archive is damaged, or its labels are no text or too many; or edgenets
-            wrote labels that are not there any more.
+        EdgenetsError: the metadata or the archive are damaged, or name labels that are not there.
     """
-    labels = _archived_labels(content)
-    if labels is None and (name := read_entry(model).get("labels")):
-        raise EdgenetsError(f"{name} is missing behind the model; the file was cut or rewritten")
-    return labels
-
-
-def _archived_labels(content: bytes) -> tuple[str, ...] | None:
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-    except zipfile.BadZipFile:  # any file without an archive
-        return None
-    try:
-        for entry in archive.infolist():
-            if LABEL_FILE.fullmatch(entry.filename):
-                with archive.open(entry) as file:
-                    text = file.read(MOST_LABEL_BYTES + 1)
-                if len(text) > MOST_LABEL_BYTES:
-                    raise ValueError(f"they take over {MOST_LABEL_BYTES:,} bytes")
-                return tuple(text.decode().rstrip("\n").split("\n"))
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),
-        *(RuntimeError, ValueError, OSError),
-    ) as error:
+    described = associated.describe(model)
+    named = described.label_files if described else ()
+    labels = associated.read_archive(content, named).labels
+    if labels is None and named:
         raise EdgenetsError(
-            f"the labels behind the model cannot be read ({error}); export it again"
-        ) from error
-    return None
+            f"{named[0]} is missing behind the model; the file was cut short, export it again"
+        )
+    return labels
 
 
 def read_entry(model: flatbuffer.Model) -> dict[str, Any]:
@@ -129,8 +101,12 @@ def read_entry(model: flatbuffer.Model) -> dict[str, Any]:
     Raises:
         EdgenetsError: it is not a JSON object.
     """
+
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"{word} is no number")
+
     try:
-        entry = json.loads(model.metadata.get(ENTRY, b"{}"))
+        entry = json.loads(model.metadata.get(ENTRY, b"{}"), parse_constant=refuse)
         if not isinstance(entry, dict):
             raise ValueError(f"a {type(entry).__name__}")
     except (ValueError, RecursionError) as error:
@@ -176,7 +152,7 @@ def _layer_computed(model: flatbuffer.Model, operator: flatbuffer.Operator) -> s
     return layer_name(name)
 
 
-def _standard(name: str) -> bytes:
+def standard_entry(name: str) -> bytes:
     """Return the entry TFLITE_METADATA: RGB pixels less 127.5 over 127.5 in, a score a label out.
 
     A quantized tensor takes and gives that in its own scale and zero point.

@@ -290,7 +290,7 @@ def colour_net(resolution: int) -> bytes:
 
     preparation = {"resolution": resolution, "resize": resolution}
     preparation |= {"interpolation": "bilinear", "crop": "center"}
-    about = json.dumps({"labels": "labels.txt", "preparation": preparation}).encode()
+    about = json.dumps({"preparation": preparation}).encode()
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     content = flatbuffer.with_metadata(bytes(builder.Output()), {ENTRY: about})

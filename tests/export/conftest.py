@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.export.metadata import ENTRY, with_labels
-from edgenets.export.metadata import LABELS as LABELS_FILE
+from edgenets.export.associated import TFLITE_METADATA
+from edgenets.export.metadata import ENTRY, standard_entry, with_labels
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -115,6 +115,9 @@ def with_metadata():
 
 def with_edgenets_metadata(content, metadata):
     """Add what edgenets writes: JSON, and labels behind the model."""
-    entry = metadata | {"labels": LABELS_FILE} if "labels" in metadata else metadata
+    entry = {key: value for key, value in metadata.items() if key != "labels"}
     content = flatbuffer.with_metadata(content, {ENTRY: json.dumps(entry).encode()})
-    return with_labels(content, metadata["labels"]) if "labels" in metadata else content
+    if "labels" not in metadata:
+        return content
+    content = flatbuffer.with_metadata(content, {TFLITE_METADATA: standard_entry("tiny")})
+    return with_labels(content, metadata["labels"])

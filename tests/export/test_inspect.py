@@ -56,7 +56,7 @@ def test_counts_are_the_arithmetic_of_the_net(tiny, tiny_int8_file: Path):
 
 def test_labels_and_provenance_are_edgenets_own(tiny, tiny_metadata):
     assert tiny["labels"] == list(tiny_metadata["labels"])
-    assert tiny["labels_from"] == "edgenets"
+    assert tiny["labels_from"] == "labels.txt"
     assert tiny["edgenets"] == {"preparation": tiny_metadata["preparation"]}
 
 
@@ -125,9 +125,9 @@ def test_four_bit_codes_are_unpacked():
     }
 
 
-@pytest.mark.parametrize("entry", [b"[", b'{"labels": 3}', b"3", b'{"seed": NaN}', b"[" * 100_000])
+@pytest.mark.parametrize("entry", [b"[", b"3", b'{"seed": NaN}', b"[" * 100_000])
 def test_metadata_that_is_not_ours_is_one_sentence(tiny_net, entry: bytes):
-    with pytest.raises(EdgenetsError, match="'edgenets' metadata that is not a JSON object"):
+    with pytest.raises(EdgenetsError, match="metadata 'edgenets' are not a JSON object"):
         contents(flatbuffer.with_metadata(tiny_net.int8, {"edgenets": entry}))
 
 

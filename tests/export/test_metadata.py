@@ -14,7 +14,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export import metadata
 from edgenets.export.checked import float_file
 from edgenets.export.formats import FORMATS
-from edgenets.export.metadata import describe, layer_names, read_entry, read_labels, with_labels
+from edgenets.export.metadata import describe, layer_names, read_entry, read_labels
 from edgenets.export.runtime import Classifier
 from edgenets.export.tflite import to_format
 from edgenets.export.xnnpack import partitions
@@ -106,30 +106,6 @@ def test_labels_that_were_cut_off_are_missed(tiny_int8_file):
     content = tiny_int8_file.read_bytes()
     with pytest.raises(EdgenetsError, match=r"labels\.txt is missing behind the model"):
         labels_of(content[:-1])
-
-
-def test_damaged_labels_are_refused(tiny_net):
-    content = with_labels(tiny_net.int8, ("owl", "cat"))
-    damaged = content.replace(b"owl", b"oxl")
-    with pytest.raises(EdgenetsError, match=r"labels behind the model cannot be read \(Bad CRC"):
-        labels_of(damaged)
-
-
-def test_labels_that_swell_are_refused(tiny_net):
-    file = io.BytesIO(tiny_net.int8)
-    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("labels.txt", b"0" * 50_000_000)
-    assert len(file.getvalue()) < 100_000
-    with pytest.raises(EdgenetsError, match="over 1,048,576 bytes"):
-        labels_of(file.getvalue())
-
-
-def test_labels_of_other_tools_are_found(tiny_net):
-    file = io.BytesIO(tiny_net.int8)
-    with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr("vocab.bin", b"\0")
-        archive.writestr("probability-labels-en.txt", "background\ntench\n")
-    assert labels_of(file.getvalue()) == ("background", "tench")
 
 
 def test_docstring_examples_are_right():
