@@ -1,4 +1,4 @@
-"""`edgenets export`: a `.tflite` file from a model folder."""
+"""`edgenets export`: a `.tflite` file from a model folder, or from a Keras file that is trusted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from pathlib import Path
 import click
 
 from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.train import parse_range
+from edgenets.errors import EdgenetsError
 from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
 from edgenets.export.formats import FORMATS
 from edgenets.export.targets import TARGETS, find_target
 from edgenets.units import format_bytes, format_percent
 
+KERAS_SUFFIXES = (".keras", ".h5")
+
 
 @click.command()
-@click.argument("model_dir", type=click.Path(path_type=Path))
+@click.argument("model", metavar="MODEL_DIR", type=click.Path(path_type=Path))
 @click.option(
     "--target",
     default="generic",
@@ -80,6 +84,23 @@ from edgenets.units import format_bytes, format_percent
     help="Keep a compiled file of which a part runs on the CPU.",
 )
 @click.option(
+    "--trust-source",
+    is_flag=True,
+    help="Take a .keras or .h5 file in place of MODEL_DIR: loading it RUNS CODE that it holds.",
+)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Labels of a Keras file, one a line.",
+)
+@click.option(
+    "--input-range",
+    callback=parse_range,
+    metavar="LOW..HIGH",
+    help="What a Keras file's model takes for black and white.  [default: -1..1]",
+)
+@click.option(
     "--out",
     required=True,
     metavar="FILE.tflite",
@@ -88,7 +109,7 @@ from edgenets.units import format_bytes, format_percent
 )
 @json_option
 def command(
-    model_dir: Path,
+    model: Path,
     target: str,
     number_format: str | None,
     data: str | None,
@@ -99,6 +120,9 @@ def command(
     softmax: bool,
     compiles: bool,
     allow_cpu_ops: bool,
+    trust_source: bool,
+    labels: Path | None,
+    input_range: tuple[float, float] | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -107,10 +131,12 @@ def command(
     The file takes images as its format says (int8: `pixel - 128`; int16x8: [-1, 1] in steps of
     1/32767; the others: [-1, 1] in float32), gives logits, and holds its labels and image
     preparation. For a target the net is written in the operators that run fastest there. The file
-    is written only if it passes its checks.
+    is written only if it passes its checks; FILE.tflite.json says what was verified.
+
+    A .keras or .h5 file of your own is taken with --trust-source and --labels.
     """
     from edgenets.export.checked import Ends
-    from edgenets.pipeline.single import export_folder
+    from edgenets.pipeline.single import export_folder, export_keras_file
 
     if compiles and target != "coral":
         raise click.UsageError("--compile is for --target coral")
@@ -118,20 +144,24 @@ def command(
         raise click.UsageError("--allow-cpu-ops is for --compile")
     if compiles:
         find_compiler()  # before the export, which takes its time
-    result = export_folder(
-        model_dir,
-        out,
-        number_format,
-        data,
-        calibration_images,
-        seed,
-        keep_float,
-        find_target(target),
-        Ends(float_ends, softmax),
-    )
+    settings = (out, number_format, data, calibration_images, seed)
+    row, ends = find_target(target), Ends(float_ends, softmax)
+    if model.suffix in KERAS_SUFFIXES and model.is_file():
+        if not trust_source:
+            raise EdgenetsError(
+                f"loading {model} runs code that it may hold; if you trust where it comes from, "
+                "pass --trust-source"
+            )
+        if labels is None:
+            raise click.UsageError(f"{model} does not name its classes; pass --labels FILE")
+        if keep_float:
+            raise click.UsageError("--keep-float is for a model folder")
+        result = export_keras_file(model, *settings, labels, input_range or (-1.0, 1.0), row, ends)
+    else:
+        result = export_folder(model, *settings, keep_float, row, ends)
     compiled = compile_file(out, allow_cpu_ops=allow_cpu_ops) if compiles else None
     if as_json:
-        print_json({**result, **({"edge_tpu": compiled.to_json()} if compiled else {})})
+        print_json(result | ({"compiled": compiled.to_json()} if compiled else {}))
         return
     fidelity, images = result["fidelity"], result["fidelity_images"]
     stored = ", kernels stored sparsely" if result["sparse"] else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,20 @@ from edgenets.export import tflite, verify
 from edgenets.export.codes import layers_kept_float, operators_of
 from edgenets.export.ends import with_ends
 from edgenets.export.formats import FP32, INT8, Format
+from edgenets.export.inspect import inspect_file
 from edgenets.export.lower import lower, runs_sparsely
 from edgenets.export.metadata import describe
 from edgenets.export.net import Net
 from edgenets.export.targets import GENERIC, Target
+from edgenets.files import sha256_bytes, write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
 from edgenets.train.fit import compile_inference, predict_logits
+
+REPORT = ".json"
+"""What is added to a file's name for that of its report."""
+INTEGERS = ("int8", "int16", "int32", "uint8")
 
 
 class Ends(NamedTuple):
@@ -47,6 +54,60 @@ class Exported(NamedTuple):
 def float_file(model: keras.Model, spec: Spec) -> bytes:
     """Return the float32 `.tflite` of `model`, described, but not run."""
     return describe(tflite.to_float32(model, spec), spec, weights_sha256(model))
+
+
+def write_checked(
+    out: Path,
+    number_format: Format,
+    model: keras.Model,
+    spec: Spec,
+    images: NDArray[np.uint8] | None = None,
+    codes: Codes | None = None,
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
+) -> dict[str, Any]:
+    """Write `model` to the `.tflite` file `out`, and what was verified to a JSON file beside it.
+
+    Arguments and errors are those of `export_checked`; `out` is replaced if it exists.
+
+    Returns:
+        `size_bytes`, `sha256`, `format`, `target`; `sparse`, whether kernels are stored without
+        their zeros; `fidelity` (null where nothing was compared) on `fidelity_images`,
+        "calibration" or "random"; `codes`, what the file holds of the codes (null without such);
+        `kept_float`, the layers computed in float32 between integers; `inputs` and `outputs`, as in
+        `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
+        installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
+        `edge_tpu`, the mapped and the CPU's operators as predicted; `notes`, sentences about the
+        file on the target.
+    """
+    exported = export_checked(number_format, model, spec, images, codes, target, ends)
+    content, fidelity = exported.content, exported.fidelity
+    runtimes = verify.run_everywhere(content)
+    write_bytes(out, content)
+    inspection = inspect_file(out, target.name)
+    about = inspection["target"]
+    told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
+    compared_on = "random" if images is None else "calibration"
+    result = {
+        "size_bytes": len(content),
+        "sha256": sha256_bytes(content),
+        "format": number_format.name,
+        "target": target.name,
+        "sparse": exported.is_sparse,
+        "fidelity": fidelity._asdict() if fidelity else None,
+        "fidelity_images": compared_on if fidelity else None,
+        "codes": number_format.codes if codes else None,
+        "kept_float": layers_kept_float(model, spec) if number_format is INT8 else [],
+        "inputs": inspection["inputs"],
+        "outputs": inspection["outputs"],
+        "integer_only": all(op["dtype"] in INTEGERS for op in inspection["operators"]),
+        "runtimes": runtimes,
+        "xnnpack": inspection["xnnpack"],
+        "edge_tpu": {key: inspection["edge_tpu"][key] for key in ("mapped_ops", "cpu_ops")},
+        "notes": [sentence for sentence in told if sentence],
+    }
+    write_json(out.with_name(out.name + REPORT), result)
+    return result
 
 
 def export_checked(

@@ -81,6 +81,8 @@ def lower(net: Net, target: Target, number_format: Format, *, sparse: bool = Fal
     Raises:
         EdgenetsError: the net does not fit a rewrite.
     """
+    if not isinstance(net.model, keras.Model):
+        return net  # a Keras 3 model, which is not of edgenets
     of_format = target.integer_rewrites if number_format.needs_calibration else ()
     for name in (*target.rewrites, *of_format, *(["turned"] if sparse else [])):
         net = REWRITES[name](net)

@@ -124,6 +124,17 @@ def load_runtime() -> Runtime:
     )
 
 
+def load_other_runtimes(preferred: str) -> list[Runtime]:
+    """Import the interpreters that are installed beside the preferred one and fit NumPy."""
+    found = []
+    for name, package in RUNTIMES.items():
+        fits = name != "tflite-runtime" or _major(np.__version__) < 2
+        if name != preferred and fits and _is_there(package):
+            module = importlib.import_module(f"{package}.interpreter")
+            found.append(Runtime(name, _version(name), module.Interpreter))
+    return found
+
+
 def refusal(runtime: Runtime, name: str, error: Exception) -> str:
     """Return the sentence for what an interpreter raised."""
     reason = " ".join(str(error).split()).rstrip(".")

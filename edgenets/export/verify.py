@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export import runner
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
-from edgenets.export.runtime import Classifier
+from edgenets.export.runtime import Classifier, load_runtime
+from edgenets.progress import quiet_stderr
 
 INDEX_DTYPE = "int32"  # of shapes and axes
 SYMMETRIC_DTYPES = ("int16",)  # whose zero point LiteRT takes to be 0
@@ -86,6 +88,38 @@ def check_structure(
     for bias in others.biases:
         _require_dtype(bias, {number_format.bias}, number_format, "stores")
     _check_input(model.inputs[0], number_format)
+
+
+def run_everywhere(content: bytes) -> list[dict[str, str | None]]:
+    """Run the file once, on zeros, in each interpreter that is installed.
+
+    Returns:
+        name and version of each, and `reason`, why it does not run it; None where it does.
+
+    Raises:
+        EdgenetsError: the preferred interpreter does not run it.
+    """
+    preferred = load_runtime()
+    _run_once(preferred, content)
+    rows = [{"name": preferred.name, "version": preferred.version, "reason": None}]
+    for runtime in runner.load_other_runtimes(preferred.name):
+        reason = None
+        try:
+            _run_once(runtime, content)
+        except EdgenetsError as error:
+            reason = str(error)
+        rows.append({"name": runtime.name, "version": runtime.version, "reason": reason})
+    return rows
+
+
+def _run_once(runtime: runner.Runtime, content: bytes) -> None:
+    try:
+        with quiet_stderr():
+            interpreter = runtime.interpreter(model_content=content)
+            interpreter.allocate_tensors()
+            interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise EdgenetsError(runner.refusal(runtime, "the file", error)) from error
 
 
 def kernel_dtype(kernel: flatbuffer.Tensor, number_format: Format) -> str:

@@ -306,4 +306,4 @@ def set_named_weights(
 
 
 def _name(weight: Any) -> str:
-    return str(weight.name).removesuffix(":0")
+    return str(getattr(weight, "path", weight.name)).removesuffix(":0")  # Keras 3 has paths

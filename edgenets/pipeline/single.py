@@ -6,17 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export.checked import LOGITS, Ends, export_checked
-from edgenets.export.codes import layers_kept_float
+from edgenets.export.checked import LOGITS, Ends, write_checked
 from edgenets.export.evaluate import score
+from edgenets.export.foreign import adopt, load_trusted
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower import preferred_format
-from edgenets.export.targets import GENERIC, Target, notes
-from edgenets.files import sha256_bytes, sha256_json, write_bytes
-from edgenets.models.folder import load_codes, load_model, require_no_model, save_model
+from edgenets.export.targets import GENERIC, Target
+from edgenets.files import sha256_json
+from edgenets.models.folder import Spec, load_codes, load_model, require_no_model, save_model
+from edgenets.models.weights.initial import read_labels
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import (
@@ -103,11 +107,8 @@ def export_folder(
         ends: what the file takes and gives.
 
     Returns:
-        `size_bytes`, `sha256`, `format`, `target`, `sparse` (whether kernels are stored without
-        their zeros), `notes` (sentences about the file on the target); `fidelity` (null where
-        nothing was compared) on `fidelity_images`, "calibration" or "random"; `codes`, what the
-        file holds of the folder's codes (null without such); `kept_float`, the layers computed in
-        float32 between integers; `skipped`, the files left out with their reasons.
+        What `edgenets.export.checked.write_checked` returns, and `skipped`, the files left out with
+        their reasons.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or the file failed its checks.
@@ -126,35 +127,56 @@ def export_folder(
                 "compress again with other keep_float in the stage int8"
             )
         spec = replace(spec, keep_float=keep_float)
-    kept = layers_kept_float(model, spec) if row is INT8 else []
-    images = None
-    skipped: tuple[Skipped, ...] = ()
-    if data is not None:
-        dataset = open_dataset(data, seed=spec.seed)
-        skipped = dataset.skipped
-        say_left_out(skipped)
-        chosen = balanced_sample(dataset.train.labels, calibration_images, seed)
-        images = dataset.train.subset(chosen).load(spec.preparation).take(range(len(chosen)))
-    elif row.needs_calibration and not (row is INT8 and codes and codes.activations):
+    if data is None and row.needs_calibration and not (row is INT8 and codes and codes.activations):
         reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
-    exported = export_checked(row, model, spec, images, codes, target, ends)
-    content, fidelity = exported.content, exported.fidelity
-    compared_on = "random" if images is None else "calibration"
-    write_bytes(out, content)
-    return {
-        "size_bytes": len(content),
-        "sha256": sha256_bytes(content),
-        "format": row.name,
-        "target": target.name,
-        "sparse": exported.is_sparse,
-        "notes": notes(content, target),
-        "fidelity": fidelity._asdict() if fidelity else None,
-        "fidelity_images": compared_on if fidelity else None,
-        "codes": row.codes if codes else None,
-        "kept_float": kept,
-        "skipped": [file.to_json() for file in skipped],
-    }
+    images, skipped = _comparison_images(data, spec, calibration_images, seed)
+    result = write_checked(out, row, model, spec, images, codes, target, ends)
+    return {**result, "skipped": [file.to_json() for file in skipped]}
+
+
+def export_keras_file(
+    path: Path,
+    out: Path,
+    number_format: str | None,
+    data: str | None,
+    calibration_images: int,
+    seed: int,
+    labels: Path,
+    input_range: tuple[float, float],
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
+) -> dict[str, Any]:
+    """Write the model in a `.keras` or `.h5` file, whose code is run, as a `.tflite` file.
+
+    Args:
+        path: the file, from a source that is trusted.
+        labels: a file with one label a line, in the order of the model's outputs.
+        input_range: what the model takes for black and for white.
+
+    The other arguments, results and errors are those of `export_folder`.
+    """
+    row = find_format(number_format or target.formats[0])
+    check_writable(out)
+    if data is None and row.needs_calibration:
+        raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
+    model, spec = adopt(load_trusted(path), read_labels(labels), input_range)
+    images, skipped = _comparison_images(data, spec, calibration_images, seed)
+    result = write_checked(out, row, model, spec, images, None, target, ends)
+    return {**result, "skipped": [file.to_json() for file in skipped]}
+
+
+def _comparison_images(
+    data: str | None, spec: Spec, count: int, seed: int
+) -> tuple[NDArray[np.uint8] | None, tuple[Skipped, ...]]:
+    """Return prepared training images, and the files that were left out; None without data."""
+    if data is None:
+        return None, ()
+    dataset = open_dataset(data, seed=spec.seed)
+    say_left_out(dataset.skipped)
+    chosen = balanced_sample(dataset.train.labels, count, seed)
+    split = dataset.train.subset(chosen).load(spec.preparation)
+    return split.take(range(len(chosen))), dataset.skipped
 
 
 def evaluate_folder(folder: Path, data: str) -> dict[str, Any]:

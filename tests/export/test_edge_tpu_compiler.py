@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import click
 import flatbuffers
 import numpy as np
 import pytest
@@ -418,12 +417,11 @@ def export(tmp_path, monkeypatch):
 
     def written(*_, **__):
         file_of(tmp_path, "RELU", "RELU", "HARD_SWISH")
-        keys = ("fidelity", "fidelity_images", "codes", "kept_float")
-        return {**dict.fromkeys(keys), "size_bytes": 1}
+        keys = ("fidelity", "fidelity_images", "codes", "kept_float", "sparse")
+        return {**dict.fromkeys(keys), "size_bytes": 1, "format": "int8", "notes": []}
 
-    target = next(option for option in command.params if option.name == "target")
-    monkeypatch.setattr(target, "type", click.Choice(["generic", "coral"]))
-    single = SimpleNamespace(export_folder=written)  # the real one takes TensorFlow
+    # The real ones take TensorFlow.
+    single = SimpleNamespace(export_folder=written, export_keras_file=None)
     monkeypatch.setitem(sys.modules, "edgenets.pipeline.single", single)
 
     def run(*options, target="coral"):
@@ -449,7 +447,7 @@ def test_export_compiles_for_coral_and_fails_for_operators_on_the_cpu(compiler, 
 
 def test_export_as_json_holds_the_compilation(compiler, export):
     compiler(PARTIAL, build(COMPILED_OP, "HARD_SWISH"))
-    value = json.loads(export("--compile", "--allow-cpu-ops", "--json").output)["edge_tpu"]
+    value = json.loads(export("--compile", "--allow-cpu-ops", "--json").output)["compiled"]
     assert (value["mapped_ops"], value["cpu_ops"], value["differences"]) == (2, 1, [])
 
 

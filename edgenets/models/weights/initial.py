@@ -59,7 +59,7 @@ def load_weights(
         EdgenetsError: there are no such weights of this net with these arguments; they cannot be
             fetched or read; the range or the labels do not fit them.
     """
-    names = _read_labels(labels) if labels else None
+    names = read_labels(labels) if labels else None
     folder = weights_folder(weights, name)
     if input_range and (folder or weights in NAMES):
         raise EdgenetsError(f"the input range of {weights} weights is known; leave the range out")
@@ -195,7 +195,12 @@ def _labels(
     return names or stored or tuple(map(str, range(classes)))
 
 
-def _read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the labels in a text file, one a line.
+
+    Raises:
+        EdgenetsError: it cannot be read, or a line is empty or repeats another.
+    """
     try:
         labels = tuple(line.strip() for line in read_bytes(path).decode().splitlines())
     except UnicodeDecodeError as error:
