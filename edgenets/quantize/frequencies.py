@@ -1,14 +1,15 @@
 """Frequency tables for `rans`: how they are stored in a byte per symbol, and which ones pay.
 
 A frequency is stored as a number of four significant bits, which costs next to nothing in coding
-and makes tables small; the commonest symbol takes what the others leave of 2**14.
+and makes tables small; the commonest symbol takes what the others leave of 2**13.
 
     0 to 7    the frequency itself; 0: the symbol does not occur
-    8 + 8 e + m, up to 95    (8 + m) * 2**e, for m from 0 to 7
+    8 + 8 e + m, up to 87    (8 + m) * 2**e, for m from 0 to 7
     255       the rest; once in each table
 
 Rows of weights, such as output channels, that are distributed alike share a table: k-means over
-their histograms, with the coded length as the distance.
+their histograms, with the coded length as the distance. Rows of like entropy are together at first,
+or those of a tensor, which its own shared values may set apart from others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from edgenets.quantize.rans import TOTAL, TOTAL_BITS
 REST = 255
 VALUES = np.array([*range(8), *((8 + m) << e for e in range(TOTAL_BITS - 3) for m in range(8))])
 """The frequency that each stored byte stands for, but for REST."""
-TABLE_COUNTS = (1, 2, 4, 8, 16)
+TABLE_COUNTS = (1, 2, 4, 8, 16, 32)  # of rows of like entropy
+MOST_TABLES = 256
 MOST_ROUNDS = 12  # of k-means
 SHRINK = 0.98
 
@@ -70,14 +72,35 @@ def to_table(counts: NDArray[Any]) -> Table:
     return codes.astype(np.uint8)
 
 
-def choose_tables(histograms: NDArray[np.int64], count: int) -> Tables:
-    """Return at most `count` tables for rows with these histograms, [rows, 256], none empty."""
+def first_groups(
+    histograms: NDArray[np.int64], tensors: NDArray[np.intp]
+) -> list[NDArray[np.intp]]:
+    """Return groups of rows, [rows] each, that tables may begin with.
+
+    Args:
+        histograms: [rows, 256], none empty.
+        tensors: [rows], the number of each one's tensor, in order.
+    """
+    entropy = _bits(histograms, histograms) / histograms.sum(axis=1)
+    places = np.argsort(np.argsort(entropy, kind="stable"), kind="stable")
+    _, firsts, sizes = np.unique(tensors, return_index=True, return_counts=True)
+    order = np.lexsort((entropy, tensors))
+    in_tensor = np.empty_like(order)
+    in_tensor[order] = np.arange(len(order)) - firsts[tensors]
+    halves = 2 * tensors + 2 * in_tensor // sizes[tensors]
+    groups = [*(places * count // len(places) for count in TABLE_COUNTS), tensors, halves]
+    return [group for group in groups if group.max() < MOST_TABLES]
+
+
+def choose_tables(histograms: NDArray[np.int64], groups: NDArray[np.intp]) -> Tables:
+    """Return tables for rows with these histograms, [rows, 256], none empty.
+
+    Args:
+        histograms: how often each byte occurs.
+        groups: [rows], which rows have a table in common at first.
+    """
     counts = histograms.astype(np.float64)
-    rows = np.zeros(len(counts), np.intp)
-    if count > 1:
-        entropy = _bits(counts, counts) / counts.sum(axis=1)
-        rows = np.argsort(np.argsort(entropy, kind="stable"), kind="stable") * count // len(rows)
-        rows = _improve(counts, rows, count)
+    rows = _improve(counts, groups, int(groups.max()) + 1)
     used, rows = np.unique(rows, return_inverse=True)
     merged = _merge(counts, rows, len(used))
     tables = np.stack([to_table(each) for each in merged])
@@ -86,7 +109,7 @@ def choose_tables(histograms: NDArray[np.int64], count: int) -> Tables:
 
 def _improve(counts: NDArray[np.float64], rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     """Return the table of each row after k-means."""
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MOST_ROUNDS if count > 1 else 0):
         merged = _merge(counts, rows, count)
         merged[merged.sum(axis=1) == 0, 0] = 1  # of no row
         frequencies = to_frequencies(np.stack([to_table(each) for each in merged]))

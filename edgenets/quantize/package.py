@@ -27,7 +27,13 @@ from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 from edgenets.quantize import rans
-from edgenets.quantize.frequencies import TABLE_COUNTS, Tables, choose_tables, to_frequencies
+from edgenets.quantize.frequencies import (
+    MOST_TABLES,
+    Tables,
+    choose_tables,
+    first_groups,
+    to_frequencies,
+)
 from edgenets.quantize.ranges import PRODUCT, Range, find_ranges, gaps
 
 MAGIC, VERSION = b"\x89EPK", 2
@@ -36,7 +42,6 @@ CRC_FROM = 9  # what the CRC-32 covers, to the end
 
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
-MOST_TABLES = 256
 BYTES_PER_LANE = 800  # at least: fewer lanes decode slower, more take more room
 MOST_LANES = 1 << 9
 MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
@@ -138,7 +143,8 @@ def _coded(data: Bytes) -> _Option | None:
     tables = NO_TABLES
     if histograms:
         rows = np.concatenate(histograms)
-        options = [choose_tables(rows, count) for count in TABLE_COUNTS]
+        tensors = np.repeat(np.arange(len(histograms)), [len(counts) for counts in histograms])
+        options = [choose_tables(rows, groups) for groups in first_groups(rows, tensors)]
         tables = min(options, key=lambda each: each.bits / 8 + len(_compress(_stored(each))))
     rest = b"".join(data[gap].tobytes() for gap in gaps(len(data), ranges))
     option = _Option(ranges, tables, rest, _compress(rest))
@@ -148,7 +154,7 @@ def _coded(data: Bytes) -> _Option | None:
 def _worth_coding(data: Bytes, weights: Range) -> NDArray[np.int64] | None:
     """Return the histograms of weights; None if lzma alone stores them in less."""
     histograms = weights.histograms(data)
-    bits = choose_tables(histograms, 1).bits
+    bits = choose_tables(histograms, np.zeros(weights.rows, np.intp)).bits
     stored_bytes = len(_compress(data[weights.start : weights.end].tobytes()))
     return histograms if bits / 8 < stored_bytes else None
 

@@ -2,10 +2,10 @@
 
 Byte i belongs to lane i % lanes; every lane is a coder of its own, and all of them write 16-bit
 words to one stream, so that NumPy decodes a byte of each lane at a time. Which table codes a byte
-is known beforehand. Frequencies of a table add up to 2**14, a state is in [2**16, 2**32).
+is known beforehand. Frequencies of a table add up to 2**13, a state is in [2**16, 2**32).
 
-Decoding is, for each lane in turn: slot = state mod 2**14; the byte is the one whose share of the
-table holds slot; state = frequency * (state div 2**14) + slot - start of the share; below 2**16,
+Decoding is, for each lane in turn: slot = state mod 2**13; the byte is the one whose share of the
+table holds slot; state = frequency * (state div 2**13) + slot - start of the share; below 2**16,
 the state is moved up by 16 bits and takes the stream's next word in. The states end in
 [2**16, 2**17): the low 16 bits of each may hold anything, so that many lanes cost little.
 
@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SYMBOLS = 256
-TOTAL_BITS = 14
+TOTAL_BITS = 13
 TOTAL = 1 << TOTAL_BITS
 WORD_BITS = 16
 LOWEST = 1 << WORD_BITS  # of a state
-CHUNK = 1 << 13  # bytes that are prepared together for decoding
+CHUNK = 1 << 12  # bytes that are prepared together for decoding
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint16]
@@ -50,7 +50,7 @@ def encode(symbols: Bytes, which: Bytes, frequencies: NDArray[np.uint32], ends: 
     Args:
         symbols: [n].
         which: [n], the table of each.
-        frequencies: [tables, 256], rows that add up to 2**14; of each coded byte more than zero.
+        frequencies: [tables, 256], rows that add up to 2**13; of each coded byte more than zero.
         ends: [lanes], at least one: any numbers, which the last states hold.
     """
     flat, starts = frequencies.ravel().astype(np.uint64), _starts(frequencies).astype(np.uint64)

@@ -53,7 +53,7 @@ def unpack_plainly(package: bytes) -> bytes:
     for first in range(0, len(which), lanes or 1):
         step = range(min(lanes, len(which) - first))
         for lane in step:
-            slot, high = states[lane] % 2**14, states[lane] // 2**14
+            slot, high = states[lane] % 2**13, states[lane] // 2**13
             byte, start, frequency = tables[which[first + lane]][slot]
             states[lane] = frequency * high + slot - start
             coded.append(byte)
@@ -123,7 +123,7 @@ def read_plan(plan: bytes) -> tuple[list[list[int]], list[list[tuple[int, int, i
             stored.append(total)
         at += 256
         known = [b if b < 8 else (8 + b % 8) << (b // 8 - 1) for b in stored]
-        left = 2**14 - sum(known[i] for i in range(256) if stored[i] != 255)
+        left = 2**13 - sum(known[i] for i in range(256) if stored[i] != 255)
         slots: list[tuple[int, int, int]] = []
         for byte in range(256):
             frequency = left if stored[byte] == 255 else known[byte]
