@@ -26,7 +26,6 @@ from edgenets.models.folder import load_codes, load_model, load_spec
 from edgenets.models.weights.initial import PRETRAINED
 from edgenets.pipeline.compress import MEASURED, compress_folder
 from edgenets.pipeline.config import check_config
-from edgenets.quantize.package import pack
 from edgenets.train.fit import compile_inference, predict_logits
 from edgenets.units import format_seconds
 
@@ -46,7 +45,7 @@ SETTINGS = {
     "shufflenet_v2": Setting(0.65, 32, 4, 3),
     "xception": Setting(0.6, 16, 4, 3),
 }
-COLUMNS = "net stage top-1 loss .tflite stored ratio .epk ratio zeros values nonzeros time".split()
+COLUMNS = "net stage top-1 loss .tflite stored ratio zeros values nonzeros time".split()
 
 
 def recipe(name: str) -> list[dict[str, object]]:
@@ -107,7 +106,6 @@ def main() -> None:
         stages = read_json(out / MEASURED)["stages"]
         float_bytes = stages[0]["size_bytes"]
         content = exported(out)
-        package = len(pack(content))
         for stage in stages:
             is_last = stage is stages[-1]
             cells = (
@@ -118,8 +116,6 @@ def main() -> None:
                 f"{stage['size_bytes']:,}",
                 f"{stage['stored_bytes']:,}",
                 f"{float_bytes / stage['stored_bytes']:.2f}x",
-                f"{package:,}" if is_last else "",
-                f"{float_bytes / package:.2f}x" if is_last else "",
                 f"{100 * stage['sparsity']:.1f} %",
                 str(stage["distinct_values"]),
                 f"{stage['nonzero_params']:,}",
