@@ -79,8 +79,8 @@ def pack(content: bytes) -> bytes:
         )
     data = np.frombuffer(content, np.uint8)
     whole = _Option([], NO_TABLES, content, _compress(content))
-    best = min(whole, _coded(data) or whole, key=lambda option: option.size_bytes)
-    return _assemble(data, best)
+    options = [whole, *_coded(data, find_ranges(content))]
+    return _assemble(data, min(options, key=lambda option: option.size_bytes))
 
 
 def unpack(package: bytes) -> bytes:
@@ -129,17 +129,16 @@ class _Option(NamedTuple):
         return len(_compress(self.plan)) + self.tables.bits / 8 + len(self.packed_rest)
 
 
-def _coded(data: Bytes) -> _Option | None:
-    """Return the option that codes ranges; None if there are none."""
+def _coded(data: Bytes, found: list[Range]) -> Iterator[_Option]:
+    """Yield the option that codes ranges, if there are some that are worth it."""
     ranges, histograms = [], []
-    for found in find_ranges(data.tobytes()):
-        if found.kind == PRODUCT:
-            ranges.append(found)
-        elif (counts := _worth_coding(data, found)) is not None:
-            ranges.append(found)
-            histograms.append(counts)
+    for each in found:
+        counts = None if each.kind == PRODUCT else each.histograms(data)
+        if counts is None or _is_worth_coding(data, each, counts):
+            ranges.append(each)
+            histograms += [] if counts is None else [counts]
     if not ranges:
-        return None
+        return
     tables = NO_TABLES
     if histograms:
         rows = np.concatenate(histograms)
@@ -148,15 +147,14 @@ def _coded(data: Bytes) -> _Option | None:
         tables = min(options, key=lambda each: each.bits / 8 + len(_compress(_stored(each))))
     rest = b"".join(data[gap].tobytes() for gap in gaps(len(data), ranges))
     option = _Option(ranges, tables, rest, _compress(rest))
-    return option if len(option.plan) <= MOST_PLAN_BYTES else None
+    if len(option.plan) <= MOST_PLAN_BYTES:
+        yield option
 
 
-def _worth_coding(data: Bytes, weights: Range) -> NDArray[np.int64] | None:
-    """Return the histograms of weights; None if lzma alone stores them in less."""
-    histograms = weights.histograms(data)
+def _is_worth_coding(data: Bytes, weights: Range, histograms: NDArray[np.int64]) -> bool:
+    """Tell whether weights take less by one table than by lzma."""
     bits = choose_tables(histograms, np.zeros(weights.rows, np.intp)).bits
-    stored_bytes = len(_compress(data[weights.start : weights.end].tobytes()))
-    return histograms if bits / 8 < stored_bytes else None
+    return bits / 8 < len(_compress(data[weights.start : weights.end].tobytes()))
 
 
 def _assemble(data: Bytes, option: _Option) -> bytes:

@@ -28,12 +28,27 @@ def test_packed_file_is_unpacked_as_it_was(tmp_path: Path, capsys: pytest.Captur
     assert (tmp_path / "b.tflite").read_bytes() == content
 
 
-def test_damaged_package_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture):
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (lambda package: package[:-1] + bytes([package[-1] ^ 1]), "is damaged .*; copy or pack"),
+        (lambda package: package[:-1], "is damaged .*; copy or pack"),
+        (lambda package: package + b"\0", "is damaged .*; copy or pack"),
+        (lambda package: package[:4] + b"\xff" + package[5:], "has version 255.*install a newer"),
+        (lambda package: b"", "not a package"),
+    ],
+)
+def test_damaged_package_leaves_the_file_as_it_was(
+    damage, sentence, tmp_path: Path, capsys: pytest.CaptureFixture
+):
     (tmp_path / "a.tflite").write_bytes(b"weights" * 1000)
     edgenets(capsys, "pack", tmp_path / "a.tflite", "--out", tmp_path / "a.epk")
-    package = bytearray((tmp_path / "a.epk").read_bytes())
-    package[-1] ^= 1
-    (tmp_path / "a.epk").write_bytes(package)
-    with pytest.raises(EdgenetsError, match=r"a\.epk: the package is damaged .*; copy or pack"):
-        edgenets(capsys, "unpack", tmp_path / "a.epk", "--out", tmp_path / "b.tflite")
-    assert not (tmp_path / "b.tflite").exists()
+    package = tmp_path / "a.epk"
+    package.write_bytes(damage(package.read_bytes()))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(EdgenetsError, match=rf"a\.epk: .*{sentence}"):
+        edgenets(capsys, "unpack", package, "--out", tmp_path / "b.tflite")
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(EdgenetsError):
+        edgenets(capsys, "unpack", package, "--out", tmp_path / "a.tflite")
+    assert (tmp_path / "a.tflite").read_bytes() == b"weights" * 1000

@@ -89,6 +89,29 @@ def test_any_weights_come_back(
     assert unpack(pack(content)) == content
 
 
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_damaged_models_come_back_too(data: st.DataObject, small_file: bytes):
+    damaged = bytearray(small_file)
+    changes = st.tuples(st.integers(0, len(damaged) - 1), st.integers(0, 255))
+    for at, value in data.draw(st.lists(changes, min_size=1, max_size=4)):
+        damaged[at] = value
+    assert unpack(pack(bytes(damaged))) == damaged
+
+
+def test_scales_that_are_no_numbers_or_negative_zeros_come_back(
+    dense_file: Callable[..., bytes],
+):
+    content = dense_file(codes(12, 64))
+    (product,) = (found for found in find_ranges(content) if found.kind == PRODUCT)
+    for factor, wrong in ((np.inf, 0x7F800000), (np.nan, 0xFFC00001), (0.0, 0x80000000)):
+        changed = bytearray(content)
+        changed[product.base : product.base + 4] = struct.pack("<f", factor)
+        changed[product.start : product.end] = struct.pack("<I", wrong) * product.rows
+        assert [found.kind for found in find_ranges(bytes(changed))] == [WEIGHTS_BY_ROW]
+        assert unpack(pack(bytes(changed))) == changed
+
+
 @pytest.mark.slow
 def test_every_file_at_hand_comes_back_and_8_bit_ones_are_smaller_than_by_xz(shared_data: Path):
     saved = []
