@@ -42,7 +42,7 @@ CRC_FROM = 9  # what the CRC-32 covers, to the end
 
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
-BYTES_PER_LANE = 800  # at least: fewer lanes decode slower, more take more room
+BYTES_PER_LANE = 600  # at least: fewer lanes decode slower, more take more room
 MOST_LANES = 1 << 9
 MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
 MOST_BITS = 35  # of a number
