@@ -1,12 +1,15 @@
 """Damaged files into every command that reads `.tflite` files: each gives a sentence or works.
 
-    python benchmarks/fuzz.py FILE.tflite ... [--truncations N] [--mutations N] [--commands N]
+    python benchmarks/fuzz.py FILE.tflite ...
 
-Of each file, `--truncations` cut-off pieces and `--mutations` copies with one to eight changed
-bytes (half of them among the bytes that are no weights) are read in this process, by the parser and
-by all of `inspect` but the interpreter. `--commands` of them, equally spaced, go through `inspect`,
-`predict`, `benchmark` and `evaluate`, each a process of its own. A traceback, a status other than 0
-and 1, or a process that must be ended counts as a crash. Printed is how often each outcome was.
+Of each file, pieces that are cut off (`--truncations`), copies with one to eight changed bytes,
+half of them among the bytes that are no weights (`--mutations`), and whole files with one thing
+changed in the graph, such as an input left out (`--graphs`), are read in this process, by the
+parser and by all of `inspect` but the interpreter. Of those that the parser lets through, some are
+run by the interpreter, each in a fresh process (`--runs`). Some of all go through `inspect`,
+`predict`, `benchmark` and `evaluate`, each a process of its own (`--commands`). A traceback, a
+status other than 0 and 1, or a process that must be ended counts as a crash; that the interpreter's
+process dies does not. Printed is how often each outcome was.
 """
 
 from __future__ import annotations
@@ -18,20 +21,28 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices import LocalSession
 from edgenets.export.drawing import draw
 from edgenets.export.inspect import contents
 
+CHANGES = (
+    *("input left out", "no input", "another input", "another output", "another operator"),
+    *("other options", "another shape", "another type", "another buffer", "no scale"),
+)
 MOST_BYTES = 8
 """Changed in a mutant."""
 COMMAND_SECONDS = 300
 STATUSES = {0: "works", 1: "sentence"}
+DIED = ", the interpreter died"
 DEATHS = ("crashed with SIG", "was killed by SIG", "said nothing for", "ended with status")
 
 
@@ -49,6 +60,43 @@ def mutants(content: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
         where = random.choice(places[i % 2], random.integers(1, MOST_BYTES + 1))
         mutant[where] = random.integers(0, 256, where.size)
         yield mutant.tobytes()
+
+
+def graph_mutants(content: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
+    """Yield files that are whole, with one thing changed that no verifier of positions notices."""
+    random = np.random.default_rng(seed)
+    for i in range(number):
+        yield flatbuffer.rewrite(content, partial(_change_graph, CHANGES[i % len(CHANGES)], random))
+
+
+def _change_graph(kind: str, random: np.random.Generator, model: Any) -> None:
+    graph = model.subgraphs[0]
+    operator, other = random.choice(graph.operators, 2)
+    tensor = random.choice(graph.tensors)
+    operator.inputs, operator.outputs = operator.inputs.copy(), operator.outputs.copy()
+    match kind:
+        case "input left out":
+            operator.inputs = operator.inputs[:-1]
+        case "no input":
+            operator.inputs[random.integers(len(operator.inputs))] = -1
+        case "another input":
+            operator.inputs[0] = random.integers(len(graph.tensors))
+        case "another output":
+            operator.outputs[0] = random.integers(len(graph.tensors))
+        case "another operator":
+            operator.opcodeIndex = other.opcodeIndex
+        case "other options":
+            operator.builtinOptions = other.builtinOptions
+            operator.builtinOptionsType = other.builtinOptionsType
+        case "another shape":
+            tensor.shape = random.integers(-1, 2 ** random.integers(2, 31), random.integers(0, 6))
+            tensor.shape = tensor.shape.astype(np.int32)
+        case "another type":
+            tensor.type = random.integers(0, 18)
+        case "another buffer":
+            tensor.buffer = random.integers(len(model.buffers))
+        case "no scale":
+            tensor.quantization = None
 
 
 def structure(content: bytes) -> np.ndarray:
@@ -71,6 +119,17 @@ def outcome(content: bytes) -> str:
     return "works"
 
 
+def interpreter_outcome(content: bytes) -> str:
+    """Return what becomes of a file in the interpreter's own process."""
+    with LocalSession() as session:
+        session.put("fuzz", content)
+        try:
+            session.ask([{"do": "run", "file": "fuzz", "runs": 1}])
+        except EdgenetsError as error:
+            return "sentence" + DIED * any(words in str(error) for words in DEATHS)
+    return "works"
+
+
 def command_outcome(*arguments: object) -> str:
     """Return what becomes of a command line, in a process of its own."""
     command = [sys.executable, "-m", "edgenets", *map(str, arguments)]
@@ -84,8 +143,9 @@ def command_outcome(*arguments: object) -> str:
         return f"crash {done.returncode}: {' '.join(done.stderr.split())[-200:]}"
     if done.returncode == 1 and not done.stderr.strip().splitlines()[-1].startswith("edgenets: "):
         return f"no sentence: {done.stderr}"
-    died = any(words in done.stderr + done.stdout for words in DEATHS)
-    return STATUSES[done.returncode] + (", the interpreter died" if died else "")
+    return STATUSES[done.returncode] + DIED * any(
+        words in done.stderr + done.stdout for words in DEATHS
+    )
 
 
 def commands(path: Path, image: Path, data: Path) -> dict[str, tuple[object, ...]]:
@@ -117,6 +177,8 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--truncations", type=int, default=200)
     parser.add_argument("--mutations", type=int, default=1000)
+    parser.add_argument("--graphs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--commands", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
@@ -129,11 +191,16 @@ def main() -> None:
             damaged = [
                 *truncations(content, chosen.truncations),
                 *mutants(content, chosen.mutations, chosen.seed),
+                *graph_mutants(content, chosen.graphs, chosen.seed),
             ]
             start = time.perf_counter()
-            counts = Counter(map(outcome, damaged))
+            outcomes = [outcome(one) for one in damaged]
             seconds = time.perf_counter() - start
-            print(f"{path.name}: in process {dict(counts)} in {seconds:.1f} s", flush=True)
+            print(f"{path.name}: read {dict(Counter(outcomes))} in {seconds:.1f} s", flush=True)
+            read = [one for one, what in zip(damaged, outcomes, strict=True) if what == "works"]
+            some = read[:: max(1, len(read) // max(1, chosen.runs))][: chosen.runs]
+            ran = Counter(map(interpreter_outcome, some))
+            print(f"{path.name}: run {dict(ran)}", flush=True)
             step = max(1, len(damaged) // max(1, chosen.commands))
             results: dict[str, Counter[str]] = {}
             for i, one in enumerate(damaged[step - 1 :: step] if chosen.commands else []):

@@ -82,7 +82,7 @@ class Session(ABC):
         """
         request = {"files": self._paths, "threads": threads, "delegate": delegate, "jobs": jobs}
         results: list[dict[str, Any]] = []
-        status, message = 0, "no message"
+        status, message = 0, ""
         for answer in self._answers(request):
             if "percent" in answer:
                 report(answer["percent"])
@@ -97,9 +97,8 @@ class Session(ABC):
             names = job.get("files", [])
             more = f" and {len(names) - 2} more" if len(names) > 2 else ""
             files = ", ".join(names[:2]) + more or job.get("file", "the file")
-            raise EdgenetsError(
-                self.told(f"the process that runs {files} {_ending(status)} ({message})")
-            )
+            said = f" ({message})" if message else ""
+            raise EdgenetsError(self.told(f"the process that runs {files} {_ending(status)}{said}"))
         return results
 
     def told(self, message: str) -> str:
@@ -396,7 +395,7 @@ def array_from(text: str) -> NDArray[Any]:
 def _last_line(messages: BinaryIO) -> str:
     messages.seek(0)
     lines = messages.read().decode(errors="replace").splitlines()
-    return lines[-1] if lines else "no message"
+    return next((line for line in reversed(lines) if not line.startswith("INFO: ")), "")
 
 
 def _ending(status: int) -> str:

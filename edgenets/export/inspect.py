@@ -245,7 +245,8 @@ def weight_statistics(tensor: flatbuffer.Tensor) -> dict[str, Any]:
     if values.dtype.kind == "c":  # its two parts count as values
         values = values.view(values.real.dtype)
     if values.dtype.kind == "f":
-        values = values + values.dtype.type(0)  # makes the negative zero one with the other
+        with np.errstate(invalid="ignore"):
+            values = values + values.dtype.type(0)  # makes the negative zero one with the other
     bits, counts = np.unique(values.view(UNSIGNED[values.itemsize]), return_counts=True)
     all_zeros = zeros + int(values.size - np.count_nonzero(values))
     if zeros:

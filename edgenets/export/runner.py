@@ -48,8 +48,8 @@ import statistics
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -144,6 +144,15 @@ def refusal(runtime: Runtime, name: str, error: Exception) -> str:
     )
 
 
+@contextmanager
+def refusals(runtime: Runtime, name: str) -> Iterator[None]:
+    """Turn what an interpreter raises inside the block into a `RunnerError`."""
+    try:
+        yield
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise RunnerError(refusal(runtime, name, error)) from error
+
+
 class Net:
     """An open file, its inputs filled.
 
@@ -164,17 +173,15 @@ class Net:
         self.runtime = load_runtime()
         delegates = _load_delegates(self.runtime, request.get("delegate"))
         start = time.perf_counter_ns()
-        try:
+        with refusals(self.runtime, name):
             self.interpreter = self.runtime.interpreter(
                 model_path=path,
                 num_threads=request.get("threads", 1),
                 experimental_delegates=delegates,
             )
             self.interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise RunnerError(refusal(self.runtime, name, error)) from error
-        self.load_ms = _ms_since(start)
-        self._fill()
+            self.load_ms = _ms_since(start)
+            self._fill()
 
     def time(self) -> float:
         """Run once; return the milliseconds."""
@@ -187,16 +194,15 @@ class Net:
 
     def set_input(self, value: Any) -> None:
         """Fill the network's one input with an array of its shape, without the batch."""
-        (tensor,) = self.interpreter.get_input_details()
-        try:
+        with refusals(self.runtime, self.name):
+            (tensor,) = self.interpreter.get_input_details()
             self.interpreter.set_tensor(tensor["index"], value[np.newaxis])
-        except ValueError as error:
-            raise RunnerError(refusal(self.runtime, self.name, error)) from error
 
     def outputs(self) -> list[Any]:
         """Return copies of the outputs."""
-        tensors = self.interpreter.get_output_details()
-        return [self.interpreter.get_tensor(tensor["index"]) for tensor in tensors]
+        with refusals(self.runtime, self.name):
+            tensors = self.interpreter.get_output_details()
+            return [self.interpreter.get_tensor(tensor["index"]) for tensor in tensors]
 
     def _fill(self) -> None:
         generator = np.random.default_rng(SEED)
@@ -351,7 +357,8 @@ def plan_file(request: dict[str, Any], file: str) -> dict[str, Any]:
         RunnerError: the interpreter refuses the file.
     """
     net = Net(file, request["files"][file], request)
-    steps = net.interpreter._get_ops_details()  # as no public call tells
+    with refusals(net.runtime, file):
+        steps = net.interpreter._get_ops_details()  # as no public call tells
     return {
         "runtime": _describe_runtime(net.runtime, request),
         "steps": [
