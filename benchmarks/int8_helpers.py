@@ -18,15 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from int8_methods import (
-    ChooseRange,
-    choose_grids,
-    correct_biases,
-    equalize,
-    mse_range,
-    percentile_range,
-    without_relu6,
-)
+from int8_methods import correct_biases, equalize, without_relu6
 from numpy.typing import NDArray
 from paired import paired_loss
 
@@ -35,6 +27,7 @@ from edgenets.data.splits import balanced_sample
 from edgenets.export import tflite
 from edgenets.export.codes import read_grids
 from edgenets.export.evaluate import classify
+from edgenets.export.grids import choose_grids
 from edgenets.export.runtime import Classifier
 from edgenets.export.verify import to_snr_db
 from edgenets.files import write_json
@@ -45,6 +38,7 @@ from edgenets.models.folder import Spec, load_model
 from edgenets.models.weights.initial import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import RunImages, open_images
+from edgenets.quantize.activation_ranges import ChooseRange, mse_range, percentile_range
 from edgenets.quantize.int8 import Int8Settings, quantize_kernels
 from edgenets.train.fit import compile_inference, predict_logits
 

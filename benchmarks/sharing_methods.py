@@ -116,7 +116,7 @@ def _convert(quantized: keras.Model, bench: Bench) -> bytes:
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    return tflite.with_spec(converter.convert(), bench.spec)
+    return converter.convert()
 
 
 def codes_of(share: Callable[[KernelCodes], KernelCodes], bench: Bench) -> bytes:

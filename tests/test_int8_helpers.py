@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from int8_methods import (
-    correct_biases,
-    equalize,
-    mse_range,
-    percentile_range,
-    round_to,
-    to_grid,
-    with_kernels,
-    without_relu6,
-)
+from int8_methods import correct_biases, equalize, with_kernels, without_relu6
 
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
+from edgenets.quantize.activation_ranges import mse_range, percentile_range, round_to, to_grid
 from edgenets.quantize.codebook import share_codes
 from edgenets.quantize.int8 import quantize_kernels
 

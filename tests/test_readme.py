@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # A physical camera: one grey frame in the size that the example's configuration gives by default.
 FAKE_CAMERA = """\
 import numpy as np
@@ -60,8 +62,23 @@ def test_config_in_the_docs_is_the_default_one():
 
 
 @pytest.mark.slow
+def test_example_with_a_keras_model_of_ones_own_writes_its_file(tmp_path: Path, monkeypatch):
+    from edgenets.models.backend import keras
+
+    (example,) = (code for code in PYTHON if "export_model" in code)
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(image))
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {"model": model, "labels": ("cat", "dog"), "images": images})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.tflite", "mine.tflite.json"]
+
+
+@pytest.mark.slow
 def test_camera_example_answers_with_a_label(tiny_run: Path, tmp_path: Path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = (code for code in PYTHON if "picamera2" in code)
     (tmp_path / "picamera2.py").write_text(FAKE_CAMERA)
     (tmp_path / "example.py").write_text(example)
     (tmp_path / "model.tflite").write_bytes((tiny_run / "model.tflite").read_bytes())

@@ -48,6 +48,7 @@ from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
+from edgenets.pipeline.rate import code_to_goal
 from edgenets.profile import profile
 from edgenets.progress import say
 from edgenets.quantize.fp16 import Fp16Settings, round_weights
@@ -63,6 +64,7 @@ from edgenets.quantize.layers import (
 from edgenets.quantize.package import pack
 from edgenets.quantize.prune import prune
 from edgenets.quantize.qat import train_quantized
+from edgenets.quantize.rate import RateSettings
 from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.share import share_weights
 from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
@@ -80,7 +82,8 @@ INT8_FILE = "model.tflite"
 PACKAGE_FILE = "model.epk"  # of the int8 file
 BENCHMARK_FILE = "benchmark.json"
 ERROR_PLOT = "int8_error.svg"
-ERROR_IMAGES = 64  # of those that choose the best epoch: neither calibrated on nor tested on
+# Of those that choose the best epoch: neither calibrated on nor tested on.
+ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
 COMPRESS: dict[str, Callable[..., Compressed]] = {
     "prune": prune,
     "share": share_weights,
@@ -319,6 +322,8 @@ def compress_stage(
     codes = load_codes(previous, model)
     if isinstance(settings, Int8Settings):
         return _settle_integers(settings, images, folder, model, spec, codes)
+    if isinstance(settings, RateSettings):
+        return _settle_rate(settings, images, folder, model, spec)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model, spec)
     compressed = COMPRESS[settings.stage](
@@ -363,14 +368,47 @@ def _settle_integers(
     }
     calibration = images.calibration(settings.calibration_images)
     exported = export_checked(INT8, folded, spec, calibration, Codes(kernels, {}))
-    error = measure_error(exported.named, folded, images.validation(ERROR_IMAGES))
+    error = _write_error(folder, images, exported.named, folded)
     assign_kernels(folded, kernels)
     save_model(folder, folded, spec, Codes(kernels, read_grids(exported.named, folded)))
-    write_bytes(folder / ERROR_PLOT, draw_errors(error))
+    return {**_measure_export(images, exported), "error": error}
+
+
+def _settle_rate(
+    settings: RateSettings, images: RunImages, folder: Path, model: keras.Model, spec: Spec
+) -> Record:
+    """Give a model integers whose package is small; write the new folder."""
+    folded = fold_batch_norm(model)
+    spec = replace(
+        spec.with_stage(settings.model_dump(mode="json"), {}, folded=True), keep_float=()
+    )
+    calibration = images.calibration(settings.calibration_images)
+    held_out = images.validation(DIVERGENCE_IMAGES)
+    flip = images.training.flip
+    found = code_to_goal(
+        folded, spec, settings, calibration, held_out, flip=flip, seed=images.config.seed
+    )
+    # The file is held against the net that it is of; what the coding changed is `divergence`.
+    coded = found.coded.model
+    exported = export_checked(INT8, coded, spec, calibration, found.codes)
+    error = _write_error(folder, images, exported.named, folded)
+    save_model(folder, coded, spec, found.codes)
     return {
         **_measure_export(images, exported),
-        "error": [layer._asdict() for layer in error],
+        "error": error,
+        "price": found.price,
+        "package_bytes": found.package_bytes,
+        "divergence": {"kl": found.kl, "agreement": found.agreement, "images": len(held_out)},
     }
+
+
+def _write_error(
+    folder: Path, images: RunImages, content: bytes, folded: keras.Model
+) -> list[Record]:
+    """Measure an int8 file's error by layer and draw it into the folder."""
+    error = measure_error(content, folded, images.validation(ERROR_IMAGES))
+    write_bytes(folder / ERROR_PLOT, draw_errors(error))
+    return [layer._asdict() for layer in error]
 
 
 def _settle_halves(

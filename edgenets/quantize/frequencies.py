@@ -81,15 +81,20 @@ def first_groups(
         histograms: [rows, 256], none empty.
         tensors: [rows], the number of each one's tensor, in order.
     """
-    entropy = _bits(histograms, histograms) / histograms.sum(axis=1)
-    places = np.argsort(np.argsort(entropy, kind="stable"), kind="stable")
+    entropy = _entropy(histograms)
     _, firsts, sizes = np.unique(tensors, return_index=True, return_counts=True)
     order = np.lexsort((entropy, tensors))
     in_tensor = np.empty_like(order)
     in_tensor[order] = np.arange(len(order)) - firsts[tensors]
     halves = 2 * tensors + 2 * in_tensor // sizes[tensors]
-    groups = [*(places * count // len(places) for count in TABLE_COUNTS), tensors, halves]
+    groups = [*(by_entropy(histograms, count) for count in TABLE_COUNTS), tensors, halves]
     return [group for group in groups if group.max() < MOST_TABLES]
+
+
+def by_entropy(histograms: NDArray[np.int64], count: int) -> NDArray[np.intp]:
+    """Return `count` groups of rows of like entropy, [rows]."""
+    places = np.argsort(np.argsort(_entropy(histograms), kind="stable"), kind="stable")
+    return places * count // len(places)
 
 
 def choose_tables(histograms: NDArray[np.int64], groups: NDArray[np.intp]) -> Tables:
@@ -128,6 +133,11 @@ def _merge(counts: NDArray[np.float64], rows: NDArray[np.intp], count: int) -> N
 def _smoothed(frequencies: NDArray[np.uint32]) -> NDArray[np.float64]:
     """Return probabilities of which none is zero, so that a row may move to any table."""
     return np.maximum(frequencies, 0.25) / TOTAL
+
+
+def _entropy(histograms: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the bits that a symbol of each row takes, [rows]."""
+    return _bits(histograms, histograms) / histograms.sum(axis=1)
 
 
 def _bits(counts: NDArray[Any], frequencies: NDArray[Any]) -> NDArray[np.float64]:

@@ -18,10 +18,11 @@ from edgenets.quantize.fp16 import Fp16Settings
 from edgenets.quantize.int8 import Int8Settings
 from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.qat import QatSettings
+from edgenets.quantize.rate import RateSettings
 from edgenets.quantize.share import ShareSettings
 from edgenets.settings import Settings
 
-AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings | Fp16Settings
+AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings | RateSettings | Fp16Settings
 STAGE_SETTINGS: dict[str, type[Settings]] = {
     settings.model_fields["stage"].default: settings for settings in get_args(AnyStage)
 }
@@ -32,13 +33,14 @@ RECIPES: dict[str, tuple[AnyStage, ...]] = {
     "share": (ShareSettings(), Int8Settings()),
     "qat": (QatSettings(), Int8Settings()),
     "int8": (Int8Settings(),),
+    "rate": (RateSettings(),),
     "fp16": (Fp16Settings(),),
     "prune-xnnpack": (PruneSettings(policy="xnnpack", sparsity=0.8),),
 }
 DEFAULT_RECIPE = "deep-compression"
 UNDOING = {("share", "prune"), ("qat", "prune"), ("share", "fp16")}
 """Pairs of stages of which the second one must not come after the first."""
-LAST = ("int8", "fp16")
+LAST = ("int8", "rate", "fp16")
 """Stages that settle what the file holds."""
 
 
