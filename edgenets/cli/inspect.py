@@ -53,7 +53,7 @@ def command(
     _print_head(path, inspection)
     _print_ends(inspection)
     _print_operators(inspection)
-    _print_weights(inspection["weights"], show_all)
+    _print_weights(inspection, show_all)
     _print_accelerators(inspection)
     if svg is not None:
         click.echo(svg)
@@ -78,7 +78,8 @@ def _print_head(path: Path, inspection: dict[str, Any]) -> None:
         stages = [str(stage.get("stage", stage)) for stage in _recipe(ours)]
         made = [f"made by edgenets: {ours.get('name')} {arguments}".rstrip(), *stages]
         click.echo(textwrap.fill(", ".join(made), WIDTH, subsequent_indent="  "))
-    if described := inspection["described"]:
+    described = inspection["described"]
+    if described and not inspection["edgenets"]:  # which says the same and more
         words = [described[key] for key in ("name", "description", "author", "license")]
         click.echo(textwrap.fill(": ".join(filter(None, words)), WIDTH, subsequent_indent="  "))
 
@@ -129,14 +130,16 @@ def _print_operators(inspection: dict[str, Any]) -> None:
     print_table(("operator", ">count", ">version", ">MACs", ">share", ">weights"), rows)
 
 
-def _print_weights(weights: list[dict[str, Any]], show_all: bool) -> None:
+def _print_weights(inspection: dict[str, Any], show_all: bool) -> None:
+    weights = inspection["weights"]
+    layers = {op["index"]: op["name"] for op in inspection["operators"]}
     shown = sorted(weights, key=lambda row: -row["bytes"])[: None if show_all else HEAVIEST]
     if not shown:
         return
     rows = [
         (
             str(row["op"]),
-            _layer(row["name"]),
+            _short(layers[row["op"]]),
             _shape(row["shape"]),
             row["dtype"],
             format_bytes(row["bytes"]),
@@ -189,9 +192,5 @@ def _shape(sizes: list[int]) -> str:
     return " x ".join(map(str, sizes)) or "a single number"
 
 
-def _layer(name: str) -> str:
-    """Return the layer in a weight's name, its end where that is long."""
-    from edgenets.export.metadata import layer_name
-
-    layer = layer_name(name)
-    return layer if len(layer) <= LONGEST_NAME else "..." + layer[3 - LONGEST_NAME :]
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else "..." + name[3 - LONGEST_NAME :]

@@ -125,6 +125,7 @@ def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
     operators = _operators(model)
     for weight in weights:
         operators[weight["op"]]["weight_bytes"] += weight["bytes"]
+    stored = {row.pop("offset"): row for row in weights}.values()  # equal ones perhaps once
     return {
         "size_bytes": model.size_bytes,
         "subgraphs": model.subgraphs,
@@ -135,8 +136,8 @@ def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
         "outputs": [_end(model, index) for index in model.output_indices],
         "macs": sum(row["macs"] for row in operators),
         "weights": weights,
-        "weight_bytes": sum({row.pop("offset"): row["bytes"] for row in weights}.values()),
-        "entropy_bytes": sum(row["entropy_bytes"] for row in weights),
+        "weight_bytes": sum(row["bytes"] for row in stored),
+        "entropy_bytes": sum(row["entropy_bytes"] for row in stored),
         "unpacked_bytes": _unpacked_bytes(model),
         "arena_bytes": arena.arena_bytes(model),
         "edge_tpu": edge_tpu.predict(model).to_json(),
@@ -192,12 +193,12 @@ def _end(model: flatbuffer.Model, index: int) -> dict[str, Any]:
 
 def _weights(model: flatbuffer.Model) -> Iterator[dict[str, Any]]:
     """Yield the constants that operators compute with, in execution order, each once."""
-    preparing = preparing_operators(model)
-    source = {  # of what the interpreter unpacks once, the constant in the file
-        output: model.operators[i].inputs[0]
-        for i in sorted(preparing)
-        for output in model.operators[i].outputs
-    }
+    preparing, layers = preparing_operators(model), layer_names(model)
+    source: dict[int, int] = {}  # of what the interpreter unpacks once, the constant in the file
+    for i in sorted(preparing):
+        for output in model.operators[i].outputs:
+            if not model.tensors[output].is_constant:
+                source.setdefault(output, model.operators[i].inputs[0])
     listed = set()
     for index, operator in enumerate(model.operators):
         if index in preparing:
@@ -210,15 +211,21 @@ def _weights(model: flatbuffer.Model) -> Iterator[dict[str, Any]]:
             listed.add(constant)
             tensor = model.tensors[constant]
             yield {
-                "name": tensor.name or f"{operator.name} {index}, input {position}",
+                "name": tensor.name or f"{layers[index]}, {_role(operator, position)}",
                 "op": index,
-                "offset": tensor.offset,  # equal contents may be stored once
+                "offset": tensor.offset,
                 "shape": list(tensor.shape),
                 "dtype": tensor.dtype,
                 "bytes": tensor.size_bytes + tensor.sparse_index_bytes,
                 "index_bytes": tensor.sparse_index_bytes,
                 **weight_statistics(tensor),
             }
+
+
+def _role(operator: flatbuffer.Operator, position: int) -> str:
+    bias = BIASED.get(operator.name)
+    roles = {1: "kernel", bias: "bias"} if bias else {}
+    return roles.get(position, f"input {position}")
 
 
 def _is_parameter(
@@ -234,11 +241,7 @@ def _is_parameter(
 
 
 def weight_statistics(tensor: flatbuffer.Tensor) -> dict[str, Any]:
-    """Return sparsity, distinct values and entropy of a constant; zeros left out count as zeros.
-
-    Raises:
-        EdgenetsError: the content does not fill the shape.
-    """
+    """Return sparsity, distinct values and entropy of a constant; zeros left out count as zeros."""
     values, zeros = _stored_values(tensor), 0
     if tensor.sparse_index_bytes:
         zeros = max(0, prod(tensor.shape) - values.size)

@@ -10,6 +10,7 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export import inspect
 from edgenets.export.inspect import contents, inspect_file, weight_statistics
 
 KEYS = {
@@ -166,3 +167,19 @@ def test_sparse_and_fp16_weights_are_seen_through_what_unpacks_them():
     assert found["sparse"]["bytes"] == 4 * nonzero + found["sparse"]["index_bytes"]
     assert found["sparse"]["index_bytes"] >= nonzero
     assert found["sparse"]["entropy_bytes"] == found["whole"]["entropy_bytes"]
+
+
+def test_operators_that_unpack_into_their_own_input_end():
+    none = np.zeros(0, np.float32)
+
+    def computed(size: int) -> flatbuffer.Tensor:
+        shape = (size,)
+        return flatbuffer.Tensor("", shape, shape, "float32", none, none, 0, False, 0, 0, None)
+
+    tensors = (computed(4), constant(np.float16([1, 2, 3, 4])), computed(4), computed(4))
+    steps = [((1,), (2,)), ((2,), (3,)), ((3,), (2,)), ((2,), (2,)), ((1,), (1,))]
+    unpacking = [flatbuffer.Operator("DEQUANTIZE", 1, *step) for step in steps]
+    adding = flatbuffer.Operator("ADD", 1, (0, 3), (0,))
+    model = flatbuffer.Model(0, 1, tensors, (*unpacking, adding), (0,), (0,), {})
+    (weight,) = inspect._weights(model)
+    assert weight["bytes"] == 8 and weight["op"] == 5
