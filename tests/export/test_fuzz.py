@@ -8,7 +8,9 @@ from pathlib import Path
 import flatbuffers
 import numpy as np
 import pytest
-from fuzz import command_outcome, commands, make_images, mutants, outcome, structure, truncations
+from fuzz import (
+    CHANGES, command_outcome, commands, graph_mutants, make_images, mutants, outcome, structure, truncations,
+)
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
@@ -28,6 +30,11 @@ def test_1000_mutations_are_a_sentence_or_work(tiny_int8_file: Path):
     counts = Counter(map(outcome, mutants(tiny_int8_file.read_bytes(), 1000)))
     assert counts["sentence"] + counts["works"] == 1000
     assert min(counts.values()) >= 50  # the mutants are neither all harmless nor all refused
+
+
+def test_graphs_that_are_damaged_are_a_sentence_or_work(tiny_int8_file: Path):
+    counts = Counter(map(outcome, graph_mutants(tiny_int8_file.read_bytes(), 10 * len(CHANGES))))
+    assert counts["sentence"] + counts["works"] == 10 * len(CHANGES)
 
 
 def test_structure_is_what_is_no_weight(tiny_int8_file: Path):
@@ -100,7 +107,8 @@ def test_a_small_file_that_says_much_is_one_sentence():
 def test_20_damaged_files_through_each_command(tiny_int8_file: Path, tmp_path: Path, command: str):
     content = tiny_int8_file.read_bytes()
     image, data = make_images(tmp_path / "data", content)
-    damaged = [b"", b"no tflite", *truncations(content, 6)[2:], *mutants(content, 14, seed=1)]
+    damaged = [b"", b"no tflite", *truncations(content, 6)[2:]]
+    damaged += [*mutants(content, 7, seed=1), *graph_mutants(content, 7, seed=1)]
     assert len(damaged) == 20
     found = Counter()
     for i, one in enumerate(damaged):
