@@ -9,7 +9,15 @@ import flatbuffers
 import numpy as np
 import pytest
 from fuzz import (
-    CHANGES, command_outcome, commands, graph_mutants, make_images, mutants, outcome, structure, truncations,
+    CHANGES,
+    command_outcome,
+    commands,
+    graph_mutants,
+    make_images,
+    mutants,
+    outcome,
+    structure,
+    truncations,
 )
 
 from edgenets import flatbuffer
