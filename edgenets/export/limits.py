@@ -24,6 +24,8 @@ CHANGES = {
     "SHAPE": "convert with the batch fixed to 1",
     "AVERAGE_POOL_2D": "XNNPACK averages floats only; a global one can be a MEAN, others depthwise "
     "convolutions",
+    "RELU": "XNNPACK has none of integers; let it end the operator before, where nothing else "
+    "reads that one",
     "SOFTMAX": "leave it out: logits rank alike",
     "ARG_MAX": "leave it out: take the largest logit yourself",
     "edgetpu-custom-op": "pass the file that was compiled, this one needs an Edge TPU",
@@ -77,6 +79,11 @@ def _outside(inspection: Inspection, target: Target) -> str | None:
     outside = inspection["xnnpack"]["outside"]
     if not outside:
         return None
+    if not inspection["xnnpack"]["partitions"]:
+        return (
+            "{name} {version}, the interpreter that is installed here, hands nothing of it to "
+            "XNNPACK; on 64-bit systems install ai-edge-litert"
+        ).format(**inspection["xnnpack"]["runtime"])
     found: dict[str, list[int]] = defaultdict(list)
     for index in outside:
         found[inspection["operators"][index]["op"]].append(index)

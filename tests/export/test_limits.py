@@ -52,6 +52,15 @@ def test_operators_outside_are_named_with_what_to_change():
     assert borders.startswith("XNNPACK runs it in 2 partitions")
 
 
+def test_an_interpreter_without_xnnpack_is_said():
+    found = inspection(operator(0), outside=[0], partitions=0)
+    found["xnnpack"]["runtime"] = {"name": "tflite-runtime", "version": "2.14.0"}
+    (sentence,) = limits(found)
+    assert sentence.startswith(
+        "tflite-runtime 2.14.0, the interpreter that is installed here, hands"
+    )
+
+
 def test_many_operators_of_a_kind_are_counted():
     many = [operator(i, "ADD", macs=0) for i in range(12)]
     (sentence, *_) = limits(inspection(*many, outside=range(12)))
