@@ -104,11 +104,16 @@ def test_scales_that_are_no_numbers_or_negative_zeros_come_back(
 ):
     content = dense_file(codes(12, 64))
     (product,) = (found for found in find_ranges(content) if found.kind == PRODUCT)
-    for factor, wrong in ((np.inf, 0x7F800000), (np.nan, 0xFFC00001), (0.0, 0x80000000)):
+    cases = (
+        (np.inf, 0x7F800000, []),  # no model, as far as can be read
+        (np.nan, 0xFFC00001, []),
+        (0.0, 0x80000000, [WEIGHTS_BY_ROW]),
+    )
+    for factor, wrong, kinds in cases:
         changed = bytearray(content)
         changed[product.base : product.base + 4] = struct.pack("<f", factor)
         changed[product.start : product.end] = struct.pack("<I", wrong) * product.rows
-        assert [found.kind for found in find_ranges(bytes(changed))] == [WEIGHTS_BY_ROW]
+        assert [found.kind for found in find_ranges(bytes(changed))] == kinds
         assert unpack(pack(bytes(changed))) == changed
 
 
