@@ -300,16 +300,19 @@ def with_quantization(content: bytes, tensors: Mapping[int, Quantized]) -> bytes
 def slim(content: bytes) -> bytes:
     """Return the file's bytes without what the converter leaves and no interpreter reads.
 
-    Tensors lose their names, but for inputs and outputs, and the ranges that scales were computed
-    from. It computes the same to the last bit.
+    Tensors lose the ranges that scales were computed from, and their names, but for inputs and
+    outputs, which are called what the signature calls them. It computes the same to the last bit.
     """
 
     def drop(model: Any) -> None:
-        for graph in model.subgraphs:
-            named = {*map(int, graph.inputs), *map(int, graph.outputs)}
+        for number, graph in enumerate(model.subgraphs):
+            names = {int(i): graph.tensors[i].name for i in (*graph.inputs, *graph.outputs)}
+            for signature in model.signatureDefs or []:
+                if signature.subgraphIndex == number:
+                    called = (*(signature.inputs or []), *(signature.outputs or []))
+                    names |= {int(end.tensorIndex): end.name for end in called}
             for index, tensor in enumerate(graph.tensors):
-                if index not in named:
-                    tensor.name = None
+                tensor.name = names.get(index)
                 if tensor.quantization is not None:
                     tensor.quantization.min = tensor.quantization.max = None
 

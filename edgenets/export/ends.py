@@ -43,6 +43,8 @@ def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) 
             probabilities = graph.tensors[operator.outputs[0]]
             probabilities.quantization = _quantization(PROBABILITY_GRIDS.get(dtype))
             _set_end(model, graph.outputs, operator.outputs[0], "outputs")
+            for signature in model.signatureDefs or []:
+                signature.outputs[0].name = "probabilities"
         if is_float:
             image = int(graph.inputs[0])
             operator = _insert(model, "QUANTIZE", dtype, [image], first=True)

@@ -59,6 +59,7 @@ def test_the_file_that_is_kept_computes_the_same_and_holds_no_waste(name, number
     assert partitions(content) == partitions(named)
     assert len(flatbuffer.slim(named)) < len(named)
     at_ends = {*file.input_indices, *file.output_indices}
+    assert [t.name for t in (*file.inputs, *file.outputs)] == ["image", "logits"]
     assert all(bool(t.name) == (i in at_ends) for i, t in enumerate(file.tensors))
     assert layer_names(file) == layer_names(before)
     weighted = {
