@@ -143,48 +143,53 @@ def pair_columns(net: Net) -> Net:
         if layer is not conv:
             return None
         (x,) = inputs
-        _, height, width, channels = x.shape
-        kernel_width = conv.kernel_size[1]
-        left = _left_padding(conv, width)
-        if width % 2:
-            pad = keras.layers.ZeroPadding2D(((0, 0), (0, 1)), name=f"{conv.name}_pad")
-            x, width = draft.add(pad, image.name)(x), width + 1
-        shape = (height, width // 2, 2 * channels)
-        x = draft.add(keras.layers.Reshape(shape, name=f"{conv.name}_pairs"), image.name)(x)
-        taps = -(-(left % 2 + kernel_width) // 2)
+        rows, columns = conv.kernel_size
+        offset = _left_padding(conv) % STRIDE
+        taps = -(-(offset + columns) // STRIDE)
+        pairs = _PixelPairs(name=f"{conv.name}_pairs")
+        computed = 3 if x.shape[2] % STRIDE else 1  # tensors in the file
+        draft.add(pairs, image.name, draft.grids.get(image.name, ())[-1:] * computed)
 
         def embed(kernel: Array) -> Array:
-            rows, columns, ins, outs = kernel.shape
-            wide = np.zeros((rows, 2 * taps, ins, outs), kernel.dtype)
-            wide[:, left % 2 : left % 2 + columns] = kernel
-            return wide.reshape(rows, taps, 2 * ins, outs)
+            wide = np.zeros((rows, STRIDE * taps, *kernel.shape[2:]), kernel.dtype)
+            wide[:, offset : offset + columns] = kernel
+            return wide.reshape(rows, taps, -1, kernel.shape[3])
 
-        size = (conv.kernel_size[0], taps)
-        return draft.changed(layer, embed, kernel_size=size, strides=(STRIDE, 1))(x)
+        wide = draft.changed(layer, embed, kernel_size=(rows, taps), strides=(STRIDE, 1))
+        return wide(pairs(x))
 
     return rebuild(net, build)
 
 
-def _left_padding(conv: Layer, width: int) -> int:
+class _PixelPairs(keras.layers.Layer):
+    """Take two pixels of a row as one, of twice the channels; an odd one gets zeros beside it."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        _, height, width, channels = inputs.shape
+        if width % STRIDE:  # whole rows: XNNPACK pads them much faster than pixels
+            rows = tf.reshape(inputs, (-1, height, width * channels))
+            inputs = tf.pad(rows, ((0, 0), (0, 0), (0, channels)))
+        return tf.reshape(inputs, (-1, height, -(-width // STRIDE), STRIDE * channels))
+
+
+def _left_padding(conv: Layer) -> int:
     if conv.padding == "valid":
         return 0
-    size, stride = conv.kernel_size[1], conv.strides[1]
-    total = max((-(-width // stride) - 1) * stride + size - width, 0)
-    return total // 2
+    width, size = conv.input.shape[2], conv.kernel_size[1]
+    return int(max((-(-width // STRIDE) - 1) * STRIDE + size - width, 0) // 2)
 
 
 def _can_be_paired(image: Layer, conv: Layer) -> bool:
     """Tell whether the convolution has stride 2, and paddings that the paired one has too."""
-    width = image.output.shape[2]
     if type(conv) is not keras.layers.Conv2D or conv.groups > 1 or conv.dilation_rate != (1, 1):
         return False
-    if conv.strides != (STRIDE, STRIDE) or conv.kernel_size[1] < 2:
+    if conv.strides != (STRIDE, STRIDE) or conv.kernel_size[1] < STRIDE:
         return False
     if conv.padding == "valid":
         return True
-    left = _left_padding(conv, width)
-    taps = -(-(left % 2 + conv.kernel_size[1]) // 2)
-    return width % 2 == 0 and (taps - 1) // 2 == -(-left // 2)
+    left = _left_padding(conv)
+    taps = -(-(left % STRIDE + conv.kernel_size[1]) // STRIDE)
+    return image.output.shape[2] % STRIDE == 0 and (taps - 1) // 2 == -(-left // STRIDE)
 
 
 def turn_paddings(net: Net) -> Net:

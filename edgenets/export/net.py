@@ -46,7 +46,7 @@ class Draft:
         kind: Any = None,
         **config: Any,
     ) -> Layer:
-        """Return a layer of `layer`'s name with another kernel.
+        """Return a layer like `layer`, of its name if `config` has none, with another kernel.
 
         Args:
             layer: a convolution or dense layer.
@@ -55,12 +55,13 @@ class Draft:
             kind: class of the new layer, by default the same.
             config: what else differs.
         """
+        name = config.get("name", layer.name)
         old, *bias = layer.get_weights()
-        self.weights[layer.name] = [kernel(old), *map(channels, bias)]
-        if codes := self.kernels.get(layer.name):
+        self.weights[name] = [kernel(old), *map(channels, bias)]
+        if self.net.codes and (codes := self.net.codes.kernels.get(layer.name)):
             scale = codes.scale if codes.scale.size == 1 else channels(codes.scale)
             # A channel of zeros has the scale 1.
-            self.kernels[layer.name] = KernelCodes(
+            self.kernels[name] = KernelCodes(
                 kernel(codes.codes), np.where(scale > 0, scale, np.float32(1))
             )
         return (kind or type(layer)).from_config({**layer.get_config(), **config})

@@ -79,6 +79,7 @@ RPI5 = Target(
     device="Raspberry Pi 5",
     formats=ALL_FORMATS,
     rewrites=("packed",),
+    integer_rewrites=("paired",),
     sparse=True,
     cpu="cortex-a76",
 )

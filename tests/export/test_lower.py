@@ -1,0 +1,210 @@
+"""Each rewrite of a net gives the same logits, and files of rewritten nets have the operators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgenets import flatbuffer
+from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError
+from edgenets.export import verify
+from edgenets.export.checked import Ends, export_checked
+from edgenets.export.codes import read_grids
+from edgenets.export.formats import FORMATS, FP32, INT8
+from edgenets.export.lower import REWRITES, lower, preferred_format, runs_sparsely
+from edgenets.export.net import Net
+from edgenets.export.runtime import Classifier
+from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS, notes
+from edgenets.export.tflite import to_int8
+from edgenets.export.xnnpack import partitions
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.folder import Spec
+from edgenets.models.registry import complete_arguments, create
+from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.layers import assign_kernels
+
+# Colours that differ from image to image under noise.
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 200, (24, 1, 1, 3)) + RANDOM.integers(0, 56, (24, 64, 64, 3))
+IMAGES = IMAGES.astype(np.uint8)
+TOLERANCE = 1e-4  # of the largest logit: float32 sums in another order, through 50 layers
+SHUFFLE_V1 = ("shufflenet_v1", {"scale": 0.5})
+SHUFFLE_V2 = ("shufflenet_v2", {"scale": 0.5})
+NETS = (
+    ("mobilenet_v1", {"width": 0.25}),
+    ("mobilenet_v3_small", {"width": 0.5, "minimalistic": True}),
+    ("squeezenet", {"version": "1.1"}),
+    SHUFFLE_V1,
+    SHUFFLE_V2,
+)
+
+
+def build(name: str, arguments: dict[str, Any], resolution: int = 64) -> tuple[keras.Model, Spec]:
+    """Return a net whose signals reach the logits."""
+    keras.utils.set_random_seed(0)
+    given = {"output_stride": 8, "resolution": resolution, "classes": 5, **arguments}
+    complete = complete_arguments(name, given)
+    model = create(name, **complete)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(inputs(resolution), training=True)
+    labels = tuple(str(i) for i in range(5))
+    return model, Spec(name, complete, labels, Preparation(resolution, resolution), seed=0)
+
+
+def inputs(resolution: int) -> np.ndarray:
+    return IMAGES[:, :resolution, :resolution] / np.float32(127.5) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rewrite, name, arguments, resolution",
+    [
+        ("dense", *SHUFFLE_V1, 32),
+        ("dense", "shufflenet_v1", {"scale": 0.5, "groups": 8}, 32),
+        ("dense", *SHUFFLE_V2, 32),
+        ("packed", *SHUFFLE_V1, 32),
+        ("packed", "shufflenet_v1", {"groups": 3}, 32),  # 20 channels: whole pieces move
+        ("spelled", "mobilenet_v3_small", {"width": 0.5}, 32),
+        ("paired", "mobilenet_v1", {"width": 0.25, "output_stride": 32}, 64),
+        ("paired", "squeezenet", {"output_stride": 32}, 63),  # 7x7, 'valid', odd
+        ("paired", "inception_v1", {"output_stride": 32}, 64),  # 7x7, 'same'
+        ("turned", "mobilenet_v1", {"width": 0.25, "output_stride": 32}, 64),
+        ("turned", "mobilenet_v2", {"width": 0.35, "output_stride": 32}, 40),  # 5 at the end
+    ],
+)
+def test_rewritten_net_gives_the_same_logits(rewrite, name, arguments, resolution):
+    model, _ = build(name, arguments, resolution)
+    weights = model.get_weights()
+    rewritten = REWRITES[rewrite](Net(model, None)).model
+    assert rewritten is not model
+    expected = model(inputs(resolution), training=False).numpy()
+    logits = rewritten(inputs(resolution), training=False).numpy()
+    assert np.abs(expected - expected[:1]).max() > 0.01 * np.abs(expected).max()
+    np.testing.assert_allclose(logits, expected, atol=TOLERANCE * np.abs(expected).max())
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("rewrite", REWRITES)
+def test_rewrite_that_finds_nothing_to_do_returns_the_net(rewrite):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    net = Net(keras.Model(image, keras.layers.Dense(2)(x)), None)
+    assert REWRITES[rewrite](net) is net
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, arguments", [SHUFFLE_V1, SHUFFLE_V2])
+@pytest.mark.parametrize("target", [CORAL, RPI4], ids=lambda target: target.name)
+def test_file_for_a_target_holds_the_integers_of_the_codes(name, arguments, target):
+    model, spec = build(name, arguments, 32)
+    folded = fold_batch_norm(model)
+    spec = replace(spec, folded=True)
+    kernels = quantize_kernels(folded)
+    images = IMAGES[:, :32, :32]
+    content = to_int8(folded, spec, images, Codes(kernels, {}))
+    codes = Codes(kernels, read_grids(content, folded))
+    assign_kernels(folded, kernels)
+    settled = export_checked(INT8, folded, spec, None, codes, target).content  # which checks them
+    logits, expected = (Classifier(file).logits(images) for file in (settled, content))
+    # Sums of the same integers on the same grids.
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, arguments", NETS)
+def test_files_for_arm_boards_are_one_partition(name, arguments):
+    model, spec = build(name, arguments, 32 if name != "squeezenet" else 64)
+    images = IMAGES[:, : spec.preparation.resolution, : spec.preparation.resolution]
+    for number_format in (INT8, FP32):
+        content = export_checked(number_format, model, spec, images, None, RPI4).content
+        names = {operator.name for operator in flatbuffer.read(content).operators}
+        assert not names & {"SHAPE", "PACK", "STRIDED_SLICE", "QUANTIZE"}
+        found = partitions(content)
+        if found.number:
+            assert found == (1, ())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, arguments", [*NETS, ("mobilenet_v3_small", {"width": 0.5})])
+def test_files_for_coral_have_only_operators_of_its_table(name, arguments):
+    model, spec = build(name, arguments, 32 if name != "squeezenet" else 64)
+    images = IMAGES[:, : spec.preparation.resolution, : spec.preparation.resolution]
+    content = export_checked(INT8, model, spec, images, None, CORAL).content
+    file = flatbuffer.read(content)
+    names = {operator.name for operator in file.operators}
+    assert names <= CORAL.operators - {"TRANSPOSE", "RESHAPE", "SPLIT", "QUANTIZE"}
+    assert max(len(tensor.shape) for tensor in file.tensors) <= 4
+    assert notes(content, CORAL) == [CORAL.note]
+
+
+@pytest.mark.slow
+def test_pruned_mobilenet_is_stored_sparsely_for_the_boards_that_gain():
+    model, spec = build("mobilenet_v1", {"width": 0.25, "output_stride": 32})
+    assert not runs_sparsely(model)
+    assert preferred_format(model, RPI4) is INT8
+    prune_pointwise(model, 0.85)
+    assert runs_sparsely(model)
+    assert [preferred_format(model, target).name for target in (RPI4, RPI5)] == ["fp32", "int8"]
+    sparse = export_checked(FP32, model, spec, IMAGES, None, RPI4)
+    dense = export_checked(FP32, model, spec, IMAGES, None, GENERIC)
+    assert (sparse.is_sparse, dense.is_sparse) == (True, False)
+    assert len(sparse.content) < 0.6 * len(dense.content)
+    found = partitions(sparse.content)
+    if found.number:
+        operators = flatbuffer.read(sparse.content).operators
+        assert found.number == 1
+        assert {operators[i].name for i in found.outside} == {"REVERSE_V2"}
+
+
+def prune_pointwise(model: keras.Model, sparsity: float) -> None:
+    for layer in model.layers:
+        if type(layer) is keras.layers.Conv2D and layer.kernel_size == (1, 1):
+            kernel, *rest = layer.get_weights()
+            kernel[np.abs(kernel) < np.quantile(np.abs(kernel), sparsity)] = 0
+            layer.set_weights([kernel, *rest])
+
+
+@pytest.mark.slow
+def test_ends_are_float_and_probabilities_where_asked():
+    model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
+    images = IMAGES[:, :32, :32]
+    content = export_checked(INT8, model, spec, images, None, GENERIC).content
+    ended, fidelity, _ = export_checked(INT8, model, spec, images, None, GENERIC, Ends(True, True))
+    file = flatbuffer.read(ended)
+    assert [tensor.dtype for tensor in (*file.inputs, *file.outputs)] == ["float32", "float32"]
+    assert fidelity is not None and fidelity.snr_db >= INT8.minimum_snr_db
+    probabilities = np.exp(Classifier(ended).logits(images))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=0.02)
+    logits = Classifier(content).logits(images)
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(probabilities - softmax).max() < 0.05
+
+
+def test_constant_calibration_images_get_a_sentence():
+    model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
+    with pytest.raises(EdgenetsError, match="every pixel of these is 7"):
+        to_int8(model, spec, np.full((3, 32, 32, 3), 7, np.uint8))
+
+
+def test_format_that_a_target_does_not_run_gets_a_sentence():
+    model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
+    with pytest.raises(EdgenetsError, match="coral runs int8, not fp32"):
+        export_checked(FP32, model, spec, None, None, CORAL)
+
+
+def test_every_target_prefers_a_format_and_names_known_rewrites():
+    for target in TARGETS.values():
+        assert set(target.formats) <= set(FORMATS)
+        assert {*target.rewrites, *target.integer_rewrites} <= set(REWRITES)
+    assert lower(Net("model", None), GENERIC, INT8).model == "model"
+    assert verify.MAXIMUM_SNR_DB > 0
