@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from numpy.typing import NDArray
 
-from edgenets.data.images import load_rgb, prepare, to_network
+from edgenets.data.images import Preparation, load_rgb, prepare, to_network
+from edgenets.export.checked import export_checked
+from edgenets.export.formats import INT8
+from edgenets.export.runtime import Classifier
+from edgenets.export.targets import TARGETS
 from edgenets.models.registry import NETS
 from edgenets.models.weights.initial import PRETRAINED, load_weights
 
@@ -23,15 +28,16 @@ TOP1 = {  # per cent of 5,000 test images: docs/results.md, column float16
     "squeezenet": 75.84,
     "xception": 84.32,
 }
-IMAGES_PER_CLASS = 50
+IMAGES_PER_CLASS = {"test": 100, "train": 20}
+LEAST_AGREEMENT = 0.97  # of int8 files with their Keras models
 LARGEST_BYTES = 2_000_000
 MOST_PARAMS = 900_000
 SIGMAS = 4
 
 
 @pytest.fixture(scope="module")
-def images(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The first test images of each class, of which the table counts all."""
+def folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first images of each class: of the test, which the table counts all, and of training."""
     archive = shared_data / "cifar10.tar.xz"
     if not archive.is_file():
         pytest.skip("the images of CIFAR-10 (shared/data/cifar10.tar.xz) are not there")
@@ -39,12 +45,21 @@ def images(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     counts = Counter[str]()
     with tarfile.open(archive, "r|xz") as stream:
         for member in stream:
-            match = re.fullmatch(r"cifar10/test/([a-z]+)/(\d{4}\.jpg)", member.name)
-            if match and counts[match[1]] < IMAGES_PER_CLASS:
+            match = re.fullmatch(r"cifar10/((test|train)/[a-z]+)/(\w+\.jpg)", member.name)
+            if match and counts[match[1]] < IMAGES_PER_CLASS[match[2]]:
                 counts[match[1]] += 1
-                (folder / match[1]).mkdir(exist_ok=True)
-                (folder / match[1] / match[2]).write_bytes(stream.extractfile(member).read())
-    return sorted(folder.glob("*/*.jpg"))
+                (folder / match[1]).mkdir(parents=True, exist_ok=True)
+                (folder / match[1] / match[3]).write_bytes(stream.extractfile(member).read())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(folder: Path) -> list[Path]:
+    return sorted(folder.glob("test/*/*.jpg"))
+
+
+def prepared(paths: list[Path], preparation: Preparation) -> NDArray[np.uint8]:
+    return np.stack([prepare(load_rgb(path), preparation) for path in paths])
 
 
 def test_every_family_has_a_net_with_a_stated_accuracy():
@@ -71,11 +86,24 @@ def test_net_is_as_good_as_its_table_says(name: str, images: list[Path]):
     assert spec.arguments["output_stride"] <= 8
     assert model.count_params() <= MOST_PARAMS
     labels = np.array([spec.labels.index(path.parent.name) for path in images])
-    assert len(labels) == 10 * IMAGES_PER_CLASS
-    pixels = np.stack([prepare(load_rgb(path), spec.preparation) for path in images])
+    assert len(labels) == 10 * IMAGES_PER_CLASS["test"]
+    pixels = prepared(images, spec.preparation)
     top1 = (model.predict(to_network(pixels), verbose=0).argmax(axis=1) == labels).mean()
     # A part of the images that the table counts, as many of each class, strays less than as many
     # independent draws would.
     expected = TOP1[name] / 100
     sigma = sqrt(expected * (1 - expected) / len(labels))
     assert top1 == pytest.approx(expected, abs=SIGMAS * sigma)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOP1)
+def test_int8_files_answer_as_the_net_does(name: str, folder: Path, images: list[Path]):
+    model, spec = load_weights("cifar10", name, {}, seed=0)
+    pixels = prepared(images, spec.preparation)
+    answers = model.predict(to_network(pixels), verbose=0).argmax(axis=1)
+    calibration = prepared(sorted(folder.glob("train/*/*.jpg")), spec.preparation)
+    for target in TARGETS.values():
+        content = export_checked(INT8, model, spec, calibration, None, target).content
+        same = Classifier(content).logits(pixels).argmax(axis=1) == answers
+        assert same.mean() >= LEAST_AGREEMENT, target.name
