@@ -109,8 +109,13 @@ def weighted(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[Opera
     layers = {layer.name: 0 for layer in model.layers if hasattr(layer, "use_bias")}
     for operator in file.operators:
         if operator.name in flatbuffer.WEIGHTED:
-            kernel = unpacked.get(operator.inputs[1], operator.inputs[1])
-            yield operator, _layer_of(file.tensors[kernel], layers)
+            kernel = file.tensors[unpacked.get(operator.inputs[1], operator.inputs[1])]
+            # One kernel of several layers, as channels that are selected alike have, is no one's.
+            is_named = any(part in layers for part in re.split("[/;]", kernel.name))
+            yield (
+                operator,
+                _layer_of(kernel if is_named else file.tensors[operator.outputs[0]], layers),
+            )
 
 
 def activations(file: flatbuffer.Model, model: keras.Model) -> Iterator[tuple[int, str]]:
