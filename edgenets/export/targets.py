@@ -15,7 +15,7 @@ from edgenets import flatbuffer
 from edgenets.errors import unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
-Rewrite = Literal["dense", "packed", "spelled", "paired", "turned"]
+Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined"]
 """A rewrite of the net, in `edgenets.export.lower.REWRITES`."""
 
 SPARSE_FROM = 2 / 3
@@ -60,6 +60,7 @@ RPI3 = Target(
     device="Raspberry Pi 3",
     formats=ALL_FORMATS,
     rewrites=("packed",),
+    integer_rewrites=("averaged", "joined"),
     sparse=True,
     prefers_sparse=True,
     cpu="cortex-a53",
@@ -69,7 +70,7 @@ RPI4 = Target(
     device="Raspberry Pi 4",
     formats=ALL_FORMATS,
     rewrites=("packed",),
-    integer_rewrites=("paired",),
+    integer_rewrites=("averaged", "joined", "paired"),
     sparse=True,
     prefers_sparse=True,
     cpu="cortex-a72",
@@ -79,7 +80,7 @@ RPI5 = Target(
     device="Raspberry Pi 5",
     formats=ALL_FORMATS,
     rewrites=("packed",),
-    integer_rewrites=("paired",),
+    integer_rewrites=("averaged", "joined", "paired"),
     sparse=True,
     cpu="cortex-a76",
 )
