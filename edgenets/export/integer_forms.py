@@ -18,6 +18,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
 from edgenets.models.fold import find_readers, parents_of
 
+MOST_JOINED = 4  # maps that XNNPACK concatenates at once
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -130,3 +131,20 @@ def join_relus(net: Net) -> Net:
         return draft.add(draft.copy(layer), layer.name, grids)(twice)
 
     return rebuild(net, build)
+
+
+def nest_concatenations(net: Net) -> Net:
+    """Return the net with each concatenation of more maps than XNNPACK joins at once in two."""
+
+    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+        if not _is_long(layer):
+            return None
+        first = keras.layers.Concatenate(name=f"{layer.name}_first")
+        joined = draft.add(first, layer.name)(inputs[:MOST_JOINED])
+        return draft.copy(layer)([joined, *inputs[MOST_JOINED:]])
+
+    return rebuild(net, build) if any(map(_is_long, net.model.layers)) else net
+
+
+def _is_long(layer: Layer) -> bool:
+    return isinstance(layer, keras.layers.Concatenate) and len(parents_of(layer)) > MOST_JOINED

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgenets.export.channels import make_dense, pack_shuffles
 from edgenets.export.formats import FORMATS, FP32, Format
-from edgenets.export.integer_forms import average_by_convolution, join_relus
+from edgenets.export.integer_forms import average_by_convolution, join_relus, nest_concatenations
 from edgenets.export.net import Array, Draft, Layer, Net, rebuild
 from edgenets.export.targets import SPARSE_FROM, Target
 from edgenets.models.backend import keras, tf
@@ -260,4 +260,5 @@ REWRITES: dict[str, Callable[[Net], Net]] = {
     "turned": turn_paddings,
     "averaged": average_by_convolution,
     "joined": join_relus,
+    "nested": nest_concatenations,
 }

@@ -15,7 +15,7 @@ from edgenets import flatbuffer
 from edgenets.errors import unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
-Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined"]
+Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
 """A rewrite of the net, in `edgenets.export.lower.REWRITES`."""
 
 SPARSE_FROM = 2 / 3
@@ -59,7 +59,7 @@ RPI3 = Target(
     name="rpi3",
     device="Raspberry Pi 3",
     formats=ALL_FORMATS,
-    rewrites=("packed",),
+    rewrites=("packed", "nested"),
     integer_rewrites=("averaged", "joined"),
     sparse=True,
     prefers_sparse=True,
@@ -69,7 +69,7 @@ RPI4 = Target(
     name="rpi4",
     device="Raspberry Pi 4",
     formats=ALL_FORMATS,
-    rewrites=("packed",),
+    rewrites=("packed", "nested"),
     integer_rewrites=("averaged", "joined", "paired"),
     sparse=True,
     prefers_sparse=True,
@@ -79,7 +79,7 @@ RPI5 = Target(
     name="rpi5",
     device="Raspberry Pi 5",
     formats=ALL_FORMATS,
-    rewrites=("packed",),
+    rewrites=("packed", "nested"),
     integer_rewrites=("averaged", "joined", "paired"),
     sparse=True,
     cpu="cortex-a76",

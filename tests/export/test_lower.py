@@ -80,6 +80,7 @@ def inputs(resolution: int) -> np.ndarray:
         ("averaged", "shufflenet_v1", {"scale": 0.5, "output_stride": 32}, 60),  # odd maps, too
         ("averaged", "inception_v3", {"width": 0.25}, 64),
         ("joined", "xception", {"width": 0.25}, 64),
+        ("nested", "inception_v3", {"width": 0.25}, 64),
         ("turned", "mobilenet_v1", {"width": 0.25, "output_stride": 32}, 64),
         ("turned", "mobilenet_v2", {"width": 0.35, "output_stride": 32}, 40),  # 5 at the end
     ],
