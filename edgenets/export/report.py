@@ -67,6 +67,7 @@ STAGE_MEANINGS = {
     "share": "few integers per kernel",
     "qat": "trained as int8 will round",
     "int8": "all integers, in LiteRT",
+    "rate": "integers that take few bytes, in LiteRT",
     "export": "int8 file, in LiteRT",
 }
 

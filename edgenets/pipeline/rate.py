@@ -34,6 +34,7 @@ USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
 FIRST_PRICE = 3e-7  # nats per bit
 MOST_TRIES = 7
 NEAR = 0.02  # of a budget or a bound: how much of it may be left
+MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
 LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
 
 
@@ -41,6 +42,7 @@ class Attempt(NamedTuple):
     """A net coded at a price, and what came of it."""
 
     price: float
+    folded: keras.Model  # what was coded: an equal net to the one given, its channels scaled
     coded: Coded
     codes: Codes
     content: bytes  # of the `.tflite`
@@ -95,19 +97,20 @@ def prepare(
     folded = equalize_activations(folded, images)
     plain = tflite.to_int8(folded, spec, calibration)
     grids = choose_grids(plain, folded, images, mse_range)
-    curvatures = measure_curvatures(
-        folded, vary(images, flip=flip, seed=seed), len(images), seed=seed
-    )
+    varied = vary(images, flip=flip, seed=seed)
+    walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
+    curvatures = measure_curvatures(folded, varied, len(walked), seed=seed)
     reference = predict_logits(compile_inference(folded), held_out)
 
     def attempt(price: float) -> Attempt:
-        coded = code_kernels(folded, images, curvatures, grids, price)
+        coded = code_kernels(folded, walked, curvatures, grids, price)
         codes = Codes(coded.kernels, grids)
         named = tflite.to_int8(coded.model, spec, None, codes)
         content = describe(named, spec, weights_sha256(coded.model))
         logits = Classifier(content).logits(held_out)
         found = Attempt(
             price,
+            folded,
             coded,
             codes,
             content,

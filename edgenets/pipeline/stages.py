@@ -126,11 +126,20 @@ class RunImages:
         """The test images: measured on, never trained on or chosen by."""
         return self.dataset.test.load(self.preparation)
 
-    def calibration(self, count: int) -> NDArray[np.uint8]:
-        """Return labelled training images, the same number of each class as far as possible."""
-        labelled = np.flatnonzero(self.training.labels != UNLABELLED)
-        chosen = balanced_sample(self.training.labels[labelled], count, self.config.seed)
-        return self.training.images.take(labelled[chosen])
+    def calibration(self, count: int, *, unlabelled: bool = False) -> NDArray[np.uint8]:
+        """Return labelled training images, the same number of each class as far as possible.
+
+        With `unlabelled`, images without a label make up for what there is less than `count`.
+        """
+        labels = self.training.labels
+        labelled = np.flatnonzero(labels != UNLABELLED)
+        chosen = labelled[balanced_sample(labels[labelled], count, self.config.seed)]
+        if unlabelled:
+            others = np.flatnonzero(labels == UNLABELLED)
+            random = np.random.default_rng(self.config.seed)
+            more = random.permutation(others)[: count - len(chosen)]
+            chosen = np.concatenate([chosen, np.sort(more)])
+        return self.training.images.take(chosen)
 
     def validation(self, count: int) -> NDArray[np.uint8]:
         """Return images that the best epoch is chosen on, as many of each class as possible."""
@@ -382,7 +391,7 @@ def _settle_rate(
     spec = replace(
         spec.with_stage(settings.model_dump(mode="json"), {}, folded=True), keep_float=()
     )
-    calibration = images.calibration(settings.calibration_images)
+    calibration = images.calibration(settings.calibration_images, unlabelled=True)
     held_out = images.validation(DIVERGENCE_IMAGES)
     flip = images.training.flip
     found = code_to_goal(
@@ -391,7 +400,7 @@ def _settle_rate(
     # The file is held against the net that it is of; what the coding changed is `divergence`.
     coded = found.coded.model
     exported = export_checked(INT8, coded, spec, calibration, found.codes)
-    error = _write_error(folder, images, exported.named, folded)
+    error = _write_error(folder, images, exported.named, found.folded)
     save_model(folder, coded, spec, found.codes)
     return {
         **_measure_export(images, exported),

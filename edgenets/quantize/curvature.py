@@ -29,7 +29,7 @@ BATCH = 10  # images
 RELU6_END = 6.0
 VARIANTS = 4  # of each image
 SMALLEST_CROP = 0.7  # of an image's side
-DAMPING = 0.1  # of the mean curvature, added to all
+DAMPING = 0.3  # of the mean curvature, added to all
 EPSILON = 1e-12  # of a layer that the answers do not depend on
 
 Array = NDArray[np.float32]
@@ -117,7 +117,7 @@ def to_kernel(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 def seen_by(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Return what the rows of a layer see, `[images, positions, groups, inputs of a row]`."""
     groups = groups_of(layer)
-    if not isinstance(layer, keras.layers.Conv2D):  # dense; a depthwise layer is a Conv2D
+    if isinstance(layer, keras.layers.Dense):
         return tf.reshape(inputs, (tf.shape(inputs)[0], -1, 1, inputs.shape[-1]))
     height, width = layer.kernel_size
     patches = inputs

@@ -33,7 +33,7 @@ from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.rate import code_rows
 from edgenets.quantize.rounding import MOVING
 
-MOST_SAMPLES = 20_000  # positions of all images that a layer's inputs are known by
+MOST_SAMPLES = 40_000  # positions of all images that a layer's inputs are known by
 RIDGE = 0.1  # of the mean square of an input: how much less weights move than inputs alone ask for
 BATCH = 20  # images
 BIAS_PART = 16  # a bias is rounded to at most this part of an output's step

@@ -29,7 +29,7 @@ from edgenets.settings import Settings
 TABLES = 4  # of a layer, at most
 BLOCK = 32  # columns whose changes reach the others together
 TRIALS, SWEEPS = 2, 4  # of rounding all columns; of changing single codes
-STEP_FACTOR = 2.0
+STEP_FACTOR = 4.5
 """A step is so many times sqrt(price / curvature): finer ones cost bits, coarser ones accuracy."""
 STEPS_PER_OCTAVE = 4  # of steps that differ within a layer; few distinct ones take few bytes
 NEIGHBOURS = np.array([1, 2, 3, 2, 1]) / 9  # what a code tells of those beside it
@@ -120,7 +120,7 @@ def choose_steps(rows: Array, curvature: Array, price: float, *, same_step: bool
     mean = np.diagonal(curvature, axis1=1, axis2=2).mean(axis=1, dtype=np.float64)
     if same_step:
         least, mean = least.max(keepdims=True), mean.mean(keepdims=True)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log2(STEP_FACTOR) + (np.log2(price) - np.log2(mean)) / 2
     wanted = np.round(wanted * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE
     finest = np.ceil(np.log2(least) * SCALES_PER_OCTAVE) / SCALES_PER_OCTAVE

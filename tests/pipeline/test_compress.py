@@ -18,6 +18,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.folder import load_codes, load_model
 from edgenets.pipeline import stages
 from edgenets.quantize.layers import kernel_axes, kernel_of
+from edgenets.quantize.package import pack
 
 pytestmark = pytest.mark.slow
 RECIPE = """\
@@ -119,6 +120,26 @@ def test_exported_file_holds_the_folder_s_integers_and_needs_no_images(
     )
     assert with_images["fidelity"]["agreement"] >= 0.9
     assert (tmp_path / "again.tflite").read_bytes() == file.read_bytes()
+
+
+def test_rate_meets_a_budget_and_settles_the_integers(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("- {stage: rate, budget_bytes: 110000, calibration_images: 40}\n")
+    options = ("--data", image_folder, "--out")
+    before, after = edgenets(
+        capsys, "compress", trained, "--recipe", path, *options, tmp_path / "m"
+    )["stages"]
+    assert after["package_bytes"] <= 110_000 < before["stored_bytes"]
+    assert after["divergence"]["kl"] < 0.1 and after["top1"] >= before["top1"] - 0.1
+    file = tmp_path / "m.tflite"
+    edgenets(capsys, "export", tmp_path / "m", "--out", file)
+    assert len(pack(file.read_bytes())) == after["package_bytes"]
+    path.write_text("- {stage: rate, budget_bytes: 1000, calibration_images: 4}\n")
+    arguments = ("compress", trained, "--recipe", path, *options, tmp_path / "n")
+    with pytest.raises(EdgenetsError, match=r"budget_bytes is 1,000; pass a larger budget_bytes"):
+        edgenets(capsys, *arguments)
 
 
 def test_fp16_folder_is_the_file_and_takes_half(

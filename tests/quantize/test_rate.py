@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.models.backend import keras
+from edgenets.models.backend import keras, tf
 from edgenets.models.codes import quantize_kernel
 from edgenets.models.fold import fold_batch_norm
-from edgenets.quantize.curvature import measure_curvatures, to_kernel, to_rows, vary
+from edgenets.quantize.curvature import (
+    groups_of,
+    measure_curvatures,
+    seen_by,
+    to_kernel,
+    to_rows,
+    vary,
+)
 from edgenets.quantize.equalize import equalize_activations
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.layerwise import code_kernels
@@ -109,6 +116,26 @@ def test_rows_of_any_kernel_go_back(shape, groups, channels):
     rows = to_rows(kernel, groups, channels)
     assert rows.shape == (groups, channels // groups, kernel.size // channels)
     np.testing.assert_array_equal(to_kernel(rows, shape), kernel)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Conv2D(6, 3, strides=2, padding="same"),
+        keras.layers.Conv2D(6, 2, groups=2),
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2),
+        keras.layers.Conv2D(6, 1),
+    ],
+)
+def test_rows_times_what_they_see_is_the_layer_s_output(layer: keras.layers.Layer):
+    inputs = np.random.default_rng(0).normal(size=(2, 7, 7, 4)).astype(np.float32)
+    output = layer(keras.Input((7, 7, 4)))
+    model_output = layer(inputs).numpy()
+    channels = output.shape[-1]
+    seen = seen_by(layer, tf.constant(inputs)).numpy()
+    rows = to_rows(kernel_of(layer).numpy(), groups_of(layer), channels)
+    product = np.einsum("npgk,grk->npgr", seen, rows).reshape(model_output.shape)
+    np.testing.assert_allclose(product, model_output, rtol=1e-4, atol=1e-5)
 
 
 def test_curvature_tells_what_an_error_costs(net: keras.Model):
