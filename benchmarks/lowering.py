@@ -22,12 +22,12 @@ import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.data.images import Preparation, to_network
-from edgenets.export import tflite
+from edgenets.export import edge_tpu, tflite
 from edgenets.export.formats import FORMATS, FP32
 from edgenets.export.instructions import count_instructions
 from edgenets.export.lower import lower, runs_sparsely
 from edgenets.export.net import Net
-from edgenets.export.targets import CORAL, GENERIC, TARGETS
+from edgenets.export.targets import CORAL, TARGETS
 from edgenets.export.verify import random_images
 from edgenets.export.xnnpack import partitions
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
@@ -106,8 +106,8 @@ def convert(row: Row) -> bytes:
     sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(Net(model, None), target, number_format, sparse=sparse)
     if sparse:
-        return tflite.to_sparse(net.model, spec)
-    return tflite.to_format(number_format, net.model, spec, images)
+        return flatbuffer.slim(tflite.to_sparse(net.model))
+    return flatbuffer.slim(tflite.to_format(number_format, net.model, spec, images))
 
 
 def convert_plainly(model: keras.Model, images: np.ndarray) -> bytes:
@@ -193,10 +193,13 @@ def print_family(name: str, arguments: dict[str, Any], target_name: str, out: Pa
     names = [operator.name for operator in file.operators]
     outside = Counter(names[i] for i in found.outside)
     count = format_count(counted(path, (target.cpu,))[target.cpu]) if target.cpu else ""
+    doubt = ""
     if target is CORAL:
-        outside = Counter(name for name in names if name not in target.operators)
-    told = ", ".join(f"{number} {name}" for name, number in outside.items()) or "none"
-    parts = "" if target in (CORAL, GENERIC) else found.number
+        predicted = edge_tpu.predict(file)
+        outside = predicted.on_cpu
+        doubt = f"; {len(predicted.unstated)} by rules unstated" if predicted.unstated else ""
+    told = (", ".join(f"{number} {name}" for name, number in outside.items()) or "none") + doubt
+    parts = "" if target is CORAL else found.number
     title = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
     print(
         f"| {title} | {target.name} | {row.number_format} | {path.stat().st_size:,} | {parts} | "
