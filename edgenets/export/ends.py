@@ -42,7 +42,7 @@ def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) 
             operator.builtinOptions = schema.SoftmaxOptionsT(beta=1.0)
             probabilities = graph.tensors[operator.outputs[0]]
             probabilities.quantization = _quantization(PROBABILITY_GRIDS.get(dtype))
-            _set_end(model, graph.outputs, operator.outputs[0], "outputs")
+            _set_end(model, "outputs", operator.outputs[0])
             for signature in model.signatureDefs or []:
                 signature.outputs[0].name = "probabilities"
         if is_float:
@@ -50,10 +50,10 @@ def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) 
             operator = _insert(model, "QUANTIZE", dtype, [image], first=True)
             operator.inputs, operator.outputs = operator.outputs, operator.inputs
             _make_float(graph.tensors[operator.inputs[0]])
-            _set_end(model, graph.inputs, operator.inputs[0], "inputs")
+            _set_end(model, "inputs", operator.inputs[0])
             operator = _insert(model, "DEQUANTIZE", dtype, [int(graph.outputs[0])])
             _make_float(graph.tensors[operator.outputs[0]])
-            _set_end(model, graph.outputs, operator.outputs[0], "outputs")
+            _set_end(model, "outputs", operator.outputs[0])
 
     return flatbuffer.rewrite(content, change)
 
@@ -106,8 +106,8 @@ def _make_float(tensor: Any) -> None:
     tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
 
 
-def _set_end(model: Any, ends: Any, index: int, side: str) -> None:
+def _set_end(model: Any, side: str, index: int) -> None:
     """Let the file's one input or output be the tensor `index`, in its signatures too."""
-    ends[0] = index
+    setattr(model.subgraphs[0], side, np.array([index], np.int32))
     for signature in model.signatureDefs or []:
         getattr(signature, side)[0].tensorIndex = int(index)

@@ -237,10 +237,9 @@ class _HalfTurn(keras.layers.Layer):
     """Turn images by half a turn: their pixels in reverse order."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        _, height, width, channels = inputs.shape
-        pixels = tf.reshape(inputs, (-1, height * width, channels))
-        # One axis: tflite-runtime reverses no two.
-        return tf.reshape(tf.reverse(pixels, (1,)), (-1, height, width, channels))
+        # One axis at a time, which every runtime can, and no reshape: as XNNPACK has no such
+        # operator, it would be a partition of its own.
+        return tf.reverse(tf.reverse(inputs, (1,)), (2,))
 
 
 def _is_strided(layer: Layer) -> bool:
