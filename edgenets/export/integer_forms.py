@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets import flatbuffer
+from edgenets.export.codes import activations
 from edgenets.export.net import Draft, Layer, Net, has_layers, rebuild
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
 from edgenets.models.fold import find_readers, parents_of
 
 MOST_JOINED = 4  # maps that XNNPACK concatenates at once
+QUARTER = 0.25
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -26,8 +29,8 @@ def average_by_convolution(net: Net) -> Net:
     """Return the net with each average pooling as a depthwise convolution of equal weights.
 
     All weights are the code 127, so the average is exact. 'same' padding counts only what is in the
-    map, and the convolution divides by the whole window: the rows and columns at the edges are
-    multiplied by what is missing.
+    map, and the convolution divides by the whole window: the edges are multiplied by what is
+    missing, which `with_exact_shares` makes exact, too.
     """
     if not has_layers(net, keras.layers.AveragePooling2D):
         return net
@@ -37,7 +40,8 @@ def average_by_convolution(net: Net) -> Net:
             return None
         (x,) = inputs
         shares = _edge_shares(layer)
-        name = f"{layer.name}_mean" if shares else layer.name
+        whole = bool((shares == 1).all())
+        name = layer.name if whole else f"{layer.name}_mean"
         mean = keras.layers.DepthwiseConv2D(
             layer.pool_size,
             strides=layer.strides,
@@ -55,17 +59,14 @@ def average_by_convolution(net: Net) -> Net:
             )
             draft.weights[name] = [draft.kernels[name].values]
         x = draft.add(mean, layer.name)(x)
-        if not shares:
-            return x
-        grids = draft.grids.get(layer.name, ())[-1:] * len(shares)
-        return draft.add(_Multiply(shares, name=layer.name), layer.name, grids)(x)
+        return x if whole else draft.add(_EdgeShares(shares, name=layer.name), layer.name)(x)
 
     return rebuild(net, build)
 
 
-def _edge_shares(pool: Layer) -> list[NDArray[np.float32]]:
-    """Return what rows, `[height, 1, 1]`, and columns, `[1, width, 1]`, are multiplied by."""
-    shares = []
+def _edge_shares(pool: Layer) -> NDArray[np.float32]:
+    """Return what each position is multiplied by, `[height, width, 1]`: quarters for 3x3 pools."""
+    shares = np.ones((1, 1, 1), np.float32)
     for axis in (0, 1):
         size, stride = pool.pool_size[axis], pool.strides[axis]
         inside, outside = pool.input.shape[1 + axis], pool.output.shape[1 + axis]
@@ -74,26 +75,45 @@ def _edge_shares(pool: Layer) -> list[NDArray[np.float32]]:
             before = max((outside - 1) * stride + size - inside, 0) // 2
         first = np.arange(outside) * stride - before
         counted = np.minimum(first + size, inside) - np.maximum(first, 0)
-        if (counted < size).any():
-            share = (size / counted).astype(np.float32)
-            shares.append(share.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)))
+        share = (size / counted).astype(np.float32)
+        shares = shares * share.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
     return shares
 
 
-class _Multiply(keras.layers.Layer):
-    """Multiply by constants, one after the other."""
+class _EdgeShares(keras.layers.Layer):
+    """Multiply each position of a map by a number of its own, `[height, width, 1]`."""
 
-    def __init__(self, factors: list[Any], **kwargs: Any) -> None:
+    def __init__(self, shares: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.factors = [np.float32(factor) for factor in factors]
+        self.shares = np.float32(shares)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        for factor in self.factors:
-            inputs = inputs * factor[np.newaxis]
-        return inputs
+        return inputs * self.shares[np.newaxis]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factors": [factor.tolist() for factor in self.factors]}
+        return {**super().get_config(), "shares": self.shares.tolist()}
+
+
+def with_exact_shares(content: bytes, model: keras.Model) -> bytes:
+    """Return the int8 file of a model with what its edges are multiplied by in quarters.
+
+    The converter spreads a constant from 0 to its largest value, 9/4, over 255 steps, of which none
+    is 1. Numbers that are no quarters stay as they are.
+    """
+    if not any(isinstance(layer, _EdgeShares) for layer in model.layers):
+        return content
+    file = flatbuffer.read(content)
+    layers = dict(activations(file, model))
+    replaced = {}
+    for operator in file.operators:
+        layer = model.get_layer(layers[operator.outputs[0]])
+        if isinstance(layer, _EdgeShares) and (layer.shares % QUARTER == 0).all():
+            (index,) = (i for i in operator.inputs if file.tensors[i].is_constant)
+            codes = (layer.shares / QUARTER).astype(np.int8)
+            replaced[index] = flatbuffer.Quantized(
+                np.array([QUARTER], np.float32), np.zeros(1, np.int64), codes.tobytes()
+            )
+    return flatbuffer.with_quantization(content, replaced)
 
 
 def join_relus(net: Net) -> Net:

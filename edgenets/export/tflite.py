@@ -16,6 +16,7 @@ from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.codes import check_codes, layers_kept_float, operators_of, with_codes
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
+from edgenets.export.integer_forms import with_exact_shares
 from edgenets.export.verify import random_images
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes
@@ -101,6 +102,8 @@ def to_format(
         converter.inference_output_type = tf.as_dtype(number_format.activation)
     kept = layers_kept_float(model, spec) if number_format is INT8 else []
     content = _convert(converter, model, kept, number_format)
+    if number_format is INT8:
+        content = with_exact_shares(content, model)
     if codes:
         content = with_codes(content, model, codes)
         check_codes(content, model, codes)
