@@ -186,7 +186,9 @@ def draw(rows: list[Row], labels: NDArray[np.int64]) -> Figure:
             ]
             axes.plot(*zip(*points, strict=True), label=name, **style)
         if key.startswith("top"):
-            axes.axhline(values_of(rows[0], rows[0], labels)[key], color="#6b6b6b", linewidth=0.8)
+            level = values_of(rows[0], rows[0], labels)[key]
+            axes.axhline(level, color="#6b6b6b", linewidth=0.8, label="float")
+            axes.legend(frameon=False)
         for name, size_bytes in PAPER.items():
             axes.axvline(size_bytes / 1e3, color="#b0b0b0", linestyle=":", linewidth=1)
             if key == "kl":

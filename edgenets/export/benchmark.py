@@ -44,6 +44,7 @@ from edgenets.export.devices import (
     check_device,
     open_device,
 )
+from edgenets.export.metadata import read_labels
 from edgenets.export.per_op import profile_operators, time_in_turn
 from edgenets.export.stability import judge
 from edgenets.files import read_bytes, sha256_file
@@ -253,7 +254,12 @@ def _compare(
 def _read_files(path: Path, versus: Path | None, delegate: str | None) -> list[flatbuffer.Model]:
     models = []
     for file in [path] if versus is None else [path, versus]:
-        models.append(flatbuffer.read(file))
+        model = flatbuffer.read(file)
+        try:
+            read_labels(read_bytes(file), model)  # misses what was cut off behind the model
+        except EdgenetsError as error:
+            raise EdgenetsError(f"{file}: {error}") from error
+        models.append(model)
         _check_delegate(file, models[-1], delegate)
     return models
 

@@ -14,6 +14,7 @@ Singh and Alistarh 2020, arXiv:2004.14340 (for compression).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ def seen_by(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Return what the rows of a layer see, `[images, positions, groups, inputs of a row]`."""
     groups = groups_of(layer)
     if isinstance(layer, keras.layers.Dense):
-        return tf.reshape(inputs, (tf.shape(inputs)[0], -1, 1, inputs.shape[-1]))
+        return tf.reshape(inputs, (-1, math.prod(inputs.shape[1:-1]), 1, inputs.shape[-1]))
     height, width = layer.kernel_size
     patches = inputs
     if (height, width, *layer.strides) != (1, 1, 1, 1):

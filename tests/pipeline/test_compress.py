@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from edgenets import flatbuffer
 from edgenets.cli.compress import print_worst_layers
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
+from edgenets.export.metadata import layer_names
 from edgenets.models.folder import load_codes, load_model
 from edgenets.pipeline import stages
 from edgenets.quantize.layers import kernel_axes, kernel_of
@@ -101,10 +101,14 @@ def test_exported_file_holds_the_folder_s_integers_and_needs_no_images(
     edgenets(capsys, "export", compressed, "--out", file)
     model, _ = load_model(compressed)
     codes = load_codes(compressed, model)
-    tensors = flatbuffer.read(file).weights
-    assert len(tensors) == len(codes.kernels) == 28
-    for tensor in tensors:
-        (layer,) = set(re.split("[/;]", tensor.name)) & codes.kernels.keys()
+    read = flatbuffer.read(file)
+    tensors = {
+        layer: read.tensors[operator.inputs[1]]
+        for operator, layer in zip(read.operators, layer_names(read), strict=True)
+        if operator.name in flatbuffer.WEIGHTED
+    }
+    assert len(tensors) == 28 and tensors.keys() == codes.kernels.keys()
+    for layer, tensor in tensors.items():
         kernel = codes.kernels[layer]
         assert tensor.dtype == "int8"
         assert len(np.unique(tensor.data)) <= (24 if layer == "stem_conv" else 16)
