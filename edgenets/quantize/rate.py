@@ -123,6 +123,8 @@ def choose_steps(rows: Array, curvature: Array, price: float, *, same_step: bool
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log2(STEP_FACTOR) + (np.log2(price) - np.log2(mean)) / 2
     wanted = np.round(wanted * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE
+    # A step beyond all weights would make nothing but zeros, and files that no runtime prepares.
+    wanted = np.minimum(wanted, np.log2(max(largest.max(), np.finfo(np.float32).tiny)))
     finest = np.ceil(np.log2(least) * SCALES_PER_OCTAVE) / SCALES_PER_OCTAVE
     steps = np.exp2(np.maximum(wanted[:, np.newaxis, np.newaxis], finest))
     return np.broadcast_to(steps, largest.shape).astype(np.float32)

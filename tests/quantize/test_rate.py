@@ -84,6 +84,10 @@ def test_codes_lie_in_the_range_of_int8_at_every_price(rows, curvature):
         assert codes.dtype == np.int8 and codes.min() >= -127
 
 
+def test_no_price_makes_steps_larger_than_all_weights(rows, curvature):
+    assert code_rows(rows, curvature, 1e12).step.max() <= np.abs(rows).max()
+
+
 def test_one_step_is_one_step(rows, curvature):
     assert len(np.unique(code_rows(rows, curvature, 1e-4, same_step=True).step)) == 1
 

@@ -1,0 +1,43 @@
+"""How a budget and a bound are met by prices."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.pipeline.rate import MOST_TRIES, _kl, _package_bytes, _search
+
+
+class Coder:
+    """Bytes and divergence as a net has them: 12 % less and twice as much for each octave."""
+
+    def __init__(self) -> None:
+        self.prices: list[float] = []
+
+    def __call__(self, price: float) -> SimpleNamespace:
+        self.prices.append(price)
+        octaves = price / 3e-7
+        return SimpleNamespace(
+            price=price, package_bytes=round(3e5 * octaves**-0.18), kl=0.05 * octaves
+        )
+
+
+@pytest.mark.parametrize("budget_bytes", [200_000, 290_000, 310_000, 500_000])
+def test_budget_is_met_and_used(budget_bytes: int):
+    coder = Coder()
+    found = _search(coder, budget_bytes, _package_bytes, falls=True)
+    assert 0.97 * budget_bytes <= found.package_bytes <= budget_bytes
+    assert len(coder.prices) <= MOST_TRIES
+
+
+@pytest.mark.parametrize("max_kl", [0.004, 0.049, 0.051, 0.4])
+def test_bound_is_met_and_used(max_kl: float):
+    found = _search(Coder(), max_kl, _kl, falls=False)
+    assert 0.97 * max_kl <= found.kl <= max_kl
+
+
+def test_goal_out_of_reach_gets_a_sentence():
+    with pytest.raises(EdgenetsError, match=r"budget_bytes is 1; pass a larger budget_bytes"):
+        _search(Coder(), 1, _package_bytes, falls=True)
