@@ -176,8 +176,10 @@ class LocalSession(Session):
             patience = threading.Timer(PATIENCE_SECONDS, end, [self._process])
             if self.impatient:
                 patience.start()
-            line = answers.readline()
-            patience.cancel()
+            try:
+                line = answers.readline()
+            finally:  # after Ctrl-C, too: a thread that waits would keep this process
+                patience.cancel()
             if silent.is_set():
                 raise EdgenetsError(
                     f"the interpreter said nothing for {PATIENCE_SECONDS:.0f} s and was ended: the "
