@@ -3,9 +3,9 @@
     python benchmarks/verify_targets.py imagenet500/test [NET ...]
 
 Weights are fresh (seed 0), and BatchNorm has the statistics of 24 of the images, which also
-calibrate and are compared on. It prints the signal-to-noise ratio of the logits, XNNPACK's partitions and the
-operators outside, and for coral the operators that are predicted to stay on the CPU and those whose
-place rests on an unstated rule.
+calibrate and are compared on. It prints the signal-to-noise ratio of the logits, XNNPACK's
+partitions and the operators outside, and for coral the operators that are predicted to stay on the
+CPU and those whose place rests on an unstated rule.
 """
 
 from __future__ import annotations
