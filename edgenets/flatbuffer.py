@@ -205,15 +205,15 @@ class Model(NamedTuple):
         return tuple(self.tensors[i] for i in indices if i >= 0 and self.tensors[i].is_constant)
 
 
-def read(source: Path | bytes) -> Model:
-    """Read a `.tflite` file, given as its path or its content.
+def read(source: Path | bytes, name: str = "the model") -> Model:
+    """Read a `.tflite` file, given as its path or its content, which errors call `name`.
 
     Constant contents are views into the file's bytes; nothing is copied.
 
     Raises:
         EdgenetsError: the file cannot be read, is not a TFLite model, or is damaged.
     """
-    name = str(source) if isinstance(source, Path) else "the model"
+    name = str(source) if isinstance(source, Path) else name
     content = read_bytes(source) if isinstance(source, Path) else source
     if len(content) < 8 or content[4:8] != IDENTIFIER:
         raise EdgenetsError(f"{name} is not a .tflite file (no {IDENTIFIER.decode()} mark)")

@@ -254,9 +254,10 @@ def _compare(
 def _read_files(path: Path, versus: Path | None, delegate: str | None) -> list[flatbuffer.Model]:
     models = []
     for file in [path] if versus is None else [path, versus]:
-        model = flatbuffer.read(file)
+        content = read_bytes(file)
+        model = flatbuffer.read(content, str(file))
         try:
-            read_labels(read_bytes(file), model)  # misses what was cut off behind the model
+            read_labels(content, model)  # misses what was cut off behind the model
         except EdgenetsError as error:
             raise EdgenetsError(f"{file}: {error}") from error
         models.append(model)

@@ -70,7 +70,7 @@ def inspect_file(path: Path, target: str | None = None) -> dict[str, Any]:
     """
     row = None if target is None else find_target(target)
     content = read_bytes(path)
-    model = flatbuffer.read(path)
+    model = flatbuffer.read(content, str(path))
     inspection = {**_contents(content, model), "xnnpack": _partitions(path, model)}
     outside = inspection["xnnpack"]["outside"]
     for operator in inspection["operators"]:

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.export.codes import activations
-from edgenets.export.net import Draft, Layer, Net, has_layers, rebuild
+from edgenets.export.net import CONVOLUTIONS, Draft, Layer, Net, has_layers, padding_before, rebuild
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
 from edgenets.models.fold import find_readers, parents_of
 
 MOST_JOINED = 4  # maps that XNNPACK concatenates at once
 QUARTER = 0.25
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def average_by_convolution(net: Net) -> Net:
@@ -72,7 +71,7 @@ def _edge_shares(pool: Layer) -> NDArray[np.float32]:
         inside, outside = pool.input.shape[1 + axis], pool.output.shape[1 + axis]
         before = 0
         if pool.padding == "same":
-            before = max((outside - 1) * stride + size - inside, 0) // 2
+            before = padding_before(inside, outside, size, stride)
         first = np.arange(outside) * stride - before
         counted = np.minimum(first + size, inside) - np.maximum(first, 0)
         share = (size / counted).astype(np.float32)

@@ -18,7 +18,7 @@ import numpy as np
 from edgenets.export.channels import make_dense, pack_shuffles
 from edgenets.export.formats import FORMATS, FP32, Format
 from edgenets.export.integer_forms import average_by_convolution, join_relus, nest_concatenations
-from edgenets.export.net import Array, Draft, Layer, Net, rebuild
+from edgenets.export.net import CONVOLUTIONS, Array, Draft, Layer, Net, padding_before, rebuild
 from edgenets.export.targets import SPARSE_FROM, Target
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Grid
@@ -27,7 +27,6 @@ from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_swish
 
 RELU6_GRID = Grid(6 / 255, -128)
 STRIDE = 2
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
 def runs_sparsely(model: keras.Model) -> bool:
@@ -176,8 +175,7 @@ class _PixelPairs(keras.layers.Layer):
 def _left_padding(conv: Layer) -> int:
     if conv.padding == "valid":
         return 0
-    width, size = conv.input.shape[2], conv.kernel_size[1]
-    return int(max((-(-width // STRIDE) - 1) * STRIDE + size - width, 0) // 2)
+    return padding_before(conv.input.shape[2], conv.output.shape[2], conv.kernel_size[1], STRIDE)
 
 
 def _can_be_paired(image: Layer, conv: Layer) -> bool:

@@ -13,6 +13,7 @@ from edgenets.models.codes import Codes, Grid, KernelCodes
 from edgenets.models.fold import fold_batch_norm, parents_of
 
 Layer = Any  # keras.layers.Layer
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 Array = NDArray[Any]
 Change = Callable[[Array], Array]
 
@@ -115,6 +116,11 @@ def folded(net: Net) -> Net:
 def has_layers(net: Net, *kinds: type) -> bool:
     """Tell whether the net has a layer of one of the kinds."""
     return any(isinstance(layer, kinds) for layer in net.model.layers)
+
+
+def padding_before(inside: int, outside: int, size: int, stride: int) -> int:
+    """Return how many places 'same' pads before a line of `inside` places."""
+    return max((outside - 1) * stride + size - inside, 0) // 2
 
 
 def spread_channels(array: Array, axis: int, places: Array, size: int) -> Array:

@@ -105,8 +105,8 @@ class ClassifierFile:
 
     def __init__(self, source: Path | bytes) -> None:
         self._source = source
-        model = flatbuffer.read(source)
         content = read_bytes(source) if isinstance(source, Path) else source
+        model = flatbuffer.read(content, _name(source))
         self.input, self.output = _image_and_scores(model, _name(source))
         self.labels, self.preparation = _labels_and_preparation(model, content, _name(source))
         self._codes = input_codes(self.input)

@@ -3,16 +3,15 @@
 Adding a target is adding a row and, at most, one rewrite in `edgenets.export.lower`. Needs no
 TensorFlow.
 
-Source: docs/targets.md has the measurements behind each choice; what the Edge TPU maps is Coral's
-table of operators.
+Source: docs/targets.md has the measurements behind each choice.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from edgenets import flatbuffer
 from edgenets.errors import unknown_name
+from edgenets.export.edge_tpu_rules import RULES
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
@@ -20,17 +19,6 @@ Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", 
 
 SPARSE_FROM = 2 / 3
 """Zeros of a 1x1 kernel from which on XNNPACK computes it sparsely."""
-
-# Operators that the Edge TPU maps at least in some form; all others run on the CPU.
-EDGE_TPU_OPERATORS = frozenset(
-    """
-ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED
-L2_NORMALIZATION LOGISTIC LSTM MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL PACK PAD PRELU QUANTIZE
-REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT
-SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE
-TRANSPOSE_CONV
-""".split()
-)
 
 
 class Target(NamedTuple):
@@ -89,7 +77,7 @@ CORAL = Target(
     device="Coral Edge TPU",
     formats=(INT8.name,),
     rewrites=("dense", "spelled"),
-    operators=EDGE_TPU_OPERATORS,
+    operators=frozenset(RULES),
     note="compile the file with edgetpu_compiler before it goes to the board",
 )
 TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL)}
@@ -104,16 +92,3 @@ def find_target(name: str) -> Target:
     if name not in TARGETS:
         raise unknown_name("target", name, TARGETS)
     return TARGETS[name]
-
-
-def notes(content: bytes, target: Target) -> list[str]:
-    """Return what the user should know of the file on the target, in sentences."""
-    told = [target.note] if target.note else []
-    if target.operators is not None:
-        names = {operator.name for operator in flatbuffer.read(content).operators}
-        if others := sorted(names - target.operators):
-            told.append(
-                f"the {target.device} has no {', '.join(others)}: the file runs on the CPU from "
-                "the first one on"
-            )
-    return told

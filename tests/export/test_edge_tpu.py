@@ -284,7 +284,8 @@ def test_json_has_the_keys_that_inspect_promises():
 def test_rules_take_operators_whose_inputs_and_outputs_are_left_out():
     for name in RULES:
         for ins, outs in (([], []), ([None] * 4, []), ([tensor(())] * 4, [tensor(())])):
-            predict(model_of((name, 1, ins, outs, {})))
+            (placed,) = predict(model_of((name, 1, ins, outs, {}))).ops
+            assert (placed.index, placed.op) == (0, name)
 
 
 def test_operators_that_wait_for_each_other_are_told_as_damage():
