@@ -44,7 +44,7 @@ from edgenets.export.devices import (
     check_device,
     open_device,
 )
-from edgenets.export.metadata import read_labels
+from edgenets.export.metadata import check_end
 from edgenets.export.per_op import profile_operators, time_in_turn
 from edgenets.export.stability import judge
 from edgenets.files import read_bytes, sha256_file
@@ -257,7 +257,7 @@ def _read_files(path: Path, versus: Path | None, delegate: str | None) -> list[f
         content = read_bytes(file)
         model = flatbuffer.read(content, str(file))
         try:
-            read_labels(content, model)  # misses what was cut off behind the model
+            check_end(content)
         except EdgenetsError as error:
             raise EdgenetsError(f"{file}: {error}") from error
         models.append(model)

@@ -34,6 +34,8 @@ ENTRY = "edgenets"
 IDENTIFIER = b"M001"
 PARSER_VERSION = "1.0.0"  # that can read images and labels
 LABELS = "labels.txt"
+ARCHIVED, NAME_AT = b"PK\x03\x04", 30  # how a file in an archive begins, and where its name is
+MISSING = "{} is missing behind the model; the file was cut short, export it again"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first; a file carries no time of its making
 # Numbers of the schema.
 AXIS_LABELS = np.uint8(2)
@@ -89,10 +91,20 @@ def read_labels(content: bytes, model: flatbuffer.Model) -> tuple[str, ...] | No
     named = described.label_files if described else ()
     labels = associated.read_archive(content, named).labels
     if labels is None and named:
-        raise EdgenetsError(
-            f"{named[0]} is missing behind the model; the file was cut short, export it again"
-        )
+        raise EdgenetsError(MISSING.format(named[0]))
     return labels
+
+
+def check_end(content: bytes) -> None:
+    """Refuse a file that ends in the middle of its labels; without any it is whole, too.
+
+    Raises:
+        EdgenetsError: it does.
+    """
+    start = content.rfind(ARCHIVED)
+    begins = start >= 0 and content[start + NAME_AT :].startswith(LABELS.encode())
+    if begins and not zipfile.is_zipfile(io.BytesIO(content)):
+        raise EdgenetsError(MISSING.format(LABELS))
 
 
 def read_entry(model: flatbuffer.Model) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export import metadata
 from edgenets.export.checked import float_file
 from edgenets.export.formats import FORMATS
-from edgenets.export.metadata import describe, layer_names, read_entry, read_labels
+from edgenets.export.metadata import check_end, describe, layer_names, read_entry, read_labels
 from edgenets.export.runtime import Classifier
 from edgenets.export.tflite import to_format
 from edgenets.export.xnnpack import partitions
@@ -107,6 +107,15 @@ def test_labels_that_were_cut_off_are_missed(tiny_int8_file):
     content = tiny_int8_file.read_bytes()
     with pytest.raises(EdgenetsError, match=r"labels\.txt is missing behind the model"):
         labels_of(content[:-1])
+
+
+def test_a_file_that_ends_in_its_labels_is_refused_and_one_without_is_whole(tiny_int8_file):
+    content = tiny_int8_file.read_bytes()
+    for whole in (content, flatbuffer.rewrite(content, lambda model: None)):
+        check_end(whole)
+    for missing in (1, 20, 60):
+        with pytest.raises(EdgenetsError, match=r"labels\.txt is missing behind the model"):
+            check_end(content[:-missing])
 
 
 def test_docstring_examples_are_right():
