@@ -36,6 +36,9 @@ from edgenets.quantize.rounding import MOVING
 MOST_SAMPLES = 40_000  # positions of all images that a layer's inputs are known by
 RIDGE = 0.1  # of the mean square of an input: how much less weights move than inputs alone ask for
 BATCH = 20  # images
+LAST_PART = 4.0
+"""A bit of the last layer may cost so many times less: no layer after it mends what it breaks, and
+few images know least of its inputs."""
 BIAS_PART = 16  # a bias is rounded to at most this part of an output's step
 
 Array = NDArray[np.float32]
@@ -64,6 +67,7 @@ def code_kernels(
     """
     coded = fold_batch_norm(folded)
     readers = {name: len(layers) for name, layers in find_readers(folded).items()}
+    *_, last = curvatures
     exact: dict[str, Array] = {}  # outputs of the float net
     given: dict[str, Array] = {}  # outputs of the coded one
     kernels: dict[str, KernelCodes] = {}
@@ -77,8 +81,9 @@ def code_kernels(
             inputs = [[outputs[parent] for parent in parents] for outputs in (exact, given)]
             if kernel_axes(layer):
                 copy = coded.get_layer(name)
+                own_price = price / LAST_PART if name == last else price
                 kernels[name], used = _code_layer(
-                    layer, copy, inputs[0][0], inputs[1][0], curvatures[name], price
+                    layer, copy, inputs[0][0], inputs[1][0], curvatures[name], own_price
                 )
                 bits += used
                 advance()
