@@ -42,7 +42,7 @@ from edgenets.quantize.rate import mean_divergence
 
 PLOT = Path(__file__).parents[1] / "docs" / "rate.svg"
 ALEXNET_BYTES = 240_000_000
-PRICES = (4e-8, 1e-7, 2e-7, 3.75e-7, 8e-7)  # nats of KL divergence that a bit may cost
+PRICES = (6e-8, 1.5e-7, 3e-7, 5.4e-7, 8e-7, 1.5e-6)  # nats of KL divergence that a bit may cost
 PAPER = {"8 bits": 0.66e6, "6 bits": 0.47e6}  # bytes of table 2, of 240 MB 363x and 510x
 COLUMNS = (
     *("what", "bytes", "under AlexNet", "top-1", "difference", "top-5", "difference"),
@@ -171,7 +171,10 @@ def table(rows: list[Row], labels: NDArray[np.int64]) -> str:
 
 
 def draw(rows: list[Row], labels: NDArray[np.int64]) -> Figure:
-    """Draw each measure over the bytes: the packages at their prices, and int8 for comparison."""
+    """Draw each measure over the bytes: the packages at their prices, and int8 for comparison.
+
+    Bars are the 95 % intervals of the paired differences to float.
+    """
     figure = Figure(figsize=(10, 7), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
     rated = [row for row in rows if row.name.startswith("rate")]
@@ -185,6 +188,9 @@ def draw(rows: list[Row], labels: NDArray[np.int64]) -> Figure:
                 (row.size_bytes / 1e3, values_of(row, rows[0], labels)[key]) for row in chosen
             ]
             axes.plot(*zip(*points, strict=True), label=name, **style)
+            if key.startswith("top"):
+                bars = [_interval(row, rows[0], labels, int(key[-1])) for row in chosen]
+                axes.errorbar(*zip(*points, strict=True), bars, color=style["color"], capsize=2)
         if key.startswith("top"):
             level = values_of(rows[0], rows[0], labels)[key]
             axes.axhline(level, color="#6b6b6b", linewidth=0.8, label="float")
@@ -207,6 +213,12 @@ def draw(rows: list[Row], labels: NDArray[np.int64]) -> Figure:
         axes.minorticks_off()
     panels[0, 0].legend(frameon=False)
     return figure
+
+
+def _interval(row: Row, reference: Row, labels: NDArray[np.int64], top: int) -> float:
+    """Return half the 95 % interval of the paired difference to the reference, in points."""
+    loss, low, _ = paired_loss(*(right(each.logits, labels, top) for each in (reference, row)))
+    return loss - low
 
 
 def _packed_int8(rows: list[Row]) -> Row:

@@ -11,6 +11,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import quantize_kernel
 from edgenets.models.fold import fold_batch_norm
+from edgenets.quantize import layerwise
 from edgenets.quantize.curvature import (
     groups_of,
     measure_curvatures,
@@ -172,6 +173,20 @@ def test_coded_net_is_another_one_and_near(net: keras.Model):
     assert diverged[0] < 1e-4 and diverged[0] < diverged[1]
     for name, kernel in dear.kernels.items():
         np.testing.assert_array_equal(kernel_of(dear.model.get_layer(name)), kernel.values)
+
+
+def test_last_layer_gets_more_bits_and_no_other_one(net: keras.Model, monkeypatch):
+    curvatures = measure_curvatures(net, IMAGES, len(IMAGES), seed=0)
+    found = []
+    for part in (1.0, 16.0):
+        monkeypatch.setattr(layerwise, "LAST_PART", part)
+        found.append(code_kernels(net, IMAGES, curvatures, {}, 1e-4))
+    (*others, last) = curvatures
+    for name in others:
+        np.testing.assert_array_equal(*(each.kernels[name].codes for each in found))
+    assert found[0].bits < found[1].bits
+    coarse, fine = (each.kernels[last].scale.max() for each in found)
+    assert fine < coarse
 
 
 def test_equal_channels_compute_the_same(net: keras.Model):

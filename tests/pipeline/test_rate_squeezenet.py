@@ -1,0 +1,38 @@
+"""The stage `rate` on SqueezeNet with the weights of Deep Compression's paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenets.data.dataset import open_for_evaluation
+from edgenets.export.runtime import Classifier
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.weights.initial import load_weights
+from edgenets.pipeline.rate import prepare
+from edgenets.quantize.rate import mean_divergence
+from edgenets.train.fit import compile_inference, predict_logits
+
+PRICE = 5.4e-7
+
+
+@pytest.mark.slow
+def test_squeezenet_takes_a_seven_hundredth_of_alexnet(shared_data: Path):
+    """Calibrated on 100 images of imagenet500, measured on the other 400; docs/rate.md."""
+    weights = str(shared_data / "squeezenet_deep_compression.net")
+    model, spec = load_weights(weights, "squeezenet", {}, seed=0)
+    split, _ = open_for_evaluation(str(shared_data / "imagenet500"), spec.labels)
+    images = split.load(spec.preparation)
+    calibrates = np.array([int(Path(str(path)).stem) // 2 % 5 == 0 for path in split.sources])
+    calibration = images.take(np.flatnonzero(calibrates))
+    evaluation = images.take(np.flatnonzero(~calibrates))
+    assert (len(calibration), len(evaluation)) == (100, 400)
+    folded = fold_batch_norm(model)
+    found = prepare(folded, spec, calibration, calibration, flip=True, seed=0)(PRICE)
+    exact = predict_logits(compile_inference(folded), evaluation)
+    given = Classifier(found.content).logits(evaluation)
+    assert found.package_bytes <= 343_000
+    assert mean_divergence(exact, given) <= 0.085
+    assert np.mean(exact.argmax(axis=1) == given.argmax(axis=1)) >= 0.86
