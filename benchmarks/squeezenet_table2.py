@@ -31,7 +31,7 @@ from edgenets.export import tflite
 from edgenets.export.checked import float_file
 from edgenets.export.metadata import describe
 from edgenets.export.runtime import Classifier
-from edgenets.files import read_bytes, write_bytes
+from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_codes, load_model, weights_sha256
@@ -109,7 +109,8 @@ def measure(weights: Path, source: str, out: Path) -> tuple[list[Row], NDArray[n
         if not file.exists():
             write_bytes(file, make())
         if not answers.exists():
-            np.save(answers, Classifier(read_bytes(file)).logits(images.evaluation))
+            with replacing(answers) as partial_file, partial_file.open("wb") as stream:
+                np.save(stream, Classifier(read_bytes(file)).logits(images.evaluation))
         found[name] = read_bytes(file), np.load(answers)
     content, reference = found["float32"]
     authors = read_bytes(weights)

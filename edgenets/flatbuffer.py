@@ -26,6 +26,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes
 
 IDENTIFIER = b"TFL3"
+PACKAGE = b"\x89EPK"  # that an `.epk` begins with
 MAX_RANK = 16
 """More dimensions than any operator takes; a longer shape is damage."""
 MOST_REUSE = 16
@@ -215,6 +216,8 @@ def read(source: Path | bytes, name: str = "the model") -> Model:
     """
     name = str(source) if isinstance(source, Path) else name
     content = read_bytes(source) if isinstance(source, Path) else source
+    if content.startswith(PACKAGE):
+        raise EdgenetsError(f"{name} is a package; pass what `edgenets unpack` makes of it")
     if len(content) < 8 or content[4:8] != IDENTIFIER:
         raise EdgenetsError(f"{name} is not a .tflite file (no {IDENTIFIER.decode()} mark)")
     try:

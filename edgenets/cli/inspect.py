@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.export.targets import TARGETS
 from edgenets.units import format_bytes, format_count, format_percent
 
 HEAVIEST = 10
@@ -23,8 +24,8 @@ LONGEST_NAME = 40
 @click.argument("path", metavar="FILE.tflite", type=click.Path(path_type=Path))
 @click.option(
     "--target",
-    metavar="TARGET",
-    help="Say what limits the file there: generic, rpi3, rpi4, rpi5 or coral.",
+    type=click.Choice(list(TARGETS)),
+    help="Say what limits the file there.",
 )
 @click.option(
     "--svg",

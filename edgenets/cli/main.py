@@ -123,7 +123,7 @@ def _explain(error: BaseException) -> int:
         case MemoryError():
             say("edgenets: not enough memory; close other programs, or take a smaller net or batch")
         case KeyboardInterrupt() | click.Abort():
-            say("edgenets: interrupted; what is done is kept, run and train go on from there")
+            say("edgenets: interrupted; what is done is kept, the same command goes on from there")
             return INTERRUPTED
         case _:
             raise error

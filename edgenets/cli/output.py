@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,6 +39,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
         table.add_row(*map(escape, row))
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
+
+
+def require_another(out: Path, source: Path) -> None:
+    """Refuse to write over the file that is read, as wrong usage."""
+    if out.resolve() == source.resolve():
+        raise click.UsageError(f"--out {out} is the file that is read; pass another one")
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json
+from edgenets.cli.output import json_option, print_json, require_another
 from edgenets.units import format_bytes
 
 
@@ -23,8 +23,11 @@ from edgenets.units import format_bytes
 def command(model: Path, out: Path, as_json: bool) -> None:
     """Write a .tflite file as a small package, exactly recoverable."""
     from edgenets.files import read_bytes, sha256_bytes, write_bytes
-    from edgenets.quantize.package import pack
+    from edgenets.quantize.package import check_size, pack
 
+    require_another(out, model)
+    if model.is_file():
+        check_size(model.stat().st_size)
     content = read_bytes(model)
     package = pack(content)
     write_bytes(out, package)

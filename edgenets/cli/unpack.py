@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json
+from edgenets.cli.output import json_option, print_json, require_another
 from edgenets.errors import EdgenetsError
 from edgenets.units import format_bytes
 
@@ -29,6 +29,7 @@ def command(package: Path, out: Path, as_json: bool) -> None:
     from edgenets.files import read_bytes, sha256_bytes, write_bytes
     from edgenets.quantize.package import unpack
 
+    require_another(out, package)
     packed = read_bytes(package)
     try:
         content = unpack(packed)

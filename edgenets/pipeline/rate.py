@@ -35,6 +35,10 @@ FIRST_PRICE = 3e-7  # nats per bit
 MOST_TRIES = 7
 NEAR = 0.02  # of a budget or a bound: how much of it may be left
 MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
+USUAL_SLOPE_OF_BYTES, USUAL_SLOPE_OF_KL = -0.15, 1.0  # of logarithms, until two attempts tell
+LEAST_SLOPE = 0.02  # that is believed
+LEAST_VALUE = 1e-12  # whose logarithm is taken
+LEAST_AGREEMENT = 0.9  # of a net that is as good as it was
 LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
 
 
@@ -144,34 +148,51 @@ def _search(
 ) -> Attempt:
     """Return the attempt nearest below a limit of what falls or rises with the price.
 
-    The logarithms are taken for a line through the nearest attempts on both sides.
+    The next price is where the line through the nearest attempts on both sides, or through the last
+    two, meets the limit; of the logarithms, since both are near to powers of the price.
     """
-    slope = -0.15 if falls else 1.0  # of the logarithms, until two attempts tell
-    price = FIRST_PRICE
-    within: Attempt | None = None
-    beyond: Attempt | None = None
-    last = None
+    target = np.log((1 - NEAR / 2) * limit)
+    price, slope = FIRST_PRICE, USUAL_SLOPE_OF_BYTES if falls else USUAL_SLOPE_OF_KL
+    within: tuple[Attempt, _Point] | None = None
+    beyond: _Point | None = None
+    last: _Point | None = None
     for _ in range(MOST_TRIES):
-        last = attempt(price)
-        if value_of(last) <= limit:
-            within = last
-            if value_of(last) >= (1 - NEAR) * limit:
-                break
+        found = attempt(price)
+        value = value_of(found)
+        point = _Point(float(np.log(price)), float(np.log(max(value, LEAST_VALUE))))
+        if value <= limit:
+            within = found, point
+            if value >= (1 - NEAR) * limit:
+                return found
         else:
-            beyond = last
+            beyond = point
         if within and beyond:
-            width = np.log(beyond.price / within.price)
-            rise = np.log(value_of(beyond) / value_of(within))
-            part = np.log((1 - NEAR / 2) * limit / value_of(within)) / rise if rise > 0 else 0.5
-            price = float(within.price * np.exp(np.clip(part, 0.1, 0.9) * width))
+            (start, low), width = within[1], beyond.price - within[1].price
+            part = (target - low) / (beyond.value - low)
+            price = float(np.exp(start + np.clip(part, 0.1, 0.9) * width))
         else:
-            step = np.log((1 - NEAR / 2) * limit / max(value_of(last), 1e-12)) / slope
-            price = float(last.price * np.exp(np.clip(step, -LARGEST_STEP, LARGEST_STEP)))
+            if last and last.price != point.price:
+                measured = (point.value - last.value) / (point.price - last.price)
+                slope = min(measured, -LEAST_SLOPE) if falls else max(measured, LEAST_SLOPE)
+            step = np.clip((target - point.value) / slope, -LARGEST_STEP, LARGEST_STEP)
+            price = float(np.exp(point.price + step))
+        last = point
+    assert last is not None  # there were tries
+    goal = "budget_bytes" if falls else "max_kl"
     if within is None:
-        assert last is not None  # there were tries
-        goal = "budget_bytes" if falls else "max_kl"
         raise EdgenetsError(
-            f"of {MOST_TRIES} tries the nearest has {value_of(last):,.6g} where {goal} is "
+            f"of {MOST_TRIES} tries the nearest has {np.exp(last.value):,.6g} where {goal} is "
             f"{limit:,.6g}; pass a larger {goal}"
         )
-    return within
+    say(
+        f"after {MOST_TRIES} tries the nearest has {value_of(within[0]):,.6g}, "
+        f"{goal} is {limit:,.6g}; pass `price` to go nearer"
+    )
+    return within[0]
+
+
+class _Point(NamedTuple):
+    """Logarithms of a price and of what it gave."""
+
+    price: float
+    value: float

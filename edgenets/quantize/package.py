@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.quantize import rans
 from edgenets.quantize.frequencies import (
@@ -36,7 +37,7 @@ from edgenets.quantize.frequencies import (
 )
 from edgenets.quantize.ranges import PRODUCT, Range, find_ranges, gaps
 
-MAGIC, VERSION = b"\x89EPK", 2
+MAGIC, VERSION = flatbuffer.PACKAGE, 2
 HEADER = struct.Struct("<4sBI32s")  # before its numbers
 CRC_FROM = 9  # what the CRC-32 covers, to the end
 
@@ -73,14 +74,23 @@ def pack(content: bytes) -> bytes:
     Raises:
         EdgenetsError: it is larger than 256 MiB.
     """
-    if len(content) > MOST_BYTES:
-        raise EdgenetsError(
-            f"a package holds at most {MOST_BYTES:,} bytes, the file has {len(content):,}"
-        )
+    check_size(len(content))
     data = np.frombuffer(content, np.uint8)
     whole = _Option([], NO_TABLES, content, _compress(content))
     options = [whole, *_coded(data, find_ranges(content))]
     return _assemble(data, min(options, key=lambda option: option.size_bytes))
+
+
+def check_size(size_bytes: int) -> None:
+    """Check that a file is not too large for a package.
+
+    Raises:
+        EdgenetsError: it is.
+    """
+    if size_bytes > MOST_BYTES:
+        raise EdgenetsError(
+            f"a package holds at most {MOST_BYTES:,} bytes, the file has {size_bytes:,}"
+        )
 
 
 def unpack(package: bytes) -> bytes:
@@ -196,6 +206,8 @@ def _smallest(content: bytes, packed: bytes) -> tuple[bytes, int]:
 
 def _unpack(package: memoryview) -> tuple[Bytes, bytes]:
     """Return what was packed, and the SHA-256 that it should have."""
+    if len(package) < HEADER.size:
+        raise ValueError("it is cut short")
     _, _, crc, sha256 = HEADER.unpack_from(package)
     if zlib.crc32(package[CRC_FROM:]) != crc:
         raise ValueError("its check sum differs")

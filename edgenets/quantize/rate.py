@@ -103,6 +103,9 @@ def code_rows(rows: Array, curvature: Array, price: float, *, same_step: bool = 
         both = codes, _round_columns(scaled, weight, factor, free)
         codes = min(both, key=lambda each: _error(each - scaled, weight, ordered))
         codes = _change_codes(codes, scaled, weight, ordered, free)
+    if not codes.any():  # no runtime prepares a kernel of nothing but zeros
+        largest = np.unravel_index(np.abs(scaled).argmax(), scaled.shape)
+        codes[largest] = np.sign(scaled[largest])
     bits = np.take_along_axis(code_bits(codes), _places(codes), axis=2).sum(dtype=np.float64)
     restored = np.empty_like(codes)
     np.put_along_axis(restored, order[:, np.newaxis], codes, axis=2)

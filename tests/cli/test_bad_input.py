@@ -717,7 +717,9 @@ def interrupted_when(seen: Callable[[], bool], *arguments: object) -> str:
         _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in messages
-    assert messages.endswith("interrupted; what is done is kept, run and train go on from there\n")
+    assert messages.endswith(
+        "interrupted; what is done is kept, the same command goes on from there\n"
+    )
     return messages
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from edgenets.cli.inspect import command
 from edgenets.errors import EdgenetsError
+from edgenets.quantize.package import pack
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 VWW = SHARED_DATA / "mlperf_tiny" / "vww_96_int8.tflite"
@@ -79,12 +80,20 @@ def test_json_is_one_value_with_the_promised_keys(tmp_path: Path):
 
 @needs_data
 def test_a_target_that_is_unknown_is_one_sentence():
-    with pytest.raises(EdgenetsError, match="unknown target 'corral'"):
-        shown(VWW, "--target", "corral")
+    result = CliRunner().invoke(command, [str(VWW), "--target", "corral"])
+    assert result.exit_code == 2
+    assert "'corral' is not one of 'generic', 'rpi3', 'rpi4', 'rpi5', 'coral'" in result.output
 
 
 def test_a_file_that_is_no_tflite_is_one_sentence(tmp_path: Path):
     path = tmp_path / "net.tflite"
     path.write_bytes(b"PK\3\4 not a net")
     with pytest.raises(EdgenetsError, match=r"is not a \.tflite file"):
+        shown(path)
+
+
+def test_a_package_is_told_from_a_tflite(tmp_path: Path):
+    path = tmp_path / "net.epk"
+    path.write_bytes(pack(b"net"))
+    with pytest.raises(EdgenetsError, match=r"net\.epk is a package; pass what `edgenets unpack`"):
         shown(path)

@@ -232,8 +232,8 @@ def test_known_failure_is_exit_1_with_one_sentence():
     "failure, status, message",
     [
         (EdgenetsError("this is so"), 1, "edgenets: this is so\n"),
-        (KeyboardInterrupt(), 130, "run and train go on from there\n"),
-        (click.Abort(), 130, "run and train go on from there\n"),
+        (KeyboardInterrupt(), 130, "the same command goes on from there\n"),
+        (click.Abort(), 130, "the same command goes on from there\n"),
         (
             OSError(28, "No space left on device", "/x"),
             1,
@@ -331,5 +331,5 @@ def test_ctrl_c_is_exit_130_and_one_sentence(work: str):
     )
     assert (result.returncode, result.stdout) == (130, "")
     assert result.stderr.strip() == (
-        "edgenets: interrupted; what is done is kept, run and train go on from there"
+        "edgenets: interrupted; what is done is kept, the same command goes on from there"
     )

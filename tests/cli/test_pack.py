@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from edgenets.cli.main import edgenets_command
@@ -35,6 +36,7 @@ def test_packed_file_is_unpacked_as_it_was(tmp_path: Path, capsys: pytest.Captur
         (lambda package: package[:-1], "is damaged .*; copy or pack"),
         (lambda package: package + b"\0", "is damaged .*; copy or pack"),
         (lambda package: package[:4] + b"\xff" + package[5:], "has version 255.*install a newer"),
+        (lambda package: package[:20], "is damaged .it is cut short.; copy or pack"),
         (lambda package: b"", "not a package"),
     ],
 )
@@ -52,3 +54,19 @@ def test_damaged_package_leaves_the_file_as_it_was(
     with pytest.raises(EdgenetsError):
         edgenets(capsys, "unpack", package, "--out", tmp_path / "a.tflite")
     assert (tmp_path / "a.tflite").read_bytes() == b"weights" * 1000
+
+
+@pytest.mark.parametrize("name", ["pack", "unpack"])
+def test_the_file_that_is_read_is_not_written_over(name: str, tmp_path: Path, capsys):
+    path = tmp_path / "a"
+    path.write_bytes(b"weights")
+    with pytest.raises(click.UsageError, match="is the file that is read"):
+        edgenets(capsys, name, path, "--out", tmp_path / "b" / ".." / "a")
+    assert path.read_bytes() == b"weights"
+
+
+def test_huge_file_is_refused_before_it_is_read(tmp_path: Path, capsys: pytest.CaptureFixture):
+    with (tmp_path / "a.tflite").open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte of nothing
+    with pytest.raises(EdgenetsError, match="at most 268,435,456 bytes, the file has 1,099"):
+        edgenets(capsys, "pack", tmp_path / "a.tflite", "--out", tmp_path / "a.epk")

@@ -89,6 +89,11 @@ def test_no_price_makes_steps_larger_than_all_weights(rows, curvature):
     assert code_rows(rows, curvature, 1e12).step.max() <= np.abs(rows).max()
 
 
+def test_no_price_leaves_nothing_but_zeros(rows, curvature):
+    assert np.count_nonzero(code_rows(rows, curvature, 1e12).codes) == 1
+    assert not code_rows(0 * rows, curvature, 1e12).codes.any()
+
+
 def test_one_step_is_one_step(rows, curvature):
     assert len(np.unique(code_rows(rows, curvature, 1e-4, same_step=True).step)) == 1
 
