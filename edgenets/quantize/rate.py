@@ -14,7 +14,7 @@ Source: Frantar et al. 2022, arXiv:2210.17323 (GPTQ); Frantar and Alistarh 2022,
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pydantic
@@ -25,6 +25,7 @@ from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE
 from edgenets.quantize.frequencies import by_entropy, choose_tables
 from edgenets.quantize.rans import SYMBOLS
 from edgenets.settings import Settings
+from edgenets.units import parse_bytes
 
 TABLES = 4  # of a layer, at most
 BLOCK = 32  # columns whose changes reach the others together
@@ -38,13 +39,18 @@ UNSEEN = 1e-4  # of a code's frequency, at least
 Array = NDArray[np.float32]
 
 
+def _to_bytes(value: Any) -> Any:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
 class RateSettings(Settings):
     """How far a net is made small without training, and on which images."""
 
     stage: Literal["rate"] = "rate"
     calibration_images: pydantic.PositiveInt = 200
     price: pydantic.PositiveFloat | None = None  # nats of KL divergence that a bit may cost
-    budget_bytes: pydantic.PositiveInt | None = None  # of the package
+    budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
+    """Of the package: a number, or a size such as 300KB."""
     max_kl: pydantic.PositiveFloat | None = None  # nats, mean over images
 
     @pydantic.model_validator(mode="after")

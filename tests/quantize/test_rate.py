@@ -210,3 +210,9 @@ def test_only_one_goal_can_be_asked_for():
     with pytest.raises(ValueError, match="pass one of price, budget_bytes and max_kl"):
         RateSettings(price=1e-6, max_kl=0.1)
     assert [stage.stage for stage in RECIPES["rate"]] == ["rate"]
+
+
+def test_budget_may_be_a_size():
+    assert RateSettings(budget_bytes="300KB").budget_bytes == 300_000
+    with pytest.raises(ValueError, match="budget_bytes"):
+        RateSettings(budget_bytes="little")
