@@ -12,6 +12,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
 from edgenets.export.formats import FORMATS
 from edgenets.export.targets import TARGETS, find_target
+from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
 
 KERAS_SUFFIXES = (".keras", ".h5")
@@ -156,6 +157,8 @@ def command(
             raise click.UsageError(f"{model} does not name its classes; pass --labels FILE")
         if keep_float:
             raise click.UsageError("--keep-float is for a model folder")
+        if input_range is None:
+            say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
         result = export_keras_file(model, *settings, labels, input_range or (-1.0, 1.0), row, ends)
     else:
         result = export_folder(model, *settings, keep_float, row, ends)

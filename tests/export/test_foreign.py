@@ -133,6 +133,7 @@ def test_a_file_is_loaded_only_if_it_is_trusted(tmp_path, version, suffix):
     assert not out.exists()
     done = export(path, "--trust-source", "--labels", labels, "--format", "fp32", "--out", out)
     assert done.exit_code == 0, done.output
+    assert "if not, pass --input-range LOW..HIGH" in done.output
     assert Classifier(out).labels == LABELS
 
 
