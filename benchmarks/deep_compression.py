@@ -14,6 +14,8 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from paired import paired_loss
 
 from edgenets.data.dataset import open_for_evaluation
@@ -48,7 +50,10 @@ SETTINGS = {
 COLUMNS = "net stage top-1 loss .tflite stored ratio zeros values nonzeros time".split()
 
 
-def recipe(name: str) -> list[dict[str, object]]:
+Recipe = list[dict[str, object]]
+
+
+def recipe(name: str) -> Recipe:
     sparsity, clusters, prune_epochs, share_epochs = SETTINGS[name]
     fine_tuning = {"batch_size": 128, "augment": 0.5}
     pruning = {"sparsity": sparsity, "ramp": 0.4, "epochs": prune_epochs}
@@ -59,15 +64,10 @@ def recipe(name: str) -> list[dict[str, object]]:
     ]
 
 
-def compress(name: str, data: str, out: Path) -> None:
-    folder = PRETRAINED / f"cifar10_{name}"
+def compress(folder: Path, stages: Recipe, data: str, out: Path) -> None:
     spec, _ = load_spec(folder)
-    values = {
-        "model": spec.net,
-        "data": {"source": data},
-        "compress": recipe(name),
-    }
-    compress_folder(folder, check_config(values, lambda place: name), out)
+    values = {"model": spec.net, "data": {"source": data}, "compress": stages}
+    compress_folder(folder, check_config(values, lambda place: folder.name), out)
 
 
 def exported(out: Path) -> bytes:
@@ -76,19 +76,21 @@ def exported(out: Path) -> bytes:
     return export_checked(INT8, model, spec, None, load_codes(out, model)).content
 
 
-def lost_points(name: str, data: str, content: bytes) -> str:
-    """Return the points of top-1 lost from float model to file, and their 95 % interval."""
-    model, spec = load_model(PRETRAINED / f"cifar10_{name}")
+def is_right(folder: Path, data: str, content: bytes | None = None) -> NDArray[np.bool_]:
+    """Tell of each test image whether the folder's model, or else its file, is right."""
+    model, spec = load_model(folder)
     split, _ = open_for_evaluation(data, spec.labels)
     images = split.load(spec.preparation)
-    right = [
-        logits.argmax(axis=1) == split.labels
-        for logits in (
-            predict_logits(compile_inference(model), images),
-            classify(Classifier(content), images),
-        )
-    ]
-    return "{:.2f} ({:.2f} to {:.2f})".format(*paired_loss(*right))
+    if content is None:
+        logits = predict_logits(compile_inference(model), images)
+    else:
+        logits = classify(Classifier(content), images)
+    return logits.argmax(axis=1) == split.labels
+
+
+def format_loss(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> str:
+    """Return the points of top-1 that are lost, and their 95 % interval."""
+    return "{:.2f} ({:.2f} to {:.2f})".format(*paired_loss(first, second))
 
 
 def main() -> None:
@@ -100,19 +102,19 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |")
     print("|" + "---|" * len(COLUMNS))
     for name in options.nets:
-        out = options.out / name
+        folder, out = PRETRAINED / f"cifar10_{name}", options.out / name
         if not (out / MEASURED).exists():
-            compress(name, options.data, out)
+            compress(folder, recipe(name), options.data, out)
         stages = read_json(out / MEASURED)["stages"]
         float_bytes = stages[0]["size_bytes"]
-        content = exported(out)
+        right = [is_right(folder, options.data, content) for content in (None, exported(out))]
         for stage in stages:
             is_last = stage is stages[-1]
             cells = (
                 name,
                 stage["name"],
                 f"{100 * stage['top1']:.2f}",
-                lost_points(name, options.data, content) if is_last else "",
+                format_loss(*right) if is_last else "",
                 f"{stage['size_bytes']:,}",
                 f"{stage['stored_bytes']:,}",
                 f"{float_bytes / stage['stored_bytes']:.2f}x",

@@ -191,7 +191,9 @@ def draw(rows: list[Row], labels: NDArray[np.int64]) -> Figure:
             axes.plot(*zip(*points, strict=True), label=name, **style)
             if key.startswith("top"):
                 bars = [_interval(row, rows[0], labels, int(key[-1])) for row in chosen]
-                axes.errorbar(*zip(*points, strict=True), bars, color=style["color"], capsize=2)
+                axes.errorbar(
+                    *zip(*points, strict=True), bars, fmt="none", ecolor=style["color"], capsize=2
+                )
         if key.startswith("top"):
             level = values_of(rows[0], rows[0], labels)[key]
             axes.axhline(level, color="#6b6b6b", linewidth=0.8, label="float")

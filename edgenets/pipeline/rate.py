@@ -38,7 +38,6 @@ MOST_WALKED = 256  # images that layers are coded on: the first ones and crops o
 USUAL_SLOPE_OF_BYTES, USUAL_SLOPE_OF_KL = -0.15, 1.0  # of logarithms, until two attempts tell
 LEAST_SLOPE = 0.02  # that is believed
 LEAST_VALUE = 1e-12  # whose logarithm is taken
-LEAST_AGREEMENT = 0.9  # of a net that is as good as it was
 LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
 
 
@@ -139,6 +138,13 @@ def _kl(attempt: Attempt) -> float:
     return attempt.kl
 
 
+class _Point(NamedTuple):
+    """Logarithms of a price and of what it gave."""
+
+    price: float
+    value: float
+
+
 def _search(
     attempt: Callable[[float], Attempt],
     limit: float,
@@ -171,7 +177,7 @@ def _search(
             part = (target - low) / (beyond.value - low)
             price = float(np.exp(start + np.clip(part, 0.1, 0.9) * width))
         else:
-            if last and last.price != point.price:
+            if last:
                 measured = (point.value - last.value) / (point.price - last.price)
                 slope = min(measured, -LEAST_SLOPE) if falls else max(measured, LEAST_SLOPE)
             step = np.clip((target - point.value) / slope, -LARGEST_STEP, LARGEST_STEP)
@@ -189,10 +195,3 @@ def _search(
         f"{goal} is {limit:,.6g}; pass `price` to go nearer"
     )
     return within[0]
-
-
-class _Point(NamedTuple):
-    """Logarithms of a price and of what it gave."""
-
-    price: float
-    value: float

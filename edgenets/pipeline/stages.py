@@ -48,7 +48,7 @@ from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
-from edgenets.pipeline.rate import LEAST_AGREEMENT, code_to_goal
+from edgenets.pipeline.rate import code_to_goal
 from edgenets.profile import profile
 from edgenets.progress import say
 from edgenets.quantize.fp16 import Fp16Settings, round_weights
@@ -397,7 +397,7 @@ def _settle_rate(
     found = code_to_goal(
         folded, spec, settings, calibration, held_out, flip=flip, seed=images.config.seed
     )
-    if found.agreement < LEAST_AGREEMENT:
+    if found.agreement < INT8.minimum_agreement:
         say(
             f"only {found.agreement:.1%} of the answers are those that the net gave before; pass a "
             "lower price, a lower max_kl or more calibration images"

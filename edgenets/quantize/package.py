@@ -111,7 +111,7 @@ def unpack(package: bytes) -> bytes:
         if hashlib.sha256(data.data).digest() != sha256:
             raise ValueError("its content is another one than was packed")
         return data.tobytes()
-    except (ValueError, EOFError, struct.error, lzma.LZMAError, MemoryError) as error:
+    except (ValueError, EOFError, lzma.LZMAError, MemoryError) as error:
         raise EdgenetsError(f"the package is damaged ({error}); copy or pack it again") from error
 
 

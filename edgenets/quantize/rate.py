@@ -109,7 +109,7 @@ def code_rows(rows: Array, curvature: Array, price: float, *, same_step: bool = 
         both = codes, _round_columns(scaled, weight, factor, free)
         codes = min(both, key=lambda each: _error(each - scaled, weight, ordered))
         codes = _change_codes(codes, scaled, weight, ordered, free)
-    if not codes.any():  # no runtime prepares a kernel of nothing but zeros
+    if not codes.any():  # a converter does not keep the scale of a kernel of nothing but zeros
         largest = np.unravel_index(np.abs(scaled).argmax(), scaled.shape)
         codes[largest] = np.sign(scaled[largest])
     bits = np.take_along_axis(code_bits(codes), _places(codes), axis=2).sum(dtype=np.float64)
@@ -132,7 +132,7 @@ def choose_steps(rows: Array, curvature: Array, price: float, *, same_step: bool
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log2(STEP_FACTOR) + (np.log2(price) - np.log2(mean)) / 2
     wanted = np.round(wanted * STEPS_PER_OCTAVE) / STEPS_PER_OCTAVE
-    # A step beyond all weights would make nothing but zeros, and files that no runtime prepares.
+    # A step beyond all weights has no code for any of them that is near.
     wanted = np.minimum(wanted, np.log2(max(largest.max(), np.finfo(np.float32).tiny)))
     finest = np.ceil(np.log2(least) * SCALES_PER_OCTAVE) / SCALES_PER_OCTAVE
     steps = np.exp2(np.maximum(wanted[:, np.newaxis, np.newaxis], finest))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgenets.data.dataset import open_for_evaluation
 from edgenets.export.runtime import Classifier
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.weights.initial import load_weights
@@ -23,11 +23,8 @@ def test_squeezenet_takes_a_seven_hundredth_of_alexnet(shared_data: Path):
     """Calibrated on 100 images of imagenet500, measured on the other 400; docs/rate.md."""
     weights = str(shared_data / "squeezenet_deep_compression.net")
     model, spec = load_weights(weights, "squeezenet", {}, seed=0)
-    split, _ = open_for_evaluation(str(shared_data / "imagenet500"), spec.labels)
-    images = split.load(spec.preparation)
-    calibrates = np.array([int(Path(str(path)).stem) // 2 % 5 == 0 for path in split.sources])
-    calibration = images.take(np.flatnonzero(calibrates))
-    evaluation = images.take(np.flatnonzero(~calibrates))
+    table = importlib.import_module("squeezenet_table2")  # pytest puts benchmarks on the path
+    calibration, evaluation, _ = table.open_images(str(shared_data / "imagenet500"), spec)
     assert (len(calibration), len(evaluation)) == (100, 400)
     folded = fold_batch_norm(model)
     found = prepare(folded, spec, calibration, calibration, flip=True, seed=0)(PRICE)
