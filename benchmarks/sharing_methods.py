@@ -37,7 +37,8 @@ from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import assign_kernels, copy_model, restore_weights
 from edgenets.quantize.share import ShareSettings, share_weights
 from edgenets.quantize.sizes import distinct_values, sparsity, stored_bytes
-from edgenets.train.fit import FitSettings, fit
+from edgenets.train.fit import fit
+from edgenets.train.settings import FitSettings
 
 CLUSTERS = 32
 LEARNING_RATE = 2e-4  # of floats with clusters; `share` has its own

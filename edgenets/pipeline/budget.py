@@ -30,7 +30,8 @@ from edgenets.quantize.choice import Choice, trade_offs
 from edgenets.quantize.recipe import Recipe
 from edgenets.quantize.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan
 from edgenets.quantize.sensitivity_plot import draw_sensitivity
-from edgenets.train.fit import FitSettings, compile_inference, predict_logits
+from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.train.settings import FitSettings
 
 SENSITIVITY, PLOT = "sensitivity.json", "sensitivity.svg"
 SCAN_IMAGES = 256

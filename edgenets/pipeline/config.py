@@ -19,7 +19,7 @@ from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import NAMES
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
 from edgenets.settings import Settings
-from edgenets.train.fit import TrainSettings
+from edgenets.train.settings import TrainSettings
 
 Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")
 

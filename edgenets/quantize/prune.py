@@ -24,7 +24,8 @@ from edgenets.quantize.layers import (
     restore_weights,
 )
 from edgenets.settings import Settings
-from edgenets.train.fit import FitSettings, TrainingData, batch_and_steps, fit
+from edgenets.train.fit import TrainingData, batch_and_steps, fit
+from edgenets.train.settings import FitSettings
 
 SCHEDULE_STEPS = 20
 """How many times the sparsity is raised, as far as there are steps, to its final value."""

@@ -16,7 +16,8 @@ from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.quantize.layers import Compressed, assign_kernels
 from edgenets.quantize.rounding import trained_codes, with_rounding
-from edgenets.train.fit import FitSettings, TrainingData, fit
+from edgenets.train.fit import TrainingData, fit
+from edgenets.train.settings import FitSettings
 
 
 class QatSettings(FitSettings):

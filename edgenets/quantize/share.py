@@ -19,7 +19,8 @@ from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import Compressed, check_patterns, override_for
 from edgenets.quantize.qat import train_rounded
 from edgenets.settings import Settings
-from edgenets.train.fit import FitSettings, TrainingData
+from edgenets.train.fit import TrainingData
+from edgenets.train.settings import FitSettings
 
 
 class ShareOverride(Settings):

@@ -5,33 +5,25 @@ Source: Hinton et al. 2015, arXiv:1503.02531.
 
 from __future__ import annotations
 
-import pydantic
-
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
-from edgenets.settings import Settings
+from edgenets.train.settings import Distillation
 
 
-class Distillation(Settings):
-    """How much a teacher, where there is one, counts."""
+def distilled_loss(
+    settings: Distillation, labels_loss: tf.Tensor, logits: tf.Tensor, teacher_logits: tf.Tensor
+) -> tf.Tensor:
+    """Return the mean loss of a batch from that of its labels and both nets' logits.
 
-    alpha: float = pydantic.Field(0.5, ge=0, le=1)  # 0: the labels alone, 1: the teacher alone
-    temperature: pydantic.PositiveFloat = 4.0  # divides the logits of both nets
-
-    def loss(
-        self, labels_loss: tf.Tensor, logits: tf.Tensor, teacher_logits: tf.Tensor
-    ) -> tf.Tensor:
-        """Return the mean loss of a batch from that of its labels and both nets' logits.
-
-        The teacher's part is multiplied by the square of the temperature, which keeps its gradients
-        as large as the labels' (section 2 of the paper).
-        """
-        softened = tf.nn.softmax(teacher_logits / self.temperature)
-        cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
-            labels=softened, logits=logits / self.temperature
-        )
-        taught = self.temperature**2 * tf.reduce_mean(cross_entropy)
-        return (1 - self.alpha) * labels_loss + self.alpha * taught
+    The teacher's part is multiplied by the square of the temperature, which keeps its gradients as
+    large as the labels' (section 2 of the paper).
+    """
+    softened = tf.nn.softmax(teacher_logits / settings.temperature)
+    cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
+        labels=softened, logits=logits / settings.temperature
+    )
+    taught = settings.temperature**2 * tf.reduce_mean(cross_entropy)
+    return (1 - settings.alpha) * labels_loss + settings.alpha * taught
 
 
 def check_teacher(teacher: keras.Model, images: tuple[int, ...], classes: int) -> None:

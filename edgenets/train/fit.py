@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
 from edgenets.data.dataset import Images, Split
@@ -24,7 +23,6 @@ from edgenets.data.splits import hold_out
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.progress import Advance, progress_bar
-from edgenets.settings import Settings
 from edgenets.train.augment import augment
 from edgenets.train.checkpoint import (
     Progress,
@@ -32,57 +30,13 @@ from edgenets.train.checkpoint import (
     save_checkpoint,
     training_variables,
 )
-from edgenets.train.distill import Distillation, check_teacher
+from edgenets.train.distill import check_teacher, distilled_loss
+from edgenets.train.settings import FitSettings
 
 EVALUATION_BATCH = 256
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
 WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 Inference = Callable[[NDArray[np.float32]], Any]
-
-
-class FitSettings(Settings):
-    """How a model is trained or fine-tuned."""
-
-    epochs: pydantic.NonNegativeInt = 30
-    batch_size: pydantic.PositiveInt = 64
-    learning_rate: pydantic.PositiveFloat | None = None  # at its peak; by default as suits the net
-    warmup_epochs: pydantic.NonNegativeFloat = 2
-    weight_decay: pydantic.NonNegativeFloat = 0.01
-    label_smoothing: float = pydantic.Field(0.1, ge=0, lt=1)
-    augment: pydantic.NonNegativeFloat = 1.0
-    distillation: Distillation = Distillation()  # where there is a teacher
-
-    usual_learning_rate: ClassVar[float] = 4e-3
-
-    def learning_rate_for(self, model: keras.Model) -> float:
-        """Return the peak learning rate, by default a lower one for a net without BatchNorm."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return self.usual_learning_rate * (1.0 if _batch_norms(model) else WITHOUT_BATCH_NORM)
-
-
-class TrainSettings(FitSettings):
-    """How a new model is trained."""
-
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    auxiliary_heads: bool = True  # train Inception v1 with them
-    teacher: str | None = pydantic.Field(None, min_length=1)  # a model folder to learn from
-    weights: str | None = pydantic.Field(None, min_length=1)  # to begin with; None: random ones
-    input_range: tuple[float, float] | None = None  # of the pixels `weights` were made for
-    labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
-
-    @pydantic.field_validator("input_range")
-    @classmethod
-    def _check_range(cls, input_range: tuple[float, float] | None) -> tuple[float, float] | None:
-        if input_range and not input_range[0] < input_range[1]:
-            raise ValueError("the first number must be the smaller one, such as in 0 to 1")
-        return input_range
-
-    @pydantic.model_validator(mode="after")
-    def _check_weights(self) -> TrainSettings:
-        if (self.labels or self.input_range) and not self.weights:
-            raise ValueError("input_range and labels describe weights; add weights too")
-        return self
 
 
 @dataclass(frozen=True)
@@ -135,6 +89,13 @@ def batch_and_steps(data: TrainingData, settings: FitSettings) -> tuple[int, int
     """Return how many images a step takes, at most all, and how many whole steps an epoch has."""
     batch = min(settings.batch_size, len(data.images))
     return batch, len(data.images) // batch
+
+
+def learning_rate_for(model: keras.Model, settings: FitSettings) -> float:
+    """Return the peak learning rate, by default a lower one for a net without BatchNorm."""
+    if settings.learning_rate is not None:
+        return settings.learning_rate
+    return settings.usual_learning_rate * (1.0 if _batch_norms(model) else WITHOUT_BATCH_NORM)
 
 
 def make_repeatable(seed: int) -> None:
@@ -274,7 +235,7 @@ class _Loop:
                 "an alpha above 0, or leave them out"
             )
         self.batch, self.steps = batch_and_steps(data, settings)
-        self.learning_rate = settings.learning_rate_for(model)
+        self.learning_rate = learning_rate_for(model, settings)
         self.optimizer = _optimizer(model, settings, self.learning_rate, self.steps)
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
@@ -342,7 +303,7 @@ class _Loop:
             logits, *auxiliary = _all_logits(self.model, views, training=True)
             loss = self._loss(logits, labels)
             if taught is not None:
-                loss = self.settings.distillation.loss(loss, logits, taught[0])
+                loss = distilled_loss(self.settings.distillation, loss, logits, taught[0])
             loss = tf.add_n([loss, *self.model.losses])
             for head in auxiliary:
                 loss += AUXILIARY_WEIGHT * self._loss(head, labels)

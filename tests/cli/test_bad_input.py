@@ -28,6 +28,7 @@ from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
 from edgenets.train import fit as fit_module
 from edgenets.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from edgenets.train.settings import FitSettings
 
 NET = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
 
@@ -354,7 +355,7 @@ def test_training_that_cannot_go_on_is_one_sentence(
         return np.full((len(training_data.validation_labels), 2), np.nan, np.float32)
 
     monkeypatch.setattr(fit_module, "predict_logits", logits)
-    settings = fit_module.FitSettings(epochs=1)
+    settings = FitSettings(epochs=1)
     with pytest.raises(EdgenetsError, match=message):
         fit_module.fit(
             build_net(),

@@ -149,7 +149,8 @@ def test_command_is_in_the_readme(name: str):
 
 @pytest.mark.slow
 def test_defaults_in_the_help_of_train_are_those_of_its_settings():
-    from edgenets.train.fit import WITHOUT_BATCH_NORM, TrainSettings
+    from edgenets.train.fit import WITHOUT_BATCH_NORM
+    from edgenets.train.settings import TrainSettings
 
     settings = TrainSettings()
     rate = settings.usual_learning_rate

@@ -11,15 +11,15 @@ import pytest
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
-from edgenets.train.distill import Distillation
+from edgenets.train.distill import distilled_loss
 from edgenets.train.fit import (
-    FitSettings,
     TrainingData,
     _Loop,
     compile_inference,
     fit,
     predict_logits,
 )
+from edgenets.train.settings import Distillation, FitSettings
 
 
 def test_loss_is_the_weighted_sum_of_labels_and_softened_answers():
@@ -27,7 +27,7 @@ def test_loss_is_the_weighted_sum_of_labels_and_softened_answers():
     soft = np.exp(taught / 2) / np.exp(taught / 2).sum(axis=1, keepdims=True)
     log = logits / 2 - np.log(np.exp(logits / 2).sum(axis=1, keepdims=True))
     expected = 0.75 * 0.3 + 0.25 * 2**2 * -(soft * log).sum(axis=1).mean()
-    loss = Distillation(alpha=0.25, temperature=2).loss(tf.constant(0.3), logits, taught)
+    loss = distilled_loss(Distillation(alpha=0.25, temperature=2), tf.constant(0.3), logits, taught)
     assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
@@ -37,7 +37,9 @@ def test_gradient_of_the_teacher_s_part_keeps_its_size_at_every_temperature():
     for temperature in (10.0, 100.0):  # far above the logits, where the paper's limit holds
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            loss = Distillation(alpha=1, temperature=temperature).loss(0.0, logits, taught)
+            loss = distilled_loss(
+                Distillation(alpha=1, temperature=temperature), 0.0, logits, taught
+            )
         sizes.append(float(tf.norm(tape.gradient(loss, logits))))
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
