@@ -26,7 +26,8 @@ from edgenets.data.images import Preparation
 from edgenets.models.backend import keras
 from edgenets.models.grouped import GroupedPointwise, with_native_groups
 from edgenets.models.registry import NETS, create
-from edgenets.train.fit import TrainingData, fit
+from edgenets.train.data import TrainingData
+from edgenets.train.fit import fit
 from edgenets.train.settings import FitSettings
 
 Change = Callable[[keras.Model], keras.Model]

@@ -64,7 +64,7 @@ def emulated_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 TINY_CONFIG = """\
 model: {{name: mobilenet_v1, width: 0.25, resolution: 32, output_stride: 8}}
 data: {{source: "{source}", flip: false}}
-train: {{epochs: 12, batch_size: 16, augment: 0}}
+train: {{weights: none, epochs: 12, batch_size: 16, augment: 0}}
 compress:
   - {{stage: prune, sparsity: 0.6, epochs: 4, batch_size: 16, augment: 0}}
   - {{stage: share, clusters: 16, epochs: 2, batch_size: 16, augment: 0}}
@@ -97,7 +97,7 @@ def training_data():
     """Two classes of 8 x 8 images, bright above or below: 80 to learn from, 20 to choose by."""
     from edgenets.data.dataset import Split
     from edgenets.data.images import Preparation
-    from edgenets.train.fit import TrainingData
+    from edgenets.train.data import TrainingData
 
     random = np.random.default_rng(0)
     labels = np.arange(100) % 2

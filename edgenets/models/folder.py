@@ -49,11 +49,13 @@ SPEC_TYPES: dict[str, type] = {
     "weights_sha256": str,
     "codes_sha256": str,
     "initial_weights": dict,
+    "training": dict,
 }
 OPTIONAL: dict[str, Any] = {
     "folded": False,
     "keep_float": [],
     "initial_weights": {},
+    "training": {},
     "codes_sha256": "",
 }
 JSON_NAMES = {
@@ -88,6 +90,7 @@ class Spec:
     history: dict[str, History] = field(default_factory=dict)  # by stage; empty if not trained
     versions: dict[str, str] = field(default_factory=versions)
     initial_weights: dict[str, Any] = field(default_factory=dict)  # whence; empty if random
+    training: dict[str, Any] = field(default_factory=dict)  # its pace; empty if not trained
 
     def __post_init__(self) -> None:
         """Check that the seed is one, and that labels and classes agree."""

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import NAMES
+from edgenets.models.weights.sources import has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
 from edgenets.settings import Settings
 from edgenets.train.settings import TrainSettings
@@ -59,19 +60,27 @@ class BenchmarkSettings(Settings):
     per_op: bool = True  # each operator, too
 
 
+DIGITS_NET = {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8}
+PHOTOGRAPHS_NET = {"name": "mobilenet_v1", "width": 0.25, "resolution": 128}
+
+
 class RunConfig(Settings):
     """All that a run depends on, but for the images and the edgenets version."""
 
-    model: dict[str, Any] = pydantic.Field(
-        {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8},
-        validate_default=True,  # which makes a dictionary of its own, to be completed
-    )
+    model: dict[str, Any] = pydantic.Field(default_factory=dict)  # by default as suits the images
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     compress: Recipe = RECIPES[DEFAULT_RECIPE]  # or a recipe's name
     export: ExportSettings = ExportSettings()
     benchmark: BenchmarkSettings = BenchmarkSettings()
     seed: int = pydantic.Field(0, ge=0, lt=2**31)  # what every generator takes
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _choose_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "model" not in values:
+            return {**values, "model": default_net(values)}
+        return values
 
     @pydantic.field_validator("model")
     @classmethod
@@ -90,11 +99,32 @@ class RunConfig(Settings):
 
     @pydantic.model_validator(mode="after")
     def _complete_model(self) -> RunConfig:
-        if self.train.weights is None:  # trained ones tell the arguments that are not given
-            given = {key: value for key, value in self.model.items() if key != "name"}
-            complete = complete_arguments(self.model["name"], given)
+        if self.weights == "none":  # trained ones tell the arguments that are not given
+            complete = complete_arguments(self.model["name"], self.arguments)
             self.model.update({key: complete[key] for key in complete if key != "classes"})
         return self
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the net that are given."""
+        return {key: value for key, value in self.model.items() if key != "name"}
+
+    @property
+    def weights(self) -> str:
+        """The weights to begin with: for images of a folder ImageNet's, where there are such."""
+        if self.train.weights != "auto":
+            return self.train.weights
+        name = self.model["name"]
+        complete = complete_arguments(name, self.arguments)
+        is_known = self.data.source != "digits" and has_imagenet_weights(name, complete)
+        return "imagenet" if is_known else "none"
+
+
+def default_net(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the net that suits the images of a config's values, if none is named."""
+    data = values.get("data", {})
+    source = data.get("source") if isinstance(data, dict) else getattr(data, "source", None)
+    return dict(DIGITS_NET if source in (None, "digits") else PHOTOGRAPHS_NET)
 
 
 def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunConfig:
@@ -176,7 +206,7 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
             ),
             "train": train.model_copy(
                 update={
-                    "weights": _absolute(train.weights, NAMES),
+                    "weights": _absolute(train.weights, ("auto", "none", *NAMES)),
                     "labels": _absolute(train.labels),
                     "teacher": _absolute(train.teacher),
                 }

@@ -13,7 +13,7 @@ import yaml
 
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.files import read_bytes
-from edgenets.pipeline.config import Place, RunConfig, check_config
+from edgenets.pipeline.config import Place, RunConfig, check_config, default_net
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, Recipe
 
 
@@ -36,9 +36,11 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
     if not isinstance(values, dict):
         raise EdgenetsError(f"{name} must hold keys and values, such as `seed: 0`")
     assignments = tuple(assignments)
-    if "model" not in values and any(a.startswith("model.name=") for a in assignments):
-        values["model"] = {}  # another net brings its own defaults
+    of_file = values.get("model")
     assigned = {_assign(values, assignment): assignment for assignment in assignments}
+    model = values.get("model")
+    if of_file is None and isinstance(model, dict) and "name" not in model:
+        values["model"] = {**default_net(values), **model}  # another net brings its own defaults
 
     def locate(place: Place) -> str:
         depth, line = _line(root, place)
@@ -92,7 +94,7 @@ def _assign(values: dict[str, Any], assignment: str) -> Place:
         recipe = RECIPES.get(str(values.get("compress", DEFAULT_RECIPE)), ())
         values["compress"] = [stage.model_dump() for stage in recipe]
     if keys[0] == "model" and "model" not in values:
-        values["model"] = dict(RunConfig().model)
+        values["model"] = {}
     inner: Any = values
     try:
         for key in keys[:-1]:

@@ -56,7 +56,7 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
             use, or a stage failed; finished stages are kept.
     """
     with locked_folder(out):
-        _check_folder(out, config)
+        config = _check_folder(out, config)
         if any(stage.stage == "fp16" for stage in config.compress):
             raise EdgenetsError(
                 "a run ends with an int8 file, for which fp16 does nothing; leave it out, or use "
@@ -65,7 +65,8 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
         complete, initial = load_initial(config)
         images = open_images(complete, initial[1].preparation if initial else None)
         if not (out / CONFIG).exists():
-            write_bytes(out / CONFIG, dump_config(config).encode())
+            recorded = config.model_copy(update={"train": complete.train})
+            write_bytes(out / CONFIG, dump_config(recorded).encode())
         records = run_stages(
             out / STAGES, plan(complete, images, initial), images.dataset.fingerprint
         )
@@ -168,18 +169,26 @@ def _result(record: Record) -> str:
     )
 
 
-def _check_folder(out: Path, config: RunConfig) -> None:
-    """Refuse a folder with the run of another config, or with files that are not of a run."""
+def _check_folder(out: Path, config: RunConfig) -> RunConfig:
+    """Refuse a folder with the run of another config, or with files that are not of a run.
+
+    Returns:
+        The config, with the weights that the folder's run began with.
+    """
+    train = config.train.model_copy(update={"weights": config.weights})
     way_out = f"pass another folder with --out, or remove {out} to start again"
     if not (out / CONFIG).exists():
         for name in (STAGES, INT8_FILE, PACKAGE_FILE, *REPORT):
             if (out / name).exists():
                 raise EdgenetsError(f"{out} holds {name} but no {CONFIG} of a run; {way_out}")
-        return
+        return config
     try:
         stored = load_config(out / CONFIG)
     except EdgenetsError as error:
         raise EdgenetsError(f"{error}; restore that file, {way_out}") from error
+    if train.weights_sha256 is None:
+        train = train.model_copy(update={"weights_sha256": stored.train.weights_sha256})
+    config = config.model_copy(update={"train": train})
     if stored != config:
         old, new = stored.model_dump(mode="json"), config.model_dump(mode="json")
         key = next(key for key in new if old[key] != new[key])
@@ -187,6 +196,7 @@ def _check_folder(out: Path, config: RunConfig) -> None:
             f"{out} holds a run whose {key!r} differs "
             f"({_difference(old[key], new[key])}); {way_out}"
         )
+    return config
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -68,13 +68,9 @@ from edgenets.quantize.rate import RateSettings
 from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.share import share_weights
 from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
-from edgenets.train.fit import (
-    TrainingData,
-    compile_inference,
-    fit,
-    make_repeatable,
-    predict_logits,
-)
+from edgenets.train.data import TrainingData
+from edgenets.train.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
+from edgenets.train.transfer import fit_classifier
 
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
@@ -187,33 +183,47 @@ def say_left_out(skipped: Iterable[Skipped]) -> None:
 def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
     """Return the config with all its net's arguments, and the trained weights that it begins with.
 
-    The weights tell the arguments that the config leaves out; None stands for random ones.
+    The weights tell the arguments that the config leaves out; None stands for random ones. The
+    config that is returned names the weights, and says what their SHA-256 is.
 
     Raises:
-        EdgenetsError: there are no such weights, or they are of another net.
+        EdgenetsError: there are no such weights, or they are of another net, or were others when
+            the config was written.
     """
-    train = config.train
-    if train.weights is None:
-        return config, None
-    model, spec = load_weights(
-        train.weights,
-        config.model["name"],
-        _arguments(config),
-        seed=config.seed,
-        input_range=train.input_range,
-        labels=Path(train.labels) if train.labels else None,
-    )
-    return config.model_copy(update={"model": spec.net}), (model, spec)
-
-
-def _arguments(config: RunConfig) -> Record:
-    return {argument: value for argument, value in config.model.items() if argument != "name"}
+    train, weights = config.train, config.weights
+    if weights == "none":
+        return config.model_copy(
+            update={"train": train.model_copy(update={"weights": "none"})}
+        ), None
+    try:
+        model, spec = load_weights(
+            weights,
+            config.model["name"],
+            config.arguments,
+            seed=config.seed,
+            input_range=train.input_range,
+            labels=Path(train.labels) if train.labels else None,
+        )
+    except EdgenetsError as error:
+        if train.weights != "auto":
+            raise
+        raise EdgenetsError(
+            f"{error}, or begin with random weights: --weights none or --set train.weights=none"
+        ) from error
+    sha256 = spec.initial_weights["sha256"]
+    if train.weights_sha256 not in (None, sha256):
+        raise EdgenetsError(
+            f"the weights {weights} must have the SHA-256 {train.weights_sha256}, as when the "
+            f"config was written, got {sha256}; restore them, or leave weights_sha256 out"
+        )
+    recorded = train.model_copy(update={"weights": weights, "weights_sha256": sha256})
+    return config.model_copy(update={"model": spec.net, "train": recorded}), (model, spec)
 
 
 def training_settings(config: RunConfig, initial: Initial | None) -> Record:
     """Return what a training depends on beside the images; weights by content, not by place."""
     settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
-    for key in ("weights", "input_range", "labels"):
+    for key in ("weights", "weights_sha256", "input_range", "labels"):
         del settings["train"][key]
     if config.train.teacher:
         settings["train"]["teacher"] = load_spec(Path(config.train.teacher))[1]
@@ -265,8 +275,11 @@ def train_stage(
 def train_model(
     images: RunImages, initial: Initial | None, checkpoint: Path, key: str
 ) -> tuple[keras.Model, Spec]:
-    """Train the config's net from its first weights, or go on from the checkpoint."""
-    config = images.config
+    """Train the config's net from its first weights, or go on from the checkpoint.
+
+    Trained weights of other classes first get a classifier on their frozen features.
+    """
+    config, data = images.config, images.training
     result, spec = initial_model(config, initial, images.dataset.classes)
     # Variables are float32 under either policy; a saved model is always rebuilt in float32.
     keras.mixed_precision.set_global_policy(config.train.precision)
@@ -277,21 +290,30 @@ def train_model(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     model.set_weights(result.get_weights())
+    pace = pace_of(config.train, model, len(data.images), transferred=initial is not None)
+    settings = config.train.model_copy(update=pace._asdict())
+    begin = None
+    if initial and config.train.transfer.classifier and set(initial[1].labels) != set(spec.labels):
+        begin = partial(fit_classifier, model, data, settings, seed=config.seed)
     teacher = None
     if config.train.teacher:
         teacher = load_teacher(Path(config.train.teacher), images.dataset.classes)
     history = fit(
         trained,
-        images.training,
-        config.train,
+        data,
+        settings,
         seed=config.seed,
         checkpoint=checkpoint,
         key=key,
         description="train",
         teacher=teacher,
+        begin=begin,
     )
     result.set_weights(model.get_weights())
-    return result, replace(spec, history={"train": history} if history else {})
+    if not history:
+        return result, spec
+    training = {"transferred": initial is not None, **pace._asdict()}
+    return result, replace(spec, history={"train": history}, training=training)
 
 
 def load_teacher(folder: Path, classes: tuple[str, ...]) -> keras.Model:
@@ -317,7 +339,7 @@ def initial_model(
     if initial is not None:
         return replace_classes(*initial, labels)
     name = config.model["name"]
-    arguments = complete_arguments(name, {**_arguments(config), "classes": len(labels)})
+    arguments = complete_arguments(name, {**config.arguments, "classes": len(labels)})
     preparation = Preparation.default(name, arguments["resolution"])
     spec = Spec(name, arguments, labels, preparation, config.seed)
     return build_model(spec), spec
@@ -335,6 +357,9 @@ def compress_stage(
         return _settle_rate(settings, images, folder, model, spec)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model, spec)
+    transferred = spec.training.get("transferred", False)
+    pace = pace_of(settings, model, len(images.training.images), transferred=transferred)
+    settings = settings.model_copy(update=pace._asdict())
     compressed = COMPRESS[settings.stage](
         model,
         codes.kernels if codes else {},

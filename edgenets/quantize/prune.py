@@ -24,7 +24,8 @@ from edgenets.quantize.layers import (
     restore_weights,
 )
 from edgenets.settings import Settings
-from edgenets.train.fit import TrainingData, batch_and_steps, fit
+from edgenets.train.data import TrainingData
+from edgenets.train.fit import batch_and_steps, fit, pace_of
 from edgenets.train.settings import FitSettings
 
 SCHEDULE_STEPS = 20
@@ -55,9 +56,10 @@ class PruneSettings(FitSettings):
     dense_below: pydantic.NonNegativeInt = 1000  # kernels with fewer weights stay dense
     schedule: Literal["polynomial", "constant"] = "polynomial"
     ramp: float = pydantic.Field(0.6, gt=0, le=1)  # share of the epochs until it is reached
-    epochs: pydantic.PositiveInt = 10
+    epochs: pydantic.PositiveInt | None = None
     warmup_epochs: pydantic.NonNegativeFloat = 0.5
 
+    usual_epochs: ClassVar[int] = 10
     usual_learning_rate: ClassVar[float] = 2e-3
 
     @pydantic.model_validator(mode="after")
@@ -105,8 +107,9 @@ def prune(
             "prune the model that it was made of"
         )
     check_patterns(model, settings.layers)
-    _, steps = batch_and_steps(data, settings)
-    ramp_steps = max(1, int(settings.epochs * steps * settings.ramp))
+    pace = pace_of(settings, model, len(data.images))
+    _, steps = batch_and_steps(len(data.images), pace)
+    ramp_steps = max(1, int(pace.epochs * steps * settings.ramp))
     frequency = max(1, ramp_steps // SCHEDULE_STEPS)
     end_step = ramp_steps // frequency * frequency  # tfmot acts at multiples only
 
@@ -134,7 +137,7 @@ def prune(
         teacher=teacher,
         description="prune",
         callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
-        select_from_epoch=min(settings.epochs, ceil(end_step / steps) + 1),
+        select_from_epoch=min(pace.epochs, ceil(end_step / steps) + 1),
     )
     pruned = restore_weights(model, tfmot.sparsity.keras.strip_pruning(wrapped))
     return Compressed(pruned, {}, history)

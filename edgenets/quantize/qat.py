@@ -16,7 +16,8 @@ from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.quantize.layers import Compressed, assign_kernels
 from edgenets.quantize.rounding import trained_codes, with_rounding
-from edgenets.train.fit import TrainingData, fit
+from edgenets.train.data import TrainingData
+from edgenets.train.fit import fit
 from edgenets.train.settings import FitSettings
 
 
@@ -24,9 +25,10 @@ class QatSettings(FitSettings):
     """How long and how fast the rounded model is trained."""
 
     stage: Literal["qat"] = "qat"
-    epochs: pydantic.PositiveInt = 4
+    epochs: pydantic.PositiveInt | None = None
     warmup_epochs: pydantic.NonNegativeFloat = 0
 
+    usual_epochs: ClassVar[int] = 4
     usual_learning_rate: ClassVar[float] = 2e-4
 
 

@@ -19,7 +19,7 @@ from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import Compressed, check_patterns, override_for
 from edgenets.quantize.qat import train_rounded
 from edgenets.settings import Settings
-from edgenets.train.fit import TrainingData
+from edgenets.train.data import TrainingData
 from edgenets.train.settings import FitSettings
 
 
@@ -36,11 +36,12 @@ class ShareSettings(FitSettings):
     clusters: int = pydantic.Field(32, ge=2, le=255)  # zero included
     # What is other for some layers, by a pattern of their names; of several, the last counts.
     layers: dict[str, ShareOverride] = pydantic.Field(default_factory=dict)
-    epochs: pydantic.PositiveInt = 4
+    epochs: pydantic.PositiveInt | None = None
     warmup_epochs: pydantic.NonNegativeFloat = 0
     # Decay would pull kernels away from their codes without being seen by the loss.
     weight_decay: pydantic.NonNegativeFloat = 0
 
+    usual_epochs: ClassVar[int] = 4
     usual_learning_rate: ClassVar[float] = 1e-3
 
 

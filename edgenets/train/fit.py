@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.dataset import Images, Split
-from edgenets.data.images import Preparation, to_network
+from edgenets.data.dataset import Images
+from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
-from edgenets.data.splits import hold_out
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
-from edgenets.progress import Advance, progress_bar
+from edgenets.progress import Advance, progress_bar, say
 from edgenets.train.augment import augment
 from edgenets.train.checkpoint import (
     Progress,
@@ -30,72 +28,13 @@ from edgenets.train.checkpoint import (
     save_checkpoint,
     training_variables,
 )
+from edgenets.train.data import TrainingData
 from edgenets.train.distill import check_teacher, distilled_loss
-from edgenets.train.settings import FitSettings
+from edgenets.train.settings import FitSettings, Pace
 
 EVALUATION_BATCH = 256
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
-WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 Inference = Callable[[NDArray[np.float32]], Any]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Images to learn from, and images split from them on which the best epoch is chosen.
-
-    Images to learn from may be unlabelled: a teacher's answers are then all they teach.
-    """
-
-    images: Images
-    labels: NDArray[np.int64]
-    validation_images: Images
-    validation_labels: NDArray[np.int64]
-    flip: bool
-
-    @classmethod
-    def from_split(
-        cls,
-        split: Split,
-        preparation: Preparation,
-        *,
-        validation_fraction: float,
-        flip: bool,
-        seed: int,
-        unlabelled: Split | None = None,
-    ) -> TrainingData:
-        """Hold out a stratified fraction of the training images for choosing the best epoch.
-
-        Unlabelled images are added to the others.
-        """
-        kept, held = hold_out(split.labels, validation_fraction, seed)
-        if not len(held):
-            raise EdgenetsError(
-                "training needs a class with at least two training images, of which it keeps one "
-                "to choose the best epoch by; add images"
-            )
-        train, validation = split.subset(kept), split.subset(held)
-        if unlabelled is not None:
-            train += unlabelled
-        return cls(
-            train.load(preparation),
-            train.labels,
-            validation.load(preparation),
-            validation.labels,
-            flip,
-        )
-
-
-def batch_and_steps(data: TrainingData, settings: FitSettings) -> tuple[int, int]:
-    """Return how many images a step takes, at most all, and how many whole steps an epoch has."""
-    batch = min(settings.batch_size, len(data.images))
-    return batch, len(data.images) // batch
-
-
-def learning_rate_for(model: keras.Model, settings: FitSettings) -> float:
-    """Return the peak learning rate, by default a lower one for a net without BatchNorm."""
-    if settings.learning_rate is not None:
-        return settings.learning_rate
-    return settings.usual_learning_rate * (1.0 if _batch_norms(model) else WITHOUT_BATCH_NORM)
 
 
 def make_repeatable(seed: int) -> None:
@@ -116,6 +55,7 @@ def fit(
     teacher: keras.Model | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     select_from_epoch: int = 1,
+    begin: Callable[[], dict[str, float]] | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place and leave it with the weights of its best epoch.
 
@@ -123,7 +63,7 @@ def fit(
         model: images float32 [-1, 1] -> logits, or a list of logits of which the first ones count
             and the others, of auxiliary heads, help to train.
         data: what to learn from and what to choose the best epoch on.
-        settings: epochs, learning rate and so on.
+        settings: epochs, learning rate and so on; what is left open is completed.
         seed: of the order of the images, their augmentation and dropout.
         checkpoint: where the state is kept while training; gone on from if it is there.
         key: names this training, so that another one's checkpoint is refused.
@@ -132,22 +72,41 @@ def fit(
         callbacks: told of the beginning and end of the training, its epochs and its batches.
         select_from_epoch: the first epoch (from 1) that may be the best one, for a schedule that
             reaches its goal only then.
+        begin: changes the model's weights before the first epoch, and returns their loss and
+            accuracy on the images to learn from. What it leaves is epoch 0, which may be the best.
 
     Returns:
-        By epoch: loss, accuracy, validation_loss, validation_accuracy, learning_rate.
+        By epoch: its number, loss, accuracy, validation_loss, validation_accuracy, learning_rate.
 
     Raises:
         EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
             is not enough, or the checkpoint is not this training's.
     """
     loop = _Loop(model, data, settings, seed, callbacks, teacher)
+    epochs = loop.pace.epochs
+    say(f"{description}: {_pace_in_words(loop.pace, loop.steps)}")
     progress, best = Progress(), list[NDArray[Any]]()
+
+    def keep(epoch: int, values: dict[str, float]) -> None:
+        """Record an epoch and, if it is the best so far, its weights; write the checkpoint."""
+        nonlocal best
+        progress.epoch = epoch
+        progress.record({"epoch": epoch, **values})
+        # Fewer than 1 in 1,000 of the loss decides between epochs of equal accuracy.
+        score = values["validation_accuracy"] - 1e-3 * values["validation_loss"]
+        if (epoch >= select_from_epoch or not epoch) and score >= progress.best_score:
+            progress.best_score, progress.best_epoch = score, epoch
+            best = [weight.numpy() for weight in model.variables]
+        save_checkpoint(checkpoint, key, progress, loop.variables, best)
+
     if checkpoint.exists():
         progress, best = load_checkpoint(checkpoint, key, loop.variables)
+    elif begin is not None:
+        keep(0, {**begin(), **loop.validate(0), "learning_rate": 0.0})
     loop.callbacks.on_train_begin()
-    with progress_bar(description, settings.epochs * loop.steps) as advance:
+    with progress_bar(description, epochs * loop.steps) as advance:
         advance(progress.epoch * loop.steps)
-        while progress.epoch < settings.epochs:
+        while progress.epoch < epochs:
             try:
                 values = loop.run_epoch(progress.epoch, advance)
             except tf.errors.ResourceExhaustedError as error:
@@ -155,19 +114,32 @@ def fit(
                     f"not enough memory to train with {loop.batch} images at a time; "
                     "pass a smaller batch size"
                 ) from error
-            progress.record(values)
-            progress.epoch += 1
-            # Fewer than 1 in 1,000 of the loss decides between epochs of equal accuracy.
-            score = values["validation_accuracy"] - 1e-3 * values["validation_loss"]
-            if progress.epoch >= select_from_epoch and score >= progress.best_score:
-                progress.best_score, progress.best_epoch = score, progress.epoch
-                best = [weight.numpy() for weight in model.variables]
-            save_checkpoint(checkpoint, key, progress, loop.variables, best)
+            keep(progress.epoch + 1, values)
     loop.callbacks.on_train_end()
     if best:  # there is none after no epoch
         for weight, value in zip(model.variables, best, strict=True):
             weight.assign(value)
     return progress.history
+
+
+def _pace_in_words(pace: Pace, steps: int) -> str:
+    return (
+        f"{pace.epochs} epochs of {steps} steps of {pace.batch_size} images, learning rate "
+        f"{pace.learning_rate:g}, BatchNorm {pace.batch_norm}"
+    )
+
+
+def pace_of(
+    settings: FitSettings, model: keras.Model, images: int, *, transferred: bool = False
+) -> Pace:
+    """Return the pace at which `model` is trained on so many images."""
+    return settings.pace(images, has_batch_norm=bool(_batch_norms(model)), transferred=transferred)
+
+
+def batch_and_steps(images: int, pace: Pace) -> tuple[int, int]:
+    """Return how many images a step takes, at most all, and how many whole steps an epoch has."""
+    batch = min(pace.batch_size, images)
+    return batch, images // batch
 
 
 def compile_inference(model: keras.Model) -> Inference:
@@ -234,9 +206,13 @@ class _Loop:
                 "unlabelled images teach by a teacher's answers; pass a teacher (--teacher) with "
                 "an alpha above 0, or leave them out"
             )
-        self.batch, self.steps = batch_and_steps(data, settings)
-        self.learning_rate = learning_rate_for(model, settings)
-        self.optimizer = _optimizer(model, settings, self.learning_rate, self.steps)
+        self.pace = pace_of(settings, model, len(data.images))
+        self.batch, self.steps = batch_and_steps(len(data.images), self.pace)
+        self.class_weights = tf.constant(data.class_weights(settings.class_weights))
+        for layer in _batch_norms(model):
+            # In Keras, one that is not trainable does in training what it does in inference.
+            layer.trainable = self.pace.batch_norm == "trained"
+        self.optimizer = _optimizer(model, settings, self.pace, self.steps)
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         )
@@ -262,23 +238,27 @@ class _Loop:
             advance(1, f"loss {float(step_loss):.3f}")
         self._require_finite(loss, epoch)
         self.callbacks.on_epoch_end(epoch)
-        logits = predict_logits(self.inference, self.data.validation_images)
-        truth = self.data.validation_labels
-        validation_loss = float(self._loss(logits, truth))
-        self._require_finite(validation_loss, epoch)
         return {
             "loss": loss,
             "accuracy": correct / max(1, labelled),
-            "validation_loss": validation_loss,
-            "validation_accuracy": float(np.mean(logits.argmax(axis=1) == truth)),
+            **self.validate(epoch),
             "learning_rate": float(self.optimizer.learning_rate),
         }
+
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Return loss and accuracy on the images that the best epoch is chosen by."""
+        logits = predict_logits(self.inference, self.data.validation_images)
+        truth = self.data.validation_labels
+        loss = float(self._loss(logits, truth))
+        self._require_finite(loss, epoch)
+        accuracy = float(np.mean(logits.argmax(axis=1) == truth))
+        return {"validation_loss": loss, "validation_accuracy": accuracy}
 
     def _require_finite(self, loss: float, epoch: int) -> None:
         if not np.isfinite(loss):
             raise EdgenetsError(
                 f"the loss became {loss} in epoch {epoch + 1}; "
-                f"pass a lower learning rate than {self.learning_rate}"
+                f"pass a lower learning rate than {self.pace.learning_rate}"
             )
 
     def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
@@ -312,9 +292,10 @@ class _Loop:
         return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Return the sum of the labelled images' losses by the number of all images."""
-        is_labelled = tf.cast(labels != UNLABELLED, tf.float32)
-        return self.loss(tf.one_hot(labels, logits.shape[1]), logits, is_labelled)
+        """Return the weighted sum of the labelled images' losses by the number of all images."""
+        of_label = tf.gather(self.class_weights, tf.maximum(labels, 0))
+        weights = tf.where(labels != UNLABELLED, of_label, 0.0)
+        return self.loss(tf.one_hot(labels, logits.shape[1]), logits, weights)
 
 
 def _all_logits(model: keras.Model, images: tf.Tensor, *, training: bool) -> list[tf.Tensor]:
@@ -324,13 +305,13 @@ def _all_logits(model: keras.Model, images: tf.Tensor, *, training: bool) -> lis
 
 
 def _optimizer(
-    model: keras.Model, settings: FitSettings, learning_rate: float, steps: int
+    model: keras.Model, settings: FitSettings, pace: Pace, steps: int
 ) -> keras.optimizers.Optimizer:
-    total = max(1, settings.epochs * steps)
+    total = max(1, pace.epochs * steps)
     warmup = min(total - 1, round(settings.warmup_epochs * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=learning_rate / 100,
-        warmup_target=learning_rate,
+        initial_learning_rate=pace.learning_rate / 100,
+        warmup_target=pace.learning_rate,
         warmup_steps=warmup,
         decay_steps=total - warmup,
     )

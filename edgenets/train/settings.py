@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from math import ceil
+from typing import ClassVar, Literal, NamedTuple
 
 import pydantic
 
 from edgenets.settings import Settings
+
+USUAL_IMAGES = 1_200
+"""Fewer are passed over more often, until as many are seen as of these in the usual epochs."""
+LEAST_STEPS = 20  # of an epoch, as far as batches are not smaller than the smallest
+BATCH_SIZES = (8, 16, 32, 64)
+GENTLE = 0.15  # of the usual learning rate, for a net that begins with trained weights
+WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
+TRANSFER_EPOCHS = 9
+FROZEN_BELOW = 5_000
+"""With fewer images than these, BatchNorm keeps what it has from trained weights."""
+
+BatchNorm = Literal["trained", "frozen"]
+
+
+class Pace(NamedTuple):
+    """How long, in which steps and how fast a net is trained."""
+
+    epochs: int  # passes over the images
+    batch_size: int
+    learning_rate: float  # at its peak
+    batch_norm: BatchNorm  # whether its statistics and parameters change
 
 
 class Distillation(Settings):
@@ -20,18 +42,56 @@ class Distillation(Settings):
 
 
 class FitSettings(Settings):
-    """How a model is trained or fine-tuned."""
+    """How a model is trained or fine-tuned; `pace` chooses what is None."""
 
-    epochs: pydantic.NonNegativeInt = 30
-    batch_size: pydantic.PositiveInt = 64
-    learning_rate: pydantic.PositiveFloat | None = None  # at its peak; by default as suits the net
+    epochs: pydantic.NonNegativeInt | None = None  # passes over the images
+    batch_size: pydantic.PositiveInt | None = None
+    learning_rate: pydantic.PositiveFloat | None = None  # at its peak
     warmup_epochs: pydantic.NonNegativeFloat = 2
     weight_decay: pydantic.NonNegativeFloat = 0.01
     label_smoothing: float = pydantic.Field(0.1, ge=0, lt=1)
     augment: pydantic.NonNegativeFloat = 1.0
+    batch_norm: BatchNorm | None = None
+    class_weights: bool | None = None  # whether each class counts alike, however few images it has
     distillation: Distillation = Distillation()  # where there is a teacher
 
+    usual_epochs: ClassVar[int] = 30
     usual_learning_rate: ClassVar[float] = 4e-3
+
+    def pace(self, images: int, *, has_batch_norm: bool, transferred: bool = False) -> Pace:
+        """Return the pace: what is given, and what suits the net and the images for the rest.
+
+        Args:
+            images: how many there are to learn from.
+            has_batch_norm: whether the net has BatchNorm; without, it learns more slowly.
+            transferred: whether the net begins with weights that know more than the images tell,
+                which large steps and the statistics of few images would destroy.
+
+        >>> FitSettings().pace(450, has_batch_norm=True)
+        Pace(epochs=80, batch_size=16, learning_rate=0.004, batch_norm='trained')
+        """
+        frozen = transferred and images < FROZEN_BELOW
+        rate = self.usual_learning_rate
+        rate *= 1.0 if has_batch_norm else WITHOUT_BATCH_NORM
+        rate *= GENTLE if transferred else 1.0
+        usual = Pace(
+            epochs=ceil(self.epochs_for(transferred) * max(1.0, USUAL_IMAGES / images)),
+            batch_size=batch_size_for(images),
+            learning_rate=rate,
+            batch_norm="frozen" if frozen else "trained",
+        )
+        given = {key: getattr(self, key) for key in Pace._fields}
+        return usual._replace(**{key: v for key, v in given.items() if v is not None})
+
+    def epochs_for(self, transferred: bool) -> int:
+        """Return how many epochs are usual for `USUAL_IMAGES` images and more."""
+        return self.usual_epochs
+
+
+class TransferSettings(Settings):
+    """How a training begins that has trained weights to begin with."""
+
+    classifier: bool = True  # first the classifier alone, on the net's frozen features
 
 
 class TrainSettings(FitSettings):
@@ -40,7 +100,9 @@ class TrainSettings(FitSettings):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     auxiliary_heads: bool = True  # train Inception v1 with them
     teacher: str | None = pydantic.Field(None, min_length=1)  # a model folder to learn from
-    weights: str | None = pydantic.Field(None, min_length=1)  # to begin with; None: random ones
+    weights: str = pydantic.Field("auto", min_length=1)  # to begin with; `none` for random ones
+    weights_sha256: str | None = pydantic.Field(None, pattern="^[0-9a-f]{64}$")  # of that file
+    transfer: TransferSettings = TransferSettings()  # where there are weights
     input_range: tuple[float, float] | None = None  # of the pixels `weights` were made for
     labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
 
@@ -53,6 +115,20 @@ class TrainSettings(FitSettings):
 
     @pydantic.model_validator(mode="after")
     def _check_weights(self) -> TrainSettings:
-        if (self.labels or self.input_range) and not self.weights:
+        if (self.labels or self.input_range) and self.weights in ("auto", "none"):
             raise ValueError("input_range and labels describe weights; add weights too")
         return self
+
+    def epochs_for(self, transferred: bool) -> int:
+        """Return fewer epochs for a net that knows much already."""
+        return TRANSFER_EPOCHS if transferred else self.usual_epochs
+
+
+def batch_size_for(images: int) -> int:
+    """Return the largest usual batch of which an epoch has at least `LEAST_STEPS`.
+
+    >>> batch_size_for(1_293), batch_size_for(450), batch_size_for(90)
+    (64, 16, 8)
+    """
+    fitting = [size for size in BATCH_SIZES if size * LEAST_STEPS <= images]
+    return max(fitting, default=BATCH_SIZES[0])

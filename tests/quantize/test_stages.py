@@ -18,7 +18,8 @@ from edgenets.quantize.prune import PruneSettings, prune
 from edgenets.quantize.qat import QatSettings, train_quantized
 from edgenets.quantize.share import ShareSettings, share_weights
 from edgenets.train import fit as fit_module
-from edgenets.train.fit import TrainingData, fit
+from edgenets.train.data import TrainingData
+from edgenets.train.fit import fit
 from edgenets.train.settings import FitSettings
 
 pytestmark = pytest.mark.slow

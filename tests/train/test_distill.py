@@ -11,14 +11,9 @@ import pytest
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.train.data import TrainingData
 from edgenets.train.distill import distilled_loss
-from edgenets.train.fit import (
-    TrainingData,
-    _Loop,
-    compile_inference,
-    fit,
-    predict_logits,
-)
+from edgenets.train.fit import _Loop, compile_inference, fit, predict_logits
 from edgenets.train.settings import Distillation, FitSettings
 
 

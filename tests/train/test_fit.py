@@ -9,11 +9,11 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.train import fit as fit_module
+from edgenets.train.data import TrainingData
 from edgenets.train.fit import (
-    TrainingData,
     compile_inference,
     fit,
-    learning_rate_for,
+    pace_of,
     make_repeatable,
     predict_logits,
 )
@@ -93,9 +93,9 @@ def test_another_training_s_checkpoint_is_refused(
 def test_net_without_batch_norm_gets_a_quarter_of_the_usual_learning_rate(build_net: Callable):
     image = keras.Input((8, 8, 3))
     plain = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
-    assert learning_rate_for(build_net(), FitSettings()) == 0.004
-    assert learning_rate_for(plain, FitSettings()) == 0.001
-    assert learning_rate_for(plain, FitSettings(learning_rate=0.01)) == 0.01
+    assert pace_of(FitSettings(), build_net(), 80).learning_rate == 0.004
+    assert pace_of(FitSettings(), plain, 80).learning_rate == 0.001
+    assert pace_of(FitSettings(learning_rate=0.01), plain, 80).learning_rate == 0.01
 
 
 def test_further_outputs_help_to_train_and_the_first_one_answers(

@@ -100,6 +100,12 @@ def imagenet_weights(name: str, arguments: Mapping[str, Any]) -> Published:
     return min(fitting, key=lambda file: abs(file.resolution - arguments["resolution"]))
 
 
+def has_imagenet_weights(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Tell whether ImageNet weights are published for a net with these arguments, all complete."""
+    wanted = _deciding(name, arguments)
+    return any(f.name == name and _deciding(name, f.arguments) == wanted for f in IMAGENET)
+
+
 def _deciding(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values, given or by default, of the arguments that weights depend on."""
     complete = {**NETS[name].arguments, **arguments}

@@ -1,0 +1,80 @@
+"""The images of a training: those to learn from, and those held out to choose the best epoch by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.dataset import Images, Split
+from edgenets.data.images import Preparation
+from edgenets.data.loading import UNLABELLED
+from edgenets.data.splits import hold_out
+from edgenets.errors import EdgenetsError
+
+UNEVEN = 3
+"""How many times as many images as the smallest class the largest one may have."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images to learn from, and images split from them on which the best epoch is chosen.
+
+    Images to learn from may be unlabelled: a teacher's answers are then all they teach.
+    """
+
+    images: Images
+    labels: NDArray[np.int64]
+    validation_images: Images
+    validation_labels: NDArray[np.int64]
+    flip: bool
+
+    @classmethod
+    def from_split(
+        cls,
+        split: Split,
+        preparation: Preparation,
+        *,
+        validation_fraction: float,
+        flip: bool,
+        seed: int,
+        unlabelled: Split | None = None,
+    ) -> TrainingData:
+        """Hold out a stratified fraction of the training images for choosing the best epoch.
+
+        Unlabelled images are added to the others.
+        """
+        kept, held = hold_out(split.labels, validation_fraction, seed)
+        if not len(held):
+            raise EdgenetsError(
+                "training needs a class with at least two training images, of which it keeps one "
+                "to choose the best epoch by; add images"
+            )
+        train, validation = split.subset(kept), split.subset(held)
+        if unlabelled is not None:
+            train += unlabelled
+        return cls(
+            train.load(preparation),
+            train.labels,
+            validation.load(preparation),
+            validation.labels,
+            flip,
+        )
+
+    def class_weights(self, wanted: bool | None = None) -> NDArray[np.float32]:
+        """Return what an image of each class counts: [classes], 1 on average over the images.
+
+        Args:
+            wanted: whether each class counts alike, however few images it has; by default where
+                one has more than `UNEVEN` times the images of another.
+        """
+        known = np.concatenate([self.labels, self.validation_labels])
+        counts = np.bincount(
+            self.labels[self.labels != UNLABELLED], minlength=known.max(initial=0) + 1
+        )
+        present = counts[counts > 0]
+        is_uneven = len(present) and present.max() > UNEVEN * present.min()
+        if not (is_uneven if wanted is None else wanted and len(present)):
+            return np.ones(len(counts), np.float32)
+        return (counts.sum() / (len(present) * np.maximum(counts, 1))).astype(np.float32)
