@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
+from edgenets.models import mobilenet_v1, mobilenet_v2
 from edgenets.models.backend import keras
 from edgenets.models.fold import WEIGHTED, parents_of
 from edgenets.models.layers import BATCH_NORM_EPSILON
-from edgenets.models.mobilenet_v1 import STEM_CHANNELS
 from edgenets.models.registry import NETS, complete_arguments, create
 
 Array = NDArray[np.float32]
@@ -25,6 +25,23 @@ Shape = tuple[int, ...]
 
 INDEPENDENT = ("resolution", "classes", "output_stride", "activation", "pad_value")
 """Arguments that change no kernel's shape but the classifier's."""
+
+PIXEL = 2 / 255  # from one value of a pixel to the next, where black is -1 and white is 1
+
+
+class Channels(NamedTuple):
+    """Channels of a kernel that tell the width of its net."""
+
+    kernel: int  # its place among those of the file
+    axis: int  # of the kernel, whose last axes are [in, out]
+    at_full_width: int
+
+
+TELLS_WIDTH = {
+    "mobilenet_v1": Channels(0, -1, mobilenet_v1.STEM_CHANNELS),
+    # What the last convolution takes: published widths make a multiple of 8 of it.
+    "mobilenet_v2": Channels(-2, -2, mobilenet_v2.STAGES[-1].channels),
+}
 
 
 class BatchNorm(NamedTuple):
@@ -94,18 +111,19 @@ class Target(NamedTuple):
 
 
 def file_arguments(
-    name: str, first: Shape, last: Shape, settings: Mapping[str, Any]
+    name: str, shapes: Sequence[Shape], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the arguments of the net `name` that a file tells.
 
     Args:
-        first, last: the shapes of its outermost kernels, `[..., in, out]`.
+        shapes: of its kernels, `[..., in, out]`, the outermost two in their places.
         settings: arguments that it tells in other ways; those that the net does not have are left
             out.
     """
-    told = {"classes": last[-1], **settings}
-    if name == "mobilenet_v1":
-        told["width"] = first[-1] / STEM_CHANNELS
+    told = {"classes": shapes[-1][-1], **settings}
+    if name in TELLS_WIDTH and len(shapes) > 1:
+        kernel, axis, at_full_width = TELLS_WIDTH[name]
+        told["width"] = shapes[kernel][axis] / at_full_width
     return {argument: told[argument] for argument in told if argument in NETS[name].arguments}
 
 
@@ -144,7 +162,8 @@ def set_convolutions(
 
     Raises:
         EdgenetsError: the number, a shape or a layer's kind differs, the net's first convolution
-            pads with a zero that is not the original's, or a value is not finite.
+            pads with a zero that is a pixel value or more from the original's, or a value is not
+            finite.
     """
     wanted = targets(model)
     if len(convolutions) != len(wanted):
@@ -156,12 +175,14 @@ def set_convolutions(
         if source.kernel.shape != target.kernel_shape:
             raise shape_error(target, source, model, path)
     pads = wanted[0].layer.padding != "valid"
-    if pads and input_map.zero and "pad_value" not in NETS[model.name].arguments:
+    shifts = pads and "pad_value" in NETS[model.name].arguments
+    # 8 bits have no code for the middle of 0 to 255: half a pixel off is as good as it gets.
+    if pads and not shifts and abs(input_map.zero) >= PIXEL:
         raise EdgenetsError(
             f"the first convolution of {model.name} pads with 0, the middle of its input range, "
             f"where these weights need {input_map.zero:.4g}; import weights that take [-1, 1]"
         )
-    first = _fold_input(convolutions[0], input_map, pads=pads)
+    first = _fold_input(convolutions[0], input_map, shifts=shifts)
     for target, source in zip(wanted, (first, *convolutions[1:]), strict=True):
         _set(target, source, path)
 
@@ -191,11 +212,11 @@ def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Target]:
         yield Target(layer, norms[0] if norms else None)
 
 
-def _fold_input(source: Convolution, input_map: InputMap, *, pads: bool) -> Convolution:
-    """Make the first convolution take our input; one that pads takes it less `pad_value`."""
+def _fold_input(source: Convolution, input_map: InputMap, *, shifts: bool) -> Convolution:
+    """Make the first convolution take our input, less `pad_value` where the net shifts it."""
     kernel = source.kernel[:, :, ::-1] if input_map.bgr else source.kernel
     bias = np.zeros(kernel.shape[-1]) if source.bias is None else source.bias.astype(np.float64)
-    if not pads:
+    if not shifts:
         bias = bias + np.einsum("hwio,i->o", kernel.astype(np.float64), input_map.offset)
     scaled = kernel * np.float32(input_map.scale)
     return source._replace(kernel=scaled, bias=bias.astype(np.float32))

@@ -108,7 +108,7 @@ def read_keras_h5(
     layers, computation = _read_file(path)
     kernels, norms = _queues(layers, path)
     shapes = [layer.tensors[0].shape for layer in layers if layer.ranks[0] > 1]
-    told = file_arguments(name, shapes[0], shapes[-1], _settings(computation))
+    told = file_arguments(name, shapes, _settings(computation))
     input_map = _input_map(computation, input_range)
     model, complete = build_net(name, {**told, **arguments, "classes": told["classes"]}, input_map)
     convolutions = [_take(target, kernels, norms, model, path) for target in targets(model)]

@@ -54,8 +54,8 @@ def read_weights(
 ) -> Imported:
     """Build the net `name` with the trained weights of the file `path`.
 
-    What the file is shows in its first bytes: a Keras 2 `.h5`, an 8-bit `.tflite` of MobileNet V1,
-    or for squeezenet the `.net` file of Deep Compression. Nothing stored in it is executed.
+    What the file is shows in its first bytes: a Keras 2 `.h5`, an 8-bit `.tflite` of MobileNet V1
+    or V2, or for squeezenet the `.net` file of Deep Compression. Nothing stored in it is executed.
 
     Args:
         arguments: those of the net that the user gave; others are the file's where it tells them,
@@ -90,7 +90,7 @@ def read_weights(
     else:
         raise EdgenetsError(
             f"{path} holds no weights that edgenets reads; pass a Keras 2 .h5, an 8-bit .tflite of "
-            "MobileNet V1 or, for squeezenet, a .net file of Deep Compression"
+            "MobileNet V1 or V2 or, for squeezenet, a .net file of Deep Compression"
         )
     labels = known.labels if known else _labels(complete["classes"])
     return Imported(model, complete, labels, preparation)

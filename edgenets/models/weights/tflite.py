@@ -1,4 +1,4 @@
-"""A MobileNet V1 from a `.tflite` file of 8-bit integers, by dequantizing its weights.
+"""A MobileNet V1 or V2 from a `.tflite` file of 8-bit integers, by dequantizing its weights.
 
 BatchNorm is folded into its convolutions already, so the net gets BatchNorms that only add the
 bias. The file's scale and zero point of the input say what range it takes.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.registry import NETS
 from edgenets.models.weights.convolutions import (
     Convolution,
     InputMap,
@@ -24,15 +25,15 @@ from edgenets.models.weights.convolutions import (
     set_convolutions,
 )
 
-NET = "mobilenet_v1"
+READ = ("mobilenet_v1", "mobilenet_v2")
 RELU6_TOP = 6.01  # 6, as an 8-bit range that was rounded may show it
-BLACK = {"uint8": 0, "int8": -128}  # the code of the pixel 0
+LOWEST = {"uint8": 0, "int8": -128}  # code: a black pixel, or what a ReLU sets to 0
 
 
 def read_tflite(
     path: Path, name: str, arguments: Mapping[str, Any]
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Build MobileNet V1 with the weights of the int8 or uint8 `.tflite` file `path`.
+    """Build the net `name` with the weights of the int8 or uint8 `.tflite` file `path`.
 
     A softmax at the file's end is left out, as every net returns logits.
 
@@ -41,20 +42,23 @@ def read_tflite(
         `classes` is always the file's.
 
     Raises:
-        EdgenetsError: the file is damaged, or not an 8-bit MobileNet V1.
+        EdgenetsError: the file is damaged, or not of that net in 8 bits, or no such files
+            are read for that net.
     """
     file = flatbuffer.read(path)
-    if name != NET:
+    if name not in READ:
         raise EdgenetsError(
-            f"weights of {name} cannot be read from a .tflite, only those of {NET}; pass an .h5"
+            f"weights of {name} cannot be read from a .tflite, only those of {' and '.join(READ)}; "
+            "pass an .h5"
         )
     convolutions = _convolutions(file, path)
     input_map = _input_map(file, path)
-    first, *_, last = (convolution.kernel.shape for convolution in convolutions)
-    settings = {"resolution": file.inputs[0].shape[1], "activation": _activation(file)}
-    told = file_arguments(name, first, last, settings)
+    activation = _activation(file)
+    settings = {"resolution": file.inputs[0].shape[1], "activation": activation}
+    told = file_arguments(name, [x.kernel.shape for x in convolutions], settings)
     model, complete = build_net(name, {**told, **arguments, "classes": told["classes"]}, input_map)
     set_convolutions(model, convolutions, input_map, path)
+    _require_computation(file, model, activation, path)
     return model, complete
 
 
@@ -97,9 +101,9 @@ def _input_map(file: flatbuffer.Model, path: Path) -> InputMap:
         raise _unfit(path, f"it has {len(file.inputs)} inputs")
     image = file.inputs[0]
     is_quantized = image.scale.size == image.zero_point.size == 1
-    if len(image.shape) != 4 or image.dtype not in BLACK or not is_quantized:
+    if len(image.shape) != 4 or image.dtype not in LOWEST or not is_quantized:
         raise _unfit(path, f"its input is {image.dtype} {list(image.shape)}")
-    black = image.scale[0] * np.float64(BLACK[image.dtype] - image.zero_point[0])
+    black = image.scale[0] * np.float64(LOWEST[image.dtype] - image.zero_point[0])
     return InputMap.of_range(float(black), float(black + 255 * np.float64(image.scale[0])))
 
 
@@ -107,12 +111,26 @@ def _activation(file: flatbuffer.Model) -> str:
     """Return which ReLU bounds the maps: no code of a map behind a ReLU6 stands for more than 6."""
     convolutions = [o for o in file.operators if o.name in flatbuffer.WEIGHTED]
     maps = [file.tensors[i] for o in convolutions[:-1] for i in o.outputs]
-    # The lowest code of a map behind a ReLU stands for 0.
-    highest = max((255 * float(x.scale.max(initial=0)) for x in maps), default=0)
+    # The lowest code of a map behind a ReLU stands for 0; that of a linear one for less.
+    bounded = [x for x in maps if x.zero_point.tolist() == [LOWEST.get(x.dtype)]]
+    highest = max((255 * float(x.scale.max(initial=0)) for x in bounded), default=0)
     return "relu6" if highest < RELU6_TOP else "relu"
+
+
+def _require_computation(
+    file: flatbuffer.Model, model: keras.Model, activation: str, path: Path
+) -> None:
+    """Refuse a file with the kernels of `model` that does something else between them."""
+    sums = sum(operator.name == "ADD" for operator in file.operators)
+    own_sums = sum(isinstance(layer, keras.layers.Add) for layer in model.layers)
+    if sums != own_sums:
+        raise _unfit(path, f"it has {sums} additions, {model.name} has {own_sums}")
+    if "activation" not in NETS[model.name].arguments and activation != "relu6":
+        raise _unfit(path, f"its maps go beyond 6, where {model.name} has ReLU6")
 
 
 def _unfit(path: Path, reason: str) -> EdgenetsError:
     return EdgenetsError(
-        f"{path} is not an int8 or uint8 {NET} ({reason}); pass one, or the .h5 it was made of"
+        f"{path} is not an int8 or uint8 {' or '.join(READ)} ({reason}); pass one, or the .h5 it "
+        "was made of"
     )
