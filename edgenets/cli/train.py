@@ -42,13 +42,15 @@ def parse_range(
     "--epochs",
     metavar="N",
     type=click.IntRange(min=0),
-    help="Passes over the images.  [default: 30]",
+    help="Passes over the images; with WEIGHTS, 0 leaves it at a new classifier.  "
+    "[default: 30, with WEIGHTS 9; more of few images]",
 )
 @click.option(
     "--weights",
     metavar="WEIGHTS",
     help="Begin with trained ones: imagenet, cifar10, a .h5, .net or .tflite file, or a model "
-    "folder.",
+    "folder; none for random ones. For a folder of images auto is imagenet, where there are such."
+    "  [default: auto]",
 )
 @click.option(
     "--input-range",
@@ -65,16 +67,20 @@ def parse_range(
 @click.option(
     "--teacher",
     metavar="MODEL_DIR",
-    help="Learn from the answers of a trained model of the same classes too.",
+    help="Learn from the answers of a trained model of the same classes too, of any net.",
 )
 @click.option(
-    "--batch-size", metavar="N", type=click.IntRange(min=1), help="Images per step.  [default: 64]"
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Images per step.  [default: 8 to 64, as suits the number of images]",
 )
 @click.option(
     "--learning-rate",
     metavar="RATE",
     type=float,
-    help="Learning rate at its peak.  [default: 0.004; 0.001 for a net without BatchNorm]",
+    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS 0.0006; a quarter for a net "
+    "without BatchNorm]",
 )
 @click.option(
     "--precision",
@@ -121,7 +127,9 @@ def command(
 
     NAME is one that `edgenets list` shows, and KEY=VALUE one of its arguments: mobilenet_v1
     width=0.25 resolution=96. Stopped at any time, the same command goes on after the last finished
-    epoch. With --weights, --epochs 0 and no --data, the weights are written as they are.
+    epoch. Trained weights of other classes first get a classifier on their frozen features, then
+    all of the net is fine-tuned. With --weights, --epochs 0 and no --data, they are written as they
+    are.
     """
     if data is None and epochs != 0:
         raise click.UsageError(

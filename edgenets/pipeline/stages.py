@@ -107,7 +107,8 @@ class RunImages:
     @cached_property
     def training(self) -> TrainingData:
         """The training images, without those that the best epoch is chosen on."""
-        settings = self.config.data
+        settings, teacher = self.config.data, self.config.train.teacher
+        of_teacher = load_spec(Path(teacher))[0].preparation if teacher else self.preparation
         return TrainingData.from_split(
             self.dataset.train,
             self.preparation,
@@ -115,6 +116,7 @@ class RunImages:
             flip=self.dataset.flip if settings.flip is None else settings.flip,
             seed=self.config.seed,
             unlabelled=self.dataset.unlabelled,
+            teacher_preparation=None if of_teacher == self.preparation else of_teacher,
         )
 
     @cached_property

@@ -21,7 +21,8 @@ UNEVEN = 3
 class TrainingData:
     """Images to learn from, and images split from them on which the best epoch is chosen.
 
-    Images to learn from may be unlabelled: a teacher's answers are then all they teach.
+    Images to learn from may be unlabelled: a teacher's answers are then all they teach. A teacher
+    that takes them at another resolution has images of its own, the same in the same order.
     """
 
     images: Images
@@ -29,6 +30,7 @@ class TrainingData:
     validation_images: Images
     validation_labels: NDArray[np.int64]
     flip: bool
+    teacher_images: Images | None = None
 
     @classmethod
     def from_split(
@@ -40,10 +42,12 @@ class TrainingData:
         flip: bool,
         seed: int,
         unlabelled: Split | None = None,
+        teacher_preparation: Preparation | None = None,
     ) -> TrainingData:
         """Hold out a stratified fraction of the training images for choosing the best epoch.
 
-        Unlabelled images are added to the others.
+        Unlabelled images are added to the others. `teacher_preparation` is that of a teacher that
+        does not take the same images.
         """
         kept, held = hold_out(split.labels, validation_fraction, seed)
         if not len(held):
@@ -60,6 +64,7 @@ class TrainingData:
             validation.load(preparation),
             validation.labels,
             flip,
+            train.load(teacher_preparation) if teacher_preparation else None,
         )
 
     def class_weights(self, wanted: bool | None = None) -> NDArray[np.float32]:

@@ -26,19 +26,24 @@ def distilled_loss(
     return (1 - settings.alpha) * labels_loss + settings.alpha * taught
 
 
-def check_teacher(teacher: keras.Model, images: tuple[int, ...], classes: int) -> None:
-    """Check that a teacher takes the student's images and knows as many classes.
+def check_teacher(
+    teacher: keras.Model, student: keras.Model, images: tuple[int, ...] | None = None
+) -> None:
+    """Check that a teacher takes the images that there are and knows as many classes.
 
     Args:
-        images: the student's height, width and channels.
-        classes: the number of its logits.
+        teacher: images -> logits.
+        student: the net that it teaches.
+        images: height, width and channels of the teacher's images; by default the student's.
 
     Raises:
-        EdgenetsError: the teacher differs.
+        EdgenetsError: the teacher takes others, or knows another number of classes.
     """
+    classes = tf.nest.flatten(student.output_shape)[-1]
+    images = images or student.input_shape[1:]
     taken, known = teacher.input_shape[1:], teacher.output_shape[-1]
     if (taken, known) != (images, classes):
         raise EdgenetsError(
-            f"a teacher must take the same images as the net that it teaches, {images}, and know "
-            f"its {classes} classes; {teacher.name} takes {taken} and knows {known}; pass another"
+            f"a teacher must take the images that there are for it, {images}, and know the "
+            f"{classes} classes; {teacher.name} takes {taken} and knows {known}; pass another"
         )

@@ -34,6 +34,7 @@ from edgenets.train.settings import FitSettings, Pace
 
 EVALUATION_BATCH = 256
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
+Pixels = NDArray[np.uint8]
 Inference = Callable[[NDArray[np.float32]], Any]
 
 
@@ -193,9 +194,11 @@ class _Loop:
         callbacks: Sequence[keras.callbacks.Callback],
         teacher: keras.Model | None = None,
     ) -> None:
+        self.teacher_images = data.images
         if teacher is not None:
-            classes = tf.nest.flatten(model.output_shape)[-1]
-            check_teacher(teacher, model.input_shape[1:], classes)
+            if teacher.input_shape != model.input_shape and data.teacher_images is not None:
+                self.teacher_images = data.teacher_images
+            check_teacher(teacher, model, self.teacher_images.take([0]).shape[1:])
         for images in (data.images, data.validation_images):
             check_images(model, images.take([0]))
         make_repeatable(seed)
@@ -227,10 +230,10 @@ class _Loop:
         _reseed_dropout(self.model, self.seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
         loss, correct, labelled = 0.0, 0, 0
-        for step, (images, labels) in enumerate(self._batches(epoch)):
+        for step, (images, teacher_images, labels) in enumerate(self._batches(epoch)):
             self.callbacks.on_train_batch_begin(step)
             step_seed = tf.constant([self.seed, epoch * self.steps + step])
-            step_loss, step_correct = self.train_step(images, labels, step_seed)
+            step_loss, step_correct = self.train_step(images, teacher_images, labels, step_seed)
             self.callbacks.on_train_batch_end(step)
             loss += float(step_loss) / self.steps
             correct += int(step_correct)
@@ -261,29 +264,46 @@ class _Loop:
                 f"pass a lower learning rate than {self.pace.learning_rate}"
             )
 
-    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Yield the epoch's batches in its own order, the next one prepared while one is used."""
+    def _batches(self, epoch: int) -> Iterator[tuple[Pixels, Pixels, NDArray[np.int64]]]:
+        """Yield the epoch's batches in its own order, the next one prepared while one is used.
+
+        Each has images, the teacher's images (the same, unless it takes another resolution), and
+        labels.
+        """
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.images))
         chosen = order[: self.steps * self.batch].reshape(self.steps, self.batch)
+
+        def take(indices: NDArray[np.int64]) -> tuple[Pixels, Pixels]:
+            images = self.data.images.take(indices)
+            same = self.teacher_images is self.data.images
+            return images, images if same else self.teacher_images.take(indices)
+
         with ThreadPoolExecutor(max_workers=1) as pool:
-            following = pool.submit(self.data.images.take, chosen[0])
+            following = pool.submit(take, chosen[0])
             for step, indices in enumerate(chosen):
-                images = following.result()
+                images, teacher_images = following.result()
                 if step + 1 < self.steps:
-                    following = pool.submit(self.data.images.take, chosen[step + 1])
-                yield images, self.data.labels[indices]
+                    following = pool.submit(take, chosen[step + 1])
+                yield images, teacher_images, self.data.labels[indices]
+
+    def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
+        pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
+        return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
 
     def _train_step(
-        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+        self, images: tf.Tensor, teacher_images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
-        views = augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
-        taught = None if self.teacher is None else _all_logits(self.teacher, views, training=False)
+        views = self._views(images, seed)
+        if self.teacher is not None:
+            same = self.teacher_images is self.data.images
+            teacher_views = views if same else self._views(teacher_images, seed)
+            (taught,) = _all_logits(self.teacher, teacher_views, training=False)
         with tf.GradientTape() as tape:
             logits, *auxiliary = _all_logits(self.model, views, training=True)
             loss = self._loss(logits, labels)
-            if taught is not None:
-                loss = distilled_loss(self.settings.distillation, loss, logits, taught[0])
+            if self.teacher is not None:
+                loss = distilled_loss(self.settings.distillation, loss, logits, taught)
             loss = tf.add_n([loss, *self.model.losses])
             for head in auxiliary:
                 loss += AUXILIARY_WEIGHT * self._loss(head, labels)

@@ -33,6 +33,7 @@ STRENGTHS = 10.0 ** np.arange(-4, 2.5, 0.5)
 MOST_IMAGES = 5_000
 """More are not used, evenly of all classes: fine-tuning sees them all."""
 MOST_ITERATIONS = 1_000  # of L-BFGS; a few hundred are usual
+TOLERANCE = 1e-6  # of the gradient; at 1e-4, the default, probabilities are 0.005 off
 IMAGES_AT_ONCE = 64
 
 
@@ -122,8 +123,9 @@ def fit_logistic(
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise missing_extra("scikit-learn", "train") from error
+    features, held_out = features.astype(np.float64), held_out.astype(np.float64)
     mean, scale = features.mean(axis=0), features.std() or 1.0
-    regression = LogisticRegression(max_iter=MOST_ITERATIONS, warm_start=True)
+    regression = LogisticRegression(max_iter=MOST_ITERATIONS, tol=TOLERANCE, warm_start=True)
     best = None
     for strength in STRENGTHS:
         regression.set_params(C=strength).fit((features - mean) / scale, labels, weights)

@@ -149,14 +149,20 @@ def test_command_is_in_the_readme(name: str):
 
 @pytest.mark.slow
 def test_defaults_in_the_help_of_train_are_those_of_its_settings():
-    from edgenets.train.fit import WITHOUT_BATCH_NORM
-    from edgenets.train.settings import TrainSettings
+    from edgenets.train.settings import BATCH_SIZES, TrainSettings
 
     settings = TrainSettings()
-    rate = settings.usual_learning_rate
+    scratch, transfer = (
+        settings.pace(1_200, has_batch_norm=True, transferred=transferred)
+        for transferred in (False, True)
+    )
     defaults = {
-        **{name: getattr(settings, name) for name in ("epochs", "batch_size", "precision")},
-        "learning_rate": f"{rate}; {rate * WITHOUT_BATCH_NORM} for a net without BatchNorm",
+        "epochs": f"{scratch.epochs}, with WEIGHTS {transfer.epochs}; more of few images",
+        "batch_size": f"{BATCH_SIZES[0]} to {BATCH_SIZES[-1]}, as suits the number of images",
+        "learning_rate": f"{scratch.learning_rate}, with WEIGHTS {transfer.learning_rate:g}; a "
+        "quarter for a net without BatchNorm",
+        "weights": settings.weights,
+        "precision": settings.precision,
     }
     train = {option.name: option for option in command_of("train").params}
     for name, default in defaults.items():

@@ -13,8 +13,8 @@ from edgenets.train.data import TrainingData
 from edgenets.train.fit import (
     compile_inference,
     fit,
-    pace_of,
     make_repeatable,
+    pace_of,
     predict_logits,
 )
 from edgenets.train.settings import FitSettings
