@@ -79,7 +79,7 @@ def exported(out: Path) -> bytes:
 def is_right(folder: Path, data: str, content: bytes | None = None) -> NDArray[np.bool_]:
     """Tell of each test image whether the folder's model, or else its file, is right."""
     model, spec = load_model(folder)
-    split, _ = open_for_evaluation(data, spec.labels)
+    split = open_for_evaluation(data, spec.labels).split
     images = split.load(spec.preparation)
     if content is None:
         logits = predict_logits(compile_inference(model), images)

@@ -73,7 +73,7 @@ class Row(NamedTuple):
 
 
 def open_images(source: str, spec: Spec) -> Images:
-    split, _ = open_for_evaluation(source, spec.labels)
+    split = open_for_evaluation(source, spec.labels).split
     numbers = np.array([int(Path(str(path)).stem) for path in split.sources])
     chosen = numbers // 2 % 5 == 0
     images = split.load(spec.preparation)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgenets import flatbuffer
-from edgenets.data.images import Preparation, load_rgb, prepare, to_network
+from edgenets.data.images import Preparation, load_prepared, to_network
 from edgenets.export import edge_tpu
 from edgenets.export.checked import export_checked
 from edgenets.export.formats import FP32, INT8
@@ -34,7 +34,7 @@ SEED = 0
 def verify(name: str, files: list[Path]) -> None:
     arguments = complete_arguments(name, {})
     preparation = Preparation.default(name, arguments["resolution"])
-    images = np.stack([prepare(load_rgb(file), preparation) for file in files])
+    images = np.stack([load_prepared(file, preparation) for file in files])
     keras.utils.set_random_seed(SEED)
     model = create(name, **arguments)
     for layer in model.layers:

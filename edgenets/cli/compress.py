@@ -103,12 +103,16 @@ def command(
     from edgenets.quantize.recipe import DEFAULT_RECIPE
 
     spec, _ = load_spec(model_dir)
+    images = {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled}
+    if split := spec.seeded_split:  # the images that it was tested on stay apart
+        images["test_fraction"] = split.test_fraction
+    usual_seed = split.seed if split else spec.seed
     config = load_recipe(
         recipe or DEFAULT_RECIPE,
         {
             "model": spec.net,
-            "data": {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled},
-            "seed": spec.seed if seed is None else seed,
+            "data": images,
+            "seed": usual_seed if seed is None else seed,
         },
     )
     if epochs is not None:

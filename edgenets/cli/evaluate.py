@@ -31,26 +31,37 @@ MAX_CONFUSIONS = 10
     metavar="DEVICE",
     help="Where the file runs: local, or ssh://[user@]host[:port]. Images are prepared here.",
 )
+@click.option(
+    "--split",
+    type=click.Choice(["test", "all"]),
+    default="test",
+    show_default=True,
+    help="all: every image of DATA, those to train with too.",
+)
 @json_option
-def command(model: Path, data: str, device: str, as_json: bool) -> None:
+def command(model: Path, data: str, device: str, split: str, as_json: bool) -> None:
     """Measure the accuracy on a dataset's test images.
 
-    Top-1, top-5, per class, and what is taken for what. A .tflite file runs in LiteRT, a model
-    folder in Keras.
+    Top-1, top-5, per class, and what is taken for what. Of a folder without a test folder these are
+    the images that the model's own training set aside; of another such folder all. A .tflite file
+    runs in LiteRT, a model folder in Keras.
     """
+    everything = split == "all"
     if model.is_dir():
         if device != "local":
             raise click.UsageError("a model folder runs here only; export it for a device")
         from edgenets.pipeline.single import evaluate_folder
 
-        result = evaluate_folder(model, data)
+        result = evaluate_folder(model, data, everything=everything)
     else:
         from edgenets.export.evaluate import evaluate_file
 
-        result = evaluate_file(model, data, device=device)
+        result = evaluate_file(model, data, device=device, everything=everything)
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")
+    for warning in result["warnings"]:
+        say(f"warning: {warning}")
     if as_json:
         print_json(result)
     else:
@@ -59,10 +70,16 @@ def command(model: Path, data: str, device: str, as_json: bool) -> None:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """Print the headline, the classes, the confusion matrix and the commonest confusions."""
+    from edgenets.data.dataset import OWN_TEST
     from edgenets.export.evaluate import commonest_confusions
 
+    low, high = map(format_percent, result["ci95"])
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
-    click.echo(f"top-1 {format_percent(result['top1'])}{top5} of {result['samples']} images")
+    own = ", the model's own test part of the folder" if result["split"] == OWN_TEST else ""
+    click.echo(
+        f"top-1 {format_percent(result['top1'])} (95 % interval {low} to {high}){top5} of "
+        f"{result['samples']} images{own}"
+    )
     if "here" in result:
         click.echo(_there_and_here(result))
 

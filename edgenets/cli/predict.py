@@ -26,18 +26,33 @@ from edgenets.units import format_percent
     type=click.IntRange(min=1),
     help="How many classes to show for each image, likeliest first.",
 )
+@click.option(
+    "--csv",
+    "csv_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a row for each image and class there, instead of a table here.",
+)
 @json_option
-def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+def command(
+    model: Path, images: tuple[Path, ...], top: int, csv_path: Path | None, as_json: bool
+) -> None:
     """Name what is in images, with a .tflite file.
 
-    An image that cannot be read is reported, the others are classified, and the exit status is 1.
+    An IMAGE is a file, a folder for the images in it and below, or a pattern such as
+    'photos/**/*.jpg'. One that cannot be read is reported, the others are classified, and the exit
+    status is 1.
     """
-    from edgenets.export.predict import predict_files
+    from edgenets.export.predict import find_images, predict_files, write_csv
 
-    predictions = predict_files(model, images, top)
+    predictions = predict_files(model, find_images(images), top)
     unread = [prediction for prediction in predictions if "error" in prediction]
+    if csv_path is not None:
+        write_csv(csv_path, predictions)
     if as_json:
         print_json(predictions)
+    elif csv_path is not None:
+        click.echo(f"what is in {len(predictions)} images is in {csv_path}")
     elif len(unread) < len(predictions):
         rows = [
             ("" if rank else prediction["path"], _shown(best), format_percent(best["score"]))
@@ -48,7 +63,7 @@ def command(model: Path, images: tuple[Path, ...], top: int, as_json: bool) -> N
     for prediction in unread:
         say(f"{prediction['path']}: {prediction['error']}")
     if unread:
-        raise EdgenetsError(f"{len(unread)} of {len(images)} images could not be read")
+        raise EdgenetsError(f"{len(unread)} of {len(predictions)} images could not be read")
 
 
 def _shown(best: dict[str, Any]) -> str:

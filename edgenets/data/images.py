@@ -12,18 +12,30 @@ import warnings
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, missing_extra
 
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
+LEAST_REDUCED = 2  # short side of a JPEG that is decoded at a reduced scale, per pixel needed
+
+# How the names of images end; those of the last row are decoded by pillow-heif.
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".jp2", ".tga", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *HEIF_SUFFIXES,
+)
+# Compatible brands of HEVC images. Source: ISO/IEC 23008-12, annex B.
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 
 # What Pillow raises for damaged files: found by mutating files of sixteen formats, and their kin.
 DAMAGE = (
@@ -106,12 +118,18 @@ class Preparation:
         )
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: Path, needed: int | None = None) -> Image.Image:
     """Decode the image file `path` completely and return it upright, as 8-bit RGB.
 
     16-bit grey is scaled by 1/257, transparency is laid over white, of an animation the first
     frame counts, EXIF orientation is applied (and ignored where it is unreadable), colour profiles
     are not.
+
+    Args:
+        path: of the file.
+        needed: pixels of the short side that will be used. A JPEG file is then decoded at 1/2, 1/4
+            or 1/8 of its size if that leaves at least twice as many; it is read to its end either
+            way. Without, nothing is reduced.
 
     Raises:
         EdgenetsError: its message is the reason in a few words, without the path.
@@ -121,9 +139,11 @@ def load_rgb(path: Path) -> Image.Image:
         with path.open("rb") as file:
             if not file.peek(1):
                 raise EdgenetsError("empty file")
-            image = Image.open(file)
+            image = _identify(file, path.suffix)
             if image.format == "EPS":  # Pillow would run Ghostscript on the file
                 raise EdgenetsError("PostScript, not an image")
+            if needed is not None:
+                image.draft(None, (LEAST_REDUCED * needed, LEAST_REDUCED * needed))
             image.load()
             turn = _upright_turn(image)
             rgb = _to_rgb(image)
@@ -134,8 +154,17 @@ def load_rgb(path: Path) -> Image.Image:
     except DAMAGE as error:
         if isinstance(error, OSError) and error.strerror:  # from the file system, not a decoder
             raise EdgenetsError(error.strerror.lower()) from error
-        raise EdgenetsError(f"truncated or damaged: {error}") from error
+        raise EdgenetsError(f"truncated or damaged: {' '.join(str(error).split())}") from error
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def load_prepared(path: Path, preparation: Preparation) -> NDArray[np.uint8]:
+    """Return the pixels of an image file at the network's size: [resolution, resolution, 3].
+
+    Raises:
+        EdgenetsError: as `load_rgb`.
+    """
+    return prepare(load_rgb(path, preparation.resize), preparation)
 
 
 def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
@@ -170,6 +199,35 @@ def to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     array([-128,    0,  127], dtype=int8)
     """
     return (pixels.astype(np.int16) - 128).astype(np.int8)
+
+
+def _identify(file: BinaryIO, suffix: str) -> ImageFile.ImageFile:
+    """Open an image; pillow-heif is asked for only where one cannot be read without it."""
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if suffix.lower() not in HEIF_SUFFIXES and _brands(file).isdisjoint(HEIF_BRANDS):
+            raise
+    _register_heif()
+    file.seek(0)
+    return Image.open(file)
+
+
+def _brands(file: BinaryIO) -> set[bytes]:
+    """Return what the first box of an ISO media file says that it is compatible with."""
+    start = file.read(256)
+    length = min(int.from_bytes(start[:4], "big"), len(start)) if start[4:8] == b"ftyp" else 0
+    return {start[at : at + 4] for at in range(8, length, 4)}
+
+
+@cache
+def _register_heif() -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise missing_extra("pillow-heif", "heic") from error
+    register_heif_opener()
 
 
 def _ignore_pillow_warnings() -> None:

@@ -1,8 +1,11 @@
-"""Splits and their prepared pixels: decoded on all cores, kept in memory when they fit."""
+"""Splits and their prepared pixels: decoded on all cores, kept in memory or else on disk."""
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,11 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.data.images import Preparation, load_prepared, prepare
 from edgenets.errors import EdgenetsError
-from edgenets.progress import Advance, progress_bar
+from edgenets.progress import Advance, progress_bar, say
+from edgenets.units import format_bytes
 
 MEMORY_SHARE = 0.25  # of the available memory, for the prepared pixels of one split
+DISK_SHARE = 0.5  # of the room on the disk, for those that do not fit in memory
+DISK = "/var/tmp"  # unless TMPDIR says another folder; /tmp may be in memory
+WRITTEN_AT_ONCE = 256  # images in memory on their way to the disk
 ASSUMED_MEMORY_BYTES = 2 * 2**30  # where the system does not say what is available
 LARGEST_CHUNK = 32  # images that a thread takes at a time: Ctrl-C and the bar wait for them
 
@@ -52,22 +59,30 @@ class Split:
         labels = np.concatenate([self.labels, other.labels])
         return Split((*self.sources, *other.sources), labels)
 
-    def load(self, preparation: Preparation) -> Images:
-        """Return the prepared pixels; they are read now if they fit in memory."""
-        return Images(self, preparation)
+    def load(self, preparation: Preparation, *, once: bool = False) -> Images:
+        """Return the prepared pixels, read now if they are kept; `once`: each is taken once."""
+        return Images(self, preparation, once=once)
 
 
 class Images:
-    """The prepared pixels of a split: in memory if they fit, else decoded at every `take`."""
+    """The prepared pixels of a split.
 
-    def __init__(self, split: Split, preparation: Preparation) -> None:
+    They are decoded once and kept, in memory if they fit and else in a file without a name, which
+    is gone when they are. Where the disk has no room either, and beyond memory if each is taken
+    `once`, they are decoded at every `take`.
+    """
+
+    def __init__(self, split: Split, preparation: Preparation, *, once: bool = False) -> None:
         self._sources = split.sources
         self._preparation = preparation
         self._pixels: NDArray[np.uint8] | None = None
-        size_bytes = len(split) * preparation.resolution**2 * 3
+        self._shape = (len(split), preparation.resolution, preparation.resolution, 3)
+        size_bytes = math.prod(self._shape)
         if size_bytes <= MEMORY_SHARE * available_memory_bytes():
             with progress_bar("Preparing images", len(split)) as advance:
                 self._pixels = self._decode(np.arange(len(split)), advance)
+        elif not once:
+            self._pixels = self._decode_to_disk(size_bytes)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -84,14 +99,46 @@ class Images:
     def _decode(
         self, indices: NDArray[np.int64], advance: Advance | None = None
     ) -> NDArray[np.uint8]:
-        resolution = self._preparation.resolution
-        pixels = np.empty((len(indices), resolution, resolution, 3), np.uint8)
+        pixels = np.empty((len(indices), *self._shape[1:]), np.uint8)
 
         def fill(row: int) -> None:
-            pixels[row] = prepare(_open(self._sources[indices[row]]), self._preparation)
+            pixels[row] = self._decode_one(indices[row])
 
         map_in_threads(fill, range(len(indices)), advance)
         return pixels
+
+    def _decode_to_disk(self, size_bytes: int) -> NDArray[np.uint8] | None:
+        """Return all pixels, in a file without a name; None, and a word, if there is no room."""
+        folder = tempfile.gettempdir() if "TMPDIR" in os.environ else DISK
+        try:
+            if size_bytes > DISK_SHARE * shutil.disk_usage(folder).free:
+                raise OSError("not enough room")
+            with (
+                tempfile.TemporaryFile(dir=folder) as file,
+                progress_bar("Preparing images", len(self)) as advance,
+            ):
+                # Written, not mapped: where the disk is full after all, a write is an error.
+                for start in range(0, len(self), WRITTEN_AT_ONCE):
+                    part = np.arange(start, min(start + WRITTEN_AT_ONCE, len(self)))
+                    file.write(self._decode(part, advance).data)
+                file.flush()
+                return np.memmap(file, np.uint8, "r", shape=self._shape)
+        except OSError as error:
+            say(
+                f"{len(self)} prepared images take {format_bytes(size_bytes)}, for which there is "
+                f"no room in memory or in {folder} ({error.strerror or error}): they are decoded "
+                "at every use; free some space, or set TMPDIR to a folder on a larger disk"
+            )
+            return None
+
+    def _decode_one(self, index: int) -> NDArray[np.uint8]:
+        source = self._sources[index]
+        if isinstance(source, np.ndarray):
+            return prepare(Image.fromarray(source), self._preparation)
+        try:
+            return load_prepared(source, self._preparation)
+        except EdgenetsError as error:
+            raise EdgenetsError(f"{source} was readable before and is not now: {error}") from error
 
 
 def map_in_threads(
@@ -123,12 +170,3 @@ def available_memory_bytes() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return ASSUMED_MEMORY_BYTES
-
-
-def _open(source: Path | NDArray[np.uint8]) -> Image.Image:
-    if isinstance(source, np.ndarray):
-        return Image.fromarray(source)
-    try:
-        return load_rgb(source)
-    except EdgenetsError as error:
-        raise EdgenetsError(f"{source} was readable before and is not now: {error}") from error

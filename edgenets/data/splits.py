@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
+
+TEST_FRACTION = 0.2  # of each class, where images to test with are split off here
+
+
+@dataclass(frozen=True)
+class SeededSplit:
+    """A test part that was split off here, said so that it can be split off again.
+
+    Attributes:
+        seed, test_fraction: what `hold_out` was given.
+        fingerprint: of the images and their two parts.
+    """
+
+    seed: int
+    test_fraction: float
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a model folder and a `.tflite` store."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> SeededSplit:
+        """Return the split that `to_json` stored.
+
+        Raises:
+            EdgenetsError: a key is missing or unknown, or its value cannot be.
+        """
+        with suppress(TypeError):
+            split = cls(**value)
+            if (
+                type(split.seed) is int
+                and split.seed >= 0
+                and isinstance(split.test_fraction, float)
+                and 0 < split.test_fraction < 1
+                and isinstance(split.fingerprint, str)
+            ):
+                return split
+        raise EdgenetsError(
+            f"a seeded split looks like {cls(0, TEST_FRACTION, '67d1...').to_json()}, not "
+            f"{value!r}; the file is damaged or comes from another version of edgenets"
+        )
 
 
 def hold_out(

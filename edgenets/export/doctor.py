@@ -34,7 +34,7 @@ class Package(NamedTuple):
     name: str
     module: str
     oldest: str
-    part: str  # base, runtime or train
+    part: str  # base, runtime, train or heic
 
 
 PACKAGES = (
@@ -54,18 +54,21 @@ PACKAGES = (
     Package("scikit-learn", "sklearn", "1.5", "train"),
     Package("jinja2", "jinja2", "3.1.4", "train"),
     Package("matplotlib", "matplotlib", "3.9", "train"),
+    Package("pillow-heif", "pillow_heif", "1.0", "heic"),
 )
 # Part -> how it is installed.
 FIXES = {
     "base": "pip install edgenets",
     "runtime": "pip install ai-edge-litert",
     "train": "pip install 'edgenets[train]'",
+    "heic": "pip install 'edgenets[heic]'",
 }
 # Command -> parts it needs.
 COMMANDS = {
     "list": ("base",),
     "predict, evaluate, benchmark": ("base", "runtime"),
     "run, train, compress, export, summary, report": ("base", "runtime", "train"),
+    "HEIC photographs": ("base", "heic"),
     "benchmark --device ssh://HOST": ("base", "runtime", "ssh"),
     "benchmark --device emulated:CPU": ("base", "emulator"),
 }

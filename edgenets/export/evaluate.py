@@ -14,6 +14,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, check_device, open_device
 from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import Classifier
+from edgenets.export.statistics import wilson_interval
 from edgenets.progress import progress_bar
 
 IMAGES_AT_ONCE = 32
@@ -34,6 +35,7 @@ def score(
 
     Returns:
         top1: fraction of images whose true class comes first.
+        ci95: low and high end of its 95 % confidence interval.
         top5: fraction whose true class is among the first five; None below six classes.
         samples: number of images.
         per_class: for each class its label, samples and top1 (None without samples).
@@ -53,8 +55,10 @@ def score(
     ranks = label_ranks(logits, labels)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+    top1 = float(np.mean(ranks < 1))
     return {
-        "top1": float(np.mean(ranks < 1)),
+        "top1": top1,
+        "ci95": list(wilson_interval(top1, samples)),
         "top5": float(np.mean(ranks < 5)) if classes > 5 else None,
         "samples": samples,
         "per_class": [
@@ -91,7 +95,14 @@ def commonest_confusions(confusion: list[list[int]], most: int) -> list[tuple[in
     return sorted(wrong, key=lambda pair: (-pair[0], *pair[1:]))[:most]
 
 
-def evaluate_file(path: Path, source: str, threads: int = 1, device: str = LOCAL) -> dict[str, Any]:
+def evaluate_file(
+    path: Path,
+    source: str,
+    threads: int = 1,
+    device: str = LOCAL,
+    *,
+    everything: bool = False,
+) -> dict[str, Any]:
     """Measure the accuracy of a `.tflite` file on a dataset.
 
     Args:
@@ -99,9 +110,11 @@ def evaluate_file(path: Path, source: str, threads: int = 1, device: str = LOCAL
         source: the dataset: a folder or a built-in name.
         threads: of the interpreter.
         device: where the file runs; images are decoded and prepared here.
+        everything: score all images, those to train with too.
 
     Returns:
-        What `score` returns; `labels`; and `skipped`, the files left out with their reasons. On
+        What `score` returns; `labels`; `split`, which part of the dataset was scored; `skipped`,
+        the files left out with their reasons; and `warnings`, what the accuracy does not say. On
         another device also its `name`, its `runtime`, and `here`: this machine's `runtime` and
         `top1` on the same inputs, how many images' outputs are `identical` bit for bit, and the
         `largest_difference` of an output, in codes where they are quantized.
@@ -121,9 +134,11 @@ def evaluate_file(path: Path, source: str, threads: int = 1, device: str = LOCAL
                 f"{path} does not hold its {missing}, so its answers cannot be compared with a "
                 "dataset; evaluate a file that `edgenets export` wrote"
             )
-        split, skipped = open_for_evaluation(source, labels)
-        images = split.load(preparation)
-        about = {"labels": list(labels), "skipped": [one.to_json() for one in skipped]}
+        dataset = open_for_evaluation(
+            source, labels, classifier.seeded_split, everything=everything
+        )
+        split, images = dataset.split, dataset.split.load(preparation, once=True)
+        about = {"labels": list(labels), **dataset.to_json()}
         if device == LOCAL:
             (outputs,) = run_images([classifier], images)
             return {**score(classifier.logits_of(outputs), split.labels, labels), **about}

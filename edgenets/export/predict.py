@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import csv
+import glob
+import io
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.data.folder import images_in
+from edgenets.data.images import Preparation, load_prepared
+from edgenets.data.loading import map_in_threads
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, open_device
 from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import ClassifierFile
+from edgenets.files import write_bytes
 from edgenets.models.weights.labels import readable_name
+from edgenets.progress import progress_bar
+
+CSV_COLUMNS = ("path", "rank", "label", "name", "score", "error")
+
+
+def find_images(places: Sequence[Path]) -> list[Path]:
+    """Return the image files that are meant, in order.
+
+    Args:
+        places: of each a file; a folder, for the images in it and below; or a pattern with *, ?, []
+            or **, for the files and folders that it fits.
+
+    Raises:
+        EdgenetsError: a folder holds no image, or a pattern fits nothing.
+    """
+    found: list[Path] = []
+    for place in places:
+        fitting = [place]
+        if not place.exists() and glob.has_magic(str(place)):
+            names = glob.glob(str(place), recursive=True)  # noqa: PTH207 - that takes hidden ones
+            fitting = sorted(map(Path, names))
+        images = [images_in(path) if path.is_dir() else [path] for path in fitting]
+        if not any(images):
+            raise EdgenetsError(f"there is no image in {place}; give files, a folder or a pattern")
+        found += chain.from_iterable(images)
+    return found
 
 
 def predict_files(
@@ -38,24 +71,49 @@ def predict_files(
     with open_device(LOCAL) as session:
         classifier = RemoteClassifier(model_path, session)
         preparation = classifier.preparation or _usual_preparation(classifier, model_path)
-        for start in range(0, len(image_paths), classifier.images_at_once):
-            paths = image_paths[start : start + classifier.images_at_once]
-            predictions += _predict(classifier, preparation, paths, top)
+        with progress_bar("predict", len(image_paths)) as advance:
+            for start in range(0, len(image_paths), classifier.images_at_once):
+                paths = image_paths[start : start + classifier.images_at_once]
+                predictions += _predict(classifier, preparation, paths, top)
+                advance(len(paths))
     return predictions
+
+
+def write_csv(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
+    """Write what `predict_files` returned as a table, atomically: a row for each image and rank.
+
+    Its columns are `CSV_COLUMNS`; an image that could not be read has one row, with its error.
+
+    Raises:
+        EdgenetsError: the file cannot be written.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, CSV_COLUMNS, restval="")
+    table.writeheader()
+    for prediction in predictions:
+        about: dict[str, Any] = {key: prediction.get(key, "") for key in ("path", "error")}
+        for rank, best in enumerate(prediction.get("top", [{}]), start=1):
+            table.writerow({**about, **best, "rank": rank if best else ""})
+    write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def _predict(
     classifier: ClassifierFile, preparation: Preparation, paths: Sequence[Path], top: int
 ) -> list[dict[str, Any]]:
     labels = classifier.labels or [f"class {i}" for i in range(classifier.classes)]
-    pixels: list[NDArray[np.uint8]] = []
-    rows: list[dict[str, Any]] = []
-    for path in paths:
+
+    def read(path: Path) -> NDArray[np.uint8] | str:
         try:
-            pixels.append(prepare(load_rgb(path), preparation))
-            rows.append({"path": str(path)})
+            return load_prepared(path, preparation)
         except EdgenetsError as error:
-            rows.append({"path": str(path), "error": str(error)})
+            return str(error)
+
+    read_all = map_in_threads(read, paths)
+    pixels = [image for image in read_all if not isinstance(image, str)]
+    rows: list[dict[str, Any]] = [
+        {"path": str(path), **({"error": image} if isinstance(image, str) else {})}
+        for path, image in zip(paths, read_all, strict=True)
+    ]
     if not pixels:
         return rows
     readable = [row for row in rows if "error" not in row]

@@ -26,6 +26,7 @@ from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
+    from edgenets.data.splits import SeededSplit
 
 CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
 """Of inputs and outputs."""
@@ -97,6 +98,7 @@ class ClassifierFile:
         output: the tensor of the scores.
         labels: the class names, one per output; None when the file holds none.
         preparation: of the images; None when the file does not say.
+        seeded_split: how the model's own test part was split off; None when the file does not say.
 
     Raises:
         EdgenetsError: the file is damaged, it is no image classifier, or what it says about itself
@@ -108,7 +110,8 @@ class ClassifierFile:
         content = read_bytes(source) if isinstance(source, Path) else source
         model = flatbuffer.read(content, _name(source))
         self.input, self.output = _image_and_scores(model, _name(source))
-        self.labels, self.preparation = _labels_and_preparation(model, content, _name(source))
+        self.labels = _read_labels(model, content, _name(source))
+        self.preparation, self.seeded_split = _about_images(model, _name(source))
         self._codes = input_codes(self.input)
         self._ends_in_softmax = _ends_in_softmax(model)
 
@@ -251,21 +254,39 @@ def _image_and_scores(
     return image, scores
 
 
-def _labels_and_preparation(
-    model: flatbuffer.Model, content: bytes, name: str
-) -> tuple[tuple[str, ...] | None, Preparation | None]:
-    from edgenets.data.images import Preparation
-
-    try:
-        labels, preparation = read_labels(content, model), read_entry(model).get("preparation")
-    except EdgenetsError as error:
-        raise EdgenetsError(f"{name}: {error}") from error
+def _read_labels(model: flatbuffer.Model, content: bytes, name: str) -> tuple[str, ...] | None:
+    with _naming(name):
+        labels = read_labels(content, model)
     classes = model.outputs[0].shape[1]
     if labels is not None and len(labels) != classes:
         raise EdgenetsError(
             f"{name} holds {len(labels)} labels for {classes} outputs; export it again"
         )
-    return labels, None if preparation is None else Preparation.from_json(preparation)
+    return labels
+
+
+def _about_images(
+    model: flatbuffer.Model, name: str
+) -> tuple[Preparation | None, SeededSplit | None]:
+    from edgenets.data.images import Preparation
+    from edgenets.data.splits import SeededSplit
+
+    with _naming(name):
+        entry = read_entry(model)
+        preparation, split = entry.get("preparation"), entry.get("seeded_split")
+        return (
+            None if preparation is None else Preparation.from_json(preparation),
+            None if split is None else SeededSplit.from_json(split),
+        )
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the file's name before what the block complains of."""
+    try:
+        yield
+    except EdgenetsError as error:
+        raise EdgenetsError(f"{name}: {error}") from error
 
 
 def _ends_in_softmax(model: flatbuffer.Model) -> bool:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import edgenets
 from edgenets.data.images import Preparation
+from edgenets.data.splits import SeededSplit
 from edgenets.errors import EdgenetsError, missing_extra, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.backend import keras
@@ -50,12 +51,14 @@ SPEC_TYPES: dict[str, type] = {
     "codes_sha256": str,
     "initial_weights": dict,
     "training": dict,
+    "seeded_split": dict,
 }
 OPTIONAL: dict[str, Any] = {
     "folded": False,
     "keep_float": [],
     "initial_weights": {},
     "training": {},
+    "seeded_split": {},
     "codes_sha256": "",
 }
 JSON_NAMES = {
@@ -91,6 +94,7 @@ class Spec:
     versions: dict[str, str] = field(default_factory=versions)
     initial_weights: dict[str, Any] = field(default_factory=dict)  # whence; empty if random
     training: dict[str, Any] = field(default_factory=dict)  # its pace; empty if not trained
+    seeded_split: SeededSplit | None = None  # of the images, where it was made here
 
     def __post_init__(self) -> None:
         """Check that the seed is one, and that labels and classes agree."""
@@ -129,6 +133,7 @@ class Spec:
         """Return the content of spec.json, but for the weights' hash."""
         content = asdict(self)
         content |= {"preparation": self.preparation.to_json(), "keep_float": [*self.keep_float]}
+        content["seeded_split"] = self.seeded_split.to_json() if self.seeded_split else {}
         return {k: v for k, v in content.items() if k not in OPTIONAL or v != OPTIONAL[k]}
 
 
@@ -236,6 +241,8 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
         stored["labels"] = tuple(stored["labels"])
         stored["recipe"] = tuple(stored["recipe"])
         stored["keep_float"] = tuple(stored.get("keep_float", ()))
+        if split := stored.pop("seeded_split", None):
+            stored["seeded_split"] = SeededSplit.from_json(split)
         return Spec(**stored), weights_sha256
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error

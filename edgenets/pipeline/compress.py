@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from edgenets.pipeline.stages import (
     measure_model,
     open_images,
 )
+from edgenets.progress import say
 from edgenets.quantize.recipe import Recipe
 
 STAGES = "stages"
@@ -69,6 +71,8 @@ def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any
 def open_images_of(folder: Path, config: RunConfig) -> RunImages:
     """Open the config's images, which must be of the classes that the model of `folder` knows.
 
+    A word says if it may have been trained on some that it is tested on now.
+
     Raises:
         EdgenetsError: they are not, or cannot be used.
     """
@@ -79,6 +83,12 @@ def open_images_of(folder: Path, config: RunConfig) -> RunImages:
             f"{folder} knows {first_few(spec.labels)}, the images are of "
             f"{first_few(images.dataset.classes)}; pass the images that it was trained on"
         )
+    now, then = images.dataset.seeded_split, spec.seeded_split
+    if now and then and now.fingerprint != then.fingerprint:
+        say(
+            f"{folder} was trained on another split of images: some that it learned from may be "
+            "among the test images now; leave --seed out if the images are the same"
+        )
     return images
 
 
@@ -88,6 +98,7 @@ def run_recipe(folder: Path, images: RunImages, recipe: Recipe, stages: Path) ->
 
     def copy(own: Path, previous: Path, key: str) -> Record:
         model, spec = load_model(folder)
+        spec = replace(spec, seeded_split=images.dataset.seeded_split or spec.seeded_split)
         codes = load_codes(folder, model)
         save_model(own, model, spec, codes)
         return measure_model(

@@ -172,24 +172,30 @@ def _comparison_images(
     """Return prepared training images, and the files that were left out; None without data."""
     if data is None:
         return None, ()
-    dataset = open_dataset(data, seed=spec.seed)
+    split = spec.seeded_split
+    dataset = (
+        open_dataset(data, seed=split.seed, test_fraction=split.test_fraction)
+        if split
+        else open_dataset(data, seed=spec.seed)
+    )
     say_left_out(dataset.skipped)
     chosen = balanced_sample(dataset.train.labels, count, seed)
-    split = dataset.train.subset(chosen).load(spec.preparation)
-    return split.take(range(len(chosen))), dataset.skipped
+    images = dataset.train.subset(chosen).load(spec.preparation, once=True)
+    return images.take(range(len(chosen))), dataset.skipped
 
 
-def evaluate_folder(folder: Path, data: str) -> dict[str, Any]:
-    """Return the accuracy of a model folder on `data`, with the keys of `evaluate_file`.
+def evaluate_folder(folder: Path, data: str, *, everything: bool = False) -> dict[str, Any]:
+    """Return the accuracy of a model folder on `data`, as `evaluate_file` does.
 
     Raises:
         EdgenetsError: the folder or the images cannot be used, or their classes differ.
     """
     model, spec = load_model(folder)
-    split, skipped = open_for_evaluation(data, spec.labels)
-    logits = predict_logits(compile_inference(model), split.load(spec.preparation))
+    dataset = open_for_evaluation(data, spec.labels, spec.seeded_split, everything=everything)
+    images = dataset.split.load(spec.preparation, once=True)
+    logits = predict_logits(compile_inference(model), images)
     return {
-        **score(logits, split.labels, spec.labels),
+        **score(logits, dataset.split.labels, spec.labels),
         "labels": list(spec.labels),
-        "skipped": [file.to_json() for file in skipped],
+        **dataset.to_json(),
     }

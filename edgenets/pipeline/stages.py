@@ -117,6 +117,7 @@ class RunImages:
             seed=self.config.seed,
             unlabelled=self.dataset.unlabelled,
             teacher_preparation=None if of_teacher == self.preparation else of_teacher,
+            validation=self.dataset.validation,
         )
 
     @cached_property
@@ -169,9 +170,10 @@ def open_images(config: RunConfig, preparation: Preparation | None = None) -> Ru
         dataset = dataset.with_unlabelled(data.unlabelled, strict=data.strict)
     say_left_out(dataset.skipped)
     unlabelled = f"{len(dataset.unlabelled)} unlabelled, " if len(dataset.unlabelled) else ""
+    validation = f", {len(dataset.validation)} validation" if len(dataset.validation) else ""
     say(
         f"{dataset.name}: {len(dataset.classes)} classes, {unlabelled}{len(dataset.train)} "
-        f"training and {len(dataset.test)} test images"
+        f"training{validation} and {len(dataset.test)} test images"
     )
     return RunImages(dataset, preparation, config)
 
@@ -312,6 +314,7 @@ def train_model(
         begin=begin,
     )
     result.set_weights(model.get_weights())
+    spec = replace(spec, seeded_split=images.dataset.seeded_split)
     if not history:
         return result, spec
     training = {"transferred": initial is not None, **pace._asdict()}

@@ -46,7 +46,8 @@ def summarize(
         "data": {
             "name": dataset.name,
             "classes": list(dataset.classes),
-            "train": len(images.dataset.train),
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
             "test": len(dataset.test),
             "fingerprint": dataset.fingerprint,
             "skipped": [skipped.to_json() for skipped in dataset.skipped],

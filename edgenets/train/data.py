@@ -42,20 +42,23 @@ class TrainingData:
         flip: bool,
         seed: int,
         unlabelled: Split | None = None,
+        validation: Split | None = None,
         teacher_preparation: Preparation | None = None,
     ) -> TrainingData:
         """Hold out a stratified fraction of the training images for choosing the best epoch.
 
-        Unlabelled images are added to the others. `teacher_preparation` is that of a teacher that
-        does not take the same images.
+        With images of `validation`, these are for that. Unlabelled ones are added to the others.
+        `teacher_preparation` is that of a teacher that does not take the same images.
         """
-        kept, held = hold_out(split.labels, validation_fraction, seed)
-        if not len(held):
+        train = split
+        if not validation:
+            kept, held = hold_out(split.labels, validation_fraction, seed)
+            train, validation = split.subset(kept), split.subset(held)
+        if not len(validation):
             raise EdgenetsError(
                 "training needs a class with at least two training images, of which it keeps one "
                 "to choose the best epoch by; add images"
             )
-        train, validation = split.subset(kept), split.subset(held)
         if unlabelled is not None:
             train += unlabelled
         return cls(

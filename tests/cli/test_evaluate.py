@@ -1,5 +1,6 @@
 import doctest
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,9 +11,12 @@ from edgenets.errors import EdgenetsError
 
 RESULT = {
     "top1": 0.8,
+    "ci95": [0.49, 0.943],
     "top5": None,
     "samples": 10,
+    "split": "test",
     "skipped": [{"path": "data/test/cat/7.jpg", "reason": "empty file"}],
+    "warnings": [],
     "per_class": [
         {"label": "ant", "samples": 6, "top1": 5 / 6},
         {"label": "bee", "samples": 4, "top1": 0.75},
@@ -28,8 +32,8 @@ def evaluated(monkeypatch):
     """What the next evaluation of a file returns, and the arguments it is asked for."""
     asked = []
 
-    def evaluate_file(path, data, *, device):
-        asked.append((path, data, device))
+    def evaluate_file(path, data, *, device, everything):
+        asked.append((path, data, device, everything))
         return RESULT
 
     monkeypatch.setattr("edgenets.export.evaluate.evaluate_file", evaluate_file)
@@ -43,8 +47,9 @@ def lines_with(output, *words):
 def test_tables_show_accuracy_classes_and_confusions(evaluated, tmp_path):
     result = CliRunner().invoke(command, [str(tmp_path / "net.tflite"), "--data", "data"])
     assert result.exit_code == 0
-    assert evaluated == [(tmp_path / "net.tflite", "data", "local")]
-    assert "top-1 80.00 % of 10 images" in result.stdout
+    assert evaluated == [(tmp_path / "net.tflite", "data", "local", False)]
+    first = result.stdout.splitlines()[0]
+    assert first == "top-1 80.00 % (95 % interval 49.00 % to 94.30 %) of 10 images"
     assert lines_with(result.stdout, "bee", "4", "75.00 %")
     assert lines_with(result.stdout, "ant", "cat", "1")  # taken for
     assert not lines_with(result.stdout, "cat", "0", "-")  # no images, no row in the class table
@@ -69,6 +74,21 @@ def test_outputs_of_another_device_are_compared(evaluated, monkeypatch, identica
     assert evaluated[0][2] == "ssh://pi"
 
 
+def test_the_models_own_test_part_is_said_to_be_that(evaluated, monkeypatch):
+    monkeypatch.setitem(RESULT, "split", "own test part")
+    result = CliRunner().invoke(command, ["net.tflite", "--data", "data"])
+    assert "of 10 images, the model's own test part of the folder\n" in result.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_all_images_are_scored_on_demand_and_warnings_are_shown(evaluated, monkeypatch, options):
+    monkeypatch.setitem(RESULT, "warnings", ["training images are among them"])
+    arguments = ["net.tflite", "--data", "data", "--split", "all", *options]
+    result = CliRunner().invoke(command, arguments)
+    assert evaluated == [(Path("net.tflite"), "data", "local", True)]
+    assert "warning: training images are among them\n" in result.stderr
+
+
 def test_a_model_folder_runs_here_only(tmp_path):
     result = CliRunner().invoke(command, [str(tmp_path), "--data", "x", "--device", "ssh://pi"])
     assert result.exit_code == 2 and "export it for a device" in result.stderr
@@ -90,7 +110,7 @@ def test_many_classes_show_the_weakest_and_no_matrix(evaluated, monkeypatch):
     )
     monkeypatch.setitem(RESULT, "confusion", [[i] * 30 for i in range(30)])
     result = CliRunner().invoke(command, ["net.tflite", "--data", "data"])
-    assert "top-1 80.00 %, top-5 99.00 % of 10 images" in result.stdout
+    assert "to 94.30 %), top-5 99.00 % of 10 images\n" in result.stdout
     assert "the 20 weakest of 30 classes" in result.stdout
     assert "answer (column)" not in result.stdout
     assert lines_with(result.stdout, "class29", "class0", "29")  # the commonest confusion

@@ -47,9 +47,12 @@ def test_pixels_are_the_enlarged_values(digits):
 
 
 def test_evaluation_uses_the_test_images_under_the_models_labels(digits):
-    split, skipped = open_for_evaluation("digits", tuple("9876543210"))
-    np.testing.assert_array_equal(split.labels, 9 - digits.test.labels)
-    assert skipped == ()
+    images = open_for_evaluation("digits", tuple("9876543210"))
+    np.testing.assert_array_equal(images.split.labels, 9 - digits.test.labels)
+    assert (images.part, images.skipped, images.warnings) == ("test", (), ())
+    everything = open_for_evaluation("digits", tuple("0123456789"), everything=True)
+    assert len(everything.split) == 1797
+    assert len(everything.warnings) == 1
 
 
 def test_evaluation_of_a_model_of_something_else_is_refused():

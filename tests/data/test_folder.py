@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from edgenets.data.folder import existing_folder, first_few, scan, splits_in
+from edgenets.data.folder import existing_folder, first_few, images_in, scan, splits_in
 from edgenets.errors import EdgenetsError
 
 
@@ -39,14 +39,12 @@ def test_bad_files_are_left_out_with_their_reasons(make_folder):
     (folder / "b" / "gone.png").symlink_to(folder / "nowhere.png")
     (folder / "b" / "cut.png").write_bytes((folder / "b" / "100.png").read_bytes()[:100])
     (folder / "stray.png").write_bytes((folder / "a" / "0.png").read_bytes())
-    (folder / "a" / "more").mkdir()
     found = scan(folder)
     reasons = {skipped.path: skipped.reason for skipped in found.skipped}
     cut = reasons.pop(str(folder / "b" / "cut.png"))
     assert cut.startswith("truncated or damaged: ")
     assert reasons == {
         str(folder / "stray.png"): "not in a class folder",
-        str(folder / "a" / "more"): "folder inside a class folder",
         str(folder / "a" / "empty.png"): "empty file",
         str(folder / "a" / "notes.txt"): "not an image Pillow can read",
         str(folder / "b" / "gone.png"): "no such file or directory",
@@ -81,10 +79,33 @@ def test_links_are_followed_and_loops_end(make_folder, tmp_path):
     assert found.split.labels.tolist() == [0, 0, 1, 1]
     assert {skipped.path: skipped.reason for skipped in found.skipped} == {
         str(folder / "d"): "not in a class folder",
-        str(folder / "a" / "up"): "folder inside a class folder",
-        **{str(folder / "c" / name): "folder inside a class folder" for name in "abc"},
-        str(folder / "c" / "d"): "too many levels of symbolic links",
+        str(folder / "a" / "up"): "a link to a folder around it",
+        str(folder / "c"): "a link to a folder around it",
     }
+
+
+def test_files_in_folders_within_a_class_folder_follow_its_own(make_folder):
+    folder = make_folder({"a/2023": 1, "a": 2, "b/x/y": 1})
+    found = scan(folder)
+    assert [file.relative_to(folder).as_posix() for file in found.files] == [
+        "a/100.png",
+        "a/101.png",
+        "a/2023/0.png",
+        "b/x/y/200.png",
+    ]
+    assert found.labels.tolist() == [0, 0, 0, 1]
+    assert [content.split()[1] for content in found.contents][2:] == [
+        "a/2023/0.png",
+        "b/x/y/200.png",
+    ]
+
+
+def test_images_in_a_folder_are_found_by_the_ends_of_their_names(make_folder):
+    folder = make_folder({"b": 1, "a/c": 1, ".git": 1})
+    for name in ("photo.JPEG", "a/new.heic", "notes.txt", "._photo.jpg"):
+        (folder / name).touch()
+    found = [path.relative_to(folder).as_posix() for path in images_in(folder)]
+    assert found == ["a/c/100.png", "a/new.heic", "b/0.png", "photo.JPEG"]
 
 
 def test_pipe_is_not_waited_for(make_folder):
@@ -107,7 +128,10 @@ def test_folder_without_permission_is_an_error_that_names_it(make_folder, mode):
     "counts, splits",
     [
         ({"train/a": 1, "test/a": 1}, {"train", "test"}),
-        ({"train/a": 1, "test/a": 1, "val/a": 1}, {"train", "test"}),
+        ({"train/a": 1, "test/a": 1, "raw/a": 1}, {"train", "test"}),
+        ({"train/a": 1, "test/a": 1, "val/a": 1}, {"train", "test", "validation"}),
+        ({"Training/a": 1, "TESTING/a": 1}, {"train", "test"}),
+        ({"valid/lot": 1, "invalid/lot": 1}, set()),  # two classes of a product
         ({"train/a": 1}, {"train"}),
         ({"test/a": 1}, {"test"}),
         ({"train": 1, "test": 1}, {"train", "test"}),  # no class folders: an error later
@@ -116,7 +140,7 @@ def test_folder_without_permission_is_an_error_that_names_it(make_folder, mode):
     ],
 )
 def test_train_and_test_are_splits_or_names_of_classes(make_folder, counts, splits):
-    assert splits_in(make_folder(counts)) == splits
+    assert set(splits_in(make_folder(counts))) == splits
 
 
 def test_missing_folder_suggests_its_neighbour(make_folder):

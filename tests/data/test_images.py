@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgenets.data.images import Preparation, load_rgb, prepare, to_int8, to_network
+from edgenets.data.images import (
+    Preparation,
+    load_prepared,
+    load_rgb,
+    prepare,
+    to_int8,
+    to_network,
+)
 from edgenets.errors import EdgenetsError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -307,6 +314,158 @@ def test_exif_that_cannot_be_written_back_does_not_matter(tmp_path):
     exif[0x9286] = b"\x00" * 3  # a user comment without its encoding
     noise().save(tmp_path / "a.jpg", exif=exif)
     assert load_rgb(tmp_path / "a.jpg").size == (48, 64)
+
+
+# JPEG at a reduced scale
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Return an image that is smooth, and has its brightest quarter at the top left."""
+    corners = Image.new("RGB", (3, 3), (60, 120, 30))
+    corners.putpixel((0, 0), (250, 200, 160))
+    return corners.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    "size, needed, reduced",
+    [
+        ((1600, 1200), 75, (200, 150)),  # an eighth is twice what is needed
+        ((1600, 1200), 76, (400, 300)),
+        ((1600, 1200), 150, (400, 300)),
+        ((1200, 1600), 300, (600, 800)),
+        ((1600, 1200), 301, (1600, 1200)),
+        ((1603, 1201), 75, (201, 151)),  # rounded up
+        ((1600, 1200), None, (1600, 1200)),
+    ],
+)
+def test_jpeg_is_decoded_at_the_least_scale_that_is_twice_what_is_needed(
+    tmp_path, size, needed, reduced
+):
+    path = tmp_path / "a.jpg"
+    photograph(*size).save(path)
+    assert load_rgb(path, needed).size == reduced
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
+def test_file_that_is_not_reduced_has_the_same_pixels_as_ever(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    noise(120, 160).save(path)
+    np.testing.assert_array_equal(np.array(load_rgb(path, needed=31)), pixels_of(path))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_reduced_photograph_is_prepared_as_the_whole_one_within_two_levels(tmp_path, mode, options):
+    path = tmp_path / "a.jpg"
+    photograph(1203, 907).convert(mode).save(path, quality=95, **options)
+    preparation = Preparation(64, 73)
+    reduced = load_prepared(path, preparation).astype(int)
+    whole = prepare(load_rgb(path), preparation)
+    assert reduced.shape == whole.shape == (64, 64, 3)
+    assert np.abs(reduced - whole).max() <= 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_reduced_photograph_is_upright(tmp_path, orientation):
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[274] = orientation
+    upright = np.array(photograph(1200, 800))
+    stored = Image.fromarray(np.ascontiguousarray(stored_pixels(upright, orientation)))
+    stored.save(path, exif=exif, quality=95)
+    image = load_rgb(path, needed=50)
+    assert image.size == (150, 100)
+    whole = Image.fromarray(upright).resize((150, 100), Image.Resampling.BOX)
+    assert np.abs(np.array(image).astype(int) - np.array(whole)).max() <= 3
+
+
+def test_first_picture_of_a_multi_picture_file_is_reduced(tmp_path):
+    path = tmp_path / "a.jpg"  # as phones store a photograph with its preview
+    photograph(1600, 1200).save(path, "MPO", save_all=True, append_images=[noise()])
+    assert Image.open(path).format == "MPO"
+    assert load_rgb(path, needed=75).size == (200, 150)
+
+
+@pytest.mark.parametrize("cut", [20, 1000, 30_000])
+def test_reduced_decoding_finds_the_truncation_too(tmp_path, cut):
+    path = tmp_path / "a.jpg"
+    noise(300, 400).save(path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    for needed in (1, 30, None):
+        with pytest.raises(EdgenetsError, match=r"truncated or damaged: .*truncated"):
+            load_rgb(path, needed)
+
+
+# HEIC
+
+
+@pytest.fixture(scope="module")
+def save_heic():
+    """A function that writes an image as HEIC, lossless but for colour rounding."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+
+    def save(image: Image.Image, path: Path, **options) -> None:
+        image.save(path, "HEIF", quality=-1, chroma=444, **options)
+
+    return save
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.heic", "A.HEIF", "photo.jpg"])
+def test_heic_is_read_upright_whatever_it_is_called(tmp_path, save_heic, orientation, name):
+    corners = np.array([[RED, GREEN, GREEN], [BLUE, WHITE, WHITE]], np.uint8)
+    upright = corners.repeat(32, axis=0).repeat(32, axis=1)
+    stored = Image.fromarray(np.ascontiguousarray(stored_pixels(upright, orientation)))
+    exif = Image.Exif()
+    exif[274] = orientation
+    save_heic(stored, tmp_path / name, exif=exif.tobytes())
+    assert np.abs(pixels_of(tmp_path / name).astype(int) - upright).max() <= 3
+
+
+@pytest.mark.parametrize("cut", [10, 500, 2000])
+def test_truncated_heic_is_refused_with_one_line(tmp_path, save_heic, cut):
+    path = tmp_path / "a.heic"
+    save_heic(noise(), path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert reason(path).startswith(("truncated or damaged: ", "not an image Pillow can read"))
+    assert "\n" not in reason(path)
+
+
+def test_heic_without_its_package_names_the_extra(tmp_path, save_heic):
+    save_heic(noise(), tmp_path / "a.heic")
+    save_heic(noise(), tmp_path / "b.jpg")
+    noise().save(tmp_path / "really_a_jpeg.heic", "JPEG")
+    (tmp_path / "c.jpg").write_bytes(b"no image")
+    script = (
+        "import sys; sys.modules['pillow_heif'] = None\n"
+        "from pathlib import Path\n"
+        "from edgenets.data.images import load_rgb\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: print(load_rgb(Path(name)).size)\n"
+        "    except Exception as error: print(error)\n"
+    )
+    names = ("a.heic", "b.jpg", "really_a_jpeg.heic", "c.jpg")
+    run = [sys.executable, "-c", script, *(str(tmp_path / name) for name in names)]
+    said = subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
+    missing = "this needs pillow-heif, which is not installed; run: pip install 'edgenets[heic]'"
+    assert said == [missing, missing, "(64, 48)", "not an image Pillow can read"]
+
+
+def test_pillow_heif_is_loaded_only_for_such_a_file(tmp_path, save_heic):
+    noise().save(tmp_path / "a.jpg")
+    save_heic(noise(), tmp_path / "a.heic")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edgenets.data.images import load_rgb\n"
+        "for name in ('a.jpg', 'a.heic'):\n"
+        "    load_rgb(Path(sys.argv[1]) / name)\n"
+        "    print('pillow_heif' in sys.modules)\n"
+    )
+    run = [sys.executable, "-c", script, str(tmp_path)]
+    said = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
+    assert said == ["False", "True"]
 
 
 # Preparation

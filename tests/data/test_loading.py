@@ -1,6 +1,7 @@
-"""Splits load the same pixels whether they fit in memory or not."""
+"""Splits load the same pixels from memory, from disk and from their files."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,11 +25,48 @@ def split(make_folder):
 def test_images_in_memory_and_decoded_on_demand_are_equal(split, monkeypatch):
     in_memory = split.load(PREPARATION)
     monkeypatch.setattr(loading, "available_memory_bytes", lambda: 0)
-    on_demand = split.load(PREPARATION)
-    assert in_memory._pixels is not None
+    on_disk, on_demand = split.load(PREPARATION), split.load(PREPARATION, once=True)
+    assert type(in_memory._pixels) is np.ndarray
+    assert type(on_disk._pixels) is np.memmap
     assert on_demand._pixels is None
     for indices in ([3, 40, 0, 3], range(41), np.array([], np.int64)):
-        np.testing.assert_array_equal(in_memory.take(indices), on_demand.take(indices))
+        for images in (on_disk, on_demand):
+            np.testing.assert_array_equal(in_memory.take(indices), images.take(indices))
+
+
+def test_pixels_on_disk_are_read_once_and_leave_no_file(split, monkeypatch, tmp_path):
+    monkeypatch.setattr(loading, "available_memory_bytes", lambda: 0)
+    monkeypatch.setattr(loading, "WRITTEN_AT_ONCE", 16)
+    monkeypatch.setattr(loading, "DISK", str(tmp_path))
+    monkeypatch.delenv("TMPDIR", raising=False)
+    before = set(tmp_path.iterdir())
+    images = split.load(PREPARATION)
+    assert set(tmp_path.iterdir()) == before
+    expected = prepare(load_rgb(split.sources[20]), PREPARATION)
+    split.sources[20].unlink()
+    pixels = images.take([20])
+    np.testing.assert_array_equal(pixels[0], expected)
+    pixels[:] = 0  # a copy, which may be changed
+    np.testing.assert_array_equal(images.take([20])[0], expected)
+
+
+@pytest.mark.parametrize("free", [0, None])
+def test_pixels_without_room_on_disk_are_decoded_at_every_take(split, monkeypatch, capsys, free):
+    monkeypatch.setattr(loading, "available_memory_bytes", lambda: 0)
+    if free is None:
+        monkeypatch.setenv("TMPDIR", "/nowhere")
+        monkeypatch.setattr(loading.tempfile, "gettempdir", lambda: "/nowhere")
+    else:
+        monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    images = split.load(PREPARATION)
+    assert images._pixels is None
+    np.testing.assert_array_equal(
+        images.take([2])[0], prepare(load_rgb(split.sources[2]), PREPARATION)
+    )
+    said = capsys.readouterr().err
+    assert "41 prepared images take 4.3 KiB, for which there is no room in memory or in" in said
+    assert ("not enough room" if free == 0 else "/nowhere (No such file or directory)") in said
+    assert said.count("\n") == 1
 
 
 def test_take_returns_prepared_pixels_in_the_order_asked_for(split):
@@ -52,7 +90,7 @@ def test_split_uses_at_most_a_quarter_of_the_memory(split, monkeypatch):
     size_bytes = 41 * 6 * 6 * 3
     for memory_bytes, kept in ((4 * size_bytes, True), (4 * size_bytes - 4, False)):
         monkeypatch.setattr(loading, "available_memory_bytes", lambda m=memory_bytes: m)
-        assert (split.load(PREPARATION)._pixels is not None) == kept
+        assert (split.load(PREPARATION, once=True)._pixels is not None) == kept
 
 
 def test_available_memory_is_plausible():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenets.data.splits import balanced_sample, hold_out
+from edgenets.data.splits import SeededSplit, balanced_sample, hold_out
 from edgenets.errors import EdgenetsError
 
 label_arrays = st.lists(st.integers(0, 6), max_size=80).map(
@@ -77,3 +77,16 @@ def test_a_sample_smaller_than_the_classes_favours_none():
 def test_fraction_outside_0_and_1_is_refused(fraction):
     with pytest.raises(EdgenetsError, match="between 0 and 1"):
         hold_out(np.array([0, 1]), fraction, seed=0)
+
+
+def test_seeded_split_survives_json():
+    split = SeededSplit(seed=7, test_fraction=0.2, fingerprint="67d1")
+    assert SeededSplit.from_json(split.to_json()) == split
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": -1}, {"seed": True}, {"seed": "0"}, {"test_fraction": 0}, {"more": 1}]
+)
+def test_stored_split_that_cannot_be_is_refused(change):
+    with pytest.raises(EdgenetsError, match="a seeded split looks like"):
+        SeededSplit.from_json({**SeededSplit(0, 0.2, "67d1").to_json(), **change})

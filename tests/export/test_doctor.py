@@ -35,6 +35,7 @@ def test_table_of_packages_is_that_of_the_setup():
     text = {
         "base": setup["options"]["install_requires"],
         "train": extras["train"],
+        "heic": extras["heic"],
         "tflite-runtime": extras["tflite-runtime"],
     }
     found = {

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenets.data.dataset import open_dataset
 from edgenets.errors import EdgenetsError
 from edgenets.export import evaluate
 from edgenets.export.evaluate import evaluate_file, label_ranks, score
+from edgenets.export.runtime import Classifier
+from edgenets.export.statistics import wilson_interval
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 
@@ -37,6 +40,7 @@ def test_score_is_the_arithmetic_by_hand():
     )
     result = score(logits, np.array([0, 4, 5, 2]), list("abcdef"))
     assert result["top1"] == 2 / 4
+    assert result["ci95"] == list(wilson_interval(0.5, 4))
     assert result["top5"] == 3 / 4
     assert result["samples"] == 4
     assert result["per_class"][4] == {"label": "e", "samples": 1, "top1": 0.0}
@@ -85,7 +89,7 @@ def test_file_is_right_as_often_as_its_images_lie_in_the_right_folder(
     assert result["samples"] == 16
     assert result["top1"] == 12 / 16
     assert result["labels"] == list(LABELS)
-    assert result["skipped"] == []
+    assert (result["split"], result["skipped"], result["warnings"]) == ("test", [], [])
     assert np.sum(result["confusion"]) == 16 and np.trace(result["confusion"]) == 12
     assert [row["samples"] for row in result["per_class"]] == np.bincount(
         classes, minlength=7
@@ -100,6 +104,42 @@ def test_a_damaged_image_is_skipped_with_its_reason(tiny_net, tiny_int8_file, da
     assert result["samples"] == 15
     ((skipped),) = result["skipped"]
     assert skipped["path"].endswith(broken.name) and skipped["reason"]
+
+
+def test_file_is_scored_on_the_test_part_that_was_split_off_for_it(
+    tiny_net, tiny_metadata, with_metadata, dataset, tmp_path
+):
+    folder = dataset(np.arange(16) % 2) / "test"  # one level: two classes of eight images
+    own = open_dataset(str(folder), seed=5)
+    path = tmp_path / "own.tflite"
+    metadata = {**tiny_metadata, "seeded_split": own.seeded_split.to_json()}
+    path.write_bytes(with_metadata(tiny_net.int8, metadata))
+    result = evaluate_file(path, str(folder))
+    assert (result["split"], result["samples"], result["warnings"]) == ("own test part", 4, [])
+    assert result["confusion"] == _confusion_of(path, own.test)
+    everything = evaluate_file(path, str(folder), everything=True)
+    assert (everything["split"], everything["samples"]) == ("all", 16)
+    assert "training images among them" in everything["warnings"][0]
+    own.train.sources[0].unlink()
+    changed = evaluate_file(path, str(folder))
+    assert (changed["split"], changed["samples"]) == ("all", 15)
+    assert "is not as the model was trained on it" in changed["warnings"][0]
+
+
+def _confusion_of(path, split):
+    classifier = Classifier(path)
+    pixels = split.load(classifier.preparation).take(range(len(split)))
+    return score(classifier.logits(pixels), split.labels, LABELS)["confusion"]
+
+
+@pytest.mark.parametrize("value", [{}, 7, {"seed": -1, "test_fraction": 0.2, "fingerprint": "x"}])
+def test_a_damaged_split_in_a_file_is_one_sentence(
+    tiny_net, tiny_metadata, with_metadata, tmp_path, value
+):
+    path = tmp_path / "bad.tflite"
+    path.write_bytes(with_metadata(tiny_net.int8, {**tiny_metadata, "seeded_split": value}))
+    with pytest.raises(EdgenetsError, match=r"bad\.tflite: a seeded split looks like"):
+        evaluate_file(path, "digits")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 import doctest
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edgenets.export import predict
+from edgenets.cli.main import edgenets_command
+from edgenets.errors import EdgenetsError
+from edgenets.export import predict, remote
 from edgenets.export.predict import predict_files, softmax
 from edgenets.export.runtime import Classifier
 
@@ -50,6 +53,27 @@ def test_an_unreadable_image_has_its_reason_and_the_others_their_classes(tiny_in
     assert first["top"] and third["top"]
     assert second == {"path": str(images[1]), "error": "empty file"}
     assert fourth == {"path": str(missing), "error": "no such file or directory"}
+
+
+def test_a_folder_with_one_broken_file_names_it_and_classifies_the_others(
+    tiny_int8_file, images, capsys
+):
+    folder = images[0].parent
+    images[1].write_bytes(images[1].read_bytes()[: images[1].stat().st_size // 2])
+    arguments = ["predict", str(tiny_int8_file), str(folder), "--json"]
+    with pytest.raises(EdgenetsError, match="1 of 3 images could not be read"):
+        edgenets_command.main(arguments, standalone_mode=False)
+    said = capsys.readouterr()
+    first, broken, third = json.loads(said.out)
+    assert first["top"] and third["top"]
+    assert broken["path"] == str(images[1]) and "truncated or damaged" in broken["error"]
+    assert said.err.startswith(f"{images[1]}: truncated or damaged")
+
+
+def test_many_images_are_run_in_parts(tiny_int8_file, images, monkeypatch):
+    whole = predict_files(tiny_int8_file, images * 3)
+    monkeypatch.setattr(remote, "SENT_HERE_BYTES", 2 * 8 * 8 * 3)
+    assert predict_files(tiny_int8_file, images * 3) == whole
 
 
 def test_a_file_without_metadata_numbers_its_classes(tiny_net, images, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 from edgenets.data.images import Preparation
+from edgenets.data.splits import SeededSplit
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
 from edgenets.models.backend import keras
@@ -71,6 +72,17 @@ def test_folded_model_is_rebuilt_folded(model: keras.Model, folder: Path, tmp_pa
     assert spec.folded and is_folded(loaded)
     image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(image), folded(image))
+
+
+def test_seeded_split_is_kept_and_left_out_where_there_is_none(folder: Path):
+    spec, _ = load_spec(folder)
+    assert spec.seeded_split is None and "seeded_split" not in spec.to_json()
+    split = SeededSplit(seed=3, test_fraction=0.25, fingerprint="abc")
+    edit_spec(folder, seeded_split=replace(spec, seeded_split=split).to_json()["seeded_split"])
+    assert load_spec(folder)[0].seeded_split == split
+    edit_spec(folder, seeded_split={"seed": 3, "test_fraction": 1.5, "fingerprint": "abc"})
+    with pytest.raises(EdgenetsError, match=r"spec\.json: a seeded split looks like .* not"):
+        load_spec(folder)
 
 
 @pytest.fixture

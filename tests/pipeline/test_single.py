@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,39 @@ def test_training_writes_a_model_folder(image_folder, tmp_path, capsys):
     ]
     with pytest.raises(EdgenetsError, match="already holds a model"):
         edgenets(capsys, "train", *NET, *options)
+
+
+def test_model_of_a_folder_without_a_split_is_scored_on_its_own_test_part(
+    image_folder, tmp_path, capsys
+):
+    folder = tmp_path / "photos"
+    shutil.copytree(image_folder / "train", folder)
+    model, small, file = tmp_path / "m", tmp_path / "small", tmp_path / "m.tflite"
+    options = ("--data", folder, "--no-flip")
+    trained = edgenets(
+        capsys, "train", *NET, *options, "--out", model, "--epochs", "1", "--seed", "3"
+    )
+    of_folder = edgenets(capsys, "evaluate", model, "--data", folder)
+    assert (of_folder["split"], of_folder["samples"]) == ("own test part", 24)  # 20 % of 3 x 40
+    assert of_folder["confusion"] == trained["confusion"]
+    assert of_folder["ci95"][0] < of_folder["top1"] < of_folder["ci95"][1]
+
+    compress = ("compress", model, "--recipe", "int8", *options, "--out", small)
+    edgenets(capsys, *compress)
+    edgenets(capsys, "export", small, "--out", file)
+    of_file = edgenets(capsys, "evaluate", file, "--data", folder)
+    assert (of_file["split"], of_file["samples"], of_file["warnings"]) == ("own test part", 24, [])
+
+    everything = edgenets(capsys, "evaluate", file, "--data", folder, "--split", "all")
+    assert (everything["split"], everything["samples"]) == ("all", 120)
+    assert "training images among them" in everything["warnings"][0]
+    elsewhere = edgenets(capsys, "evaluate", file, "--data", image_folder / "test")
+    assert (elsewhere["split"], elsewhere["samples"]) == ("all", 36)
+    assert "is not as the model was trained on it" in elsewhere["warnings"][0]
+
+    other_seed = (*compress[:-1], tmp_path / "other", "--seed", "4", "--json")
+    edgenets_command.main([*map(str, other_seed)], standalone_mode=False)
+    assert "was trained on another split of images" in capsys.readouterr().err
 
 
 def test_exported_file_agrees_with_its_model_folder(model_dir, image_folder, tmp_path, capsys):
