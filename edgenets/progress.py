@@ -56,6 +56,11 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def warn(sentence: str) -> None:
+    """Print a sentence to stderr that nobody should miss."""
+    say(f"WARNING: {sentence}")
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what C++ code prints to stderr off the terminal, unless the block fails.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Any, NamedTuple
 
-from edgenets.export.statistics import wilson_interval
+from edgenets.intervals import wilson_interval
 
 WIDTH = 560
 LEFT, RIGHT = 56, 500  # of the plot; flags at its right end fly over what is left

@@ -11,8 +11,8 @@ from typing import Any
 from edgenets.errors import EdgenetsError, missing_extra
 from edgenets.export.charts import operator_chart, size_accuracy_chart
 from edgenets.export.evaluate import commonest_confusions
-from edgenets.export.statistics import wilson_interval
 from edgenets.files import read_json, write_bytes
+from edgenets.intervals import wilson_interval
 from edgenets.quantize.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
     ALEXNET_BYTES,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.census import describe, warnings_of_images
 from edgenets.data.dataset import Dataset, Images, Skipped, open_dataset
 from edgenets.data.folder import first_few
 from edgenets.data.images import Preparation
@@ -50,7 +51,7 @@ from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
 from edgenets.pipeline.rate import code_to_goal
 from edgenets.profile import profile
-from edgenets.progress import say
+from edgenets.progress import say, warn
 from edgenets.quantize.fp16 import Fp16Settings, round_weights
 from edgenets.quantize.int8 import Int8Settings, quantize_kernels
 from edgenets.quantize.layers import (
@@ -103,6 +104,7 @@ class RunImages:
 
     def __init__(self, dataset: Dataset, preparation: Preparation, config: RunConfig) -> None:
         self.dataset, self.preparation, self.config = dataset, preparation, config
+        self.warnings = warnings_of_images(dataset)
 
     @cached_property
     def training(self) -> TrainingData:
@@ -148,7 +150,7 @@ class RunImages:
 
 
 def open_images(config: RunConfig, preparation: Preparation | None = None) -> RunImages:
-    """Open the config's images, prepared for a net as it needs; say which files were left out.
+    """Open the config's images, prepared for a net as it needs; say what is amiss with them.
 
     Args:
         config: says where they are.
@@ -166,12 +168,11 @@ def open_images(config: RunConfig, preparation: Preparation | None = None) -> Ru
     if data.unlabelled is not None:
         dataset = dataset.with_unlabelled(data.unlabelled, strict=data.strict)
     say_left_out(dataset.skipped)
-    unlabelled = f"{len(dataset.unlabelled)} unlabelled, " if len(dataset.unlabelled) else ""
-    say(
-        f"{dataset.name}: {len(dataset.classes)} classes, {unlabelled}{len(dataset.train)} "
-        f"training and {len(dataset.test)} test images"
-    )
-    return RunImages(dataset, preparation, config)
+    say(describe(dataset))
+    images = RunImages(dataset, preparation, config)
+    for warning in images.warnings:
+        warn(warning)
+    return images
 
 
 def say_left_out(skipped: Iterable[Skipped]) -> None:
