@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -56,9 +56,10 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def warn(sentence: str) -> None:
-    """Print a sentence to stderr that nobody should miss."""
-    say(f"WARNING: {sentence}")
+def warn(sentences: Iterable[str]) -> None:
+    """Print to stderr what nobody should miss."""
+    for sentence in sentences:
+        say(f"WARNING: {sentence}")
 
 
 @contextmanager

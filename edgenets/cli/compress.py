@@ -10,7 +10,8 @@ import click
 from edgenets.cli.accounting import print_accounting
 from edgenets.cli.budget import Points, Size, print_choice
 from edgenets.cli.output import json_option, print_json, print_table
-from edgenets.units import format_bytes, format_percent, format_seconds
+from edgenets.progress import warn
+from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
 
 LAYERS_NAMED = 3  # of those with the largest error in int8
 
@@ -129,6 +130,7 @@ def command(
     if "choice" in result:
         print_choice(result)
     click.echo(f"the model is in {out}")
+    warn(result["warnings"])
 
 
 def print_stages(stages: list[dict[str, Any]]) -> None:
@@ -137,6 +139,7 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
         (
             stage["name"],
             format_percent(stage["top1"]),
+            format_interval(stage["ci95"]),
             f"{stage['nonzero_params']:,}",
             format_percent(stage["sparsity"]),
             str(stage["distinct_values"]),
@@ -147,7 +150,7 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
         for stage in stages
     ]
     columns = (
-        *("stage", ">top-1", ">nonzeros", ">zeros", ">values"),
+        *("stage", ">top-1", ">95 % interval", ">nonzeros", ">zeros", ">values"),
         *(">.tflite", ">stored", ">time"),
     )
     print_table(columns, rows)

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, parse_assignments, print_json
-from edgenets.units import format_percent
+from edgenets.cli.output import (
+    json_option,
+    parse_assignments,
+    print_json,
+)
+from edgenets.progress import warn
+from edgenets.units import format_interval, format_percent
 
 
 def parse_range(
@@ -163,6 +168,8 @@ def command(
         click.echo(f"{name} with the {result['classes']} classes of {result['source']} is in {out}")
     else:
         click.echo(
-            f"top-1 {format_percent(result['top1'])} on {result['samples']} test images; "
+            f"top-1 {format_percent(result['top1'])} (95 % interval "
+            f"{format_interval(result['ci95'])}) on {result['samples']} test images; "
             f"the model is in {out}"
         )
+        warn(result["warnings"])

@@ -10,14 +10,14 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError, missing_extra
 from edgenets.export.charts import operator_chart, size_accuracy_chart
-from edgenets.export.evaluate import commonest_confusions
+from edgenets.export.evaluate import commonest_class, commonest_confusions
 from edgenets.files import read_json, write_bytes
-from edgenets.intervals import wilson_interval
 from edgenets.quantize.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
     ALEXNET_BYTES,
     format_bytes,
     format_count,
+    format_interval,
     format_ms,
     format_percent,
     format_seconds,
@@ -38,15 +38,16 @@ MAX_ROWS = 20
 KEYS: dict[str, tuple[str, ...]] = {
     "model": ("name", "arguments", "params", "macs"),
     "data": ("name", "classes", "train", "test", "fingerprint", "skipped"),
+    "warnings": (),
     "target": (),
     "seed": (),
     "seconds": (),
     "stages": (
-        *("name", "seconds", "top1", "top5", "samples", "size_bytes", "stored_bytes"),
+        *("name", "seconds", "top1", "top5", "ci95", "samples", "size_bytes", "stored_bytes"),
         *("nonzero_params", "params", "sparsity", "distinct_values"),
     ),
     "artefacts": ("path", "sha256", "size_bytes"),
-    "reduction": ("vs_float", "stored_vs_float", "vs_alexnet"),
+    "reduction": ("vs_float", "stored_vs_float"),
     "accounting": ("rows", "total"),
     "latency_ms": ("median", "mean", "p90", "ci95"),
     "benchmark": (
@@ -110,7 +111,7 @@ def render_html(report: dict[str, Any]) -> str:
         float32=float32,
         int8=int8,
         difference=_difference(float32, int8),
-        interval=wilson_interval(int8["top1"], int8["samples"]),
+        commonest=commonest_class(report["per_class"]),
         stage_meanings=STAGE_MEANINGS,
         size_labels=SIZE_LABELS,
         chart=size_accuracy_chart(stages),
@@ -138,6 +139,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "bytes": format_bytes,
         "count": format_count,
+        "interval": format_interval,
         "percent": format_percent,
         "seconds": format_seconds,
         "ms": format_ms,

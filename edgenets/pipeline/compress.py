@@ -9,6 +9,7 @@ from typing import Any
 from edgenets.data.folder import first_few
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import float_file
+from edgenets.export.evaluate import warnings_of_score
 from edgenets.files import read_bytes, write_bytes, write_json
 from edgenets.models.folder import (
     CODES,
@@ -50,8 +51,9 @@ def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any
             of the int8 file's error by layer as `int8_error.svg`.
 
     Returns:
-        `stages`, of which the first one, `model`, is the model as it was; `skipped`; `accounting`,
-        the size of what the last stage made, as `edgenets.quantize.accounting.account` gives it.
+        `stages`, of which the first one, `model`, is the model as it was; `warnings`, as
+        `train_folder` gives them; `skipped`; `accounting`, the size of what the last stage made, as
+        `edgenets.quantize.accounting.account` gives it.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or a stage failed; finished stages are
@@ -114,6 +116,7 @@ def keep_result(
     last = stages / records[-1]["folder"]
     result = {
         "stages": [{"name": r["name"], "seconds": r["seconds"], **r["measured"]} for r in records],
+        "warnings": [*images.warnings, *warnings_of_score(records[-1]["measured"])],
         "skipped": [file.to_json() for file in images.dataset.skipped],
         "accounting": account_folder(last, records),
         **more,

@@ -38,7 +38,13 @@ from edgenets.pipeline.stages import (
 )
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
-from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
+from edgenets.units import (
+    format_bytes,
+    format_interval,
+    format_ms,
+    format_percent,
+    format_seconds,
+)
 
 CONFIG = "config.yaml"
 STAGES = "stages"
@@ -164,7 +170,8 @@ def _result(record: Record) -> str:
     if "latency_ms" in measured:
         return f"{format_ms(measured['latency_ms']['median'])} median"
     return (
-        f"top-1 {format_percent(measured['top1'])}, {format_bytes(measured['size_bytes'])}, "
+        f"top-1 {format_percent(measured['top1'])} ({format_interval(measured['ci95'])}), "
+        f"{format_bytes(measured['size_bytes'])}, "
         f"stored {format_bytes(measured['stored_bytes'])} ({format_seconds(record['seconds'])})"
     )
 

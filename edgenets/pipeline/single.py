@@ -13,7 +13,7 @@ from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import LOGITS, Ends, write_checked
-from edgenets.export.evaluate import score
+from edgenets.export.evaluate import score, warnings_of_score
 from edgenets.export.foreign import adopt, load_trusted
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower import preferred_format
@@ -37,6 +37,10 @@ from edgenets.train.fit import compile_inference, predict_logits
 def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
     """Train the config's net into the model folder `out`; return its accuracy on the test images.
 
+    Returns:
+        What `edgenets.export.evaluate.score` returns; `warnings`, sentences about images that are
+        too few or uneven, and about an accuracy that says nothing; `skipped`.
+
     Raises:
         EdgenetsError: `out` already holds a model or another training's checkpoint, or the images
             or settings do not fit.
@@ -52,8 +56,10 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
         model, spec = train_model(images, initial, out / CHECKPOINT, key)
         save_model(out, model, spec)
         (out / CHECKPOINT).unlink(missing_ok=True)
+        measured = images.score(predict_logits(compile_inference(model), images.test))
         return {
-            **images.score(predict_logits(compile_inference(model), images.test)),
+            **measured,
+            "warnings": [*images.warnings, *warnings_of_score(measured)],
             "skipped": [skipped.to_json() for skipped in dataset.skipped],
         }
 

@@ -170,8 +170,7 @@ def open_images(config: RunConfig, preparation: Preparation | None = None) -> Ru
     say_left_out(dataset.skipped)
     say(describe(dataset))
     images = RunImages(dataset, preparation, config)
-    for warning in images.warnings:
-        warn(warning)
+    warn(images.warnings)
     return images
 
 

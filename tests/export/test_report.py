@@ -22,7 +22,13 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
     rest = len(labels) - 1
     confusion = [[samples if i == j else 0 for j in range(rest + 1)] for i in range(rest + 1)]
     confusion[0][:2] = [samples - 7, 7]
-    stage = {"samples": samples, "top5": None, "seconds": 2.5, "params": 2000}
+    stage = {
+        "samples": samples,
+        "ci95": [0.888, 0.978],
+        "top5": None,
+        "seconds": 2.5,
+        "params": 2000,
+    }
     layer = {"output_shape": [8, 8, 4], "activation_bytes": 1024}
     return {
         "model": {
@@ -39,6 +45,7 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
             "fingerprint": "f00d",
             "skipped": [],
         },
+        "warnings": [],
         "target": "generic",
         "seed": 7,
         "seconds": 5.0,
@@ -135,7 +142,24 @@ def test_key_figures_say_what_they_are_compared_with():
     assert "4.0x smaller than the float32 file" in text
     assert "8.0x smaller than the float32 file (7.0x, if that is packed, too)" in text
     assert "1.25 ms 95 % interval 1.20 ms to 1.31 ms 1 thread, Cortex-A76" in text
-    assert "4,688x fewer stored bytes than its 240 MB" in text
+    assert "93.00 % 2 images fewer than float32 (2.00 points) 95 % interval 88.8 to 97.8 %" in text
+    assert "always cat , the commonest class: 33.33 %" in text
+
+
+def test_alexnet_is_no_key_figure():
+    page = render_html(make_report())
+    assert "AlexNet" not in page[: page.index("<h2>")]
+    assert table(page, "accounting")[0][-1] == "under AlexNet"
+
+
+def test_warnings_stand_before_the_figures():
+    report = make_report()
+    report["warnings"] = ["top-1 35.00 % cannot be told from <chance>"]
+    page = render_html(report)
+    assert text_of(page[: page.index('<dl class="figures">')]).endswith(
+        "Warning: top-1 35.00 % cannot be told from <chance>."
+    )
+    assert 'class="warnings"' not in render_html(make_report())
 
 
 @pytest.mark.parametrize(
@@ -155,12 +179,12 @@ def test_difference_to_float32_is_said_in_images_and_points(top1, sentence):
 
 def test_stages_stand_side_by_side():
     rows = table(render_html(make_report()), "stages")
-    assert rows[0][:5] == ["stage", "top-1", "top-5", ".tflite", "stored"]
-    assert rows[1][1:] == (
-        ["95.00 %", "-", "400.0 KiB", "350.0 KiB", "0.00 %", "1,234", "2.0k / 2.0k", "2.5 s"]
+    assert rows[0][:6] == ["stage", "top-1", "95 % interval", "top-5", ".tflite", "stored"]
+    assert "; ".join(rows[1][1:]) == (
+        "95.00 %; 88.8 to 97.8 %; -; 400.0 KiB; 350.0 KiB; 0.00 %; 1,234; 2.0k / 2.0k; 2.5 s"
     )
-    assert rows[2][1:] == (
-        ["93.00 %", "-", "100.0 KiB", "50.0 KiB", "60.00 %", "163", "800 / 2.0k", "2.5 s"]
+    assert "; ".join(rows[2][1:]) == (
+        "93.00 %; 88.8 to 97.8 %; -; 100.0 KiB; 50.0 KiB; 60.00 %; 163; 800 / 2.0k; 2.5 s"
     )
 
 
