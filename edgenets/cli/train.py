@@ -9,6 +9,7 @@ import click
 
 from edgenets.cli.output import (
     json_option,
+    log_dir_option,
     parse_assignments,
     print_json,
 )
@@ -102,6 +103,7 @@ def parse_range(
     type=click.IntRange(min=0),
     help="Decides the first weights and the order of the images.",
 )
+@log_dir_option
 @json_option
 def command(
     name: str,
@@ -120,6 +122,7 @@ def command(
     flip: bool | None,
     strict: bool,
     seed: int,
+    log_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Train a net on images and write a model folder.
@@ -161,7 +164,7 @@ def command(
         },
         lambda place: f"edgenets train {name}",
     )
-    result = import_folder(config, out) if data is None else train_folder(config, out)
+    result = import_folder(config, out) if data is None else train_folder(config, out, log_dir)
     if as_json:
         print_json(result)
     elif data is None:

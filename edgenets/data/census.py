@@ -10,8 +10,8 @@ from edgenets.data.folder import first_few
 from edgenets.intervals import wilson_interval
 from edgenets.units import format_interval
 
-IMBALANCE = 3
-"""Largest class by smallest from which a net is tempted to answer the large ones."""
+UNEVEN = 3
+"""How many times as many images as the smallest class the largest one may have."""
 FEW_IMAGES = 10
 """Of a class: with fewer, chance decides what is learned of it."""
 WIDE_INTERVAL = 0.05
@@ -52,11 +52,12 @@ def warnings_of_images(dataset: Dataset) -> list[str]:
             f"fewer than {FEW_IMAGES} training images in {first_few(few, 5)}: too few to learn a "
             "class from; add images"
         )
-    if counts[largest] > IMBALANCE * counts[smallest]:
+    if counts[largest] > UNEVEN * counts[smallest]:
         warnings.append(
             f"{dataset.classes[largest]!r} has {counts[largest]} training images and "
-            f"{dataset.classes[smallest]!r} {counts[smallest]}: a net that is in doubt learns to "
-            "answer the large class; add images of the small ones"
+            f"{dataset.classes[smallest]!r} {counts[smallest]}: each class counts alike "
+            "in training, unless class_weights is false, but little is learned of few images; add "
+            "some to the small classes"
         )
     interval = wilson_interval(USUAL_ACCURACY, len(dataset.test))
     if max(interval[1] - USUAL_ACCURACY, USUAL_ACCURACY - interval[0]) > WIDE_INTERVAL:

@@ -97,8 +97,8 @@ def warnings_of_score(score: dict[str, Any]) -> list[str]:
         f"top-1 {format_percent(score['top1'])} (95 % interval {format_interval(score['ci95'])}) "
         f"cannot be told from always answering {label!r}, the commonest class, which is right for "
         f"{format_percent(share)} of the {score['samples']} test images: the net may have learned "
-        "nothing; train with more images, or begin with trained weights (`--weights imagenet`, "
-        "`train.weights` in a config)"
+        "nothing; train with more images, or begin with trained weights (--weights imagenet, "
+        "or train.weights=imagenet in a config)"
     ]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from functools import cache
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError, missing_extra
-from edgenets.export.charts import operator_chart, size_accuracy_chart
+from edgenets.export.charts import curve_charts, operator_chart, size_accuracy_chart
 from edgenets.export.evaluate import commonest_class, commonest_confusions
 from edgenets.files import read_json, write_bytes
 from edgenets.quantize.accounting import LABELS as SIZE_LABELS
@@ -44,7 +45,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "seconds": (),
     "stages": (
         *("name", "seconds", "top1", "top5", "ci95", "samples", "size_bytes", "stored_bytes"),
-        *("nonzero_params", "params", "sparsity", "distinct_values"),
+        *("nonzero_params", "params", "sparsity", "distinct_values", "history"),
     ),
     "artefacts": ("path", "sha256", "size_bytes"),
     "reduction": ("vs_float", "stored_vs_float"),
@@ -57,6 +58,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fidelity": ("snr_db", "agreement", "samples"),
     "per_class": ("label", "samples", "top1"),
     "confusion": (),
+    "mistakes": ("path", "label", "answer", "score", "jpeg"),
     "layers": ("name", "kind", "output_shape", "params", "macs", "activation_bytes"),
     "config": ("data", "benchmark"),
     "versions": (),
@@ -115,6 +117,8 @@ def render_html(report: dict[str, Any]) -> str:
         stage_meanings=STAGE_MEANINGS,
         size_labels=SIZE_LABELS,
         chart=size_accuracy_chart(stages),
+        learned={s["name"]: curve_charts(s["history"]) for s in stages if s["history"]},
+        mistakes=groupby(report["mistakes"], key=itemgetter("label")),
         operators=operator_chart(ops),
         costliest=sorted(filter(itemgetter("resolved"), ops), key=itemgetter("ms"), reverse=True),
         has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,

@@ -30,12 +30,18 @@ from edgenets.pipeline.stages import (
     say_left_out,
     train_model,
     training_settings,
+    write_history,
 )
 from edgenets.train.fit import compile_inference, predict_logits
 
 
-def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
+def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
     """Train the config's net into the model folder `out`; return its accuracy on the test images.
+
+    Args:
+        config: the net, the images and how it is trained.
+        out: the model folder.
+        log_dir: the training writes events for TensorBoard into it; it changes no result.
 
     Returns:
         What `edgenets.export.evaluate.score` returns; `warnings`, sentences about images that are
@@ -53,8 +59,9 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
         key = sha256_json({"images": dataset.fingerprint, "settings": settings})
-        model, spec = train_model(images, initial, out / CHECKPOINT, key)
+        model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
         save_model(out, model, spec)
+        write_history(out, spec.history.get("train"))
         (out / CHECKPOINT).unlink(missing_ok=True)
         measured = images.score(predict_logits(compile_inference(model), images.test))
         return {

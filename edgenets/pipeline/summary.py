@@ -19,7 +19,7 @@ from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (
     *("top1", "top5", "ci95", "samples", "size_bytes", "stored_bytes"),
-    *("nonzero_params", "params", "sparsity", "distinct_values"),
+    *("nonzero_params", "params", "sparsity", "distinct_values", "history"),
 )
 
 KERNEL_KEYS = ("sparsity", "distinct_values")  # what a kernel in the file tells of its layer
@@ -80,6 +80,7 @@ def summarize(
         "fidelity": export["fidelity"],
         "per_class": export["per_class"],
         "confusion": export["confusion"],
+        "mistakes": export["mistakes"],
         "layers": _layers(train["layers"], export["kernels"]),
         "config": config.model_dump(mode="json"),
         "versions": {
