@@ -29,7 +29,17 @@ def model_dir(tiny_run: Path) -> Path:
 
 
 def test_training_writes_a_model_folder(image_folder, tmp_path, capsys):
-    options = ("--data", image_folder, "--out", tmp_path / "m", "--epochs", "1", "--no-flip")
+    options = (
+        "--data",
+        image_folder,
+        "--out",
+        tmp_path / "m",
+        "--epochs",
+        "1",
+        "--no-flip",
+        "--weights",
+        "none",
+    )
     result = edgenets(capsys, "train", *NET, *options)
     assert result["samples"] == 36
     low, high = result["ci95"]
@@ -48,7 +58,17 @@ def test_log_dir_gets_events_and_names_tensorboard_if_that_is_missing(
     image_folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    options = ("--data", image_folder, "--epochs", "1", "--no-flip", "--log-dir", tmp_path / "log")
+    options = (
+        "--data",
+        image_folder,
+        "--epochs",
+        "1",
+        "--no-flip",
+        "--weights",
+        "none",
+        "--log-dir",
+        tmp_path / "log",
+    )
     arguments = ("train", *NET, *options, "--out", tmp_path / "m")
     edgenets_command.main([*map(str, arguments)], standalone_mode=False)
     printed = capsys.readouterr()
