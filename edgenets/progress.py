@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -54,6 +54,12 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
 def say(message: str) -> None:
     """Print one message line to stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Print to stderr what nobody should miss."""
+    for sentence in sentences:
+        say(f"WARNING: {sentence}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ print as per cent.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 ALEXNET_BYTES = 240_000_000
 """AlexNet in float32, as table 2 of arXiv:1602.07360 counts it; ratios are stated against it."""
@@ -107,6 +108,16 @@ def format_percent(fraction: float | None) -> str:
     ('97.22 %', '-')
     """
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def format_interval(interval: Sequence[float]) -> str:
+    """Return the ends of an accuracy's interval, given as fractions, as per cent.
+
+    >>> format_interval((0.826, 0.945))
+    '82.6 to 94.5 %'
+    """
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def format_seconds(seconds: float) -> str:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "edgenets"
 
 # Each part may import the parts of its own row and of the rows above it.
 ROWS = (
-    {"errors", "units", "files", "progress", "flatbuffer", "settings"},
+    {"errors", "units", "intervals", "files", "progress", "flatbuffer", "settings"},
     {"data", "models", "profile"},
     {"train"},
     {"quantize"},
@@ -24,6 +24,7 @@ ROWS = (
 ON_THE_BOARD = (
     "edgenets",
     "edgenets.flatbuffer",
+    "edgenets.intervals",
     "edgenets.data.dataset",
     "edgenets.data.images",
     "edgenets.export.arena",

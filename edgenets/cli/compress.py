@@ -9,8 +9,9 @@ import click
 
 from edgenets.cli.accounting import print_accounting
 from edgenets.cli.budget import Points, Size, print_choice
-from edgenets.cli.output import json_option, print_json, print_table
-from edgenets.units import format_bytes, format_percent, format_seconds
+from edgenets.cli.output import json_option, log_dir_option, print_json, print_table
+from edgenets.progress import warn
+from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
 
 LAYERS_NAMED = 3  # of those with the largest error in int8
 
@@ -70,6 +71,7 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     help="Decides splits and the order of the images.  [default: the model's]",
 )
 @click.option("--per-layer", is_flag=True, help="Show the bits per weight of every layer.")
+@log_dir_option
 @json_option
 def command(
     model_dir: Path,
@@ -84,6 +86,7 @@ def command(
     strict: bool,
     seed: int | None,
     per_layer: bool,
+    log_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Prune, share weights and quantize a model folder.
@@ -118,11 +121,11 @@ def command(
     if epochs is not None:
         config = with_epochs(config, epochs)
     if budget_bytes is not None:
-        result = compress_to_budget(model_dir, config, budget_bytes, out)
+        result = compress_to_budget(model_dir, config, budget_bytes, out, log_dir)
     elif max_drop is not None:
-        result = compress_within_drop(model_dir, config, max_drop, out)
+        result = compress_within_drop(model_dir, config, max_drop, out, log_dir)
     else:
-        result = compress_folder(model_dir, config, out)
+        result = compress_folder(model_dir, config, out, log_dir)
     if as_json:
         print_json(result)
         return
@@ -133,6 +136,7 @@ def command(
     if "choice" in result:
         print_choice(result)
     click.echo(f"the model is in {out}")
+    warn(result["warnings"])
 
 
 def print_stages(stages: list[dict[str, Any]]) -> None:
@@ -141,6 +145,7 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
         (
             stage["name"],
             format_percent(stage["top1"]),
+            format_interval(stage["ci95"]),
             f"{stage['nonzero_params']:,}",
             format_percent(stage["sparsity"]),
             str(stage["distinct_values"]),
@@ -151,7 +156,7 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
         for stage in stages
     ]
     columns = (
-        *("stage", ">top-1", ">nonzeros", ">zeros", ">values"),
+        *("stage", ">top-1", ">95 % interval", ">nonzeros", ">zeros", ">values"),
         *(">.tflite", ">stored", ">time"),
     )
     print_table(columns, rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edgenets.progress import say
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
 """The `--json` option; the command's parameter is `as_json`."""
+
+log_dir_option = click.option(
+    "--log-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    callback=lambda context, option, value: _say_how_to_look(value),
+    help="Write the epochs of trainings into DIR for TensorBoard.",
+)
+"""The `--log-dir` option; the command's parameter is `log_dir`."""
 
 
 def print_json(value: Any) -> None:
@@ -60,3 +73,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
             raise click.UsageError(f"expected KEY=VALUE, got {assignment!r}")
         pairs[key] = value
     return pairs
+
+
+def _say_how_to_look(log_dir: Path | None) -> Path | None:
+    """Say how events are looked at, and which optional package that needs if it is missing."""
+    if log_dir is not None:
+        missing = find_spec("tensorboard") is None
+        say(
+            f"`tensorboard --logdir {shlex.quote(str(log_dir))}` shows the trainings"
+            + ("; TensorBoard is not installed here, run: pip install tensorboard" * missing)
+        )
+    return log_dir

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from edgenets.cli.output import json_option, print_json, print_table
-from edgenets.units import format_bytes, format_count, format_ms, format_percent, format_seconds
+from edgenets.progress import warn
+from edgenets.units import (
+    format_bytes,
+    format_count,
+    format_interval,
+    format_ms,
+    format_percent,
+    format_seconds,
+)
 
 
 @click.command()
@@ -31,10 +39,13 @@ def command(run_dir: Path, as_json: bool) -> None:
 
 def print_report(report: dict[str, Any], folder: Path) -> None:
     """Print a run's stages side by side, what was gained, and where the files are."""
+    from edgenets.export.evaluate import commonest_class
+
     rows = [
         (
             stage["name"],
             format_percent(stage["top1"]),
+            format_interval(stage["ci95"]),
             format_percent(stage["top5"]),
             format_bytes(stage["size_bytes"]),
             format_bytes(stage["stored_bytes"]),
@@ -47,7 +58,17 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
     model, data, reduction = report["model"], report["data"], report["reduction"]
     latency, benchmark = report["latency_ms"], report["benchmark"]
     print_table(
-        ("stage", ">top-1", ">top-5", ">.tflite", ">stored", ">zeros", ">values", ">time"),
+        (
+            "stage",
+            ">top-1",
+            ">95 % interval",
+            ">top-5",
+            ">.tflite",
+            ">stored",
+            ">zeros",
+            ">values",
+            ">time",
+        ),
         rows,
         title=(
             f"{model['name']} ({format_count(model['params'])} parameters, "
@@ -56,7 +77,10 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
         ),
     )
     low, high = latency["ci95"]
+    label, share = commonest_class(report["per_class"])
     click.echo(
+        f"Always answering {label!r}, the commonest class, would be right for "
+        f"{format_percent(share)}.\n"
         f"The int8 file is {reduction['vs_float']:.1f}x smaller than the float32 file, and "
         f"{reduction['stored_vs_float']:.1f}x as it travels, packed.\n"
         f"Latency {format_ms(latency['median'])} (95 % interval {format_ms(low)} to "
@@ -65,3 +89,4 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
         f"{benchmark['device']['processor'] or benchmark['device']['machine']}.\n"
         f"{folder / 'model.tflite'}\n{folder / 'model.epk'}\n{folder / 'report.html'}"
     )
+    warn(report["warnings"])

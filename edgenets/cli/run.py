@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json
+from edgenets.cli.output import json_option, log_dir_option, print_json
 
 
 @click.command()
@@ -24,9 +24,14 @@ from edgenets.cli.output import json_option, print_json
     metavar="DIR",
     help="Run folder.  [default: runs/ and the config's name, or runs/digits]",
 )
+@log_dir_option
 @json_option
 def command(
-    config: Path | None, assignments: tuple[str, ...], out: Path | None, as_json: bool
+    config: Path | None,
+    assignments: tuple[str, ...],
+    out: Path | None,
+    log_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Train, compress, export, benchmark and report.
 
@@ -39,7 +44,7 @@ def command(
 
     settings = load_config(config, assignments)
     folder = out or Path("runs") / (config.stem if config else "digits")
-    report = run(settings, folder)
+    report = run(settings, folder, log_dir)
     if as_json:
         print_json(report)
     else:

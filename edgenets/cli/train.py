@@ -7,8 +7,14 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, parse_assignments, print_json
-from edgenets.units import format_percent
+from edgenets.cli.output import (
+    json_option,
+    log_dir_option,
+    parse_assignments,
+    print_json,
+)
+from edgenets.progress import warn
+from edgenets.units import format_interval, format_percent
 
 
 def parse_range(
@@ -103,6 +109,7 @@ def parse_range(
     type=click.IntRange(min=0),
     help="Decides the first weights and the order of the images.",
 )
+@log_dir_option
 @json_option
 def command(
     name: str,
@@ -121,6 +128,7 @@ def command(
     flip: bool | None,
     strict: bool,
     seed: int,
+    log_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Train a net on images and write a model folder.
@@ -164,13 +172,15 @@ def command(
         },
         lambda place: f"edgenets train {name}",
     )
-    result = import_folder(config, out) if data is None else train_folder(config, out)
+    result = import_folder(config, out) if data is None else train_folder(config, out, log_dir)
     if as_json:
         print_json(result)
     elif data is None:
         click.echo(f"{name} with the {result['classes']} classes of {result['source']} is in {out}")
     else:
         click.echo(
-            f"top-1 {format_percent(result['top1'])} on {result['samples']} test images; "
+            f"top-1 {format_percent(result['top1'])} (95 % interval "
+            f"{format_interval(result['ci95'])}) on {result['samples']} test images; "
             f"the model is in {out}"
         )
+        warn(result["warnings"])

@@ -5,14 +5,16 @@ Coordinates are units of an SVG view box, y downwards, 0 at the top of the plot;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 from typing import Any, NamedTuple
 
-from edgenets.export.statistics import wilson_interval
+from edgenets.intervals import wilson_interval
 
 WIDTH = 560
 LEFT, RIGHT = 56, 500  # of the plot; flags at its right end fly over what is left
+CURVES_WIDTH, CURVES_HEIGHT = 360, 150
+CURVES_RIGHT = 344  # half of the last epoch's number stands beyond
 PLOT_HEIGHT = 210
 ROW_HEIGHT = 20  # of flags
 CHARACTER_WIDTH = 10  # a generous one, for the larger letters on phones
@@ -92,6 +94,82 @@ class OperatorChart(NamedTuple):
     width: int = WIDTH
     left: int = LEFT
     right: int = WIDTH
+
+
+class Curve(NamedTuple):
+    """What one column of a history became, epoch by epoch."""
+
+    name: str
+    points: list[tuple[float, float]]
+    first: str
+    last: str
+
+
+class CurveChart(NamedTuple):
+    """Epochs (x) against a loss or an accuracy (y)."""
+
+    title: str
+    curves: list[Curve]
+    epoch_ticks: list[Tick]
+    value_ticks: list[Tick]
+    height: int = CURVES_HEIGHT
+    width: int = CURVES_WIDTH
+    left: int = LEFT
+    right: int = CURVES_RIGHT
+
+
+def curve_charts(history: Mapping[str, Sequence[float]]) -> list[CurveChart]:
+    """Lay out a training's losses and accuracy, by the columns that `fit` returns.
+
+    The losses have charts of their own, because that of the training images counts more than the
+    true classes.
+    """
+    accuracy = {"training": history["accuracy"], "held out": history["validation_accuracy"]}
+    percent = {name: [100 * value for value in column] for name, column in accuracy.items()}
+    training, held_out = {"training": history["loss"]}, {"held out": history["validation_loss"]}
+    epochs = history["epoch"]
+    return [
+        _curve_chart("training loss", epochs, training, MINIMUM_RANGE),
+        _curve_chart("held-out loss", epochs, held_out, MINIMUM_RANGE),
+        _curve_chart("top-1 in %", epochs, percent, 100 * MINIMUM_RANGE),
+    ]
+
+
+def _curve_chart(
+    title: str,
+    epochs: Sequence[float],
+    columns: Mapping[str, Sequence[float]],
+    minimum_range: float,
+) -> CurveChart:
+    values = [value for column in columns.values() for value in column]
+    missing = max(0.0, minimum_range - (max(values) - min(values)))
+    low, high = min(values) - missing / 2, max(values) + missing / 2
+    first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
+
+    def x_of(epoch: float) -> float:
+        return round(LEFT + (CURVES_RIGHT - LEFT) * (epoch - first) / (last - first), 1)
+
+    def y_of(value: float) -> float:
+        return round(CURVES_HEIGHT * (high - value) / (high - low), 1)
+
+    return CurveChart(
+        title,
+        curves=[
+            Curve(
+                name,
+                points=[(x_of(i), y_of(value)) for i, value in zip(epochs, column, strict=True)],
+                first=f"{column[0]:.3g}",
+                last=f"{column[-1]:.3g}",
+            )
+            for name, column in columns.items()
+        ],
+        epoch_ticks=[
+            Tick(x_of(epoch), f"{epoch:g}")
+            for epoch in _round_values(first, last)
+            if epoch in epochs
+        ],
+        value_ticks=[Tick(y_of(value), f"{value:g}") for value in _round_values(low, high)],
+    )
 
 
 def operator_chart(ops: Sequence[dict[str, Any]]) -> OperatorChart | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, check_device, open_device
 from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import Classifier
-from edgenets.export.statistics import wilson_interval
+from edgenets.intervals import wilson_interval
 from edgenets.progress import progress_bar
+from edgenets.units import format_interval, format_percent
 
 IMAGES_AT_ONCE = 32
 
@@ -35,8 +37,8 @@ def score(
 
     Returns:
         top1: fraction of images whose true class comes first.
-        ci95: low and high end of its 95 % confidence interval.
         top5: fraction whose true class is among the first five; None below six classes.
+        ci95: low and high end of top1's 95 % confidence interval.
         samples: number of images.
         per_class: for each class its label, samples and top1 (None without samples).
         confusion: [true class][first class], numbers of images.
@@ -58,8 +60,8 @@ def score(
     top1 = float(np.mean(ranks < 1))
     return {
         "top1": top1,
-        "ci95": list(wilson_interval(top1, samples)),
         "top5": float(np.mean(ranks < 5)) if classes > 5 else None,
+        "ci95": list(wilson_interval(top1, samples)),
         "samples": samples,
         "per_class": [
             {"label": label, "samples": int(row.sum()), "top1": _fraction(row[i], row.sum())}
@@ -67,6 +69,37 @@ def score(
         ],
         "confusion": confusion.tolist(),
     }
+
+
+def commonest_class(per_class: Sequence[dict[str, Any]]) -> tuple[str, float]:
+    """Return the class with the most images of a score, and its share of all of them.
+
+    >>> commonest_class([{"label": "cat", "samples": 1}, {"label": "dog", "samples": 3}])
+    ('dog', 0.75)
+    """
+    commonest = max(per_class, key=itemgetter("samples"))
+    return commonest["label"], commonest["samples"] / sum(row["samples"] for row in per_class)
+
+
+def warnings_of_score(score: dict[str, Any]) -> list[str]:
+    """Return a sentence if an accuracy cannot be told from answering the commonest class always.
+
+    That is so where the lower end of its 95 % interval is at most the share of that class. Images
+    of a single class tell nothing of this.
+
+    Args:
+        score: what the function `score` returns.
+    """
+    label, share = commonest_class(score["per_class"])
+    if share == 1 or share < score["ci95"][0]:
+        return []
+    return [
+        f"top-1 {format_percent(score['top1'])} (95 % interval {format_interval(score['ci95'])}) "
+        f"cannot be told from always answering {label!r}, the commonest class, which is right for "
+        f"{format_percent(share)} of the {score['samples']} test images: the net may have learned "
+        "nothing; train with more images, or begin with trained weights (--weights imagenet, "
+        "or train.weights=imagenet in a config)"
+    ]
 
 
 def label_ranks(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shlex
 from functools import cache
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError, missing_extra
-from edgenets.export.charts import operator_chart, size_accuracy_chart
-from edgenets.export.evaluate import commonest_confusions
-from edgenets.export.statistics import wilson_interval
+from edgenets.export.charts import curve_charts, operator_chart, size_accuracy_chart
+from edgenets.export.evaluate import commonest_class, commonest_confusions
 from edgenets.files import read_json, write_bytes
 from edgenets.quantize.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
     ALEXNET_BYTES,
     format_bytes,
     format_count,
+    format_interval,
     format_ms,
     format_percent,
     format_seconds,
@@ -38,15 +39,16 @@ MAX_ROWS = 20
 KEYS: dict[str, tuple[str, ...]] = {
     "model": ("name", "arguments", "params", "macs"),
     "data": ("name", "classes", "train", "test", "fingerprint", "skipped"),
+    "warnings": (),
     "target": (),
     "seed": (),
     "seconds": (),
     "stages": (
-        *("name", "seconds", "top1", "top5", "samples", "size_bytes", "stored_bytes"),
-        *("nonzero_params", "params", "sparsity", "distinct_values"),
+        *("name", "seconds", "top1", "top5", "ci95", "samples", "size_bytes", "stored_bytes"),
+        *("nonzero_params", "params", "sparsity", "distinct_values", "history"),
     ),
     "artefacts": ("path", "sha256", "size_bytes"),
-    "reduction": ("vs_float", "stored_vs_float", "vs_alexnet"),
+    "reduction": ("vs_float", "stored_vs_float"),
     "accounting": ("rows", "total"),
     "latency_ms": ("median", "mean", "p90", "ci95"),
     "benchmark": (
@@ -56,6 +58,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fidelity": ("snr_db", "agreement", "samples"),
     "per_class": ("label", "samples", "top1"),
     "confusion": (),
+    "mistakes": ("path", "label", "answer", "score", "jpeg"),
     "layers": ("name", "kind", "output_shape", "params", "macs", "activation_bytes"),
     "config": ("data", "benchmark"),
     "versions": (),
@@ -110,10 +113,12 @@ def render_html(report: dict[str, Any]) -> str:
         float32=float32,
         int8=int8,
         difference=_difference(float32, int8),
-        interval=wilson_interval(int8["top1"], int8["samples"]),
+        commonest=commonest_class(report["per_class"]),
         stage_meanings=STAGE_MEANINGS,
         size_labels=SIZE_LABELS,
         chart=size_accuracy_chart(stages),
+        learned={s["name"]: curve_charts(s["history"]) for s in stages if s["history"]},
+        mistakes=groupby(report["mistakes"], key=itemgetter("label")),
         operators=operator_chart(ops),
         costliest=sorted(filter(itemgetter("resolved"), ops), key=itemgetter("ms"), reverse=True),
         has_matrix=len(report["confusion"]) <= MAX_MATRIX_CLASSES,
@@ -138,6 +143,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "bytes": format_bytes,
         "count": format_count,
+        "interval": format_interval,
         "percent": format_percent,
         "seconds": format_seconds,
         "ms": format_ms,

@@ -1,4 +1,4 @@
-"""Intervals of what was measured: of latencies, which are not independent, and of accuracies.
+"""Intervals of latencies, which are not independent of one another.
 
 Sources: Kunsch, The jackknife and the bootstrap for general stationary observations, 1989 (moving
 blocks); Politis and White, Automatic block-length selection for the dependent bootstrap, 2004, with
@@ -99,21 +99,6 @@ def undisturbed(samples: Sequence[float] | NDArray[np.float64]) -> float:
     1.0
     """
     return float(np.quantile(samples, UNDISTURBED))
-
-
-def wilson_interval(fraction: float, samples: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a probability, seen as `fraction` of `samples`.
-
-    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
-
-    >>> low, high = wilson_interval(0.9, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.826, 0.945)
-    """
-    z2 = NormalDist().inv_cdf(0.975) ** 2 / samples
-    middle = fraction + z2 / 2
-    half = math.sqrt(z2 * fraction * (1 - fraction) + z2 * z2 / 4)
-    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 def median_interval(

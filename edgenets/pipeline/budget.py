@@ -42,7 +42,7 @@ NEAR = 1.05  # ratio of two sizes between which no further try is worth its time
 
 
 def compress_to_budget(
-    folder: Path, config: RunConfig, budget_bytes: int, out: Path
+    folder: Path, config: RunConfig, budget_bytes: int, out: Path, log_dir: Path | None = None
 ) -> dict[str, Any]:
     """Compress a model so that its int8 file takes at most `budget_bytes` when it travels.
 
@@ -53,6 +53,7 @@ def compress_to_budget(
         budget_bytes: for the `stored_bytes` of the `.tflite`.
         out: will hold what `compress_folder` leaves there, `sensitivity.json` and
             `sensitivity.svg`.
+        log_dir: the trainings of each try write events for TensorBoard into a subfolder.
 
     Returns:
         As `compress_folder`, and `choice`: what was chosen for each layer; `tries`: how large each
@@ -63,7 +64,7 @@ def compress_to_budget(
             `compress_folder` otherwise.
     """
     with locked_folder(out):
-        search = _Search(folder, config, out)
+        search = _Search(folder, config, out, log_dir)
         limit = budget_bytes / GROWTH
         if search.draft_bytes(-1) > limit:
             raise EdgenetsError(
@@ -86,7 +87,7 @@ def compress_to_budget(
 
 
 def compress_within_drop(
-    folder: Path, config: RunConfig, max_drop: float, out: Path
+    folder: Path, config: RunConfig, max_drop: float, out: Path, log_dir: Path | None = None
 ) -> dict[str, Any]:
     """Compress a model as far as it loses at most `max_drop` points of top-1.
 
@@ -100,6 +101,7 @@ def compress_within_drop(
         max_drop: in points, 1 point being 1 % of the images.
         out: will hold what `compress_folder` leaves there, `sensitivity.json` and
             `sensitivity.svg`.
+        log_dir: the trainings of each try write events for TensorBoard into a subfolder.
 
     Returns:
         As `compress_folder`, and `choice`: what was chosen for each layer; `tries`: the size of
@@ -109,7 +111,7 @@ def compress_within_drop(
         EdgenetsError: no try lost so little. As `compress_folder` otherwise.
     """
     with locked_folder(out):
-        search = _Search(folder, config, out)
+        search = _Search(folder, config, out, log_dir)
         described: list[dict[str, float]] = []
 
         def attempt(index: int) -> _Try | None:
@@ -167,9 +169,9 @@ class _Try(NamedTuple):
 class _Search:
     """What can be chosen for a model, and the tries, each in a folder below `out`."""
 
-    def __init__(self, folder: Path, config: RunConfig, out: Path) -> None:
+    def __init__(self, folder: Path, config: RunConfig, out: Path, log_dir: Path | None) -> None:
         require_no_model(out)
-        self.folder, self.out = folder, out
+        self.folder, self.out, self.log_dir = folder, out, log_dir
         self.model, self.spec = load_model(folder)
         if load_codes(folder, self.model):
             raise EdgenetsError(
@@ -195,7 +197,8 @@ class _Search:
         write_bytes(self.out / PLOT, draw_sensitivity(self.sensitivity, choice))
         if earlier.exists() and not stages.exists():
             copytree(earlier, stages)
-        records = run_recipe(self.folder, self.images, recipe, stages)
+        log_dir = self.log_dir and self.log_dir / stages.name
+        records = run_recipe(self.folder, self.images, recipe, stages, log_dir)
         return _Try(choice, recipe, self.draft_bytes(index), stages, records)
 
     def keep(self, kept: _Try, **more: Any) -> dict[str, Any]:

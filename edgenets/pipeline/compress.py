@@ -10,6 +10,7 @@ from typing import Any
 from edgenets.data.folder import first_few
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import float_file
+from edgenets.export.evaluate import warnings_of_score
 from edgenets.files import read_bytes, write_bytes, write_json
 from edgenets.models.folder import (
     CODES,
@@ -42,7 +43,9 @@ STAGES = "stages"
 RECIPE, MEASURED = "recipe.yaml", "compress.json"
 
 
-def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any]:
+def compress_folder(
+    folder: Path, config: RunConfig, out: Path, log_dir: Path | None = None
+) -> dict[str, Any]:
     """Compress the model of `folder` into the model folder `out`; return what was measured.
 
     Args:
@@ -50,10 +53,12 @@ def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any
         config: its images, recipe and seed; its net is that of `folder`.
         out: also gets the recipe as `recipe.yaml`, what was measured as `compress.json`, and a plot
             of the int8 file's error by layer as `int8_error.svg`.
+        log_dir: trainings write events for TensorBoard into it; it changes no result.
 
     Returns:
-        `stages`, of which the first one, `model`, is the model as it was; `skipped`; `accounting`,
-        the size of what the last stage made, as `edgenets.quantize.accounting.account` gives it.
+        `stages`, of which the first one, `model`, is the model as it was; `warnings`, as
+        `train_folder` gives them; `skipped`; `accounting`, the size of what the last stage made, as
+        `edgenets.quantize.accounting.account` gives it.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or a stage failed; finished stages are
@@ -62,7 +67,7 @@ def compress_folder(folder: Path, config: RunConfig, out: Path) -> dict[str, Any
     with locked_folder(out):
         require_no_model(out)
         images = open_images_of(folder, config)
-        records = run_recipe(folder, images, config.compress, out / STAGES)
+        records = run_recipe(folder, images, config.compress, out / STAGES, log_dir)
         result = keep_result(out, out / STAGES, records, config.compress, images)
         shutil.rmtree(out / STAGES)
         return result
@@ -92,7 +97,9 @@ def open_images_of(folder: Path, config: RunConfig) -> RunImages:
     return images
 
 
-def run_recipe(folder: Path, images: RunImages, recipe: Recipe, stages: Path) -> list[Record]:
+def run_recipe(
+    folder: Path, images: RunImages, recipe: Recipe, stages: Path, log_dir: Path | None = None
+) -> list[Record]:
     """Do what is missing of a recipe's stages in the folder `stages`, on the model of `folder`."""
     _, weights_sha256 = load_spec(folder)
 
@@ -106,7 +113,8 @@ def run_recipe(folder: Path, images: RunImages, recipe: Recipe, stages: Path) ->
         )
 
     first = Stage("model", {"weights": weights_sha256}, copy)
-    return run_stages(stages, [first, *compress_stages(recipe, images)], images.dataset.fingerprint)
+    following = compress_stages(recipe, images, log_dir)
+    return run_stages(stages, [first, *following], images.dataset.fingerprint)
 
 
 def keep_result(
@@ -125,6 +133,7 @@ def keep_result(
     last = stages / records[-1]["folder"]
     result = {
         "stages": [{"name": r["name"], "seconds": r["seconds"], **r["measured"]} for r in records],
+        "warnings": [*images.warnings, *warnings_of_score(records[-1]["measured"])],
         "skipped": [file.to_json() for file in images.dataset.skipped],
         "accounting": account_folder(last, records),
         **more,

@@ -38,7 +38,13 @@ from edgenets.pipeline.stages import (
 )
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
-from edgenets.units import format_bytes, format_ms, format_percent, format_seconds
+from edgenets.units import (
+    format_bytes,
+    format_interval,
+    format_ms,
+    format_percent,
+    format_seconds,
+)
 
 CONFIG = "config.yaml"
 STAGES = "stages"
@@ -48,8 +54,13 @@ KEY = "key"
 RESUMING = (KEY, CHECKPOINT)  # what a stage needs while it is worked on
 
 
-def run(config: RunConfig, out: Path) -> dict[str, Any]:
+def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
     """Do what is missing of a run in the folder `out` and return its report.
+
+    Args:
+        config: what to do.
+        out: the run folder.
+        log_dir: trainings write events for TensorBoard into it; it changes no result.
 
     Raises:
         EdgenetsError: the images or settings do not fit, `out` holds another config's run or is in
@@ -68,7 +79,7 @@ def run(config: RunConfig, out: Path) -> dict[str, Any]:
             recorded = config.model_copy(update={"train": complete.train})
             write_bytes(out / CONFIG, dump_config(recorded).encode())
         records = run_stages(
-            out / STAGES, plan(complete, images, initial), images.dataset.fingerprint
+            out / STAGES, plan(complete, images, initial, log_dir), images.dataset.fingerprint
         )
         exported = next(r["folder"] for r in records if r["name"] == "export")
         for name in (INT8_FILE, PACKAGE_FILE):
@@ -164,7 +175,8 @@ def _result(record: Record) -> str:
     if "latency_ms" in measured:
         return f"{format_ms(measured['latency_ms']['median'])} median"
     return (
-        f"top-1 {format_percent(measured['top1'])}, {format_bytes(measured['size_bytes'])}, "
+        f"top-1 {format_percent(measured['top1'])} ({format_interval(measured['ci95'])}), "
+        f"{format_bytes(measured['size_bytes'])}, "
         f"stored {format_bytes(measured['stored_bytes'])} ({format_seconds(record['seconds'])})"
     )
 

@@ -13,7 +13,7 @@ from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import LOGITS, Ends, write_checked
-from edgenets.export.evaluate import score
+from edgenets.export.evaluate import score, warnings_of_score
 from edgenets.export.foreign import adopt, load_trusted
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower import preferred_format
@@ -30,12 +30,22 @@ from edgenets.pipeline.stages import (
     say_left_out,
     train_model,
     training_settings,
+    write_history,
 )
 from edgenets.train.fit import compile_inference, predict_logits
 
 
-def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
+def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
     """Train the config's net into the model folder `out`; return its accuracy on the test images.
+
+    Args:
+        config: the net, the images and how it is trained.
+        out: the model folder.
+        log_dir: the training writes events for TensorBoard into it; it changes no result.
+
+    Returns:
+        What `edgenets.export.evaluate.score` returns; `warnings`, sentences about images that are
+        too few or uneven, and about an accuracy that says nothing; `skipped`.
 
     Raises:
         EdgenetsError: `out` already holds a model or another training's checkpoint, or the images
@@ -49,11 +59,14 @@ def train_folder(config: RunConfig, out: Path) -> dict[str, Any]:
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
         key = sha256_json({"images": dataset.fingerprint, "settings": settings})
-        model, spec = train_model(images, initial, out / CHECKPOINT, key)
+        model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
         save_model(out, model, spec)
+        write_history(out, spec.history.get("train"))
         (out / CHECKPOINT).unlink(missing_ok=True)
+        measured = images.score(predict_logits(compile_inference(model), images.test))
         return {
-            **images.score(predict_logits(compile_inference(model), images.test)),
+            **measured,
+            "warnings": [*images.warnings, *warnings_of_score(measured)],
             "skipped": [skipped.to_json() for skipped in dataset.skipped],
         }
 

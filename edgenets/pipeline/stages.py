@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.census import describe, warnings_of_images
 from edgenets.data.dataset import Dataset, Images, Skipped, open_dataset
 from edgenets.data.folder import first_few
 from edgenets.data.images import Preparation
@@ -30,6 +31,7 @@ from edgenets.export.error_plot import draw_errors
 from edgenets.export.evaluate import classify, score
 from edgenets.export.formats import FP16, INT8
 from edgenets.export.metadata import layer_names
+from edgenets.export.mistakes import describe_mistakes, worst_mistakes
 from edgenets.export.runtime import Classifier
 from edgenets.export.targets import find_target
 from edgenets.files import write_bytes, write_json
@@ -37,6 +39,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import (
+    History,
     Spec,
     build_model,
     load_codes,
@@ -50,7 +53,7 @@ from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
 from edgenets.pipeline.rate import code_to_goal
 from edgenets.profile import profile
-from edgenets.progress import say
+from edgenets.progress import say, warn
 from edgenets.quantize.fp16 import Fp16Settings, round_weights
 from edgenets.quantize.int8 import Int8Settings, quantize_kernels
 from edgenets.quantize.layers import (
@@ -69,6 +72,7 @@ from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.share import share_weights
 from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
 from edgenets.train.data import TrainingData
+from edgenets.train.epochs import history_csv
 from edgenets.train.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
 from edgenets.train.transfer import fit_classifier
 
@@ -78,6 +82,7 @@ INT8_FILE = "model.tflite"
 PACKAGE_FILE = "model.epk"  # of the int8 file
 BENCHMARK_FILE = "benchmark.json"
 ERROR_PLOT = "int8_error.svg"
+HISTORY = "history.csv"  # of a stage that trains
 # Of those that choose the best epoch: neither calibrated on nor tested on.
 ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
 COMPRESS: dict[str, Callable[..., Compressed]] = {
@@ -103,6 +108,7 @@ class RunImages:
 
     def __init__(self, dataset: Dataset, preparation: Preparation, config: RunConfig) -> None:
         self.dataset, self.preparation, self.config = dataset, preparation, config
+        self.warnings = warnings_of_images(dataset)
 
     @cached_property
     def training(self) -> TrainingData:
@@ -149,9 +155,15 @@ class RunImages:
         """Return the accuracy of the test images' logits."""
         return score(logits, self.dataset.test.labels, self.dataset.classes)
 
+    def mistakes(self, logits: NDArray[np.float32]) -> list[Record]:
+        """Return the worst mistakes in the test images' logits, with the pictures."""
+        test, root = self.dataset.test, Path(self.config.data.source)
+        worst = worst_mistakes(logits, test.labels)
+        return describe_mistakes(worst, test, self.test, self.dataset.classes, root)
+
 
 def open_images(config: RunConfig, preparation: Preparation | None = None) -> RunImages:
-    """Open the config's images, prepared for a net as it needs; say which files were left out.
+    """Open the config's images, prepared for a net as it needs; say what is amiss with them.
 
     Args:
         config: says where they are.
@@ -169,13 +181,10 @@ def open_images(config: RunConfig, preparation: Preparation | None = None) -> Ru
     if data.unlabelled is not None:
         dataset = dataset.with_unlabelled(data.unlabelled, strict=data.strict)
     say_left_out(dataset.skipped)
-    unlabelled = f"{len(dataset.unlabelled)} unlabelled, " if len(dataset.unlabelled) else ""
-    validation = f", {len(dataset.validation)} validation" if len(dataset.validation) else ""
-    say(
-        f"{dataset.name}: {len(dataset.classes)} classes, {unlabelled}{len(dataset.train)} "
-        f"training{validation} and {len(dataset.test)} test images"
-    )
-    return RunImages(dataset, preparation, config)
+    say(describe(dataset))
+    images = RunImages(dataset, preparation, config)
+    warn(images.warnings)
+    return images
 
 
 def say_left_out(skipped: Iterable[Skipped]) -> None:
@@ -237,47 +246,76 @@ def training_settings(config: RunConfig, initial: Initial | None) -> Record:
     return {**settings, "weights": {**spec.initial_weights, "labels": spec.labels}}
 
 
-def plan(config: RunConfig, images: RunImages, initial: Initial | None) -> list[Stage]:
-    """Return the stages of a run in order."""
+def plan(
+    config: RunConfig, images: RunImages, initial: Initial | None, log_dir: Path | None = None
+) -> list[Stage]:
+    """Return the stages of a run in order.
+
+    Args:
+        config, images, initial: what the run begins with.
+        log_dir: trainings write events for TensorBoard into it.
+    """
     settings = config.model_dump(mode="json")
     return [
         Stage(
             "train",
             training_settings(config, initial),
-            partial(train_stage, images, initial),
+            partial(train_stage, images, initial, log_dir),
         ),
-        *compress_stages(config.compress, images),
+        *compress_stages(config.compress, images, log_dir),
         Stage("export", settings["export"], partial(export_stage, config.export, images)),
         Stage("benchmark", settings["benchmark"], partial(benchmark_stage, config)),
     ]
 
 
-def compress_stages(recipe: Recipe, images: RunImages) -> list[Stage]:
+def compress_stages(recipe: Recipe, images: RunImages, log_dir: Path | None = None) -> list[Stage]:
     """Return the stages of a recipe in order."""
     return [
-        Stage(stage.stage, stage.model_dump(mode="json"), partial(compress_stage, stage, images))
+        Stage(
+            stage.stage,
+            stage.model_dump(mode="json"),
+            partial(compress_stage, stage, images, log_dir),
+        )
         for stage in recipe
     ]
 
 
 def train_stage(
-    images: RunImages, initial: Initial | None, folder: Path, previous: Path, key: str
+    images: RunImages,
+    initial: Initial | None,
+    log_dir: Path | None,
+    folder: Path,
+    previous: Path,
+    key: str,
 ) -> Record:
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
-    model, spec = train_model(images, initial, folder / CHECKPOINT, key)
+    model, spec = train_model(images, initial, folder / CHECKPOINT, key, log_dir)
     save_model(folder, model, spec)
+    history = write_history(folder, spec.history.get("train"))
     content = float_file(model, spec)
     write_bytes(folder / FLOAT_FILE, content)
     cost = profile(model)
     return {
         **measure_model(images, model, content),
+        "history": history,
         "macs": cost.macs,
         "layers": [layer._asdict() for layer in cost.layers],
     }
 
 
+def write_history(folder: Path, history: History | None) -> History | None:
+    """Write a training's history as a table into `folder`, and return it; None if it had none."""
+    if history:
+        write_bytes(folder / HISTORY, history_csv(history).encode())
+    return history or None
+
+
 def train_model(
-    images: RunImages, initial: Initial | None, checkpoint: Path, key: str
+    images: RunImages,
+    initial: Initial | None,
+    checkpoint: Path,
+    key: str,
+    log_dir: Path | None = None,
 ) -> tuple[keras.Model, Spec]:
     """Train the config's net from its first weights, or go on from the checkpoint.
 
@@ -312,6 +350,7 @@ def train_model(
         description="train",
         teacher=teacher,
         begin=begin,
+        log_dir=log_dir,
     )
     result.set_weights(model.get_weights())
     spec = replace(spec, seeded_split=images.dataset.seeded_split)
@@ -351,7 +390,12 @@ def initial_model(
 
 
 def compress_stage(
-    settings: AnyStage, images: RunImages, folder: Path, previous: Path, key: str
+    settings: AnyStage,
+    images: RunImages,
+    log_dir: Path | None,
+    folder: Path,
+    previous: Path,
+    key: str,
 ) -> Record:
     """Compress the previous stage's model; write the new folder."""
     model, spec = load_model(previous)
@@ -374,11 +418,15 @@ def compress_stage(
         checkpoint=folder / CHECKPOINT,
         key=key,
         teacher=_first_model(previous) if settings.distillation.alpha else None,
+        log_dir=log_dir,
     )
     model, kernels, history = compressed
     spec = spec.with_stage(settings.model_dump(mode="json"), history, folded=is_folded(model))
     save_model(folder, model, spec, Codes(kernels, {}) if kernels else None)
-    return measure_model(images, model, float_file(model, spec), kernels)
+    return {
+        **measure_model(images, model, float_file(model, spec), kernels),
+        "history": write_history(folder, history),
+    }
 
 
 def _first_model(stage: Path) -> keras.Model:
@@ -477,7 +525,8 @@ def export_stage(
     exported = export_checked(INT8, model, spec, calibration, codes, target)
     write_bytes(folder / INT8_FILE, exported.content)
     write_bytes(folder / PACKAGE_FILE, pack(exported.content))
-    return _measure_export(images, exported)
+    logits = classify(Classifier(exported.content), images.test)
+    return {**_measure_export(images, exported, logits), "mistakes": images.mistakes(logits)}
 
 
 def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -> Record:
@@ -512,7 +561,10 @@ def measure_model(
     }
 
 
-def _measure_export(images: RunImages, exported: Exported) -> Record:
+def _measure_export(
+    images: RunImages, exported: Exported, logits: NDArray[np.float32] | None = None
+) -> Record:
+    """Measure a file; `logits` are its answers to the test images, if they are known already."""
     content, fidelity = exported.content, exported.fidelity
     assert fidelity is not None  # there are images
     file = flatbuffer.read(content)
@@ -520,8 +572,10 @@ def _measure_export(images: RunImages, exported: Exported) -> Record:
     contents = [data for _, data in kernels]
     biases = [bias.content for bias in file.biases]
     prunable = [file.tensors[kernel].content for kernel in _prunable(file)]
+    if logits is None:
+        logits = classify(Classifier(content), images.test)
     return {
-        **images.score(classify(Classifier(content), images.test)),
+        **images.score(logits),
         **_sizes(content, [*biases, *contents], prunable, contents),
         "fidelity": fidelity._asdict(),
         "kernels": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+from edgenets.export.evaluate import warnings_of_score
 from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.stages import (
@@ -17,8 +18,8 @@ from edgenets.pipeline.stages import (
 from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (
-    *("top1", "top5", "samples", "size_bytes", "stored_bytes"),
-    *("nonzero_params", "params", "sparsity", "distinct_values"),
+    *("top1", "top5", "ci95", "samples", "size_bytes", "stored_bytes"),
+    *("nonzero_params", "params", "sparsity", "distinct_values", "history"),
 )
 
 KERNEL_KEYS = ("sparsity", "distinct_values")  # what a kernel in the file tells of its layer
@@ -52,6 +53,7 @@ def summarize(
             "fingerprint": dataset.fingerprint,
             "skipped": [skipped.to_json() for skipped in dataset.skipped],
         },
+        "warnings": [*images.warnings, *warnings_of_score(export)],
         "target": config.export.target,
         "seed": config.seed,
         "seconds": round(sum(record["seconds"] for record in records), 3),
@@ -79,6 +81,7 @@ def summarize(
         "fidelity": export["fidelity"],
         "per_class": export["per_class"],
         "confusion": export["confusion"],
+        "mistakes": export["mistakes"],
         "layers": _layers(train["layers"], export["kernels"]),
         "config": config.model_dump(mode="json"),
         "versions": {

@@ -91,6 +91,7 @@ def prune(
     checkpoint: Path,
     key: str,
     teacher: keras.Model | None = None,
+    log_dir: Path | None = None,
 ) -> Compressed:
     """Return a pruned, fine-tuned copy of `model` and the history of its training.
 
@@ -136,6 +137,7 @@ def prune(
         key=key,
         teacher=teacher,
         description="prune",
+        log_dir=log_dir,
         callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         select_from_epoch=min(pace.epochs, ceil(end_step / steps) + 1),
     )

@@ -42,6 +42,7 @@ def train_quantized(
     checkpoint: Path,
     key: str,
     teacher: keras.Model | None = None,
+    log_dir: Path | None = None,
 ) -> Compressed:
     """Return a folded copy of `model` trained to bear 8-bit rounding, and its training's history.
 
@@ -62,6 +63,7 @@ def train_quantized(
         key=key,
         teacher=teacher,
         description="qat",
+        log_dir=log_dir,
     )
 
 
@@ -76,6 +78,7 @@ def train_rounded(
     key: str,
     teacher: keras.Model | None,
     description: str,
+    log_dir: Path | None,
 ) -> Compressed:
     """Train `folded`, changing it, with 8-bit rounding; see `train_quantized`."""
     rounding = with_rounding(folded, kernels)
@@ -88,6 +91,7 @@ def train_rounded(
         key=key,
         teacher=teacher,
         description=description,
+        log_dir=log_dir,
     )
     # tfmot's wrappers put the rounded kernels into the layers; their own lists have the variables.
     trained = {weight.name: weight for weight in rounding.weights}

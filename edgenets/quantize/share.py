@@ -55,6 +55,7 @@ def share_weights(
     checkpoint: Path,
     key: str,
     teacher: keras.Model | None = None,
+    log_dir: Path | None = None,
 ) -> Compressed:
     """Return a folded copy of `model` with shared weights, their codes, and the training's history.
 
@@ -82,4 +83,5 @@ def share_weights(
         key=key,
         teacher=teacher,
         description="share",
+        log_dir=log_dir,
     )

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.data.census import UNEVEN
 from edgenets.data.dataset import Images, Split
 from edgenets.data.images import Preparation
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import hold_out
 from edgenets.errors import EdgenetsError
-
-UNEVEN = 3
-"""How many times as many images as the smallest class the largest one may have."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from edgenets.train.checkpoint import (
 )
 from edgenets.train.data import TrainingData
 from edgenets.train.distill import check_teacher, distilled_loss
+from edgenets.train.epochs import EpochLog
 from edgenets.train.settings import FitSettings, Pace
 
 EVALUATION_BATCH = 256
@@ -57,6 +58,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     select_from_epoch: int = 1,
     begin: Callable[[], dict[str, float]] | None = None,
+    log_dir: Path | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place and leave it with the weights of its best epoch.
 
@@ -68,24 +70,26 @@ def fit(
         seed: of the order of the images, their augmentation and dropout.
         checkpoint: where the state is kept while training; gone on from if it is there.
         key: names this training, so that another one's checkpoint is refused.
-        description: shown at the progress bar.
+        description: shown at the progress bar and with each epoch.
         teacher: images -> logits, whose answers are learned from as `settings.distillation` says.
         callbacks: told of the beginning and end of the training, its epochs and its batches.
         select_from_epoch: the first epoch (from 1) that may be the best one, for a schedule that
             reaches its goal only then.
         begin: changes the model's weights before the first epoch, and returns their loss and
             accuracy on the images to learn from. What it leaves is epoch 0, which may be the best.
+        log_dir: events for TensorBoard are written to its subfolder `description`.
 
     Returns:
         By epoch: its number, loss, accuracy, validation_loss, validation_accuracy, learning_rate.
 
     Raises:
         EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
-            is not enough, or the checkpoint is not this training's.
+            is not enough, the checkpoint is not this training's, or `log_dir` cannot be written.
     """
     loop = _Loop(model, data, settings, seed, callbacks, teacher)
     epochs = loop.pace.epochs
     say(f"{description}: {_pace_in_words(loop.pace, loop.steps)}")
+    log = EpochLog(description, epochs, log_dir)
     progress, best = Progress(), list[NDArray[Any]]()
 
     def keep(epoch: int, values: dict[str, float]) -> None:
@@ -99,6 +103,7 @@ def fit(
             progress.best_score, progress.best_epoch = score, epoch
             best = [weight.numpy() for weight in model.variables]
         save_checkpoint(checkpoint, key, progress, loop.variables, best)
+        log.tell(epoch, values)
 
     if checkpoint.exists():
         progress, best = load_checkpoint(checkpoint, key, loop.variables)

@@ -6,14 +6,16 @@ from hypothesis import strategies as st
 
 from edgenets.export.charts import (
     CHARACTER_WIDTH,
+    CURVES_HEIGHT,
+    CURVES_RIGHT,
     HEADROOM,
     LEFT,
     PLOT_HEIGHT,
     ROW_HEIGHT,
     WIDTH,
+    curve_charts,
     operator_chart,
     size_accuracy_chart,
-    wilson_interval,
 )
 
 
@@ -40,19 +42,6 @@ stages = st.lists(
     max_size=6,
     unique_by=lambda stage: stage["name"],
 )
-
-
-@pytest.mark.parametrize(
-    "right, samples, low, high",
-    [
-        (0, 10, 0, 3.8415 / 13.8415),  # z^2 / (n + z^2) with z = 1.96
-        (10, 10, 10 / 13.8415, 1),
-        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
-        (15, 148, 0.0624, 0.1605),
-    ],
-)
-def test_wilson_interval_is_the_published_one(right, samples, low, high):
-    assert wilson_interval(right / samples, samples) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_sizes_are_drawn_from_zero_and_better_is_higher():
@@ -124,3 +113,42 @@ def test_operators_are_bars_from_zero_in_the_order_they_run_and_untold_ones_leav
 def test_operators_of_which_none_can_be_told_have_no_chart():
     assert operator_chart([]) is None
     assert operator_chart([{"ms": 0.1, "ms_ci95": [-0.1, 0.2], "resolved": False}]) is None
+
+
+losses = st.floats(0, 1e6)
+fractions = st.floats(0, 1)
+histories = st.lists(st.tuples(losses, fractions, losses, fractions), min_size=1, max_size=400)
+
+
+@given(histories, st.integers(0, 1))
+def test_curves_run_from_the_first_epoch_to_the_last_within_the_plot(rows, first):
+    loss, accuracy, validation_loss, validation_accuracy = zip(*rows, strict=True)
+    charts = curve_charts(
+        {
+            **{"epoch": range(first, first + len(rows)), "loss": loss, "accuracy": accuracy},
+            **{"validation_loss": validation_loss, "validation_accuracy": validation_accuracy},
+        }
+    )
+    assert [len(chart.curves) for chart in charts] == [1, 1, 2]
+    for chart in charts:
+        for curve in chart.curves:
+            xs, ys = zip(*curve.points, strict=True)
+            assert len(xs) == len(rows) and list(xs) == sorted(xs)
+            assert xs[0] == LEFT and (len(rows) == 1 or xs[-1] == CURVES_RIGHT)
+            assert 0 <= min(ys) <= max(ys) <= CURVES_HEIGHT
+        for tick in chart.epoch_ticks:
+            assert LEFT <= tick.position <= CURVES_RIGHT
+
+
+def test_curves_show_accuracy_in_per_cent_and_better_is_higher():
+    history = {
+        **{"epoch": [1, 2], "loss": [2.0, 1.0], "validation_loss": [2.5, 1.5]},
+        **{"accuracy": [0.1, 0.9], "validation_accuracy": [0.2, 0.8]},
+    }
+    training, held_out, top1 = curve_charts(history)
+    assert [point[1] for point in training.curves[0].points] == [0, CURVES_HEIGHT]
+    assert [point[1] for point in top1.curves[0].points] == [CURVES_HEIGHT, 0]
+    assert (top1.curves[1].name, top1.curves[1].first, top1.curves[1].last) == (
+        *("held out", "20", "80"),
+    )
+    assert [tick.label for tick in held_out.epoch_ticks] == ["1", "2"]

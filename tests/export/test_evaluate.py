@@ -7,9 +7,9 @@ from PIL import Image
 from edgenets.data.dataset import open_dataset
 from edgenets.errors import EdgenetsError
 from edgenets.export import evaluate
-from edgenets.export.evaluate import evaluate_file, label_ranks, score
+from edgenets.export.evaluate import evaluate_file, label_ranks, score, warnings_of_score
 from edgenets.export.runtime import Classifier
-from edgenets.export.statistics import wilson_interval
+from edgenets.intervals import wilson_interval
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 
@@ -40,9 +40,9 @@ def test_score_is_the_arithmetic_by_hand():
     )
     result = score(logits, np.array([0, 4, 5, 2]), list("abcdef"))
     assert result["top1"] == 2 / 4
-    assert result["ci95"] == list(wilson_interval(0.5, 4))
     assert result["top5"] == 3 / 4
     assert result["samples"] == 4
+    assert result["ci95"] == list(wilson_interval(2 / 4, 4))
     assert result["per_class"][4] == {"label": "e", "samples": 1, "top1": 0.0}
     assert result["per_class"][1] == {"label": "b", "samples": 0, "top1": None}
     expected = np.zeros((6, 6), int)
@@ -72,6 +72,33 @@ def test_top5_needs_six_classes(classes, top5):
 def test_a_nan_is_never_counted_as_right():
     with pytest.raises(EdgenetsError, match="NaN"):
         score(np.array([[1, np.nan]]), np.array([1]), "ab")
+
+
+def score_of(answers, labels):
+    return score(np.eye(3)[answers], np.array(labels), ["ant", "bee", "cat"])
+
+
+def test_answering_the_commonest_class_always_is_said_loudly_with_what_to_do():
+    labels = [0] * 20 + [1] * 50 + [2] * 30
+    (warning,) = warnings_of_score(score_of([1] * 100, labels))
+    assert warning.startswith(
+        "top-1 50.00 % (95 % interval 40.4 to 59.6 %) cannot be told from always answering 'bee', "
+        "the commonest class, which is right for 50.00 % of the 100 test images"
+    )
+    assert "more images" in warning and "weights" in warning
+
+
+@pytest.mark.parametrize("right, warned", [(59, True), (60, False), (100, False)])
+def test_the_lower_end_of_the_interval_must_be_above_the_commonest_class(right, warned):
+    labels = np.array([0] * 25 + [1] * 50 + [2] * 25)
+    answers = np.where(np.arange(100) < right, labels, (labels + 1) % 3)
+    result = score_of(answers, labels)
+    assert (result["ci95"][0] <= 0.5) == warned
+    assert bool(warnings_of_score(result)) == warned
+
+
+def test_images_of_one_class_tell_nothing_of_the_commonest():
+    assert warnings_of_score(score_of([1, 0, 1], [1, 1, 1])) == []
 
 
 def test_no_images_are_an_error():

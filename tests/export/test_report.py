@@ -22,7 +22,13 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
     rest = len(labels) - 1
     confusion = [[samples if i == j else 0 for j in range(rest + 1)] for i in range(rest + 1)]
     confusion[0][:2] = [samples - 7, 7]
-    stage = {"samples": samples, "top5": None, "seconds": 2.5, "params": 2000}
+    stage = {
+        "samples": samples,
+        "ci95": [0.888, 0.978],
+        "top5": None,
+        "seconds": 2.5,
+        "params": 2000,
+    }
     layer = {"output_shape": [8, 8, 4], "activation_bytes": 1024}
     return {
         "model": {
@@ -39,6 +45,7 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
             "fingerprint": "f00d",
             "skipped": [],
         },
+        "warnings": [],
         "target": "generic",
         "seed": 7,
         "seconds": 5.0,
@@ -52,6 +59,14 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
                 "nonzero_params": 2000,
                 "sparsity": 0.0,
                 "distinct_values": 1234,
+                "history": {
+                    "epoch": [1, 2, 3],
+                    "loss": [2.5, 1.0, 0.5],
+                    "accuracy": [0.4, 0.7, 0.9],
+                    "validation_loss": [2.25, 1.25, 0.75],
+                    "validation_accuracy": [0.5, 0.8, 0.95],
+                    "learning_rate": [0.004, 0.002, 0.0],
+                },
             },
             {
                 **stage,
@@ -62,6 +77,7 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
                 "nonzero_params": 800,
                 "sparsity": 0.6,
                 "distinct_values": 163,
+                "history": None,
             },
         ],
         "artefacts": [{"path": "model.tflite", "sha256": "beef", "size_bytes": 100 * KIB}],
@@ -91,6 +107,7 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
             for i, label in enumerate(labels)
         ],
         "confusion": confusion,
+        "mistakes": [],
         "layers": [
             {**layer, "name": "image", "kind": "InputLayer", "params": 0, "macs": 0},
             {
@@ -135,7 +152,24 @@ def test_key_figures_say_what_they_are_compared_with():
     assert "4.0x smaller than the float32 file" in text
     assert "8.0x smaller than the float32 file (7.0x, if that is packed, too)" in text
     assert "1.25 ms 95 % interval 1.20 ms to 1.31 ms 1 thread, Cortex-A76" in text
-    assert "4,688x fewer stored bytes than its 240 MB" in text
+    assert "93.00 % 2 images fewer than float32 (2.00 points) 95 % interval 88.8 to 97.8 %" in text
+    assert "always cat , the commonest class: 33.33 %" in text
+
+
+def test_alexnet_is_no_key_figure():
+    page = render_html(make_report())
+    assert "AlexNet" not in page[: page.index("<h2>")]
+    assert table(page, "accounting")[0][-1] == "under AlexNet"
+
+
+def test_warnings_stand_before_the_figures():
+    report = make_report()
+    report["warnings"] = ["top-1 35.00 % cannot be told from <chance>"]
+    page = render_html(report)
+    assert text_of(page[: page.index('<dl class="figures">')]).endswith(
+        "Warning: top-1 35.00 % cannot be told from <chance>."
+    )
+    assert 'class="warnings"' not in render_html(make_report())
 
 
 @pytest.mark.parametrize(
@@ -156,11 +190,11 @@ def test_difference_to_float32_is_said_in_images_and_points(top1, sentence):
 def test_stages_stand_side_by_side():
     rows = table(render_html(make_report()), "stages")
     assert rows[0][:5] == ["stage", "top-1", "top-5", ".tflite", "stored"]
-    assert rows[1][1:] == (
-        ["95.00 %", "-", "400.0 KiB", "350.0 KiB", "0.00 %", "1,234", "2.0k / 2.0k", "2.5 s"]
+    assert "; ".join(rows[1][1:]) == (
+        "95.00 % 88.8 to 97.8 %; -; 400.0 KiB; 350.0 KiB; 0.00 %; 1,234; 2.0k / 2.0k; 2.5 s"
     )
-    assert rows[2][1:] == (
-        ["93.00 %", "-", "100.0 KiB", "50.0 KiB", "60.00 %", "163", "800 / 2.0k", "2.5 s"]
+    assert "; ".join(rows[2][1:]) == (
+        "93.00 % 88.8 to 97.8 %; -; 100.0 KiB; 50.0 KiB; 60.00 %; 163; 800 / 2.0k; 2.5 s"
     )
 
 
@@ -169,6 +203,42 @@ def test_chart_says_its_points_to_those_who_cannot_see_it():
         "train: 400.0 KiB, stored 350.0 KiB, 95.00 %. export: 100.0 KiB, stored 50.0 KiB, 93.00 %."
         in render_html(make_report())
     )
+
+
+def test_curves_of_the_stages_that_train_say_their_ends_to_those_who_cannot_see_them():
+    page = render_html(make_report())
+    assert page.count('<polyline class="curve ') == 4
+    assert "train, training loss from the first epoch to the last, training: 2.5 to 0.5." in page
+    assert (
+        "train, top-1 in % from the first epoch to the last, training: 40 to 90, "
+        "held out: 50 to 95."
+    ) in page
+    report = make_report()
+    report["stages"][0]["history"] = None
+    assert "How it learned" not in render_html(report)
+
+
+def make_mistake(label, answer, path="test/1.jpg"):
+    return {
+        **{"index": 17, "path": path, "label": label, "answer": answer},
+        **{"score": 0.9876, "jpeg": "AAAA"},
+    }
+
+
+def test_wrong_pictures_stand_under_their_class_with_answer_and_probability():
+    report = make_report()
+    report["mistakes"] = [
+        make_mistake("cat", "dog"),
+        make_mistake("cat", "<elk>", None),
+        make_mistake("elk", "cat"),
+    ]
+    page = render_html(report)
+    pictures = page[page.index("Where it is sure and wrong") :]
+    assert pictures.count('<img src="data:image/jpeg;base64,AAAA"') == 3
+    assert "test image 17" in pictures
+    text = text_of("<body>" + pictures)
+    assert "cat taken for dog 98.76 % <elk> 98.76 % elk taken for cat 98.76 %" in text
+    assert "Where it is sure and wrong" not in render_html(make_report())
 
 
 def test_layers_show_their_cost_and_what_became_of_their_kernels():
@@ -352,8 +422,10 @@ def test_browser_shows_table_and_chart_and_fetches_nothing_else(tmp_path, server
         check=True,
     ).stdout
 
-    assert [row[1] for row in table(dom, "stages")] == ["top-1", "95.00 %", "93.00 %"]
-    chart = dom[dom.index('<svg id="chart"') : dom.index("</svg>")]
+    assert [row[1] for row in table(dom, "stages")] == [
+        *("top-1", "95.00 % 88.8 to 97.8 %", "93.00 % 88.8 to 97.8 %")
+    ]
+    chart = dom[dom.index('<svg id="chart"') :].partition("</svg>")[0]
     assert chart.count("<circle") == chart.count("<rect") == 2
     assert paths == ["/report.html"]
     assert requests_of_pages(net_log) == [f"{address}/report.html"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
+from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
+from edgenets.intervals import wilson_interval
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.run import run
 from edgenets.quantize.package import unpack
@@ -75,6 +79,66 @@ def test_reduction_is_the_ratio_of_the_files(report: dict, tiny_run: Path):
     assert reduction["vs_float"] == reduction["float_tflite_bytes"] / reduction["tflite_bytes"]
     assert reduction["stored_bytes"] == (tiny_run / "model.epk").stat().st_size
     assert reduction["vs_alexnet"] == 240_000_000 / reduction["stored_bytes"]
+
+
+def test_accuracies_come_with_their_intervals(report: dict):
+    for stage in report["stages"]:
+        assert stage["ci95"] == list(wilson_interval(stage["top1"], 36))
+
+
+def test_small_test_set_is_warned_of(report: dict):
+    assert [w.startswith("36 test images tell little") for w in report["warnings"]] == [True]
+
+
+def test_history_of_a_training_is_kept_as_a_table_and_in_the_report(report: dict, tiny_run: Path):
+    for stage, epochs in (("01-train", 12), ("02-prune", 4), ("03-share", 2)):
+        columns, *rows = csv.reader((tiny_run / "stages" / stage / "history.csv").open())
+        assert columns[:3] == ["epoch", "loss", "accuracy"]
+        assert [row[0] for row in rows] == [str(epoch) for epoch in range(1, epochs + 1)]
+        history = next(s for s in report["stages"] if stage.endswith(s["name"]))["history"]
+        assert [float(row[1]) for row in rows] == history["loss"]
+    assert report["stages"][-1]["history"] is None
+
+
+@pytest.fixture(scope="module")
+def untrained(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is over before its net has learned anything."""
+    out = tmp_path_factory.mktemp("untrained")
+    run(load_config(tiny_config, ["train.epochs=1", "compress=int8"]), out)
+    return out
+
+
+def test_net_that_is_no_better_than_the_commonest_class_is_said_loudly(untrained: Path, capsys):
+    edgenets_command.main(["report", str(untrained)], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert "Always answering 'dark', the commonest class, would be right for 33.33 %" in printed.out
+    sentence = "cannot be told from always answering 'dark'"
+    assert re.search(f"^WARNING: top-1 .*{sentence}", printed.err, re.MULTILINE)
+    report = json.loads((untrained / "report.json").read_text())
+    assert sum(sentence in warning for warning in report["warnings"]) == 1
+    page = (untrained / "report.html").read_text()
+    assert "cannot be told from always answering &#39;dark&#39;" in page
+
+
+def test_worst_mistakes_are_in_the_report_with_pictures_that_report_shows_again(
+    untrained: Path, image_folder: Path
+):
+    report = json.loads((untrained / "report.json").read_text())
+    mistakes = report["mistakes"]
+    wrong = {row["label"]: row["samples"] * (1 - row["top1"]) for row in report["per_class"]}
+    for label, count in wrong.items():
+        assert sum(m["label"] == label for m in mistakes) == min(4, round(count))
+    assert mistakes
+    for mistake in mistakes:
+        path = Path(mistake["path"])
+        assert path.parts[:2] == ("test", mistake["label"])
+        assert (image_folder / path).is_file()
+        assert mistake["answer"] != mistake["label"] and 1 / 3 <= mistake["score"] <= 1
+    page = (untrained / "report.html").read_text()
+    (untrained / "report.html").unlink()
+    edgenets_command.main(["report", str(untrained)], standalone_mode=False)
+    assert (untrained / "report.html").read_text() == page
+    assert page.count('<img src="data:image/jpeg;base64,/9j/') == len(mistakes)
 
 
 def test_package_holds_the_exported_file(tiny_run: Path):

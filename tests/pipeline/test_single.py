@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,24 @@ def model_dir(tiny_run: Path) -> Path:
 
 
 def test_training_writes_a_model_folder(image_folder, tmp_path, capsys):
-    options = ("--data", image_folder, "--out", tmp_path / "m", "--epochs", "1", "--no-flip")
+    options = (
+        "--data",
+        image_folder,
+        "--out",
+        tmp_path / "m",
+        "--epochs",
+        "1",
+        "--no-flip",
+        "--weights",
+        "none",
+    )
     result = edgenets(capsys, "train", *NET, *options)
     assert result["samples"] == 36
+    low, high = result["ci95"]
+    assert low < result["top1"] < high
+    assert result["warnings"][0].startswith("36 test images tell little")
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [
+        "history.csv",
         "spec.json",
         "weights.safetensors",
     ]
@@ -71,6 +86,33 @@ def test_model_of_a_folder_without_a_split_is_scored_on_its_own_test_part(
     other_seed = (*compress[:-1], tmp_path / "other", "--seed", "4", "--json")
     edgenets_command.main([*map(str, other_seed)], standalone_mode=False)
     assert "was trained on another split of images" in capsys.readouterr().err
+
+
+def test_log_dir_gets_events_and_names_tensorboard_if_that_is_missing(
+    image_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    options = (
+        "--data",
+        image_folder,
+        "--epochs",
+        "1",
+        "--no-flip",
+        "--weights",
+        "none",
+        "--log-dir",
+        tmp_path / "log",
+    )
+    arguments = ("train", *NET, *options, "--out", tmp_path / "m")
+    edgenets_command.main([*map(str, arguments)], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"`tensorboard --logdir {tmp_path / 'log'}` shows the trainings")
+    assert "run: pip install tensorboard\n" in printed.err
+    assert "train 1/1: loss" in printed.err
+    assert "WARNING: 36 test images tell little" in printed.err
+    assert " % (95 % interval " in printed.out
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["train"]
+    assert len(list((tmp_path / "log" / "train").iterdir())) == 1
 
 
 def test_exported_file_agrees_with_its_model_folder(model_dir, image_folder, tmp_path, capsys):

@@ -38,6 +38,31 @@ def test_training_learns(build_net: Callable, training_data: TrainingData, tmp_p
     assert np.mean(logits.argmax(1) == training_data.validation_labels) >= 0.9
 
 
+def test_epochs_are_told_as_they_end_and_events_change_nothing(
+    build_net: Callable, training_data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    plain, logged = build_net(), build_net()
+    history = train(plain, training_data, tmp_path / "a")
+    capsys.readouterr()
+    fit(
+        logged,
+        training_data,
+        SETTINGS,
+        seed=1,
+        checkpoint=tmp_path / "b" / "checkpoint.safetensors",
+        key="key",
+        description="train",
+        log_dir=tmp_path / "log",
+    )
+    _, *lines = capsys.readouterr().err.splitlines()  # the first one tells the pace
+    assert [line.split(",")[0] for line in lines] == [
+        f"train {i}/4: loss {loss:.3f}" for i, loss in enumerate(history["loss"], start=1)
+    ]
+    assert len(list((tmp_path / "log" / "train").iterdir())) == 1
+    for a, b in zip(plain.get_weights(), logged.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_same_seed_gives_the_same_weights(
     build_net: Callable, training_data: TrainingData, tmp_path: Path
 ):
