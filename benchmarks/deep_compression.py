@@ -25,7 +25,7 @@ from edgenets.export.formats import INT8
 from edgenets.export.runtime import Classifier
 from edgenets.files import read_json
 from edgenets.models.folder import load_codes, load_model, load_spec
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED, compress_folder
 from edgenets.pipeline.config import check_config
 from edgenets.train.fit import compile_inference, predict_logits

@@ -20,7 +20,7 @@ from edgenets.data.dataset import open_dataset
 from edgenets.data.images import Preparation
 from edgenets.data.splits import balanced_sample
 from edgenets.files import read_json, write_json
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages import CHECKPOINT, RunImages, train_model
 from edgenets.train.fit import compile_inference, predict_logits

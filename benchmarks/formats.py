@@ -26,7 +26,7 @@ from edgenets.export.runtime import Classifier
 from edgenets.export.verify import measure_fidelity, random_images
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.folder import WEIGHTS, load_codes, load_model
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.quantize.sizes import stored_bytes
 from edgenets.train.fit import compile_inference, predict_logits
 

@@ -35,11 +35,12 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import RunImages, open_images
 from edgenets.quantize.activation_ranges import ChooseRange, mse_range, percentile_range
-from edgenets.quantize.int8 import Int8Settings, quantize_kernels
+from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.settings import Int8Settings
 from edgenets.train.fit import compile_inference, predict_logits
 
 RESULTS = Path(__file__).with_suffix(".json")

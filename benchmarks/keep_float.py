@@ -32,11 +32,12 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import find_readers, fold_batch_norm
 from edgenets.models.folder import load_model
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import ERROR_IMAGES, RunImages, open_images
-from edgenets.quantize.int8 import Int8Settings, quantize_kernels
+from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import kernel_axes
+from edgenets.quantize.settings import Int8Settings
 from edgenets.quantize.sizes import stored_bytes
 from edgenets.train.fit import compile_inference, predict_logits
 

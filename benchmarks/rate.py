@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deep_compression import compress, exported, format_loss, is_right
 
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED
 from edgenets.quantize.package import pack
 

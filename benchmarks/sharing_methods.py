@@ -35,7 +35,8 @@ from edgenets.pipeline.stages import RunImages
 from edgenets.quantize.codebook import share_codes
 from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import assign_kernels, copy_model, restore_weights
-from edgenets.quantize.share import ShareSettings, share_weights
+from edgenets.quantize.settings import ShareSettings
+from edgenets.quantize.share import share_weights
 from edgenets.quantize.sizes import distinct_values, sparsity, stored_bytes
 from edgenets.train.fit import fit
 from edgenets.train.settings import FitSettings

@@ -59,9 +59,19 @@ ON_THE_BOARD = (
         for name in ("benchmark", "evaluate", "inspect", "list", "pack", "predict", "unpack")
     ),
 )
-TRAINING_PACKAGES = (
-    *("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "safetensors"),
-    *("pydantic", "yaml", "sklearn", "jinja2", "matplotlib"),
+SLOW_PACKAGES = (
+    *("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"),
+    *("sklearn", "jinja2", "matplotlib"),
+)
+TRAINING_PACKAGES = (*SLOW_PACKAGES, "safetensors", "pydantic", "yaml")
+# What tells a mistake in a config, at once.
+BEFORE_THE_WORK = (
+    "edgenets.cli.compress",
+    "edgenets.cli.run",
+    "edgenets.cli.train",
+    "edgenets.models.folder",
+    "edgenets.pipeline.config_file",
+    "edgenets.quantize.recipe",
 )
 
 
@@ -97,11 +107,20 @@ def test_every_part_of_the_package_has_its_row():
     assert parts - {"__init__", "__main__", "__pycache__"} == set[str]().union(*ROWS)
 
 
-@pytest.mark.parametrize("module", ON_THE_BOARD)
-def test_board_module_imports_where_tensorflow_cannot_be(module: str):
-    blocked = dict.fromkeys(TRAINING_PACKAGES)  # None in sys.modules makes an import fail
+def import_without(packages: tuple[str, ...], module: str) -> None:
+    blocked = dict.fromkeys(packages)  # None in sys.modules makes an import fail
     script = f"import sys; sys.modules.update({blocked}); import {module}"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("module", ON_THE_BOARD)
+def test_board_module_imports_where_tensorflow_cannot_be(module: str):
+    import_without(TRAINING_PACKAGES, module)
+
+
+@pytest.mark.parametrize("module", BEFORE_THE_WORK)
+def test_a_config_is_checked_where_tensorflow_cannot_be(module: str):
+    import_without(SLOW_PACKAGES, module)
 
 
 def test_signposts_lead_to_the_rooms():

@@ -100,8 +100,7 @@ def command(
     if recipe is not None and epochs is not None:
         raise click.UsageError("--epochs goes with --budget or --max-drop; a recipe has its own")
     from edgenets.models.folder import load_spec
-    from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
-    from edgenets.pipeline.compress import compress_folder
+    from edgenets.pipeline.config import require_sources
     from edgenets.pipeline.config_file import load_recipe
     from edgenets.quantize.recipe import DEFAULT_RECIPE
 
@@ -118,6 +117,10 @@ def command(
             "seed": usual_seed if seed is None else seed,
         },
     )
+    require_sources(config)
+    from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
+    from edgenets.pipeline.compress import compress_folder
+
     if epochs is not None:
         config = with_epochs(config, epochs)
     if budget_bytes is not None:

@@ -38,11 +38,14 @@ def command(
     CONFIG.yaml says how; without one it is done on the built-in handwritten digits. Run again with
     the same folder, it finishes what is missing and repeats nothing.
     """
-    from edgenets.cli.report import print_report
+    from edgenets.pipeline.config import require_sources
     from edgenets.pipeline.config_file import load_config
-    from edgenets.pipeline.run import run
 
     settings = load_config(config, assignments)
+    require_sources(settings)
+    from edgenets.cli.report import print_report
+    from edgenets.pipeline.run import run  # TensorFlow takes seconds, which a mistake need not
+
     folder = out or Path("runs") / (config.stem if config else "digits")
     report = run(settings, folder, log_dir)
     if as_json:

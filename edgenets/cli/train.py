@@ -145,8 +145,7 @@ def command(
         )
     if data is None and weights is None:
         raise click.UsageError("--epochs 0 without --data only imports weights: pass --weights")
-    from edgenets.pipeline.config import check_config
-    from edgenets.pipeline.single import import_folder, train_folder
+    from edgenets.pipeline.config import check_config, require_sources
 
     given = {
         "epochs": epochs,
@@ -172,6 +171,9 @@ def command(
         },
         lambda place: f"edgenets train {name}",
     )
+    require_sources(config)
+    from edgenets.pipeline.single import import_folder, train_folder
+
     result = import_folder(config, out) if data is None else train_folder(config, out, log_dir)
     if as_json:
         print_json(result)

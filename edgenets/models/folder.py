@@ -2,7 +2,7 @@
 
 A compressed folder may have `codes.safetensors` too: the integers of its int8 file. A folder holds
 names, arguments and tensors, never code: loading rebuilds the net from the registry and refuses
-whatever does not fit it.
+whatever does not fit it. Importing this module loads no TensorFlow; what builds a model does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,7 @@ from edgenets.data.images import Preparation
 from edgenets.data.splits import SeededSplit
 from edgenets.errors import EdgenetsError, missing_extra, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
-from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, from_tensors, to_tensors
-from edgenets.models.fold import fold_batch_norm
 from edgenets.models.registry import complete_arguments, create
 
 try:
@@ -32,6 +30,9 @@ try:
     import safetensors.numpy
 except ImportError as error:
     raise missing_extra("safetensors", "train") from error
+
+if TYPE_CHECKING:
+    from edgenets.models.backend import keras
 
 SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
@@ -139,6 +140,8 @@ class Spec:
 
 def build_model(spec: Spec) -> keras.Model:
     """Build the net of `spec` with freshly initialised weights, folded if `spec` says so."""
+    from edgenets.models.fold import fold_batch_norm  # which loads TensorFlow
+
     model = create(spec.name, **spec.arguments)
     return fold_batch_norm(model) if spec.folded else model
 

@@ -1,7 +1,7 @@
 """The config of `edgenets run`: a YAML file, checked whole before anything is done.
 
 Unknown keys and values that do not fit are errors that name the line. Every key has a default: an
-empty file is the run on the built-in digits.
+empty file is the run on the built-in digits. Loads no TensorFlow: a mistake is told at once.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any, Literal, get_args, get_origin
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from edgenets.data.folder import existing_folder
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
+from edgenets.models.folder import load_spec
 from edgenets.models.registry import complete_arguments
-from edgenets.models.weights.initial import NAMES
-from edgenets.models.weights.sources import has_imagenet_weights
+from edgenets.models.weights.labels import read_labels
+from edgenets.models.weights.sources import NAMES, find_weights, has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
 from edgenets.settings import Settings
 from edgenets.train.settings import TrainSettings
@@ -145,6 +147,25 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
         raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
     return _with_absolute_paths(config)
+
+
+def require_sources(config: RunConfig) -> None:
+    """Check that the images, weights, labels and teacher that a config names are there.
+
+    Raises:
+        EdgenetsError: one is not, or is not such a thing.
+    """
+    data, train = config.data, config.train
+    if data.source != "digits":
+        existing_folder(data.source)
+    if config.weights != "none":
+        weights = find_weights(config.weights, config.model["name"], config.arguments)
+        if isinstance(weights, Path) and weights.is_dir():
+            load_spec(weights)
+    if train.labels is not None:
+        read_labels(Path(train.labels))
+    if train.teacher is not None:
+        load_spec(Path(train.teacher))
 
 
 def _culprit(model: dict[str, Any], sentence: str) -> Place:

@@ -20,12 +20,17 @@ from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
 from edgenets.pipeline.stages import RunImages
 from edgenets.quantize.choice import MOST_CLUSTERS, Choice
-from edgenets.quantize.int8 import Int8Settings
 from edgenets.quantize.layers import is_prunable
-from edgenets.quantize.prune import PruneOverride, PruneSettings
+from edgenets.quantize.prune import sparsity_of
 from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.sensitivity import compress_untrained
-from edgenets.quantize.share import ShareOverride, ShareSettings
+from edgenets.quantize.settings import (
+    Int8Settings,
+    PruneOverride,
+    PruneSettings,
+    ShareOverride,
+    ShareSettings,
+)
 from edgenets.quantize.sizes import stored_bytes
 
 
@@ -43,7 +48,7 @@ class Drafts:
         self.prunable = [
             layer.name
             for layer in model.layers
-            if pruning and is_prunable(layer) and pruning.sparsity_of(layer)
+            if pruning and is_prunable(layer) and sparsity_of(layer, pruning)
         ]
 
     def stored_bytes(self, choice: Choice) -> int:

@@ -27,7 +27,8 @@ from edgenets.quantize.curvature import measure_curvatures, vary
 from edgenets.quantize.equalize import equalize_activations
 from edgenets.quantize.layerwise import Coded, code_kernels
 from edgenets.quantize.package import pack
-from edgenets.quantize.rate import RateSettings, mean_divergence
+from edgenets.quantize.rate import mean_divergence
+from edgenets.quantize.settings import RateSettings
 from edgenets.train.fit import compile_inference, predict_logits
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given

@@ -20,7 +20,7 @@ from edgenets.export.lower import preferred_format
 from edgenets.export.targets import GENERIC, Target
 from edgenets.files import sha256_json
 from edgenets.models.folder import Spec, load_codes, load_model, require_no_model, save_model
-from edgenets.models.weights.initial import read_labels
+from edgenets.models.weights.labels import read_labels
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import (

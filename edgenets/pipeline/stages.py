@@ -54,8 +54,8 @@ from edgenets.pipeline.config import ExportSettings, RunConfig
 from edgenets.pipeline.rate import code_to_goal
 from edgenets.profile import profile
 from edgenets.progress import say, warn
-from edgenets.quantize.fp16 import Fp16Settings, round_weights
-from edgenets.quantize.int8 import Int8Settings, quantize_kernels
+from edgenets.quantize.fp16 import round_weights
+from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import (
     IMAGE_CHANNELS,
     Compressed,
@@ -67,8 +67,8 @@ from edgenets.quantize.layers import (
 from edgenets.quantize.package import pack
 from edgenets.quantize.prune import prune
 from edgenets.quantize.qat import train_quantized
-from edgenets.quantize.rate import RateSettings
 from edgenets.quantize.recipe import AnyStage, Recipe
+from edgenets.quantize.settings import Fp16Settings, Int8Settings, RateSettings
 from edgenets.quantize.share import share_weights
 from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
 from edgenets.train.data import TrainingData

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
-from edgenets.settings import Settings
 
 LARGEST = float(np.finfo(np.float16).max)
-
-
-class Fp16Settings(Settings):
-    """Nothing has to be chosen."""
-
-    stage: Literal["fp16"] = "fp16"
 
 
 def round_weights(folded: keras.Model) -> None:

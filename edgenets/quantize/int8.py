@@ -6,22 +6,10 @@ Source: Jacob et al. 2017, arXiv:1712.05877; TFLite 8-bit quantization specifica
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-
-import pydantic
 
 from edgenets.models.backend import keras
 from edgenets.models.codes import KernelCodes, quantize_kernel
 from edgenets.quantize.layers import kernel_axes, kernel_of
-from edgenets.settings import Settings
-
-
-class Int8Settings(Settings):
-    """On what the activations' ranges are measured, and which layers are not quantized."""
-
-    stage: Literal["int8"] = "int8"
-    calibration_images: pydantic.PositiveInt = 200
-    keep_float: tuple[str, ...] = ()  # patterns of layers that the file computes in float32
 
 
 def quantize_kernels(folded: keras.Model) -> Mapping[str, KernelCodes]:

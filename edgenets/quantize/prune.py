@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import pydantic
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tfmot
@@ -23,62 +20,15 @@ from edgenets.quantize.layers import (
     override_for,
     restore_weights,
 )
-from edgenets.settings import Settings
+from edgenets.quantize.settings import PruneSettings
 from edgenets.train.data import TrainingData
 from edgenets.train.fit import batch_and_steps, fit, pace_of
-from edgenets.train.settings import FitSettings
 
 SCHEDULE_STEPS = 20
 """How many times the sparsity is raised, as far as there are steps, to its final value."""
 
-
 XNNPACK = tfmot.sparsity.keras.PruneForLatencyOnXNNPack()
 """tfmot's policy for sparse inference: 1x1 convolutions, whatever their size (arXiv:1911.09723)."""
-SPARSE_FROM = 2 / 3
-"""The part of zeros from which XNNPACK computes a kernel sparsely."""
-
-
-class PruneOverride(Settings):
-    """What is other for some layers."""
-
-    sparsity: float = pydantic.Field(ge=0, lt=1)  # 0 keeps them dense
-
-
-class PruneSettings(FitSettings):
-    """How far and how fast convolutions and dense layers are pruned."""
-
-    stage: Literal["prune"] = "prune"
-    sparsity: float = pydantic.Field(0.65, gt=0, lt=1)
-    # Which layers: those of which little is lost, or those that XNNPACK computes sparsely.
-    policy: Literal["accuracy", "xnnpack"] = "accuracy"
-    # What is other for some layers, by a pattern of their names; of several, the last counts.
-    layers: dict[str, PruneOverride] = pydantic.Field(default_factory=dict)
-    dense_below: pydantic.NonNegativeInt = 1000  # kernels with fewer weights stay dense
-    schedule: Literal["polynomial", "constant"] = "polynomial"
-    ramp: float = pydantic.Field(0.6, gt=0, le=1)  # share of the epochs until it is reached
-    epochs: pydantic.PositiveInt | None = None
-    warmup_epochs: pydantic.NonNegativeFloat = 0.5
-
-    usual_epochs: ClassVar[int] = 10
-    usual_learning_rate: ClassVar[float] = 2e-3
-
-    @pydantic.model_validator(mode="after")
-    def _check_policy(self) -> PruneSettings:
-        if self.policy == "xnnpack" and self.sparsity < SPARSE_FROM:
-            raise ValueError(
-                "with the policy xnnpack the sparsity must be at least 0.67: XNNPACK computes "
-                "kernels sparsely that are zero by two thirds"
-            )
-        return self
-
-    def sparsity_of(self, layer: keras.layers.Layer) -> float:
-        """Return which part of a layer's kernel is to be zero."""
-        if override := override_for(layer.name, self.layers):
-            return override.sparsity
-        if self.policy == "xnnpack":
-            return self.sparsity if XNNPACK.allow_pruning(layer) else 0.0
-        is_small = kernel_of(layer).shape.num_elements() < self.dense_below
-        return 0.0 if is_small else self.sparsity
 
 
 def prune(
@@ -115,7 +65,7 @@ def prune(
     end_step = ramp_steps // frequency * frequency  # tfmot acts at multiples only
 
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
-        sparsity = settings.sparsity_of(layer)
+        sparsity = sparsity_of(layer, settings)
         if not sparsity:
             return layer
         schedule = tfmot.sparsity.keras.PolynomialDecay(
@@ -143,3 +93,13 @@ def prune(
     )
     pruned = restore_weights(model, tfmot.sparsity.keras.strip_pruning(wrapped))
     return Compressed(pruned, {}, history)
+
+
+def sparsity_of(layer: keras.layers.Layer, settings: PruneSettings) -> float:
+    """Return which part of a layer's kernel is to be zero."""
+    if override := override_for(layer.name, settings.layers):
+        return override.sparsity
+    if settings.policy == "xnnpack":
+        return settings.sparsity if XNNPACK.allow_pruning(layer) else 0.0
+    is_small = kernel_of(layer).shape.num_elements() < settings.dense_below
+    return 0.0 if is_small else settings.sparsity

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import pydantic
 
 from edgenets.models.backend import keras
 from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.quantize.layers import Compressed, assign_kernels
 from edgenets.quantize.rounding import trained_codes, with_rounding
+from edgenets.quantize.settings import QatSettings
 from edgenets.train.data import TrainingData
 from edgenets.train.fit import fit
 from edgenets.train.settings import FitSettings
-
-
-class QatSettings(FitSettings):
-    """How long and how fast the rounded model is trained."""
-
-    stage: Literal["qat"] = "qat"
-    epochs: pydantic.PositiveInt | None = None
-    warmup_epochs: pydantic.NonNegativeFloat = 0
-
-    usual_epochs: ClassVar[int] = 4
-    usual_learning_rate: ClassVar[float] = 2e-4
 
 
 def train_quantized(

@@ -14,18 +14,15 @@ Source: Frantar et al. 2022, arXiv:2210.17323 (GPTQ); Frantar and Alistarh 2022,
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE
 from edgenets.quantize.frequencies import by_entropy, choose_tables
 from edgenets.quantize.rans import SYMBOLS
-from edgenets.settings import Settings
-from edgenets.units import parse_bytes
 
 TABLES = 4  # of a layer, at most
 BLOCK = 32  # columns whose changes reach the others together
@@ -37,27 +34,6 @@ NEIGHBOURS = np.array([1, 2, 3, 2, 1]) / 9  # what a code tells of those beside 
 UNSEEN = 1e-4  # of a code's frequency, at least
 
 Array = NDArray[np.float32]
-
-
-def _to_bytes(value: Any) -> Any:
-    return parse_bytes(value) if isinstance(value, str) else value
-
-
-class RateSettings(Settings):
-    """How far a net is made small without training, and on which images."""
-
-    stage: Literal["rate"] = "rate"
-    calibration_images: pydantic.PositiveInt = 200
-    price: pydantic.PositiveFloat | None = None  # nats of KL divergence that a bit may cost
-    budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
-    """Of the package: a number, or a size such as 300KB."""
-    max_kl: pydantic.PositiveFloat | None = None  # nats, mean over images
-
-    @pydantic.model_validator(mode="after")
-    def _check_goal(self) -> RateSettings:
-        if sum(goal is not None for goal in (self.price, self.budget_bytes, self.max_kl)) > 1:
-            raise ValueError("pass one of price, budget_bytes and max_kl")
-        return self
 
 
 class Rows(NamedTuple):

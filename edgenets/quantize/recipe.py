@@ -2,6 +2,8 @@
 
 A recipe is a list of stages, in YAML as under `compress` of a config of `edgenets run`.
 
+Loads no TensorFlow.
+
 Source: the order is that of Deep Compression, arXiv:1510.00149: prune, share weights, 8 bits.
 """
 
@@ -14,12 +16,14 @@ import pydantic
 from pydantic_core import PydanticCustomError
 
 from edgenets.errors import unknown_name
-from edgenets.quantize.fp16 import Fp16Settings
-from edgenets.quantize.int8 import Int8Settings
-from edgenets.quantize.prune import PruneSettings
-from edgenets.quantize.qat import QatSettings
-from edgenets.quantize.rate import RateSettings
-from edgenets.quantize.share import ShareSettings
+from edgenets.quantize.settings import (
+    Fp16Settings,
+    Int8Settings,
+    PruneSettings,
+    QatSettings,
+    RateSettings,
+    ShareSettings,
+)
 from edgenets.settings import Settings
 
 AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings | RateSettings | Fp16Settings

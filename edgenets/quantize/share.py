@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import pydantic
 
 from edgenets.models.backend import keras
 from edgenets.models.codes import KernelCodes
@@ -18,31 +15,8 @@ from edgenets.quantize.codebook import share_codes
 from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import Compressed, check_patterns, override_for
 from edgenets.quantize.qat import train_rounded
-from edgenets.settings import Settings
+from edgenets.quantize.settings import ShareSettings
 from edgenets.train.data import TrainingData
-from edgenets.train.settings import FitSettings
-
-
-class ShareOverride(Settings):
-    """What is other for some layers."""
-
-    clusters: int = pydantic.Field(ge=2, le=255)
-
-
-class ShareSettings(FitSettings):
-    """How many codes each kernel may use."""
-
-    stage: Literal["share"] = "share"
-    clusters: int = pydantic.Field(32, ge=2, le=255)  # zero included
-    # What is other for some layers, by a pattern of their names; of several, the last counts.
-    layers: dict[str, ShareOverride] = pydantic.Field(default_factory=dict)
-    epochs: pydantic.PositiveInt | None = None
-    warmup_epochs: pydantic.NonNegativeFloat = 0
-    # Decay would pull kernels away from their codes without being seen by the loss.
-    weight_decay: pydantic.NonNegativeFloat = 0
-
-    usual_epochs: ClassVar[int] = 4
-    usual_learning_rate: ClassVar[float] = 1e-3
 
 
 def share_weights(

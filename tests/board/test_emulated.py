@@ -16,7 +16,7 @@ from edgenets.export.per_op import profile_instructions
 from edgenets.export.tflite import to_int8
 from edgenets.export.verify import random_images
 from edgenets.models.folder import load_model
-from edgenets.models.weights.initial import PRETRAINED
+from edgenets.models.weights.sources import PRETRAINED
 
 pytestmark = pytest.mark.board
 

@@ -24,8 +24,8 @@ from edgenets.pipeline.config_file import load_config, load_recipe
 from edgenets.pipeline.draft import chosen_recipe
 from edgenets.pipeline.single import export_folder
 from edgenets.quantize.choice import Option
-from edgenets.quantize.prune import PruneSettings
 from edgenets.quantize.recipe import RECIPES
+from edgenets.quantize.settings import PruneSettings
 from edgenets.quantize.sizes import stored_bytes
 
 BUDGET_BYTES = 90_000

@@ -16,7 +16,7 @@ from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import Spec, load_model, load_spec, named_weights, save_model
 from edgenets.models.registry import complete_arguments, create
-from edgenets.models.weights import initial
+from edgenets.models.weights import sources
 from edgenets.models.weights.initial import replace_classes
 from edgenets.pipeline.config import RunConfig, check_config
 from edgenets.pipeline.config_file import dump_config, load_config
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pretrained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(initial, "PRETRAINED", folder.parent)
+    monkeypatch.setattr(sources, "PRETRAINED", folder.parent)
     return folder
 
 
@@ -144,7 +144,7 @@ def test_contradiction_to_the_weights_is_told_before_any_work(folder, tmp_path, 
     ):
         edgenets(
             *(capsys, "train", *NET, "bypass=simple", "--weights", folder),
-            *("--data", tmp_path / "nowhere", "--out", tmp_path / "m"),
+            *("--data", tmp_path, "--out", tmp_path / "m"),
         )
     assert not (tmp_path / "m").exists()
 

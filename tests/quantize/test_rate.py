@@ -23,8 +23,9 @@ from edgenets.quantize.curvature import (
 from edgenets.quantize.equalize import equalize_activations
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.layerwise import code_kernels
-from edgenets.quantize.rate import RateSettings, code_rows, mean_divergence
+from edgenets.quantize.rate import code_rows, mean_divergence
 from edgenets.quantize.recipe import RECIPES
+from edgenets.quantize.settings import RateSettings
 
 GROUPS, ROWS, INPUTS = 2, 12, 20
 PRICES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)

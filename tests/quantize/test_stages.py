@@ -14,9 +14,10 @@ from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.quantize.codebook import share_codes
 from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import Compressed, copy_model, is_prunable
-from edgenets.quantize.prune import PruneSettings, prune
-from edgenets.quantize.qat import QatSettings, train_quantized
-from edgenets.quantize.share import ShareSettings, share_weights
+from edgenets.quantize.prune import prune, sparsity_of
+from edgenets.quantize.qat import train_quantized
+from edgenets.quantize.settings import PruneSettings, QatSettings, ShareSettings
+from edgenets.quantize.share import share_weights
 from edgenets.train import fit as fit_module
 from edgenets.train.data import TrainingData
 from edgenets.train.fit import fit
@@ -98,8 +99,8 @@ def test_layers_can_be_pruned_otherwise_or_kept_dense(
 def test_small_kernels_stay_dense(trained: keras.Model):
     pointwise = trained.get_layer("pointwise")
     assert pointwise.kernel.shape.num_elements() == 8 * 16
-    assert PruneSettings(sparsity=0.5).sparsity_of(pointwise) == 0
-    assert PruneSettings(sparsity=0.5, dense_below=8 * 16).sparsity_of(pointwise) == 0.5
+    assert sparsity_of(pointwise, PruneSettings(sparsity=0.5)) == 0
+    assert sparsity_of(pointwise, PruneSettings(sparsity=0.5, dense_below=8 * 16)) == 0.5
 
 
 def test_pattern_that_matches_no_layer_gets_a_sentence(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.data.images import Preparation
-from edgenets.errors import EdgenetsError, did_you_mean
-from edgenets.files import read_bytes, sha256_file
+from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_file
 from edgenets.models.backend import keras
 from edgenets.models.folder import (
     WEIGHTS,
@@ -25,14 +25,10 @@ from edgenets.models.folder import (
 )
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.fetch import cache_folder, fetch
+from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.reading import Imported, read_weights
-from edgenets.models.weights.sources import ANY_VALUE, imagenet_weights
+from edgenets.models.weights.sources import ANY_VALUE, NAMES, Published, find_weights
 from edgenets.progress import say
-
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
-"""Model folders that come with the package, named after their dataset and net: cifar10_NAME."""
-
-NAMES = ("imagenet", "cifar10")
 
 
 def load_weights(
@@ -60,14 +56,15 @@ def load_weights(
             fetched or read; the range or the labels do not fit them.
     """
     names = read_labels(labels) if labels else None
-    folder = weights_folder(weights, name)
+    found = find_weights(weights, name, given)
+    folder = found if isinstance(found, Path) and found.is_dir() else None
     if input_range and (folder or weights in NAMES):
         raise EdgenetsError(f"the input range of {weights} weights is known; leave the range out")
     if folder:
         source, path = folder.name, folder / WEIGHTS
         imported = _read_folder(folder, name, given)
     else:
-        source, path = _find_file(weights, name, given)
+        source, path = _fetched(found)
         imported = read_weights(path, name, given, input_range=input_range)
     model, arguments, stored, preparation, folded = imported
     origin = {"source": source, "sha256": sha256_file(path)}
@@ -80,25 +77,6 @@ def load_weights(
         folded=folded,
         initial_weights={**origin, "input_range": list(input_range)} if input_range else origin,
     )
-
-
-def weights_folder(weights: str, name: str) -> Path | None:
-    """Return the model folder that `weights` names for the net `name`; None if it names a file.
-
-    Raises:
-        EdgenetsError: the package holds no such weights of this net.
-    """
-    if weights == "imagenet":
-        return None
-    if weights != "cifar10":
-        return Path(weights) if Path(weights).is_dir() else None
-    folder = PRETRAINED / f"cifar10_{name}"
-    if not folder.is_dir():
-        nets = sorted(path.name.removeprefix("cifar10_") for path in PRETRAINED.glob("cifar10_*"))
-        raise EdgenetsError(
-            f"there are no cifar10 weights of {name}; there are some of {', '.join(nets) or 'none'}"
-        )
-    return folder
 
 
 def replace_classes(
@@ -140,18 +118,11 @@ def _some(labels: tuple[str, ...]) -> str:
     return f"{len(labels)} classes ({first}{', ...' if len(labels) > 3 else ''})"
 
 
-def _find_file(weights: str, name: str, given: Mapping[str, Any]) -> tuple[str, Path]:
-    """Return what the file of weights is called, its URL or name, and where it is."""
-    if weights == "imagenet":
-        published = imagenet_weights(name, complete_arguments(name, given))
-        return published.url, fetch(published.url, published.sha256, cache_folder())
-    path = Path(weights)
-    if not path.exists():
-        raise EdgenetsError(
-            f"weights must be {', '.join(NAMES)}, a file or a model folder, and there is no "
-            f"{path}{did_you_mean(path.name, NAMES)}"
-        )
-    return path.name, path
+def _fetched(found: Published | Path) -> tuple[str, Path]:
+    """Return what a file of weights is called, its URL or name, and where it is."""
+    if isinstance(found, Path):
+        return found.name, found
+    return found.url, fetch(found.url, found.sha256, cache_folder())
 
 
 def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Imported:
@@ -193,20 +164,3 @@ def _labels(
             "name them with a file of labels, one in each line"
         )
     return names or stored or tuple(map(str, range(classes)))
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the labels in a text file, one a line.
-
-    Raises:
-        EdgenetsError: it cannot be read, or a line is empty or repeats another.
-    """
-    try:
-        labels = tuple(line.strip() for line in read_bytes(path).decode().splitlines())
-    except UnicodeDecodeError as error:
-        raise EdgenetsError(f"{path} must be text in UTF-8, one label in each line") from error
-    for number, label in enumerate(labels, start=1):
-        if not label or label in labels[: number - 1]:
-            what = f"repeats the label {label!r}" if label else "is empty"
-            raise EdgenetsError(f"{path} line {number} {what}; each line names one class")
-    return labels

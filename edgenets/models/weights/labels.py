@@ -1,4 +1,6 @@
-"""The 1000 classes of ImageNet: WordNet ids, which are the labels of its nets, and readable names.
+"""Labels of trained weights: a user's file of them, and the 1000 classes of ImageNet.
+
+ImageNet's nets have WordNet ids as labels, which have readable names too.
 
 `imagenet.txt` holds them in the order of the nets' outputs, which is that of the sorted ids.
 
@@ -10,6 +12,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+
+from edgenets.errors import EdgenetsError
+from edgenets.files import read_bytes
 
 FILE = Path(__file__).with_name("imagenet.txt")
 
@@ -30,6 +35,23 @@ def readable_name(label: str) -> str | None:
     ('tench', None)
     """
     return _names().get(label)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the labels in a text file, one a line.
+
+    Raises:
+        EdgenetsError: it cannot be read, or a line is empty or repeats another.
+    """
+    try:
+        labels = tuple(line.strip() for line in read_bytes(path).decode().splitlines())
+    except UnicodeDecodeError as error:
+        raise EdgenetsError(f"{path} must be text in UTF-8, one label in each line") from error
+    for number, label in enumerate(labels, start=1):
+        if not label or label in labels[: number - 1]:
+            what = f"repeats the label {label!r}" if label else "is empty"
+            raise EdgenetsError(f"{path} line {number} {what}; each line names one class")
+    return labels
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,6 @@
-"""Which ImageNet weights are published for which net, and where.
+"""Where trained weights are: published ones of ImageNet, those in the package, a user's.
+
+Loads no TensorFlow.
 
 Source: the release files of Keras, by the names in tf_keras's `applications`, and SqueezeNet v1.0
 as the authors of Deep Compression published it (arXiv:1510.00149).
@@ -7,11 +9,16 @@ as the authors of Deep Compression published it (arXiv:1510.00149).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgenets.errors import EdgenetsError
-from edgenets.models.registry import NETS
+from edgenets.errors import EdgenetsError, did_you_mean
+from edgenets.models.registry import NETS, complete_arguments
 
+NAMES = ("imagenet", "cifar10")
+"""Weights that have a name."""
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+"""Model folders that come with the package, named after their dataset and net: cifar10_NAME."""
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 SQUEEZENET = (
     "https://raw.githubusercontent.com/songhan/SqueezeNet-Deep-Compression/"
@@ -63,6 +70,30 @@ IMAGENET = (
 )
 
 
+def find_weights(weights: str, name: str, given: Mapping[str, Any]) -> Published | Path:
+    """Return what `weights` names: a file to fetch, or a file or model folder that is here.
+
+    Args:
+        weights: "imagenet", "cifar10" or a path.
+        name: the net.
+        given: those of its arguments that are asked for.
+
+    Raises:
+        EdgenetsError: there is nothing of that name, or not for this net.
+    """
+    if weights == "imagenet":
+        return imagenet_weights(name, complete_arguments(name, given))
+    if weights == "cifar10":
+        return _pretrained_folder(name)
+    path = Path(weights)
+    if not path.exists():
+        raise EdgenetsError(
+            f"weights must be {', '.join(NAMES)}, a file or a model folder, and there is no "
+            f"{path}{did_you_mean(path.name, NAMES)}"
+        )
+    return path
+
+
 def imagenet_weights(name: str, arguments: Mapping[str, Any]) -> Published:
     """Return the file of ImageNet weights for a net, trained at the nearest resolution.
 
@@ -104,6 +135,16 @@ def has_imagenet_weights(name: str, arguments: Mapping[str, Any]) -> bool:
     """Tell whether ImageNet weights are published for a net with these arguments, all complete."""
     wanted = _deciding(name, arguments)
     return any(f.name == name and _deciding(name, f.arguments) == wanted for f in IMAGENET)
+
+
+def _pretrained_folder(name: str) -> Path:
+    folder = PRETRAINED / f"cifar10_{name}"
+    if not folder.is_dir():
+        nets = sorted(path.name.removeprefix("cifar10_") for path in PRETRAINED.glob("cifar10_*"))
+        raise EdgenetsError(
+            f"there are no cifar10 weights of {name}; there are some of {', '.join(nets) or 'none'}"
+        )
+    return folder
 
 
 def _deciding(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from edgenets.export.formats import INT8
 from edgenets.export.runtime import Classifier
 from edgenets.export.targets import TARGETS
 from edgenets.models.registry import NETS
-from edgenets.models.weights.initial import PRETRAINED, load_weights
+from edgenets.models.weights.initial import load_weights
+from edgenets.models.weights.sources import PRETRAINED
 
 FOLDERS = sorted(PRETRAINED.glob("cifar10_*"))
 TOP1 = {  # per cent of 5,000 test images: docs/results.md, column float16

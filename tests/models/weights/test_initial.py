@@ -15,7 +15,7 @@ from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model, named_weights, save_model
 from edgenets.models.registry import complete_arguments, create
-from edgenets.models.weights import initial
+from edgenets.models.weights import sources
 from edgenets.models.weights.initial import classifier, load_weights, replace_classes
 from edgenets.models.weights.sources import Published, imagenet_weights
 
@@ -58,7 +58,7 @@ def folded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pretrained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(initial, "PRETRAINED", folder.parent)
+    monkeypatch.setattr(sources, "PRETRAINED", folder.parent)
     return folder
 
 
@@ -153,7 +153,7 @@ def test_folded_folder_stays_folded(folded_folder, tmp_path, given: dict):
 def test_imagenet_weights_come_from_the_cache(server, file, monkeypatch, tmp_path):
     server.content = file.read_bytes()
     published = Published("mobilenet_v1", {"width": 0.25}, 32, server.url())
-    monkeypatch.setattr(initial, "imagenet_weights", lambda name, arguments: published)
+    monkeypatch.setattr(sources, "imagenet_weights", lambda name, arguments: published)
     monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
     (first, spec), (second, _) = (
         load_weights("imagenet", "mobilenet_v1", KERAS_NET, seed=0) for _ in range(2)
@@ -168,7 +168,7 @@ def test_squeezenet_s_published_file_is_pinned_and_read(server, shared_data, mon
     server.content = (shared_data / "squeezenet_deep_compression.net").read_bytes()
     arguments = complete_arguments("squeezenet", {})
     published = imagenet_weights("squeezenet", arguments)._replace(url=server.url("a.net"))
-    monkeypatch.setattr(initial, "imagenet_weights", lambda name, arguments: published)
+    monkeypatch.setattr(sources, "imagenet_weights", lambda name, arguments: published)
     monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
     _, spec = load_weights("imagenet", "squeezenet", {}, seed=0)
     assert (spec.arguments, spec.preparation) == (arguments, Preparation(227, 256))

@@ -1,0 +1,116 @@
+"""What can be set of each compression stage, checked without loading TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import pydantic
+
+from edgenets.settings import Settings
+from edgenets.train.settings import FitSettings
+from edgenets.units import parse_bytes
+
+SPARSE_FROM = 2 / 3
+"""The part of zeros from which XNNPACK computes a kernel sparsely."""
+
+
+class PruneOverride(Settings):
+    """What is other for some layers."""
+
+    sparsity: float = pydantic.Field(ge=0, lt=1)  # 0 keeps them dense
+
+
+class PruneSettings(FitSettings):
+    """How far and how fast convolutions and dense layers are pruned."""
+
+    stage: Literal["prune"] = "prune"
+    sparsity: float = pydantic.Field(0.65, gt=0, lt=1)
+    # Which layers: those of which little is lost, or those that XNNPACK computes sparsely.
+    policy: Literal["accuracy", "xnnpack"] = "accuracy"
+    # What is other for some layers, by a pattern of their names; of several, the last counts.
+    layers: dict[str, PruneOverride] = pydantic.Field(default_factory=dict)
+    dense_below: pydantic.NonNegativeInt = 1000  # kernels with fewer weights stay dense
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    ramp: float = pydantic.Field(0.6, gt=0, le=1)  # share of the epochs until it is reached
+    epochs: pydantic.PositiveInt | None = None
+    warmup_epochs: pydantic.NonNegativeFloat = 0.5
+
+    usual_epochs: ClassVar[int] = 10
+    usual_learning_rate: ClassVar[float] = 2e-3
+
+    @pydantic.model_validator(mode="after")
+    def _check_policy(self) -> PruneSettings:
+        if self.policy == "xnnpack" and self.sparsity < SPARSE_FROM:
+            raise ValueError(
+                "with the policy xnnpack the sparsity must be at least 0.67: XNNPACK computes "
+                "kernels sparsely that are zero by two thirds"
+            )
+        return self
+
+
+class ShareOverride(Settings):
+    """What is other for some layers."""
+
+    clusters: int = pydantic.Field(ge=2, le=255)
+
+
+class ShareSettings(FitSettings):
+    """How many codes each kernel may use."""
+
+    stage: Literal["share"] = "share"
+    clusters: int = pydantic.Field(32, ge=2, le=255)  # zero included
+    # What is other for some layers, by a pattern of their names; of several, the last counts.
+    layers: dict[str, ShareOverride] = pydantic.Field(default_factory=dict)
+    epochs: pydantic.PositiveInt | None = None
+    warmup_epochs: pydantic.NonNegativeFloat = 0
+    # Decay would pull kernels away from their codes without being seen by the loss.
+    weight_decay: pydantic.NonNegativeFloat = 0
+
+    usual_epochs: ClassVar[int] = 4
+    usual_learning_rate: ClassVar[float] = 1e-3
+
+
+class QatSettings(FitSettings):
+    """How long and how fast the rounded model is trained."""
+
+    stage: Literal["qat"] = "qat"
+    epochs: pydantic.PositiveInt | None = None
+    warmup_epochs: pydantic.NonNegativeFloat = 0
+
+    usual_epochs: ClassVar[int] = 4
+    usual_learning_rate: ClassVar[float] = 2e-4
+
+
+class Int8Settings(Settings):
+    """On what the activations' ranges are measured, and which layers are not quantized."""
+
+    stage: Literal["int8"] = "int8"
+    calibration_images: pydantic.PositiveInt = 200
+    keep_float: tuple[str, ...] = ()  # patterns of layers that the file computes in float32
+
+
+def _to_bytes(value: Any) -> Any:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+class RateSettings(Settings):
+    """How far a net is made small without training, and on which images."""
+
+    stage: Literal["rate"] = "rate"
+    calibration_images: pydantic.PositiveInt = 200
+    price: pydantic.PositiveFloat | None = None  # nats of KL divergence that a bit may cost
+    budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
+    """Of the package: a number, or a size such as 300KB."""
+    max_kl: pydantic.PositiveFloat | None = None  # nats, mean over images
+
+    @pydantic.model_validator(mode="after")
+    def _check_goal(self) -> RateSettings:
+        if sum(goal is not None for goal in (self.price, self.budget_bytes, self.max_kl)) > 1:
+            raise ValueError("pass one of price, budget_bytes and max_kl")
+        return self
+
+
+class Fp16Settings(Settings):
+    """Nothing has to be chosen."""
+
+    stage: Literal["fp16"] = "fp16"
