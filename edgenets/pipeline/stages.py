@@ -74,7 +74,7 @@ from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, st
 from edgenets.train.data import TrainingData
 from edgenets.train.epochs import history_csv
 from edgenets.train.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
-from edgenets.train.transfer import fit_classifier
+from edgenets.train.transfer import fit_classifier, freeze_layers
 
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
@@ -335,6 +335,8 @@ def train_model(
     pace = pace_of(config.train, model, len(data.images), transferred=initial is not None)
     settings = config.train.model_copy(update=pace._asdict())
     begin = None
+    if initial:
+        freeze_layers(model, config.train.transfer.frozen_part(len(data.images)))
     if initial and config.train.transfer.classifier and set(initial[1].labels) != set(spec.labels):
         begin = partial(fit_classifier, model, data, settings, seed=config.seed)
     teacher = None

@@ -217,9 +217,9 @@ class _Loop:
         self.pace = pace_of(settings, model, len(data.images))
         self.batch, self.steps = batch_and_steps(len(data.images), self.pace)
         self.class_weights = tf.constant(data.class_weights(settings.class_weights))
-        for layer in _batch_norms(model):
+        for layer in _batch_norms(model) if self.pace.batch_norm == "frozen" else ():
             # In Keras, one that is not trainable does in training what it does in inference.
-            layer.trainable = self.pace.batch_norm == "trained"
+            layer.trainable = False
         self.optimizer = _optimizer(model, settings, self.pace, self.steps)
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing

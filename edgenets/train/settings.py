@@ -17,7 +17,8 @@ GENTLE = 0.15  # of the usual learning rate, for a net that begins with trained 
 WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 TRANSFER_EPOCHS = 9
 FROZEN_BELOW = 5_000
-"""With fewer images than these, BatchNorm keeps what it has from trained weights."""
+"""With fewer images than these, BatchNorm and the first layers keep what they have learned."""
+FROZEN_LAYERS = 0.4
 
 BatchNorm = Literal["trained", "frozen"]
 
@@ -92,6 +93,13 @@ class TransferSettings(Settings):
     """How a training begins that has trained weights to begin with."""
 
     classifier: bool = True  # first the classifier alone, on the net's frozen features
+    # Which part of the layers, from the image on, stays as it is; by default as suits the images.
+    frozen_layers: float | None = pydantic.Field(None, ge=0, lt=1)
+
+    def frozen_part(self, images: int) -> float:
+        """Return which part of the layers keeps its weights when so many images teach."""
+        usual = FROZEN_LAYERS if images < FROZEN_BELOW else 0.0
+        return usual if self.frozen_layers is None else self.frozen_layers
 
 
 class TrainSettings(FitSettings):

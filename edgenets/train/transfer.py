@@ -89,6 +89,18 @@ def fit_classifier(
     return {"loss": fitted.loss, "accuracy": fitted.accuracy}
 
 
+def freeze_layers(model: keras.Model, part: float) -> None:
+    """Let the first `part` of the layers that have weights keep them in training.
+
+    What they find (edges, textures) serves other images too, and a step takes less time.
+
+    Source: Yosinski et al. 2014, arXiv:1411.1792.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    for layer in layers[: int(part * len(layers))]:
+        layer.trainable = False
+
+
 def fit_logistic(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],

@@ -16,7 +16,7 @@ from edgenets.train import fit as fit_module
 from edgenets.train.data import TrainingData
 from edgenets.train.fit import compile_inference, fit, predict_logits
 from edgenets.train.settings import FitSettings
-from edgenets.train.transfer import fit_classifier, fit_logistic
+from edgenets.train.transfer import fit_classifier, fit_logistic, freeze_layers
 
 SETTINGS = FitSettings(epochs=3, batch_size=16, learning_rate=0.001, warmup_epochs=1)
 
@@ -224,3 +224,25 @@ def test_features_that_are_not_finite_get_a_sentence(training_data: TrainingData
     model.get_layer("conv").bias.assign([np.inf, 0, 0, 0])
     with pytest.raises(EdgenetsError, match="features of tiny are not finite; begin with other"):
         fit_classifier(model, training_data, SETTINGS, seed=0)
+
+
+def test_first_layers_stay_as_they_are(
+    training_data: TrainingData, build_net: Callable, tmp_path: Path
+):
+    """Half of conv, bn, pointwise, pointwise_bn, logits: two."""
+    model = build_net()
+    freeze_layers(model, 0.5)
+    before = {layer.name: [w.numpy() for w in layer.weights] for layer in model.layers}
+    fit(
+        *(model, training_data, SETTINGS),
+        **{"seed": 0, "checkpoint": tmp_path / "c", "key": "key", "description": "train"},
+    )
+    changed = {
+        layer.name
+        for layer in model.layers
+        if any(
+            not np.array_equal(w, old)
+            for w, old in zip(layer.weights, before[layer.name], strict=True)
+        )
+    }
+    assert changed == {"pointwise", "pointwise_bn", "logits"}
