@@ -37,7 +37,7 @@ from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
-from edgenets.pipeline.stages import RunImages, open_images
+from edgenets.pipeline.stages import RunImages, open_data
 from edgenets.quantize.activation_ranges import ChooseRange, mse_range, percentile_range
 from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.settings import Int8Settings
@@ -95,7 +95,8 @@ def to_int8(
 @lru_cache(maxsize=1)
 def images_of(source: str, seed: int, preparation: Preparation) -> RunImages:
     """Return the images as the nets were trained on them: the seed decides which were held out."""
-    return open_images(RunConfig(data=DataSettings(source=source), seed=seed), preparation)
+    config = RunConfig(data=DataSettings(source=source), seed=seed)
+    return RunImages(open_data(config), preparation, config)
 
 
 def measure_net(net: str, source: str, out: Path) -> dict[str, Any]:

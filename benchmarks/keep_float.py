@@ -34,7 +34,7 @@ from edgenets.models.fold import find_readers, fold_batch_norm
 from edgenets.models.folder import load_model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
-from edgenets.pipeline.stages import ERROR_IMAGES, RunImages, open_images
+from edgenets.pipeline.stages import ERROR_IMAGES, RunImages, open_data
 from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import kernel_axes
 from edgenets.quantize.settings import Int8Settings
@@ -61,7 +61,7 @@ class Net:
     def __init__(self, name: str, source: str) -> None:
         model, self.spec = load_model(PRETRAINED / f"cifar10_{name}")
         config = RunConfig(data=DataSettings(source=source), seed=self.spec.seed)
-        self.images: RunImages = open_images(config, self.spec.preparation)
+        self.images: RunImages = RunImages(open_data(config), self.spec.preparation, config)
         self.folded: keras.Model = fold_batch_norm(model)
         self.held: Images = self.images.training.validation_images
         self.reference = predict_logits(compile_inference(self.folded), self.held)

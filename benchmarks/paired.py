@@ -19,7 +19,7 @@ from edgenets.export.evaluate import classify
 from edgenets.export.runtime import Classifier
 from edgenets.models.folder import load_model
 from edgenets.pipeline.config_file import load_config
-from edgenets.pipeline.stages import open_images
+from edgenets.pipeline.stages import open_training
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path)
     run = parser.parse_args().run_dir
-    images = open_images(load_config(run / "config.yaml"))
+    images, _ = open_training(load_config(run / "config.yaml"))
     labels = images.dataset.test.labels
     model, _ = load_model(run / "stages" / "01-train")
     of_model = predict_logits(compile_inference(model), images.test).argmax(axis=1) == labels

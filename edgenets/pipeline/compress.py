@@ -34,7 +34,7 @@ from edgenets.pipeline.stages import (
     Stage,
     compress_stages,
     measure_model,
-    open_images,
+    open_data,
 )
 from edgenets.progress import say
 from edgenets.quantize.recipe import Recipe
@@ -82,7 +82,7 @@ def open_images_of(folder: Path, config: RunConfig) -> RunImages:
         EdgenetsError: they are not, or cannot be used.
     """
     spec, _ = load_spec(folder)
-    images = open_images(config, spec.preparation)
+    images = RunImages(open_data(config), spec.preparation, config)
     if images.dataset.classes != spec.labels:
         raise EdgenetsError(
             f"{folder} knows {first_few(spec.labels)}, the images are of "

@@ -32,8 +32,7 @@ from edgenets.pipeline.stages import (
     PACKAGE_FILE,
     Record,
     Stage,
-    load_initial,
-    open_images,
+    open_training,
     plan,
 )
 from edgenets.pipeline.summary import summarize
@@ -73,8 +72,8 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, 
                 "a run ends with an int8 file, for which fp16 does nothing; leave it out, or use "
                 "`edgenets compress MODEL_DIR --recipe fp16`"
             )
-        complete, initial = load_initial(config)
-        images = open_images(complete, initial[1].preparation if initial else None)
+        images, initial = open_training(config)
+        complete = images.config
         if not (out / CONFIG).exists():
             recorded = config.model_copy(update={"train": complete.train})
             write_bytes(out / CONFIG, dump_config(recorded).encode())

@@ -26,7 +26,7 @@ from edgenets.pipeline.output import check_writable, locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
     load_initial,
-    open_images,
+    open_training,
     say_left_out,
     train_model,
     training_settings,
@@ -53,8 +53,8 @@ def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> d
     """
     with locked_folder(out):
         require_no_model(out)
-        config, initial = load_initial(config)
-        images = open_images(config, initial[1].preparation if initial else None)
+        images, initial = open_training(config)
+        config = images.config
         dataset = images.dataset
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are

@@ -162,19 +162,29 @@ class RunImages:
         return describe_mistakes(worst, test, self.test, self.dataset.classes, root)
 
 
-def open_images(config: RunConfig, preparation: Preparation | None = None) -> RunImages:
-    """Open the config's images, prepared for a net as it needs; say what is amiss with them.
+def open_training(config: RunConfig) -> tuple[RunImages, Initial | None]:
+    """Open the images of a training and the weights that it begins with, None for random ones.
 
-    Args:
-        config: says where they are.
-        preparation: by default that of the config's net.
+    The images' config is as `load_initial` returns it.
+
+    Raises:
+        EdgenetsError: the images cannot be used for training, or there are no such weights.
+    """
+    dataset = open_data(config)
+    config, initial = load_initial(config)
+    if initial is not None:
+        return RunImages(dataset, initial[1].preparation, config), initial
+    preparation = Preparation.default(config.model["name"], config.model["resolution"])
+    return RunImages(dataset, preparation, config), None
+
+
+def open_data(config: RunConfig) -> Dataset:
+    """Open the config's images; say what is amiss with them.
 
     Raises:
         EdgenetsError: they cannot be used for training.
     """
     data = config.data
-    if preparation is None:
-        preparation = Preparation.default(config.model["name"], config.model["resolution"])
     dataset = open_dataset(
         data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
     )
@@ -182,9 +192,8 @@ def open_images(config: RunConfig, preparation: Preparation | None = None) -> Ru
         dataset = dataset.with_unlabelled(data.unlabelled, strict=data.strict)
     say_left_out(dataset.skipped)
     say(describe(dataset))
-    images = RunImages(dataset, preparation, config)
-    warn(images.warnings)
-    return images
+    warn(warnings_of_images(dataset))
+    return dataset
 
 
 def say_left_out(skipped: Iterable[Skipped]) -> None:

@@ -20,6 +20,7 @@ from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.weights.initial import classifier
 from edgenets.progress import Advance, progress_bar, say
 from edgenets.train.augment import augment
 from edgenets.train.checkpoint import (
@@ -139,7 +140,12 @@ def pace_of(
     settings: FitSettings, model: keras.Model, images: int, *, transferred: bool = False
 ) -> Pace:
     """Return the pace at which `model` is trained on so many images."""
-    return settings.pace(images, has_batch_norm=bool(_batch_norms(model)), transferred=transferred)
+    return settings.pace(
+        images,
+        has_batch_norm=bool(_batch_norms(model)),
+        transferred=transferred,
+        features=classifier(model).input_shape[-1],
+    )
 
 
 def batch_and_steps(images: int, pace: Pace) -> tuple[int, int]:

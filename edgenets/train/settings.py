@@ -13,7 +13,11 @@ USUAL_IMAGES = 1_200
 """Fewer are passed over more often, until as many are seen as of these in the usual epochs."""
 LEAST_STEPS = 20  # of an epoch, as far as batches are not smaller than the smallest
 BATCH_SIZES = (8, 16, 32, 64)
-GENTLE = 0.15  # of the usual learning rate, for a net that begins with trained weights
+GENTLE = 0.15  # of the usual learning rate, for a net that begins with trained weights ...
+GENTLE_FEATURES = 256
+"""... and has at most so many features before its classifier. It falls as they grow: a step of Adam
+changes each weight alike, and what a unit sums up by as many times (Yang et al., arXiv:2203.03466).
+"""
 WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 TRANSFER_EPOCHS = 9
 FROZEN_BELOW = 5_000
@@ -59,7 +63,14 @@ class FitSettings(Settings):
     usual_epochs: ClassVar[int] = 30
     usual_learning_rate: ClassVar[float] = 4e-3
 
-    def pace(self, images: int, *, has_batch_norm: bool, transferred: bool = False) -> Pace:
+    def pace(
+        self,
+        images: int,
+        *,
+        has_batch_norm: bool,
+        transferred: bool = False,
+        features: int = GENTLE_FEATURES,
+    ) -> Pace:
         """Return the pace: what is given, and what suits the net and the images for the rest.
 
         Args:
@@ -67,6 +78,7 @@ class FitSettings(Settings):
             has_batch_norm: whether the net has BatchNorm; without, it learns more slowly.
             transferred: whether the net begins with weights that know more than the images tell,
                 which large steps and the statistics of few images would destroy.
+            features: how many the net's classifier takes.
 
         >>> FitSettings().pace(450, has_batch_norm=True)
         Pace(epochs=80, batch_size=16, learning_rate=0.004, batch_norm='trained')
@@ -74,7 +86,7 @@ class FitSettings(Settings):
         frozen = transferred and images < FROZEN_BELOW
         rate = self.usual_learning_rate
         rate *= 1.0 if has_batch_norm else WITHOUT_BATCH_NORM
-        rate *= GENTLE if transferred else 1.0
+        rate *= GENTLE * min(1.0, GENTLE_FEATURES / features) if transferred else 1.0
         usual = Pace(
             epochs=ceil(self.epochs_for(transferred) * max(1.0, USUAL_IMAGES / images)),
             batch_size=batch_size_for(images),
