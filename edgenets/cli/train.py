@@ -49,7 +49,7 @@ def parse_range(
     metavar="N",
     type=click.IntRange(min=0),
     help="Passes over the images; with WEIGHTS, 0 leaves it at a new classifier.  "
-    "[default: 30, with WEIGHTS 9; more of few images]",
+    "[default: 30, with WEIGHTS 6; more of few images]",
 )
 @click.option(
     "--weights",

@@ -19,7 +19,7 @@ GENTLE_FEATURES = 256
 changes each weight alike, and what a unit sums up by as many times (Yang et al., arXiv:2203.03466).
 """
 WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
-TRANSFER_EPOCHS = 9
+TRANSFER_EPOCHS = 6
 FROZEN_BELOW = 5_000
 """With fewer images than these, BatchNorm and the first layers keep what they have learned."""
 FROZEN_LAYERS = 0.4
