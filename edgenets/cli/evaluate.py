@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from edgenets.cli.output import json_option, print_json, print_table
-from edgenets.progress import say
-from edgenets.units import format_percent
+from edgenets.progress import say, warn
+from edgenets.units import format_interval, format_percent
 
 MAX_TABLE_CLASSES = 20
 """Beyond, the per-class table shows the weakest classes and the confusion matrix is left out."""
@@ -60,8 +60,7 @@ def command(model: Path, data: str, device: str, split: str, as_json: bool) -> N
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")
-    for warning in result["warnings"]:
-        say(f"warning: {warning}")
+    warn(result["warnings"])
     if as_json:
         print_json(result)
     else:
@@ -73,12 +72,11 @@ def print_evaluation(result: dict[str, Any]) -> None:
     from edgenets.data.dataset import OWN_TEST
     from edgenets.export.evaluate import commonest_confusions
 
-    low, high = map(format_percent, result["ci95"])
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
     own = ", the model's own test part of the folder" if result["split"] == OWN_TEST else ""
     click.echo(
-        f"top-1 {format_percent(result['top1'])} (95 % interval {low} to {high}){top5} of "
-        f"{result['samples']} images{own}"
+        f"top-1 {format_percent(result['top1'])} (95 % interval {format_interval(result['ci95'])})"
+        f"{top5} of {result['samples']} images{own}"
     )
     if "here" in result:
         click.echo(_there_and_here(result))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.dataset import Images, open_for_evaluation
+from edgenets.data.dataset import EvaluationImages, Images, open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, check_device, open_device
 from edgenets.export.remote import RemoteClassifier
@@ -170,27 +170,35 @@ def evaluate_file(
         dataset = open_for_evaluation(
             source, labels, classifier.seeded_split, everything=everything
         )
-        split, images = dataset.split, dataset.split.load(preparation, once=True)
-        about = {"labels": list(labels), **dataset.to_json()}
+        images = dataset.split.load(preparation, once=True)
         if device == LOCAL:
             (outputs,) = run_images([classifier], images)
-            return {**score(classifier.logits_of(outputs), split.labels, labels), **about}
+            return score_dataset(classifier.logits_of(outputs), dataset, labels)
         with open_device(LOCAL) as here_session:
             at_home = RemoteClassifier(path, here_session, threads)
             there, here = run_images([classifier, at_home], images)
     difference = np.abs(there.astype(np.float64) - here)
     return {
-        **score(classifier.logits_of(there), split.labels, labels),
-        **about,
+        **score_dataset(classifier.logits_of(there), dataset, labels),
         "device": {"name": device},
         "runtime": classifier.runtime,
         "here": {
             "runtime": {key: at_home.runtime[key] for key in ("name", "version")},
-            "top1": score(classifier.logits_of(here), split.labels, labels)["top1"],
+            "top1": score(classifier.logits_of(here), dataset.split.labels, labels)["top1"],
             "identical": int((there == here).all(axis=1).sum()),
             "largest_difference": float(difference.max()),
         },
     }
+
+
+def score_dataset(
+    logits: NDArray[np.floating[Any]], dataset: EvaluationImages, labels: Sequence[str]
+) -> dict[str, Any]:
+    """Return what `evaluate_file` does of the logits, [images, classes], of a dataset's images."""
+    measured = score(logits, dataset.split.labels, labels)
+    about = dataset.to_json()
+    about["warnings"] += warnings_of_score(measured)
+    return {**measured, "labels": list(labels), **about}
 
 
 def run_images(classifiers: Sequence[RemoteClassifier], images: Images) -> list[NDArray[Any]]:

@@ -13,7 +13,7 @@ from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import LOGITS, Ends, write_checked
-from edgenets.export.evaluate import score, warnings_of_score
+from edgenets.export.evaluate import score_dataset, warnings_of_score
 from edgenets.export.foreign import adopt, load_trusted
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower import preferred_format
@@ -207,8 +207,4 @@ def evaluate_folder(folder: Path, data: str, *, everything: bool = False) -> dic
     dataset = open_for_evaluation(data, spec.labels, spec.seeded_split, everything=everything)
     images = dataset.split.load(spec.preparation, once=True)
     logits = predict_logits(compile_inference(model), images)
-    return {
-        **score(logits, dataset.split.labels, spec.labels),
-        "labels": list(spec.labels),
-        **dataset.to_json(),
-    }
+    return score_dataset(logits, dataset, spec.labels)

@@ -537,15 +537,16 @@ def test_images_that_are_none_are_reported_after_the_others(
     bad.write_bytes(good.read_bytes()[:100])
     odd = tmp_path / os.fsdecode(b"\xff.png")  # not a text in any encoding
     shutil.copy(good, odd)
-    files = (bad, good, tmp_path, tmp_path / "nowhere.png", odd)
-    sentence = failure("predict", tiny_run / "model.tflite", *files, "--json")
-    assert sentence == "3 of 5 images could not be read"
+    files, table = (bad, good, tmp_path / "nowhere.png", odd), tmp_path / "answers.csv"
+    sentence = failure("predict", tiny_run / "model.tflite", *files, "--json", "--csv", table)
+    assert sentence == "2 of 4 images could not be read"
     captured = capsys.readouterr()
     answers = json.loads(captured.out)
     assert [("top" in answer, Path(answer["path"])) for answer in answers] == [
         (file in (good, odd), file) for file in files
     ]
     assert f"{bad}: truncated or damaged" in captured.err
+    assert os.fsencode(f"{odd},1,") in table.read_bytes()
 
 
 def test_folder_without_a_report_is_one_sentence(tmp_path: Path):

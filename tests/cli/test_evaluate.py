@@ -49,7 +49,7 @@ def test_tables_show_accuracy_classes_and_confusions(evaluated, tmp_path):
     assert result.exit_code == 0
     assert evaluated == [(tmp_path / "net.tflite", "data", "local", False)]
     first = result.stdout.splitlines()[0]
-    assert first == "top-1 80.00 % (95 % interval 49.00 % to 94.30 %) of 10 images"
+    assert first == "top-1 80.00 % (95 % interval 49.0 to 94.3 %) of 10 images"
     assert lines_with(result.stdout, "bee", "4", "75.00 %")
     assert lines_with(result.stdout, "ant", "cat", "1")  # taken for
     assert not lines_with(result.stdout, "cat", "0", "-")  # no images, no row in the class table
@@ -86,7 +86,7 @@ def test_all_images_are_scored_on_demand_and_warnings_are_shown(evaluated, monke
     arguments = ["net.tflite", "--data", "data", "--split", "all", *options]
     result = CliRunner().invoke(command, arguments)
     assert evaluated == [(Path("net.tflite"), "data", "local", True)]
-    assert "warning: training images are among them\n" in result.stderr
+    assert "WARNING: training images are among them\n" in result.stderr
 
 
 def test_a_model_folder_runs_here_only(tmp_path):
@@ -110,7 +110,7 @@ def test_many_classes_show_the_weakest_and_no_matrix(evaluated, monkeypatch):
     )
     monkeypatch.setitem(RESULT, "confusion", [[i] * 30 for i in range(30)])
     result = CliRunner().invoke(command, ["net.tflite", "--data", "data"])
-    assert "to 94.30 %), top-5 99.00 % of 10 images\n" in result.stdout
+    assert "to 94.3 %), top-5 99.00 % of 10 images\n" in result.stdout
     assert "the 20 weakest of 30 classes" in result.stdout
     assert "answer (column)" not in result.stdout
     assert lines_with(result.stdout, "class29", "class0", "29")  # the commonest confusion
