@@ -62,9 +62,8 @@ def test_model_of_a_folder_without_a_split_is_scored_on_its_own_test_part(
     shutil.copytree(image_folder / "train", folder)
     model, small, file = tmp_path / "m", tmp_path / "small", tmp_path / "m.tflite"
     options = ("--data", folder, "--no-flip")
-    trained = edgenets(
-        capsys, "train", *NET, *options, "--out", model, "--epochs", "1", "--seed", "3"
-    )
+    train = ("train", *NET, *options, "--epochs", "1", "--seed", "3", "--weights", "none")
+    trained = edgenets(capsys, *train, "--out", model)
     of_folder = edgenets(capsys, "evaluate", model, "--data", folder)
     assert (of_folder["split"], of_folder["samples"]) == ("own test part", 24)  # 20 % of 3 x 40
     assert of_folder["confusion"] == trained["confusion"]
