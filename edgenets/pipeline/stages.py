@@ -230,13 +230,14 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
         if train.weights != "auto":
             raise
         raise EdgenetsError(
-            f"{error}, or begin with random weights: --weights none or --set train.weights=none"
+            f"{error}, or begin with random weights: --weights none (run: --set train.weights=none)"
         ) from error
     sha256 = spec.initial_weights["sha256"]
     if train.weights_sha256 not in (None, sha256):
         raise EdgenetsError(
             f"the weights {weights} must have the SHA-256 {train.weights_sha256}, as when the "
-            f"config was written, got {sha256}; restore them, or leave weights_sha256 out"
+            f"config was written, got {sha256}; restore them, or begin another run, without "
+            "weights_sha256 in its config"
         )
     recorded = train.model_copy(update={"weights": weights, "weights_sha256": sha256})
     return config.model_copy(update={"model": spec.net, "train": recorded}), (model, spec)

@@ -31,6 +31,7 @@ from edgenets.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgenets.train.settings import FitSettings
 
 NET = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
+TRAIN = ("train", *NET, "--weights", "none")
 
 
 def edgenets(*arguments: object) -> None:
@@ -213,21 +214,21 @@ def test_run_that_could_not_begin_leaves_the_folder_free_for_another_config(tmp_
     source = f"data.source={tmp_path / 'nowhere'}"
     assert "no data folder" in failure("run", "--set", source, "--out", out)
     assert not out.exists()
-    out.mkdir()
+    out.mkdir(parents=True)
     assert "no data folder" in failure("run", "--set", source, "--out", out)
     assert list(out.iterdir()) == []  # the folder was there before, and is still
 
 
 def test_second_process_in_a_folder_is_refused(tmp_path: Path):
     with locked_folder(tmp_path):
-        for command in (("run",), ("train", *NET, "--data", "digits")):
+        for command in (("run",), (*TRAIN, "--data", "digits")):
             sentence = failure(*command, "--out", tmp_path)
             assert f"{tmp_path} is in use by another edgenets process; wait for it" in sentence
     assert list(tmp_path.iterdir()) == []
 
 
 def test_model_folder_that_cannot_be_one_is_refused_before_training(untrained, tmp_path: Path):
-    train = ("train", *NET, "--data", "digits", "--out")
+    train = (*TRAIN, "--data", "digits", "--out")
     file = tmp_path / "file"
     file.write_text("mine")
     assert "is not a folder; pass the name of a new one" in failure(*train, file)
@@ -251,7 +252,7 @@ def test_read_only_disk_is_refused_at_once(untrained: Path, small_disk):
     disk = small_disk("size=1m")
     (disk / "empty").mkdir()
     small_disk("ro")
-    train = ("train", *NET, "--data", "digits", "--out")
+    train = (*TRAIN, "--data", "digits", "--out")
     assert "it cannot be written; pass another one with --out" in failure(*train, disk / "empty")
     assert "Read-only file system; pass another one" in failure(*train, disk / "new")
     assert "it cannot be written" in failure(
@@ -270,7 +271,7 @@ def corrupt(image: Path) -> Path:
 def test_strict_training_names_the_corrupt_image(tmp_path: Path):
     data = draw(tmp_path / "data", {"a": 4, "b": 4})
     bad = corrupt(data / "b" / "2.png")
-    train = ("train", *NET, "--data", data, "--out", tmp_path / "model")
+    train = (*TRAIN, "--data", data, "--out", tmp_path / "model")
     sentence = failure(*train, "--strict")
     assert sentence.startswith(f"unusable files (1): {bad} (truncated or damaged: ")
     assert sentence.endswith("; repair or remove them")
@@ -289,7 +290,7 @@ def test_strict_training_names_the_corrupt_image(tmp_path: Path):
 )
 def test_data_that_cannot_train_is_one_sentence(images: dict, message: str, tmp_path: Path):
     data = draw(tmp_path / "data", images)
-    assert message in failure("train", *NET, "--data", data, "--out", tmp_path / "model")
+    assert message in failure(*TRAIN, "--data", data, "--out", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -297,7 +298,7 @@ def test_data_that_is_a_file_is_one_sentence(untrained: Path, tmp_path: Path):
     file = tmp_path / "photos.zip"
     file.write_text("zip")
     message = "photos.zip is a file; give a folder laid out as"
-    assert message in failure("train", *NET, "--data", file, "--out", tmp_path / "model")
+    assert message in failure(*TRAIN, "--data", file, "--out", tmp_path / "model")
     assert message in failure("evaluate", untrained, "--data", file)
     assert message in failure(
         "export", untrained, "--data", file, "--out", tmp_path / "model.tflite"
@@ -309,7 +310,7 @@ def test_few_odd_images_train_and_a_corrupt_one_is_listed(tmp_path: Path, capsys
     data = draw(tmp_path / "data", {"a": 3, "b": 4}, size=(50, 41))
     (draw(tmp_path / "odd", {"c": 3}, size=(7, 120)) / "c").rename(data / "c")
     bad = corrupt(data / "b" / "3.png")
-    train = ("train", *NET, "--data", data, "--out", tmp_path / "model", "--epochs", 1)
+    train = (*TRAIN, "--data", data, "--out", tmp_path / "model", "--epochs", 1)
     edgenets(*train, "--json")
     captured = capsys.readouterr()
     assert f"left out {bad}: truncated or damaged" in captured.err
@@ -321,7 +322,7 @@ def test_few_odd_images_train_and_a_corrupt_one_is_listed(tmp_path: Path, capsys
 @pytest.mark.slow
 def test_no_epochs_leave_a_model_that_counts_as_untrained(image_folder, tmp_path: Path, capsys):
     model = tmp_path / "model"
-    edgenets("train", *NET, "--data", image_folder, "--out", model, "--epochs", 0)
+    edgenets(*TRAIN, "--data", image_folder, "--out", model, "--epochs", 0)
     assert json.loads((model / "spec.json").read_text())["history"] == {}
     edgenets("evaluate", model, "--data", image_folder)
 
@@ -331,7 +332,7 @@ def test_no_epochs_leave_a_model_that_counts_as_untrained(image_folder, tmp_path
 
 @pytest.mark.slow
 def test_learning_rate_too_high_is_one_sentence(image_folder: Path, tmp_path: Path):
-    train = ("train", *NET, "--data", image_folder, "--out", tmp_path / "model", "--epochs", 2)
+    train = (*TRAIN, "--data", image_folder, "--out", tmp_path / "model", "--epochs", 2)
     sentence = failure(*train, "--learning-rate", "1e30")
     assert sentence.startswith("the loss became ")
     assert sentence.endswith("pass a lower learning rate than 1e+30")
@@ -601,7 +602,7 @@ def test_full_disk_ends_an_export_and_leaves_the_old_file(untrained: Path, small
 def test_full_disk_ends_a_training_and_leaves_no_model(image_folder, small_disk, capsys):
     disk = small_disk("size=400k")  # the weights have over 800 KiB
     (disk / "mine").write_text("mine")
-    train = ("train", *NET, "--data", image_folder, "--out", disk / "model", "--epochs", 0)
+    train = (*TRAIN, "--data", image_folder, "--out", disk / "model", "--epochs", 0)
     assert "No space left on device; what was there is unchanged, free some" in failure(*train)
     assert content_of(disk) == {"mine": b"mine"}
     small_disk("size=4m")
@@ -737,7 +738,7 @@ def test_ctrl_c_in_a_training_keeps_its_checkpoint_and_the_command_goes_on(
 ):
     model = tmp_path / "model"
     checkpoint = model / "checkpoint.safetensors"
-    train = ("train", *NET, "--data", image_folder, "--out", model, "--epochs", 5)
+    train = (*TRAIN, "--data", image_folder, "--out", model, "--epochs", 5)
     interrupted_when(checkpoint.exists, *train)
     assert list(model.iterdir()) == [checkpoint]
     assert "belongs to a training with other settings" in failure(*train, "--no-flip")

@@ -263,8 +263,8 @@ def test_unknown_recipe_and_images_of_other_classes_get_a_sentence(
 
 def test_net_trained_with_a_teacher_is_another_one(trained: Path, image_folder: Path, tmp_path):
     net = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
-    options = ("--data", image_folder, "--epochs", "1", "--no-flip", "--teacher", trained)
-    command = ["train", *net, *options, "--out", tmp_path / "m"]
+    options = ("--data", image_folder, "--epochs", "1", "--no-flip", "--weights", "none")
+    command = ["train", *net, *options, "--teacher", trained, "--out", tmp_path / "m"]
     edgenets_command.main([*map(str, command)], standalone_mode=False)
     spec = json.loads((tmp_path / "m" / "spec.json").read_text())
     alone = json.loads((trained / "spec.json").read_text())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgenets.cli.main import edgenets_command
+from edgenets.cli.main import edgenets_command, main
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import Spec, load_model, load_spec, named_weights, save_model
@@ -25,6 +27,8 @@ from edgenets.pipeline.stages import load_initial, training_settings
 
 NET = ("squeezenet", "resolution=32", "output_stride=8", "base_expand=16", "expand_increment=8")
 LABELS = ("right", "left", "dark")
+SMALL = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
+SMALL_RUN = ("compress=[]", "train.epochs=1", "benchmark.min_seconds=0.1", "benchmark.per_op=false")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,14 @@ def test_training_depends_on_the_content_of_the_weights_not_on_their_place(folde
     model.get_layer("conv10_conv").bias.assign([1.0, 2.0, 3.0])
     save_model(moved, model, spec)
     assert training_settings(*load_initial(config(moved))) != first
+
+
+def test_config_records_the_weights_and_refuses_others(folder):
+    sha256 = load_spec(folder)[1]
+    complete, _ = load_initial(config(folder))
+    assert (complete.train.weights, complete.train.weights_sha256) == (str(folder), sha256)
+    with pytest.raises(EdgenetsError, match=f"SHA-256 {'0' * 64}, as when .* got {sha256};"):
+        load_initial(config(folder, weights_sha256="0" * 64))
 
 
 def test_training_without_weights_depends_on_what_it_always_did():
@@ -211,3 +223,138 @@ def test_training_from_weights_of_other_classes_learns(tiny_run, image_folder, t
     trained = load_spec(tmp_path / "m")[0]
     assert trained.arguments["width"] == 0.25 and trained.labels == ("dark", "left", "right")
     assert trained.initial_weights["source"] == "weights" and "train" in trained.history
+
+
+# ImageNet's weights by default
+
+
+@pytest.fixture
+def published(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The server that ImageNet's weights of the small net are published on."""
+    file = sources.Published("mobilenet_v1", {"width": 0.25}, 128, server.url())
+    monkeypatch.setattr(sources, "IMAGENET", (file,))
+    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path / "cache"))
+    return server
+
+
+def command_line(command: str, images: Path, out: Path) -> tuple[object, ...]:
+    """Return a command that trains the small net for an epoch, its weights left to the default."""
+    if command == "train":
+        return ("train", *SMALL, "--data", images, "--epochs", 1, "--out", out)
+    net = f"model={{name: {', '.join(SMALL).replace('=', ': ')}}}"
+    assignments = (net, f"data.source={images}", *SMALL_RUN)
+    return ("run", *(part for text in assignments for part in ("--set", text)), "--out", out)
+
+
+@pytest.mark.parametrize("command", ["train", "run"])
+@pytest.mark.parametrize(
+    "answers, reason",
+    [
+        (False, "cannot be reached (Connection refused)"),
+        (True, "cannot be fetched: the server answers 404 Not Found"),
+    ],
+    ids=["refused", "404"],
+)
+def test_weights_that_cannot_be_fetched_are_one_sentence_with_both_ways_on(
+    command: str, answers: bool, reason: str, published, image_folder, tmp_path, monkeypatch, capsys
+):
+    published.status = 404
+    if not answers:
+        published.shutdown()
+        published.server_close()
+    arguments = command_line(command, image_folder, tmp_path / "out")
+    monkeypatch.setattr(sys, "argv", ["edgenets", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"edgenets: {published.url()} {reason}; "
+        "download it yourself and pass --weights FILE (run: --set train.weights=FILE), "
+        "or begin with random weights: --weights none (run: --set train.weights=none)\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_run_records_the_weights_that_it_began_with_and_refuses_others(
+    published, tiny_run, image_folder, tmp_path, capsys
+):
+    model, _ = load_model(tiny_run / "stages" / "01-train")
+    model.save_weights(tmp_path / "net.h5")
+    published.content = (tmp_path / "net.h5").read_bytes()
+    first, out = sha256_bytes(published.content), tmp_path / "run"
+    command = command_line("run", image_folder, out)
+    edgenets(capsys, *command)
+    recorded = load_config(out / "config.yaml").train
+    assert (recorded.weights, recorded.weights_sha256) == ("imagenet", first)
+    trained = load_spec(out / "stages" / "01-train")[0]
+    assert trained.initial_weights == {"source": published.url(), "sha256": first}
+
+    times = {path: path.stat().st_mtime_ns for path in (out / "stages").rglob("*")}
+    edgenets(capsys, *command)
+    assert published.asked == [None]  # fetched once
+
+    shutil.rmtree(tmp_path / "cache")
+    model.get_layer("logits").bias.assign([1.0, 2.0, 3.0])
+    model.save_weights(tmp_path / "net.h5")
+    published.content = (tmp_path / "net.h5").read_bytes()
+    again = ("run", out / "config.yaml", "--out", tmp_path / "again")
+    for arguments in (command, again):
+        with pytest.raises(EdgenetsError) as raised:
+            edgenets(capsys, *arguments)
+        assert str(raised.value) == (
+            f"the weights imagenet must have the SHA-256 {first}, as when the config was "
+            f"written, got {sha256_bytes(published.content)}; restore them, or begin another run, "
+            "without weights_sha256 in its config"
+        )
+    assert not (tmp_path / "again").exists()
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+
+
+# A teacher of another net
+
+
+@pytest.fixture(scope="module")
+def teacher(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ShuffleNet V2, which takes larger images than those that it teaches."""
+    out = tmp_path_factory.mktemp("teacher") / "shufflenet"
+    options = ("--data", image_folder, "--epochs", "1", "--no-flip", "--out", out)
+    arguments = ["train", "shufflenet_v2", "resolution=48", *map(str, options)]
+    edgenets_command.main(arguments, standalone_mode=False)
+    return out
+
+
+def taught_by(*teacher: object) -> tuple[str, ...]:
+    return ("train", *SMALL, "--weights", "none", "--no-flip", "--epochs", "1", *teacher)
+
+
+@pytest.mark.slow
+def test_net_of_another_family_and_resolution_teaches(teacher, image_folder, tmp_path, capsys):
+    losses = []
+    for name, options in {"alone": (), "taught": ("--teacher", teacher)}.items():
+        out = tmp_path / name
+        edgenets(capsys, *taught_by(*options), "--data", image_folder, "--out", out)
+        spec = load_spec(out)[0]
+        assert (spec.name, spec.preparation.resolution) == ("mobilenet_v1", 32)
+        losses.append(spec.history["train"]["loss"])
+    assert load_spec(teacher)[0].preparation.resolution == 48
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.slow
+def test_teacher_of_other_classes_is_refused(teacher, image_folder, tmp_path, capsys):
+    other = shutil.copytree(teacher, tmp_path / "other")
+    spec = json.loads((other / "spec.json").read_text())
+    (other / "spec.json").write_text(json.dumps({**spec, "labels": ["a", "b", "c"]}))
+    with pytest.raises(EdgenetsError) as raised:
+        edgenets(
+            *(capsys, *taught_by("--teacher", other)),
+            *("--data", image_folder, "--out", tmp_path / "m"),
+        )
+    assert str(raised.value) == (
+        f"the teacher {other} must know the images' classes (dark, left, right), it "
+        "knows a, b, c; train one on these images"
+    )
+    assert not (tmp_path / "m").exists()

@@ -34,7 +34,7 @@ CHUNK_BYTES = 256 * 2**10
 TIMEOUT_SECONDS = 30
 BROKEN_CONNECTION = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-BY_HAND = "download it yourself and pass --weights FILE"
+BY_HAND = "download it yourself and pass --weights FILE (run: --set train.weights=FILE)"
 
 
 def cache_folder() -> Path:

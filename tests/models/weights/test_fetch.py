@@ -99,7 +99,7 @@ def test_body_of_unknown_size_without_a_hash_is_refused(server, tmp_path):
     server.tells_size, server.cut_after = False, 300_000
     sentence = failure(server.url(), None, tmp_path)
     assert "the server does not say how large the file is" in sentence
-    assert sentence.endswith("download it yourself and pass --weights FILE")
+    assert sentence.endswith(f"; {fetch_module.BY_HAND}")
     assert "must have the SHA-256" in failure(server.url(), "0" * 64, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -139,7 +139,7 @@ def test_missing_file_is_a_sentence(server, tmp_path):
     server.status = 404
     sentence = failure(server.url(), None, tmp_path)
     assert f"{server.url()} cannot be fetched: the server answers 404 Not Found" in sentence
-    assert sentence.endswith("download it yourself and pass --weights FILE")
+    assert sentence.endswith(f"; {fetch_module.BY_HAND}")
 
 
 def test_failure_removes_the_folders_it_made_and_no_others(server, tmp_path):
@@ -179,7 +179,7 @@ def test_refused_connection_is_a_sentence(tmp_path, monkeypatch):
         sentence = failure(url, None, tmp_path)
     assert sentence == (
         f"{url} cannot be reached (Connection refused); "
-        "download it yourself and pass --weights FILE"
+        "download it yourself and pass --weights FILE (run: --set train.weights=FILE)"
     )
 
 
