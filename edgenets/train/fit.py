@@ -35,6 +35,10 @@ from edgenets.train.epochs import EpochLog
 from edgenets.train.settings import FitSettings, Pace
 
 EVALUATION_BATCH = 256
+TAUGHT_EPOCHS = 12
+"""With a teacher, later epochs repeat the views of these, whose answers are then known."""
+MOST_ANSWERS_BYTES = 2**30
+"""More are not kept but worked out again."""
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
 Pixels = NDArray[np.uint8]
 Inference = Callable[[NDArray[np.float32]], Any]
@@ -233,6 +237,8 @@ class _Loop:
         self.variables = training_variables(model, self.optimizer)
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self.train_step = tf.function(self._train_step)
+        self.teach = tf.function(self._teach)
+        self.taught: dict[tuple[int, int], tf.Tensor] = {}  # answers by epoch and step
         self.inference = compile_inference(model)
         _set_batch_norm_momentum(model, self.steps)
 
@@ -241,10 +247,13 @@ class _Loop:
         _reseed_dropout(self.model, self.seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
         loss, correct, labelled = 0.0, 0, 0
-        for step, (images, teacher_images, labels) in enumerate(self._batches(epoch)):
+        round_ = epoch if self.teacher is None else epoch % TAUGHT_EPOCHS
+        for step, (indices, images) in enumerate(self._batches(round_)):
             self.callbacks.on_train_batch_begin(step)
-            step_seed = tf.constant([self.seed, epoch * self.steps + step])
-            step_loss, step_correct = self.train_step(images, teacher_images, labels, step_seed)
+            labels = self.data.labels[indices]
+            step_seed = tf.constant([self.seed, round_ * self.steps + step])
+            taught = self._answers(round_, step, indices, images, step_seed)
+            step_loss, step_correct = self.train_step(images, taught, labels, step_seed)
             self.callbacks.on_train_batch_end(step)
             loss += float(step_loss) / self.steps
             correct += int(step_correct)
@@ -275,27 +284,35 @@ class _Loop:
                 f"pass a lower learning rate than {self.pace.learning_rate}"
             )
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Pixels, Pixels, NDArray[np.int64]]]:
-        """Yield the epoch's batches in its own order, the next one prepared while one is used.
-
-        Each has images, the teacher's images (the same, unless it takes another resolution), and
-        labels.
-        """
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        """Yield the epoch's batches in its own order, the next one prepared while one is used."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.images))
         chosen = order[: self.steps * self.batch].reshape(self.steps, self.batch)
-
-        def take(indices: NDArray[np.int64]) -> tuple[Pixels, Pixels]:
-            images = self.data.images.take(indices)
-            same = self.teacher_images is self.data.images
-            return images, images if same else self.teacher_images.take(indices)
-
         with ThreadPoolExecutor(max_workers=1) as pool:
-            following = pool.submit(take, chosen[0])
+            following = pool.submit(self.data.images.take, chosen[0])
             for step, indices in enumerate(chosen):
-                images, teacher_images = following.result()
+                images = following.result()
                 if step + 1 < self.steps:
-                    following = pool.submit(take, chosen[step + 1])
-                yield images, teacher_images, self.data.labels[indices]
+                    following = pool.submit(self.data.images.take, chosen[step + 1])
+                yield indices, images
+
+    def _answers(
+        self, epoch: int, step: int, indices: NDArray[np.int64], images: Pixels, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the teacher's logits for the views of a step, worked out once; else nothing."""
+        if self.teacher is None:
+            return tf.zeros([0])
+        if (epoch, step) in self.taught:
+            return self.taught[epoch, step]
+        same = self.teacher_images is self.data.images
+        answers = self.teach(images if same else self.teacher_images.take(indices), seed)
+        all_bytes = 4 * answers.shape[1] * len(self.data.images) * TAUGHT_EPOCHS
+        if all_bytes <= MOST_ANSWERS_BYTES:
+            self.taught[epoch, step] = answers
+        return answers
+
+    def _teach(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return _all_logits(self.teacher, self._views(images, seed), training=False)[0]
 
     def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
@@ -303,13 +320,9 @@ class _Loop:
         return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
 
     def _train_step(
-        self, images: tf.Tensor, teacher_images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+        self, images: tf.Tensor, taught: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         views = self._views(images, seed)
-        if self.teacher is not None:
-            same = self.teacher_images is self.data.images
-            teacher_views = views if same else self._views(teacher_images, seed)
-            (taught,) = _all_logits(self.teacher, teacher_views, training=False)
         with tf.GradientTape() as tape:
             logits, *auxiliary = _all_logits(self.model, views, training=True)
             loss = self._loss(logits, labels)
