@@ -1,33 +1,75 @@
-"""The notebook runs from top to bottom, on a quick config."""
+"""The notebooks run from top to bottom, with fewer epochs."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "quickstart.ipynb"
+FOLDER = Path(__file__).parents[1] / "notebooks"
 QUICK = 'load_config(None, ["train.epochs=8", "compress.0.epochs=2", "compress.1.epochs=1"])'
+
+
+def read(name: str):
+    import nbformat
+
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+def outputs(notebook) -> list:
+    return [output for cell in notebook.cells for output in cell.get("outputs", ())]
+
+
+def printed_by(notebook) -> str:
+    return "".join(output.get("text", "") for output in outputs(notebook))
+
+
+def pictures_of(notebook) -> list[str]:
+    return [png for output in outputs(notebook) if (png := output.get("data", {}).get("image/png"))]
+
+
+def run_with(name: str, before: str, after: str, folder: Path):
+    """Return a notebook that was run in `folder`, one text in it replaced."""
+    from notebook_outputs import execute
+
+    notebook = read(name)
+    (cell,) = (cell for cell in notebook.cells if before in cell.source)
+    cell.source = cell.source.replace(before, after)
+    execute(notebook, folder)
+    return notebook
 
 
 @pytest.mark.slow
 def test_quickstart_runs_from_top_to_bottom(tmp_path: Path):
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    training = next(cell for cell in notebook.cells if "load_config(None)" in cell.source)
-    training.source = training.source.replace("load_config(None)", QUICK)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    notebook = run_with("quickstart.ipynb", "load_config(None)", QUICK, tmp_path)
     assert (tmp_path / "runs" / "quickstart" / "report.html").is_file()
-    printed = "".join(
-        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ())
-    )
-    assert "smaller as it travels" in printed
+    assert "smaller as it travels" in printed_by(notebook)
 
 
-def test_notebook_is_kept_without_outputs():
-    import nbformat
+@pytest.mark.slow
+def test_own_photos_shows_curves_wrong_pictures_and_sizes(tmp_path: Path):
+    notebook = run_with("own_photos.ipynb", "train.epochs=20", "train.epochs=8", tmp_path)
+    out = tmp_path / "runs" / "photographs"
+    assert len(list((tmp_path / "edgenets-digits").rglob("*.jpg"))) == 300
+    assert len(pictures_of(notebook)) == 2
+    float_line, int8_line, package_line = printed_by(notebook).splitlines()
+    assert re.fullmatch(r"float32 +\d+\.\d KiB, top-1 .* % \(.* to .* %\)", float_line)
+    assert f"{(out / 'model.tflite').stat().st_size / 1024:.1f} KiB" in int8_line
+    assert f"{(out / 'model.epk').stat().st_size / 1024:.1f} KiB" in package_line
 
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells)
+
+def test_quickstart_is_kept_without_outputs():
+    assert outputs(read("quickstart.ipynb")) == []
+
+
+def test_own_photos_is_kept_with_what_its_cells_show_and_no_more():
+    """Neither progress nor paths, and pictures of a size that a diff can bear."""
+    notebook = read("own_photos.ipynb")
+    assert printed_by(notebook).startswith("float32 ")
+    assert len(pictures_of(notebook)) == 2
+    assert all(output.get("name") != "stderr" for output in outputs(notebook))
+    assert not any(cell.metadata for cell in notebook.cells)
+    text = (FOLDER / "own_photos.ipynb").read_text()
+    assert len(text) < 100_000
+    assert not re.search(r"/(tmp|home|root|work|Users)/", text)
