@@ -20,6 +20,15 @@ SORT_KEYS = {
 }
 
 
+# docs/photographs.md has the measurements.
+START = (
+    ("a few hundred, for a Pi 4 or less", "mobilenet_v1 width=0.25 resolution=128"),
+    ("the same, more accurate and 22 times the work", "mobilenet_v2 resolution=224"),
+    ("the first one, taught by the second one", "--teacher MODEL_DIR"),
+)
+"""Where to start with photographs: what for, and the net."""
+
+
 class Count(click.ParamType):
     """A number of parameters or MACs, such as 2.5M."""
 
@@ -55,6 +64,7 @@ def command(
     """Show the nets, what they cost, and how accurate they are.
 
     Parameters and MACs are those of 1,000 classes; top-1 is the published accuracy on ImageNet.
+    Below stands which net to start with for photographs of your own.
     """
     families = {variant.family.lower(): variant.family for variant in VARIANTS}
     if family and family.lower() not in families:
@@ -72,6 +82,9 @@ def command(
         print_json([{**variant._asdict(), "family": variant.family} for variant in chosen])
     elif chosen:
         _print_variants(chosen)
+        click.echo("\nWhere to start with photographs of your own:")
+        for purpose, net in START:
+            click.echo(f"  {purpose}: {net}")
     else:
         say("no net is as small as that; edgenets list --sort params begins with the smallest")
 
