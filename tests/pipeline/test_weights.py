@@ -150,13 +150,15 @@ def test_import_does_not_replace_a_model(folder, tmp_path, capsys):
         edgenets(capsys, "train", *NET, "--weights", folder, "--epochs", 0, "--out", out)
 
 
-def test_contradiction_to_the_weights_is_told_before_any_work(folder, tmp_path, capsys):
+def test_contradiction_to_the_weights_is_told_before_training(
+    folder, image_folder, tmp_path, capsys
+):
     with pytest.raises(
         EdgenetsError, match="with bypass=none, got bypass=simple; leave bypass out"
     ):
         edgenets(
             *(capsys, "train", *NET, "bypass=simple", "--weights", folder),
-            *("--data", tmp_path, "--out", tmp_path / "m"),
+            *("--data", image_folder, "--out", tmp_path / "m"),
         )
     assert not (tmp_path / "m").exists()
 
@@ -269,11 +271,13 @@ def test_weights_that_cannot_be_fetched_are_one_sentence_with_both_ways_on(
     assert ended.value.code == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == (
+    *about_images, sentence = printed.err.splitlines()
+    assert sentence == (
         f"edgenets: {published.url()} {reason}; "
         "download it yourself and pass --weights FILE (run: --set train.weights=FILE), "
-        "or begin with random weights: --weights none (run: --set train.weights=none)\n"
+        "or begin with random weights: --weights none (run: --set train.weights=none)"
     )
+    assert not any(line.startswith("edgenets:") for line in about_images)
     assert list(tmp_path.iterdir()) == []
 
 
