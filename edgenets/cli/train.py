@@ -85,7 +85,7 @@ def parse_range(
     "--learning-rate",
     metavar="RATE",
     type=float,
-    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS 0.0006; a quarter for a net "
+    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS 0.0004; a quarter for a net "
     "without BatchNorm]",
 )
 @click.option(

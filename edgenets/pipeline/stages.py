@@ -343,7 +343,8 @@ def train_model(
         keras.mixed_precision.set_global_policy("float32")
     model.set_weights(result.get_weights())
     pace = pace_of(config.train, model, len(data.images), transferred=initial is not None)
-    settings = config.train.model_copy(update=pace._asdict())
+    distillation = config.train.distillation_for(transferred=initial is not None)
+    settings = config.train.model_copy(update={**pace._asdict(), "distillation": distillation})
     begin = None
     if initial:
         freeze_layers(model, config.train.transfer.frozen_part(len(data.images)))
@@ -420,7 +421,8 @@ def compress_stage(
         return _settle_halves(settings, images, folder, model, spec)
     transferred = spec.training.get("transferred", False)
     pace = pace_of(settings, model, len(images.training.images), transferred=transferred)
-    settings = settings.model_copy(update=pace._asdict())
+    distillation = settings.distillation_for(transferred)
+    settings = settings.model_copy(update={**pace._asdict(), "distillation": distillation})
     compressed = COMPRESS[settings.stage](
         model,
         codes.kernels if codes else {},
@@ -429,7 +431,7 @@ def compress_stage(
         seed=images.config.seed,
         checkpoint=folder / CHECKPOINT,
         key=key,
-        teacher=_first_model(previous) if settings.distillation.alpha else None,
+        teacher=_first_model(previous) if distillation.alpha else None,
         log_dir=log_dir,
     )
     model, kernels, history = compressed

@@ -13,7 +13,7 @@ USUAL_IMAGES = 1_200
 """Fewer are passed over more often, until as many are seen as of these in the usual epochs."""
 LEAST_STEPS = 20  # of an epoch, as far as batches are not smaller than the smallest
 BATCH_SIZES = (8, 16, 32, 64)
-GENTLE = 0.15  # of the usual learning rate, for a net that begins with trained weights ...
+GENTLE = 0.1  # of the usual learning rate, for a net that begins with trained weights ...
 GENTLE_FEATURES = 256
 """... and has at most so many features before its classifier. It falls as they grow: a step of Adam
 changes each weight alike, and what a unit sums up by as many times (Yang et al., arXiv:2203.03466).
@@ -46,6 +46,9 @@ class Distillation(Settings):
     temperature: pydantic.PositiveFloat = 4.0  # divides the logits of both nets
 
 
+TRANSFER_DISTILLATION = Distillation(alpha=0.9, temperature=1.0)
+
+
 class FitSettings(Settings):
     """How a model is trained or fine-tuned; `pace` chooses what is None."""
 
@@ -58,7 +61,7 @@ class FitSettings(Settings):
     augment: pydantic.NonNegativeFloat = 1.0
     batch_norm: BatchNorm | None = None
     class_weights: bool | None = None  # whether each class counts alike, however few images it has
-    distillation: Distillation = Distillation()  # where there is a teacher
+    distillation: Distillation | None = None  # where there is a teacher
 
     usual_epochs: ClassVar[int] = 30
     usual_learning_rate: ClassVar[float] = 4e-3
@@ -95,6 +98,10 @@ class FitSettings(Settings):
         )
         given = {key: getattr(self, key) for key in Pace._fields}
         return usual._replace(**{key: v for key, v in given.items() if v is not None})
+
+    def distillation_for(self, transferred: bool) -> Distillation:
+        """Return how much a teacher counts: with trained weights, nearly all, and as it answers."""
+        return self.distillation or (TRANSFER_DISTILLATION if transferred else Distillation())
 
     def epochs_for(self, transferred: bool) -> int:
         """Return how many epochs are usual for `USUAL_IMAGES` images and more."""

@@ -189,8 +189,8 @@ def test_training_goes_on_from_a_folded_folder(image_folder, tmp_path, capsys):
     assert "the classes differ" in said
     trained, new = load_model(tmp_path / "m")
     assert new.folded and is_folded(trained)
-    # A folded net has no BatchNorm: a quarter of 0.004, and 0.15 of that with trained weights.
-    assert new.history["train"]["learning_rate"] == pytest.approx([0.0, 0.001 * 0.15])
+    # A folded net has no BatchNorm: a quarter of 0.004, and a tenth of that with trained weights.
+    assert new.history["train"]["learning_rate"] == pytest.approx([0.0, 0.001 * 0.1])
     evaluated, _ = edgenets(capsys, "evaluate", tmp_path / "m", "--data", image_folder)
     assert evaluated["top1"] == result["top1"]
 
