@@ -13,10 +13,10 @@ USUAL_IMAGES = 1_200
 """Fewer are passed over more often, until as many are seen as of these in the usual epochs."""
 LEAST_STEPS = 20  # of an epoch, as far as batches are not smaller than the smallest
 BATCH_SIZES = (8, 16, 32, 64)
-GENTLE = 0.1  # of the usual learning rate, for a net that begins with trained weights ...
 GENTLE_FEATURES = 256
-"""... and has at most so many features before its classifier. It falls as they grow: a step of Adam
-changes each weight alike, and what a unit sums up by as many times (Yang et al., arXiv:2203.03466).
+"""Up to so many features before its classifier, a net with trained weights learns at `gentle` of
+the usual rate, and at less the more it has: a step of Adam changes each weight alike, and what a
+unit sums up by as many times as it has inputs (Yang et al. 2022, arXiv:2203.03466).
 """
 WITHOUT_BATCH_NORM = 0.25  # of the usual learning rate: at more, ReLUs of such nets die
 TRANSFER_EPOCHS = 6
@@ -65,6 +65,7 @@ class FitSettings(Settings):
 
     usual_epochs: ClassVar[int] = 30
     usual_learning_rate: ClassVar[float] = 4e-3
+    gentle: ClassVar[float] = 0.5  # what was pruned has to be learned anew
 
     def pace(
         self,
@@ -89,7 +90,7 @@ class FitSettings(Settings):
         frozen = transferred and images < FROZEN_BELOW
         rate = self.usual_learning_rate
         rate *= 1.0 if has_batch_norm else WITHOUT_BATCH_NORM
-        rate *= GENTLE * min(1.0, GENTLE_FEATURES / features) if transferred else 1.0
+        rate *= self.gentle * min(1.0, GENTLE_FEATURES / features) if transferred else 1.0
         usual = Pace(
             epochs=ceil(self.epochs_for(transferred) * max(1.0, USUAL_IMAGES / images)),
             batch_size=batch_size_for(images),
@@ -123,6 +124,8 @@ class TransferSettings(Settings):
 
 class TrainSettings(FitSettings):
     """How a new model is trained."""
+
+    gentle: ClassVar[float] = 0.1
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     auxiliary_heads: bool = True  # train Inception v1 with them
