@@ -27,7 +27,7 @@ from paired import paired_loss
 
 from edgenets.data.dataset import Dataset, open_dataset
 from edgenets.data.images import Preparation
-from edgenets.files import read_json, write_json
+from edgenets.files import read_json, sha256_json, write_json
 from edgenets.models.folder import save_model
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages import (
@@ -44,7 +44,7 @@ LARGE = {"name": "mobilenet_v2", "resolution": 224}
 # How weights were trained on before there was transfer, and how nets were from random ones.
 BEFORE = {
     **{"epochs": 30, "batch_size": 64, "learning_rate": 4e-3, "batch_norm": "trained"},
-    "transfer": {"classifier": False},
+    "transfer": {"classifier": False, "frozen_layers": 0},
 }
 
 
@@ -123,7 +123,7 @@ def train(
         usual = Preparation.default(row.model["name"], row.model["resolution"])
         preparation = initial[1].preparation if initial else usual
         images = RunImages(dataset, preparation, config)
-        model, spec = train_model(images, initial, folder / CHECKPOINT, folder.name)
+        model, spec = train_model(images, initial, folder / CHECKPOINT, sha256_json(values))
         seconds = None if is_resumed else time.process_time() - start
         answers = predict_logits(compile_inference(model), images.test).argmax(axis=1)
         save_model(folder, model, spec)

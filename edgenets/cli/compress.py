@@ -42,7 +42,8 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "--epochs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of each training, with --budget or --max-drop.  [default: 10 to prune, 4 to share]",
+    help="Of each training, with --budget or --max-drop.  [default: 10 to prune, 4 to share; "
+    "more of fewer than 1,200 images]",
 )
 @click.option(
     "--data",

@@ -85,8 +85,8 @@ def parse_range(
     "--learning-rate",
     metavar="RATE",
     type=float,
-    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS 0.0004; a quarter for a net "
-    "without BatchNorm]",
+    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS at most 0.0004; a quarter for "
+    "a net without BatchNorm]",
 )
 @click.option(
     "--precision",
@@ -136,8 +136,8 @@ def command(
     NAME is one that `edgenets list` shows, and KEY=VALUE one of its arguments: mobilenet_v1
     width=0.25 resolution=96. Stopped at any time, the same command goes on after the last finished
     epoch. Trained weights of other classes first get a classifier on their frozen features, then
-    all of the net is fine-tuned. With --weights, --epochs 0 and no --data, they are written as they
-    are.
+    the net is fine-tuned, without its first layers where images are few. With --weights, --epochs 0
+    and no --data, they are written as they are.
     """
     if data is None and epochs != 0:
         raise click.UsageError(

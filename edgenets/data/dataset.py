@@ -21,6 +21,7 @@ from edgenets.data.folder import (
     scan,
     scan_unlabelled,
     splits_in,
+    unlabelled_folder,
 )
 from edgenets.data.loading import Images, Split
 from edgenets.data.splits import TEST_FRACTION, SeededSplit, hold_out
@@ -74,10 +75,7 @@ class Dataset:
             EdgenetsError: there is no such folder, it holds no usable image; with `strict`, a file
                 would be left out.
         """
-        path = Path(source)
-        if not path.is_dir():
-            raise EdgenetsError(f"no folder {source!r} of unlabelled images; give one")
-        found = scan_unlabelled(path)
+        found = scan_unlabelled(unlabelled_folder(source))
         _require_usable(found, strict)
         return replace(
             self,

@@ -173,6 +173,18 @@ def scan(path: Path) -> ClassFolders:
     return _checked(path, classes, files, labels, skipped)
 
 
+def unlabelled_folder(source: str) -> Path:
+    """Return the folder `source` of unlabelled images.
+
+    Raises:
+        EdgenetsError: there is none.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        raise EdgenetsError(f"no folder {source!r} of unlabelled images; give one")
+    return path
+
+
 def scan_unlabelled(path: Path) -> ClassFolders:
     """Find all images in `path` and below; they are of no class. Decode and hash each once.
 

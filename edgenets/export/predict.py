@@ -47,7 +47,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
         if not any(images):
             raise EdgenetsError(f"there is no image in {place}; give files, a folder or a pattern")
         found += chain.from_iterable(images)
-    return found
+    return list(dict.fromkeys(found))  # ** fits a folder and what is in it
 
 
 def predict_files(

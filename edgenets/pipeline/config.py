@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import pydantic
 from pydantic_core import PydanticCustomError
 
-from edgenets.data.folder import existing_folder
+from edgenets.data.folder import existing_folder, unlabelled_folder
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.folder import load_spec
 from edgenets.models.registry import complete_arguments
@@ -118,7 +118,8 @@ class RunConfig(Settings):
             return self.train.weights
         name = self.model["name"]
         complete = complete_arguments(name, self.arguments)
-        is_known = self.data.source != "digits" and has_imagenet_weights(name, complete)
+        is_folder = self.data.source != "digits" and "pad_value" not in self.arguments
+        is_known = is_folder and has_imagenet_weights(name, complete)
         return "imagenet" if is_known else "none"
 
 
@@ -158,6 +159,8 @@ def require_sources(config: RunConfig) -> None:
     data, train = config.data, config.train
     if data.source != "digits":
         existing_folder(data.source)
+    if data.unlabelled is not None:
+        unlabelled_folder(data.unlabelled)
     if config.weights != "none":
         weights = find_weights(config.weights, config.model["name"], config.arguments)
         if isinstance(weights, Path) and weights.is_dir():

@@ -60,8 +60,8 @@ def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> d
         del settings["data"]["source"]  # the images count, not where they are
         key = sha256_json({"images": dataset.fingerprint, "settings": settings})
         model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
-        save_model(out, model, spec)
         write_history(out, spec.history.get("train"))
+        save_model(out, model, spec)
         (out / CHECKPOINT).unlink(missing_ok=True)
         measured = images.score(predict_logits(compile_inference(model), images.test))
         return {

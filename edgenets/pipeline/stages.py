@@ -74,7 +74,8 @@ from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, st
 from edgenets.train.data import TrainingData
 from edgenets.train.epochs import history_csv
 from edgenets.train.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
-from edgenets.train.transfer import fit_classifier, freeze_layers
+from edgenets.train.settings import FROZEN_BELOW
+from edgenets.train.transfer import fit_classifier, freeze_layers, measure
 
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
@@ -347,9 +348,12 @@ def train_model(
     settings = config.train.model_copy(update={**pace._asdict(), "distillation": distillation})
     begin = None
     if initial:
-        freeze_layers(model, config.train.transfer.frozen_part(len(data.images)))
-    if initial and config.train.transfer.classifier and set(initial[1].labels) != set(spec.labels):
-        begin = partial(fit_classifier, model, data, settings, seed=config.seed)
+        transfer = config.train.transfer
+        freeze_layers(model, transfer.frozen_part(len(data.images)))
+        if transfer.classifier and set(initial[1].labels) != set(spec.labels):
+            begin = partial(fit_classifier, model, data, settings, seed=config.seed)
+        elif pace.epochs:
+            begin = partial(measure, model, data)
     teacher = None
     if config.train.teacher:
         teacher = load_teacher(Path(config.train.teacher), images.dataset.classes)
@@ -369,8 +373,7 @@ def train_model(
     spec = replace(spec, seeded_split=images.dataset.seeded_split)
     if not history:
         return result, spec
-    training = {"transferred": initial is not None, **pace._asdict()}
-    return result, replace(spec, history={"train": history}, training=training)
+    return result, replace(spec, history={"train": history}, training=pace._asdict())
 
 
 def load_teacher(folder: Path, classes: tuple[str, ...]) -> keras.Model:
@@ -419,14 +422,16 @@ def compress_stage(
         return _settle_rate(settings, images, folder, model, spec)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model, spec)
-    transferred = spec.training.get("transferred", False)
-    pace = pace_of(settings, model, len(images.training.images), transferred=transferred)
+    data = replace(images.training, teacher_images=None)  # the first model has the net's own
+    transferred = bool(spec.initial_weights) and len(data.images) < FROZEN_BELOW
+    trained = model if settings.stage == "prune" else fold_batch_norm(model)
+    pace = pace_of(settings, trained, len(data.images), transferred=transferred)
     distillation = settings.distillation_for(transferred)
     settings = settings.model_copy(update={**pace._asdict(), "distillation": distillation})
     compressed = COMPRESS[settings.stage](
         model,
         codes.kernels if codes else {},
-        images.training,
+        data,
         settings,
         seed=images.config.seed,
         checkpoint=folder / CHECKPOINT,

@@ -80,7 +80,9 @@ class TrainingData:
             self.labels[self.labels != UNLABELLED], minlength=known.max(initial=0) + 1
         )
         present = counts[counts > 0]
-        is_uneven = len(present) and present.max() > UNEVEN * present.min()
-        if not (is_uneven if wanted is None else wanted and len(present)):
+        of_both = np.bincount(known[known != UNLABELLED], minlength=len(counts))
+        there = of_both[of_both > 0]  # as they were counted before some were held out
+        is_uneven = there.max(initial=0) > UNEVEN * there.min(initial=there.max(initial=0))
+        if not len(present) or not (is_uneven if wanted is None else wanted):
             return np.ones(len(counts), np.float32)
         return (counts.sum() / (len(present) * np.maximum(counts, 1))).astype(np.float32)

@@ -37,7 +37,9 @@ from edgenets.train.settings import Distillation, FitSettings, Pace
 
 EVALUATION_BATCH = 256
 TAUGHT_EPOCHS = 12
-"""With a teacher, later epochs repeat the views of these, whose answers are then known."""
+"""With a teacher of another resolution, later epochs repeat the views of these, whose answers are
+then known: it takes most of the time, and often is the larger net.
+"""
 MOST_ANSWERS_BYTES = 2**30
 """More are not kept but worked out again."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from frozen features to the last epoch
@@ -151,7 +153,7 @@ def assign(model: keras.Model, values: Arrays) -> None:
 
 
 def _score(values: Mapping[str, float]) -> float:
-    """Return by what epochs are compared; of the same accuracy, the smaller loss wins."""
+    """Return by what weights are compared: accuracy, of which one in 1,000 of the loss is taken."""
     return values["validation_accuracy"] - 1e-3 * values["validation_loss"]
 
 
@@ -233,8 +235,7 @@ class _Loop:
     ) -> None:
         self.teacher_images = data.images
         if teacher is not None:
-            if teacher.input_shape != model.input_shape and data.teacher_images is not None:
-                self.teacher_images = data.teacher_images
+            self.teacher_images = data.teacher_images or data.images
             check_teacher(teacher, model, self.teacher_images.take([0]).shape[1:])
         for images in (data.images, data.validation_images):
             check_images(model, images.take([0]))
@@ -270,7 +271,8 @@ class _Loop:
         _reseed_dropout(self.model, self.seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
         loss, correct, labelled = 0.0, 0, 0
-        round_ = epoch if self.teacher is None else epoch % TAUGHT_EPOCHS
+        repeats = self.teacher is not None and self.data.teacher_images is not None
+        round_ = epoch % TAUGHT_EPOCHS if repeats else epoch
         for step, (indices, images) in enumerate(self._batches(round_)):
             self.callbacks.on_train_batch_begin(step)
             labels = self.data.labels[indices]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pydantic
 
@@ -11,6 +11,7 @@ from edgenets.settings import Settings
 
 USUAL_IMAGES = 1_200
 """Fewer are passed over more often, until as many are seen as of these in the usual epochs."""
+LEAST_IMAGES = 60  # fewer are not passed over more often than these
 LEAST_STEPS = 20  # of an epoch, as far as batches are not smaller than the smallest
 BATCH_SIZES = (8, 16, 32, 64)
 GENTLE_FEATURES = 256
@@ -66,6 +67,7 @@ class FitSettings(Settings):
     usual_epochs: ClassVar[int] = 30
     usual_learning_rate: ClassVar[float] = 4e-3
     gentle: ClassVar[float] = 0.5  # what was pruned has to be learned anew
+    least_updates: ClassVar[int] = 0
 
     def pace(
         self,
@@ -88,12 +90,14 @@ class FitSettings(Settings):
         Pace(epochs=80, batch_size=16, learning_rate=0.004, batch_norm='trained')
         """
         frozen = transferred and images < FROZEN_BELOW
+        batch_size = batch_size_for(images)
+        epochs = self.epochs_for(transferred) * max(1.0, USUAL_IMAGES / max(images, LEAST_IMAGES))
         rate = self.usual_learning_rate
         rate *= 1.0 if has_batch_norm else WITHOUT_BATCH_NORM
         rate *= self.gentle * min(1.0, GENTLE_FEATURES / features) if transferred else 1.0
         usual = Pace(
-            epochs=ceil(self.epochs_for(transferred) * max(1.0, USUAL_IMAGES / images)),
-            batch_size=batch_size_for(images),
+            epochs=max(ceil(epochs), ceil(self.least_updates / max(1, images // batch_size))),
+            batch_size=batch_size,
             learning_rate=rate,
             batch_norm="frozen" if frozen else "trained",
         )
@@ -126,6 +130,7 @@ class TrainSettings(FitSettings):
     """How a new model is trained."""
 
     gentle: ClassVar[float] = 0.1
+    least_updates: ClassVar[int] = 400
 
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     auxiliary_heads: bool = True  # train Inception v1 with them
@@ -135,6 +140,11 @@ class TrainSettings(FitSettings):
     transfer: TransferSettings = TransferSettings()  # where there are weights
     input_range: tuple[float, float] | None = None  # of the pixels `weights` were made for
     labels: str | None = pydantic.Field(None, min_length=1)  # a file with the classes of `weights`
+
+    @pydantic.field_validator("weights", mode="before")
+    @classmethod
+    def _read_null(cls, weights: Any) -> Any:
+        return "none" if weights is None else weights  # as older configs have it
 
     @pydantic.field_validator("input_range")
     @classmethod

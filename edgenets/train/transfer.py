@@ -11,6 +11,7 @@ the penultimate layer).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +78,8 @@ def fit_classifier(
         raise EdgenetsError(
             f"the features of {model.name} are not finite; begin with other weights"
         )
-    weights = data.class_weights(settings.class_weights)[labels]
+    fitted_on = replace(data, labels=data.labels[chosen])  # a sample is more even than all
+    weights = fitted_on.class_weights(settings.class_weights)[labels]
     kernel, bias, fitted = fit_logistic(
         features, labels, held_out, data.validation_labels, net.classes, weights
     )
@@ -87,6 +89,19 @@ def fit_classifier(
         f"{format_percent(fitted.validation_accuracy)} (inverse regularisation {fitted.strength:g})"
     )
     return {"loss": fitted.loss, "accuracy": fitted.accuracy}
+
+
+def measure(model: keras.Model, data: TrainingData) -> dict[str, float]:
+    """Return loss and accuracy of a net that knows the classes, on labelled training images."""
+    labelled = np.flatnonzero(data.labels != UNLABELLED)[:MOST_IMAGES]
+    logits = np.concatenate(
+        [
+            model(to_network(data.images.take(part)), training=False).numpy()
+            for part in np.array_split(labelled, -(-len(labelled) // IMAGES_AT_ONCE))
+        ]
+    )
+    labels = data.labels[labelled]
+    return {"loss": _cross_entropy(logits, labels), "accuracy": _accuracy(logits, labels)}
 
 
 def freeze_layers(model: keras.Model, part: float) -> None:

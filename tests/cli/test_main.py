@@ -153,14 +153,14 @@ def test_defaults_in_the_help_of_train_are_those_of_its_settings():
 
     settings = TrainSettings()
     scratch, transfer = (
-        settings.pace(1_200, has_batch_norm=True, transferred=transferred)
+        settings.pace(10_000, has_batch_norm=True, transferred=transferred)
         for transferred in (False, True)
     )
     defaults = {
         "epochs": f"{scratch.epochs}, with WEIGHTS {transfer.epochs}; more of few images",
         "batch_size": f"{BATCH_SIZES[0]} to {BATCH_SIZES[-1]}, as suits the number of images",
-        "learning_rate": f"{scratch.learning_rate}, with WEIGHTS {transfer.learning_rate:g}; a "
-        "quarter for a net without BatchNorm",
+        "learning_rate": f"{scratch.learning_rate}, with WEIGHTS at most "
+        f"{transfer.learning_rate:g}; a quarter for a net without BatchNorm",
         "weights": settings.weights,
         "precision": settings.precision,
     }

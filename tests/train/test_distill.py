@@ -118,6 +118,7 @@ def test_teacher_is_asked_once_for_the_views_of_twelve_epochs(
 ):
     """Kept or not, its answers are the same, and so is what they teach, resumed or not."""
     settings = FitSettings(epochs=14, batch_size=16, learning_rate=0.01)
+    training_data = replace(training_data, teacher_images=training_data.images)
     begin, asked, stop = _Loop.__init__, [], 0
 
     def counting(loop: _Loop, *arguments: object) -> None:

@@ -190,7 +190,8 @@ def test_uneven_classes_count_alike(training_data: TrainingData):
             np.flatnonzero(training_data.labels == 1)[:12],
         ]
     )
-    uneven = replace(training_data, labels=training_data.labels[keep])
+    none = np.array([], np.int64)
+    uneven = replace(training_data, labels=training_data.labels[keep], validation_labels=none)
     assert uneven.class_weights() == pytest.approx([1, 1])  # 3 times as many, not more
     assert uneven.class_weights(True) == pytest.approx([2, 2 / 3])
     more = replace(uneven, labels=np.concatenate([uneven.labels, [1]]))
