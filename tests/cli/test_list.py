@@ -55,7 +55,9 @@ def test_most_accurate_comes_first_and_the_unknown_last():
 def test_table_names_family_and_source_of_each_net():
     output = run("--family", "ShuffleNet").stdout
     assert "shufflenet_v1 (ShuffleNet): arXiv:1707.01083" in output
-    assert "width=" not in output
+    table, _, start = output.partition("Where to start with photographs of your own:")
+    assert "width=" not in table
+    assert "mobilenet_v1 width=0.25 resolution=128" in start
 
 
 def test_limits_that_no_net_is_within_are_said():
