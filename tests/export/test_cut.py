@@ -48,6 +48,7 @@ def build_family():
     from edgenets.export import formats
     from edgenets.export.tflite import to_format
     from edgenets.export.verify import random_images
+    from edgenets.models.backend import keras
     from edgenets.models.folder import Spec
     from edgenets.models.registry import complete_arguments, create
     from edgenets.profile import profile
@@ -56,6 +57,7 @@ def build_family():
     def build(name: str) -> Net:
         given = {**NETS[name], "resolution": 32, "classes": 3, "output_stride": 8}
         arguments = complete_arguments(name, given)
+        keras.utils.set_random_seed(0)  # of some weights, SqueezeNet's last ReLU gives nothing
         spec = Spec(name, arguments, ("a", "b", "c"), Preparation(32, 32), seed=0)
         model = create(name, **arguments)
         images = random_images(32, 2)
