@@ -26,21 +26,18 @@ def distilled_loss(
     return (1 - settings.alpha) * labels_loss + settings.alpha * taught
 
 
-def check_teacher(
-    teacher: keras.Model, student: keras.Model, images: tuple[int, ...] | None = None
-) -> None:
+def check_teacher(teacher: keras.Model, student: keras.Model, images: tuple[int, ...]) -> None:
     """Check that a teacher takes the images that there are and knows as many classes.
 
     Args:
         teacher: images -> logits.
         student: the net that it teaches.
-        images: height, width and channels of the teacher's images; by default the student's.
+        images: height, width and channels of the images that it is given.
 
     Raises:
         EdgenetsError: the teacher takes others, or knows another number of classes.
     """
     classes = tf.nest.flatten(student.output_shape)[-1]
-    images = images or student.input_shape[1:]
     taken, known = teacher.input_shape[1:], teacher.output_shape[-1]
     if (taken, known) != (images, classes):
         raise EdgenetsError(

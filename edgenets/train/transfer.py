@@ -26,6 +26,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.weights.initial import classifier
 from edgenets.progress import progress_bar, say
 from edgenets.train.data import TrainingData
+from edgenets.train.fit import compile_inference
 from edgenets.train.settings import FitSettings
 from edgenets.units import format_percent
 
@@ -94,9 +95,10 @@ def fit_classifier(
 def measure(model: keras.Model, data: TrainingData) -> dict[str, float]:
     """Return loss and accuracy of a net that knows the classes, on labelled training images."""
     labelled = np.flatnonzero(data.labels != UNLABELLED)[:MOST_IMAGES]
+    infer = compile_inference(model)
     logits = np.concatenate(
         [
-            model(to_network(data.images.take(part)), training=False).numpy()
+            infer(to_network(data.images.take(part))).numpy()
             for part in np.array_split(labelled, -(-len(labelled) // IMAGES_AT_ONCE))
         ]
     )

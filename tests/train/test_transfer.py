@@ -16,7 +16,7 @@ from edgenets.train import fit as fit_module
 from edgenets.train.data import TrainingData
 from edgenets.train.fit import compile_inference, fit, predict_logits
 from edgenets.train.settings import FitSettings
-from edgenets.train.transfer import fit_classifier, fit_logistic, freeze_layers
+from edgenets.train.transfer import fit_classifier, fit_logistic, freeze_layers, measure
 
 SETTINGS = FitSettings(epochs=3, batch_size=16, learning_rate=0.001, warmup_epochs=1)
 
@@ -264,3 +264,15 @@ def test_first_layers_stay_as_they_are(
         )
     }
     assert changed == {"pointwise", "pointwise_bn", "logits"}
+
+
+def test_net_that_knows_the_classes_is_measured_on_its_labelled_images(
+    training_data: TrainingData, build_net: Callable
+):
+    model = build_net()
+    half = np.where(np.arange(80) < 40, training_data.labels, -1)
+    values = measure(model, replace(training_data, labels=half))
+    logits = predict_logits(compile_inference(model), training_data.images.take(range(40)))
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert values["loss"] == pytest.approx(-log[np.arange(40), half[:40]].mean(), rel=1e-4)
+    assert values["accuracy"] == np.mean(logits.argmax(axis=1) == half[:40])
