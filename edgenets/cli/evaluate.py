@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import (
+    input_range_option,
+    json_option,
+    labels_option,
+    print_json,
+    print_table,
+)
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -38,8 +44,18 @@ MAX_CONFUSIONS = 10
     show_default=True,
     help="all: every image of DATA, those to train with too.",
 )
+@labels_option
+@input_range_option
 @json_option
-def command(model: Path, data: str, device: str, split: str, as_json: bool) -> None:
+def command(
+    model: Path,
+    data: str,
+    device: str,
+    split: str,
+    labels: Path | None,
+    input_range: Any,
+    as_json: bool,
+) -> None:
     """Measure the accuracy on a dataset's test images.
 
     Top-1, top-5, per class, and what is taken for what. Of a folder without a test folder these are
@@ -50,13 +66,23 @@ def command(model: Path, data: str, device: str, split: str, as_json: bool) -> N
     if model.is_dir():
         if device != "local":
             raise click.UsageError("a model folder runs here only; export it for a device")
+        if labels is not None or input_range is not None:
+            raise click.UsageError("--labels and --input-range are for a .tflite of another tool")
         from edgenets.pipeline.single import evaluate_folder
 
         result = evaluate_folder(model, data, everything=everything)
     else:
         from edgenets.export.evaluate import evaluate_file
+        from edgenets.models.weights.labels import read_labels
 
-        result = evaluate_file(model, data, device=device, everything=everything)
+        result = evaluate_file(
+            model,
+            data,
+            device=device,
+            everything=everything,
+            labels=None if labels is None else read_labels(labels),
+            input_range=input_range,
+        )
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")

@@ -20,6 +20,23 @@ from edgenets.progress import say
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
 """The `--json` option; the command's parameter is `as_json`."""
 
+labels_option = click.option(
+    "--labels",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The classes of FILE.tflite, one a line.  [default: those in the file]",
+)
+"""The `--labels` option for files of other tools; the command's parameter is `labels`."""
+
+input_range_option = click.option(
+    "--input-range",
+    metavar="LOW..HIGH",
+    callback=lambda context, option, value: _channel_ranges(context, option, value),
+    help="What FILE.tflite takes for black and for white: two numbers, or three of each for red, "
+    "green and blue (-2.1,-2,-1.8..2.2,2.4,2.6).  [default: as the file says]",
+)
+"""The `--input-range` option for files of other tools; the parameter is `input_range`."""
+
 log_dir_option = click.option(
     "--log-dir",
     metavar="DIR",
@@ -28,6 +45,26 @@ log_dir_option = click.option(
     help="Write the epochs of trainings into DIR for TensorBoard.",
 )
 """The `--log-dir` option; the command's parameter is `log_dir`."""
+
+
+def _channel_ranges(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[Any, Any] | None:
+    """Return black's and white's values: numbers, or lists of three."""
+    from edgenets.cli.train import parse_range
+
+    lows, _, highs = (value or "").partition("..")
+    low_of, high_of = lows.split(","), highs.split(",")
+    if value is None or len(low_of) == len(high_of) == 1:
+        return parse_range(context, option, value)
+    if not len(low_of) == len(high_of) == 3:
+        raise click.BadParameter(f"expected two numbers, or three of each, got {value!r}")
+    ranges = [
+        parse_range(context, option, f"{low}..{high}")
+        for low, high in zip(low_of, high_of, strict=True)
+    ]
+    black, white = zip(*filter(None, ranges), strict=True)
+    return list(black), list(white)
 
 
 def print_json(value: Any) -> None:

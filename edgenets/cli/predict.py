@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import (
+    input_range_option,
+    json_option,
+    labels_option,
+    print_json,
+    print_table,
+)
 from edgenets.errors import EdgenetsError
 from edgenets.progress import say
 from edgenets.units import format_percent
@@ -33,19 +39,34 @@ from edgenets.units import format_percent
     type=click.Path(path_type=Path),
     help="Write a row for each image and class there, instead of a table here.",
 )
+@labels_option
+@input_range_option
 @json_option
 def command(
-    model: Path, images: tuple[Path, ...], top: int, csv_path: Path | None, as_json: bool
+    model: Path,
+    images: tuple[Path, ...],
+    top: int,
+    csv_path: Path | None,
+    labels: Path | None,
+    input_range: Any,
+    as_json: bool,
 ) -> None:
     """Name what is in images, with a .tflite file.
 
     An IMAGE is a file, a folder for the images in it and below, or a pattern such as
     'photos/**/*.jpg'. One that cannot be read is reported, the others are classified, and the exit
-    status is 1.
+    status is 1. A file of another tool may be asked for its --labels and its --input-range.
     """
     from edgenets.export.predict import find_images, predict_files, write_csv
+    from edgenets.models.weights.labels import read_labels
 
-    predictions = predict_files(model, find_images(images), top)
+    predictions = predict_files(
+        model,
+        find_images(images),
+        top,
+        labels=None if labels is None else read_labels(labels, distinct=False),
+        input_range=input_range,
+    )
     unread = [prediction for prediction in predictions if "error" in prediction]
     if csv_path is not None:
         write_csv(csv_path, predictions)

@@ -62,8 +62,8 @@ def parse_range(
     "--input-range",
     callback=parse_range,
     metavar="LOW..HIGH",
-    help="What the model of a .h5 of WEIGHTS took for black and white.  [default: 0..255 if it "
-    "begins with a Rescaling, else -1..1]",
+    help="What the model of a file of WEIGHTS took for black and white.  [default: as a .tflite "
+    "says; of a .h5 0..255 if it begins with a Rescaling, else -1..1]",
 )
 @click.option(
     "--labels",

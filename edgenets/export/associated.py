@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import TFLITE_METADATA
 from edgenets.errors import EdgenetsError
 
-TFLITE_METADATA = "TFLITE_METADATA"
 LABELS = (2, 3)
 """TENSOR_AXIS_LABELS and TENSOR_VALUE_LABELS of the schema's AssociatedFileType."""
 MOST_LABEL_BYTES = 2**22
@@ -90,7 +90,7 @@ def read_archive(content: bytes, label_files: tuple[str, ...] = ()) -> Archive:
                 text = member.read(MOST_LABEL_BYTES + 1)
         if len(text) > MOST_LABEL_BYTES:
             raise ValueError(f"{found} has over {MOST_LABEL_BYTES} bytes")
-        return Archive(sizes, found, tuple(text.decode().splitlines()))
+        return Archive(sizes, found, tuple(text.decode("utf-8-sig").splitlines()))
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error),
         *(ValueError, RuntimeError, OverflowError),  # RuntimeError: encrypted, or packed otherwise

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.data.images import to_network
+from edgenets.data.input_range import CENTRED, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
 from edgenets.export.codes import activations, in_file_layout, weighted
-from edgenets.export.runtime import input_codes, interpreter_errors, open_interpreter
+from edgenets.export.runtime import interpreter_errors, open_interpreter
 from edgenets.export.verify import to_snr_db
 from edgenets.models.backend import keras, tf
 from edgenets.models.fold import parents_of
@@ -140,7 +141,7 @@ def _run(
 ) -> dict[int, Array]:
     """Return by tensor what the file computes for the images, `[images, ...]` dequantized."""
     (image,) = file.input_indices
-    codes = input_codes(file.inputs[0])
+    codes = input_codes(file.inputs[0], input_range_of(file, given=CENTRED))
     outputs: dict[int, list[Array]] = {index: [] for index in indices}
     for pixels in images:
         interpreter.set_tensor(image, codes[pixels][np.newaxis])

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.dataset import EvaluationImages, Images, open_for_evaluation
+from edgenets.data.images import Preparation
+from edgenets.data.input_range import Range
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, check_device, open_device
+from edgenets.export.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import Classifier
 from edgenets.intervals import wilson_interval
@@ -135,15 +138,19 @@ def evaluate_file(
     device: str = LOCAL,
     *,
     everything: bool = False,
+    labels: Sequence[str] | None = None,
+    input_range: Range | None = None,
 ) -> dict[str, Any]:
     """Measure the accuracy of a `.tflite` file on a dataset.
 
     Args:
-        path: of a file that holds its labels and image preparation, as edgenets exports them.
+        path: of the file; where it does not say how its images are prepared, that is done in the
+            usual way for its size, and `warnings` say so.
         source: the dataset: a folder or a built-in name.
         threads: of the interpreter.
         device: where the file runs; images are decoded and prepared here.
         everything: score all images, those to train with too.
+        labels, input_range: what the file does not say, as for `runtime.ClassifierFile`.
 
     Returns:
         What `score` returns; `labels`; `split`, which part of the dataset was scored; `skipped`,
@@ -159,27 +166,24 @@ def evaluate_file(
     with open_device(device) as session:
         if device != LOCAL:
             check_device(session, path.stat().st_size)
-        classifier = RemoteClassifier(path, session, threads)
-        labels, preparation = classifier.labels, classifier.preparation
-        if labels is None or preparation is None:
-            missing = "labels" if labels is None else "image preparation"
-            raise EdgenetsError(
-                f"{path} does not hold its {missing}, so its answers cannot be compared with a "
-                "dataset; evaluate a file that `edgenets export` wrote"
-            )
+        said = {"labels": labels, "input_range": input_range}
+        classifier = RemoteClassifier(path, session, threads, **said)
+        labels, preparation = _needed(classifier, path)
         dataset = open_for_evaluation(
             source, labels, classifier.seeded_split, everything=everything
         )
         images = dataset.split.load(preparation, once=True)
         if device == LOCAL:
             (outputs,) = run_images([classifier], images)
-            return score_dataset(classifier.logits_of(outputs), dataset, labels)
+            scored = score_dataset(classifier.logits_of(outputs), dataset, labels)
+            return _warned(scored, classifier, preparation)
         with open_device(LOCAL) as here_session:
-            at_home = RemoteClassifier(path, here_session, threads)
+            at_home = RemoteClassifier(path, here_session, threads, **said)
             there, here = run_images([classifier, at_home], images)
     difference = np.abs(there.astype(np.float64) - here)
+    scored = score_dataset(classifier.logits_of(there), dataset, labels)
     return {
-        **score_dataset(classifier.logits_of(there), dataset, labels),
+        **_warned(scored, classifier, preparation),
         "device": {"name": device},
         "runtime": classifier.runtime,
         "here": {
@@ -189,6 +193,30 @@ def evaluate_file(
             "largest_difference": float(difference.max()),
         },
     }
+
+
+def _needed(classifier: RemoteClassifier, path: Path) -> tuple[tuple[str, ...], Preparation]:
+    """Return the labels and the image preparation of a file."""
+    if classifier.labels is None:
+        lost = f"{path} does not hold its labels; pass them with --labels FILE, one a line"
+        raise EdgenetsError(
+            lost_labels_sentence(classifier, path) if classifier.lost_labels else lost
+        )
+    return classifier.labels, classifier.preparation or usual_preparation(classifier, path)
+
+
+def _warned(
+    scored: dict[str, Any], classifier: RemoteClassifier, preparation: Preparation
+) -> dict[str, Any]:
+    """Return a score with a warning where the preparation of images is not the file's own."""
+    if classifier.preparation is not None:
+        return scored
+    warning = (
+        "the file does not say how its images are prepared; taken was the usual way, the short "
+        f"side at {preparation.resize} pixels and the centre of {preparation.resolution} x "
+        f"{preparation.resolution}"
+    )
+    return {**scored, "warnings": [warning, *scored["warnings"]]}
 
 
 def score_dataset(
@@ -207,7 +235,9 @@ def run_images(classifiers: Sequence[RemoteClassifier], images: Images) -> list[
     Images are prepared once, few in memory at a time.
     """
     first = classifiers[0]
-    outputs = [np.empty((len(images), first.classes), first.output.dtype) for _ in classifiers]
+    outputs = [
+        np.empty((len(images), first.output.shape[1]), first.output.dtype) for _ in classifiers
+    ]
     with progress_bar("evaluate", total=len(images)) as advance:
         for start in range(0, len(images), first.images_at_once):
             batch = np.arange(start, min(start + first.images_at_once, len(images)))

@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import ENTRY
 from edgenets.errors import EdgenetsError
 from edgenets.export import associated
 
 if TYPE_CHECKING:
     from edgenets.models.folder import Spec
 
-ENTRY = "edgenets"
 IDENTIFIER = b"M001"
 PARSER_VERSION = "1.0.0"  # that can read images and labels
 LABELS = "labels.txt"
@@ -85,14 +85,25 @@ def read_labels(content: bytes, model: flatbuffer.Model) -> tuple[str, ...] | No
     """Return the labels in the archive behind a file, whose model is `model`; None without any.
 
     Raises:
-        EdgenetsError: the metadata or the archive are damaged, or name labels that are not there.
+        EdgenetsError: the metadata or the archive are damaged, or the file ends in its labels.
     """
-    described = associated.describe(model)
-    named = described.label_files if described else ()
+    check_end(content)
+    return associated.read_archive(content, _named_labels(model)).labels
+
+
+def lost_labels(content: bytes, model: flatbuffer.Model) -> str | None:
+    """Return the name of the labels that the metadata promise and no archive holds; else None.
+
+    So are files that another tool rewrote: it kept the entry and lost what stood behind the model.
+    """
+    named = _named_labels(model)
     labels = associated.read_archive(content, named).labels
-    if labels is None and named:
-        raise EdgenetsError(MISSING.format(named[0]))
-    return labels
+    return named[0] if named and labels is None else None
+
+
+def _named_labels(model: flatbuffer.Model) -> tuple[str, ...]:
+    described = associated.describe(model)
+    return described.label_files if described else ()
 
 
 def check_end(content: bytes) -> None:

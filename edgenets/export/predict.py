@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgenets.data.folder import images_in
 from edgenets.data.images import Preparation, load_prepared
+from edgenets.data.input_range import Range
 from edgenets.data.loading import map_in_threads
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, open_device
@@ -22,7 +23,7 @@ from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import ClassifierFile
 from edgenets.files import write_bytes
 from edgenets.models.weights.labels import readable_name
-from edgenets.progress import progress_bar
+from edgenets.progress import progress_bar, say
 
 CSV_COLUMNS = ("path", "rank", "label", "name", "score", "error")
 
@@ -51,26 +52,40 @@ def find_images(places: Sequence[Path]) -> list[Path]:
 
 
 def predict_files(
-    model_path: Path, image_paths: Sequence[Path], top: int = 5
+    model_path: Path,
+    image_paths: Sequence[Path],
+    top: int = 5,
+    *,
+    labels: Sequence[str] | None = None,
+    input_range: Range | None = None,
 ) -> list[dict[str, Any]]:
     """Classify image files.
 
     A file without labels numbers its classes ("class 0"); one without an image preparation gets
     the usual one for its input size.
 
+    Args:
+        model_path: of the `.tflite`.
+        image_paths: of the images.
+        top: how many classes are wanted of each.
+        labels, input_range: what the file does not say, as for `runtime.ClassifierFile`.
+
     Returns:
         For each image its `path`, and `top`: the likeliest classes, at most `top` of them, each
         with `label`, `name` (what an ImageNet class is called; None for other labels) and `score`,
-        the softmax probability. An image that cannot be read has `error`, the reason, instead of
-        `top`.
+        the probability: what the network gives, if it gives probabilities, else the softmax. An
+        image that cannot be read has `error`, the reason, instead of `top`.
 
     Raises:
-        EdgenetsError: the `.tflite` cannot be read, or is not a classifier of square images.
+        EdgenetsError: the `.tflite` cannot be read, is not a classifier of square images, or does
+            not say what its input takes.
     """
     predictions: list[dict[str, Any]] = []
     with open_device(LOCAL) as session:
-        classifier = RemoteClassifier(model_path, session)
-        preparation = classifier.preparation or _usual_preparation(classifier, model_path)
+        classifier = RemoteClassifier(model_path, session, labels=labels, input_range=input_range)
+        if classifier.lost_labels:
+            say(f"{lost_labels_sentence(classifier, model_path)}; its classes are numbered here")
+        preparation = classifier.preparation or usual_preparation(classifier, model_path)
         with progress_bar("predict", len(image_paths)) as advance:
             for start in range(0, len(image_paths), classifier.images_at_once):
                 paths = image_paths[start : start + classifier.images_at_once]
@@ -117,8 +132,8 @@ def _predict(
     if not pixels:
         return rows
     readable = [row for row in rows if "error" not in row]
-    for row, logits in zip(readable, classifier.logits(np.stack(pixels)), strict=True):
-        scores = softmax(logits)
+    probabilities = classifier.probabilities_of(classifier.outputs(np.stack(pixels)))
+    for row, scores in zip(readable, probabilities, strict=True):
         row["top"] = [
             {"label": labels[i], "name": readable_name(labels[i]), "score": float(scores[i])}
             for i in np.argsort(-scores, kind="stable")[:top]
@@ -126,17 +141,20 @@ def _predict(
     return rows
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the probabilities of one image's classes: exp(logits) / sum(exp(logits)), [classes].
+def lost_labels_sentence(classifier: ClassifierFile, path: Path) -> str:
+    """Return what has become of labels that a file names and does not hold, and what to do."""
+    return (
+        f"{path} names its labels, {classifier.lost_labels}, and does not hold them: a tool that "
+        "rewrote it left out what stood behind the model; pass them with --labels FILE"
+    )
 
-    >>> softmax(np.float32([1000, 1000]))
-    array([0.5, 0.5])
+
+def usual_preparation(classifier: ClassifierFile, path: Path) -> Preparation:
+    """Return how images are prepared for a file that does not say it, by its input's size.
+
+    Raises:
+        EdgenetsError: the input is not square.
     """
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    return powers / powers.sum()
-
-
-def _usual_preparation(classifier: ClassifierFile, path: Path) -> Preparation:
     _, height, width, _ = classifier.input.shape
     if height != width:
         raise EdgenetsError(

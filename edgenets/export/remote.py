@@ -7,12 +7,14 @@ each part of the images runs in a fresh process.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.data.input_range import Range
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import LOCAL, Session, array_bytes, array_from
 from edgenets.export.runtime import ClassifierFile
@@ -30,6 +32,7 @@ class RemoteClassifier(ClassifierFile):
         path: of the file.
         session: where it runs.
         threads: of the interpreter.
+        labels, input_range: as for `ClassifierFile`.
 
     Attributes:
         runtime: the interpreter there, as the runner describes it.
@@ -39,8 +42,16 @@ class RemoteClassifier(ClassifierFile):
         EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file or dies of it.
     """
 
-    def __init__(self, path: Path, session: Session, threads: int = 1) -> None:
-        super().__init__(path)
+    def __init__(
+        self,
+        path: Path,
+        session: Session,
+        threads: int = 1,
+        *,
+        labels: Sequence[str] | None = None,
+        input_range: Range | None = None,
+    ) -> None:
+        super().__init__(path, labels=labels, input_range=input_range)
         self._name, self._session, self._threads = str(path), session, threads
         image_bytes = np.dtype(self.input.dtype).itemsize * math.prod(self.input.shape)
         sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
@@ -52,7 +63,7 @@ class RemoteClassifier(ClassifierFile):
         """Run the images as `ClassifierFile.outputs` says."""
         self._session.put("inputs", array_bytes(self.inputs(pixels)))
         outputs = array_from(self._run(inputs="inputs")["outputs"][0])
-        promised = (len(pixels), self.classes)
+        promised = (len(pixels), self.output.shape[1])
         if outputs.shape != promised or outputs.dtype != self.output.dtype:
             raise EdgenetsError(
                 f"{self._name} returned {outputs.dtype} of {outputs.shape} and promises "

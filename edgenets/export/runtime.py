@@ -8,7 +8,7 @@ NumPy and one of the two; a `Classifier` needs Pillow too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import Range, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
 from edgenets.export import runner
-from edgenets.export.metadata import read_entry, read_labels
+from edgenets.export.metadata import lost_labels, read_entry, read_labels
 from edgenets.export.runner import Runtime
 from edgenets.files import read_bytes
 from edgenets.progress import quiet_stderr
@@ -32,6 +33,13 @@ CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
 """Of inputs and outputs."""
 LEAST_PROBABILITY = 1e-9
 """Stands for a probability that was rounded to 0, whose logarithm does not exist."""
+PROBABILITIES = ("SOFTMAX", "LOGISTIC")
+"""Operators that end a network with probabilities."""
+PASSING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+"""Operators behind them that leave the values what they are."""
+SUM_ROOM = 1e-3
+"""By which the sum of a network's probabilities may differ from 1, beside their rounding."""
+MOST_SUM_ROOM = 0.05
 
 
 def load_runtime() -> Runtime:
@@ -87,38 +95,47 @@ def interpreter_errors(source: Path | bytes) -> Iterator[None]:
 class ClassifierFile:
     """An image classifier in a `.tflite` file, as edgenets exports them; others are read too.
 
-    The network takes one RGB image [1, height, width, 3] in [-1, 1], as float32 or quantized, and
-    returns one score per class, [1, classes].
+    The network takes one RGB image [1, height, width, 3], as float32 or quantized, and returns one
+    score per class, [1, classes], logits or probabilities, or of two classes the probability of the
+    second alone, [1, 1].
 
     Args:
         source: the file's path or its content.
+        labels: the class names, in place of those in the file.
+        input_range: the values of black and of white, or three of each for R, G and B; without,
+            what the file says (`edgenets.data.input_range`).
 
     Attributes:
         input: the tensor that takes the image: its shape, dtype, scale, zero point.
         output: the tensor of the scores.
-        labels: the class names, one per output; None when the file holds none.
+        classes: how many there are.
+        labels: the class names, one per class; None when the file holds none.
+        lost_labels: the name of the file of labels that the metadata promise, where it is gone.
         preparation: of the images; None when the file does not say.
         seeded_split: how the model's own test part was split off; None when the file does not say.
 
     Raises:
-        EdgenetsError: the file is damaged, it is no image classifier, or what it says about itself
-            does not fit.
+        EdgenetsError: the file is damaged, it is no image classifier, what it says about itself
+            does not fit, or nothing says what its input takes.
     """
 
-    def __init__(self, source: Path | bytes) -> None:
+    def __init__(
+        self,
+        source: Path | bytes,
+        *,
+        labels: Sequence[str] | None = None,
+        input_range: Range | None = None,
+    ) -> None:
         self._source = source
+        name = _name(source)
         content = read_bytes(source) if isinstance(source, Path) else source
-        model = flatbuffer.read(content, _name(source))
-        self.input, self.output = _image_and_scores(model, _name(source))
-        self.labels = _read_labels(model, content, _name(source))
-        self.preparation, self.seeded_split = _about_images(model, _name(source))
-        self._codes = input_codes(self.input)
-        self._ends_in_softmax = _ends_in_softmax(model)
-
-    @property
-    def classes(self) -> int:
-        """How many scores the network returns."""
-        return self.output.shape[1]
+        model = flatbuffer.read(content, name)
+        self.input, self.output = _image_and_scores(model, name)
+        self._end = _end(model)
+        self.classes = _classes(self.output, self._end, name)
+        self.labels, self.lost_labels = _labels(model, content, name, self.classes, labels)
+        self.preparation, self.seeded_split = _about_images(model, name)
+        self._codes = input_codes(self.input, input_range_of(model, name, input_range))
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images one after the other; return the output as it is in the file.
@@ -127,7 +144,8 @@ class ClassifierFile:
             pixels: [images, height, width, 3].
 
         Returns:
-            [images, classes] of the output's dtype: codes, when it is quantized.
+            The output of each image, [images, classes], or [images, 1] of a single probability, of
+            its dtype: codes, when it is quantized.
 
         Raises:
             EdgenetsError: the images do not have the network's size, or the interpreter fails.
@@ -145,7 +163,9 @@ class ClassifierFile:
                 f"{_name(self._source)} takes uint8 images of {_shape(self.input.shape[1:])}, "
                 f"not {pixels.dtype} of {_shape(pixels.shape[1:])}"
             )
-        return self._codes[pixels]
+        if self._codes.ndim == 1:
+            return self._codes[pixels]
+        return self._codes[pixels, np.arange(pixels.shape[3])]
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the images one after the other; return their logits, [images, classes].
@@ -155,24 +175,55 @@ class ClassifierFile:
         return self.logits_of(self.outputs(pixels))
 
     def logits_of(self, outputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the logits that outputs of the network stand for, [images, classes].
+        """Return what ranks the classes in outputs of the network, [images, classes].
 
-        A network that ends in a softmax gives the logarithms of its probabilities: the softmax of
+        These are its values. A softmax gives the logarithms of its probabilities: the softmax of
         those are the same probabilities.
 
         Raises:
-            EdgenetsError: a logit is not finite.
+            EdgenetsError: a value is not finite.
         """
-        scores = outputs.astype(np.float32)
+        values = self._of_classes(self.values_of(outputs))
+        if self._end == "SOFTMAX":
+            return np.log(np.maximum(values, np.float32(LEAST_PROBABILITY)))
+        return values
+
+    def probabilities_of(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities that outputs of the network stand for, [images, classes].
+
+        Those that the network gives are left as they are, such as 0.9, 0.8 and 0.1 of three
+        sigmoids: it ends in a softmax or in sigmoids, or its outputs sum to 1. Of other values, the
+        logits, it is the softmax.
+
+        Raises:
+            EdgenetsError: a value is not finite.
+        """
+        values = self.values_of(outputs)
+        step = float(self.output.scale[0]) if self.output.scale.size else 0.0
+        if self._end in PROBABILITIES or _sum_to_one(values, step):
+            return self._of_classes(values).astype(np.float64)
+        return softmax(values)
+
+    def values_of(self, outputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the numbers that outputs of the network stand for, of their shape.
+
+        Raises:
+            EdgenetsError: one is not finite.
+        """
+        values = outputs.astype(np.float32)
         if self.output.scale.size:
-            scores = (scores - np.float32(self.output.zero_point[0])) * self.output.scale[0]
-        if self._ends_in_softmax:
-            scores = np.log(np.maximum(scores, np.float32(LEAST_PROBABILITY)))
-        if not np.isfinite(scores).all():
+            values = (values - np.float32(self.output.zero_point[0])) * self.output.scale[0]
+        if not np.isfinite(values).all():
             raise EdgenetsError(
                 f"{_name(self._source)} returned a NaN or an infinity; train it again"
             )
-        return scores
+        return values
+
+    def _of_classes(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a value for each class: a single one is the second's of two."""
+        if values.shape[1] == self.classes:
+            return values
+        return np.concatenate([1 - values, values], axis=1)
 
 
 class Classifier(ClassifierFile):
@@ -182,20 +233,28 @@ class Classifier(ClassifierFile):
     Args:
         source: the file's path or its content.
         threads: of the interpreter.
+        labels, input_range: as for `ClassifierFile`.
 
     Raises:
         EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file.
     """
 
-    def __init__(self, source: Path | bytes, threads: int = 1) -> None:
-        super().__init__(source)
+    def __init__(
+        self,
+        source: Path | bytes,
+        threads: int = 1,
+        *,
+        labels: Sequence[str] | None = None,
+        input_range: Range | None = None,
+    ) -> None:
+        super().__init__(source, labels=labels, input_range=input_range)
         self._interpreter = open_interpreter(source, threads)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""
         (image,) = self._interpreter.get_input_details()
         (scores,) = self._interpreter.get_output_details()
-        outputs = np.empty((len(pixels), self.classes), self.output.dtype)
+        outputs = np.empty((len(pixels), self.output.shape[1]), self.output.dtype)
         codes = self.inputs(pixels)
         with interpreter_errors(self._source):
             for row, one in zip(outputs, codes, strict=True):
@@ -205,24 +264,15 @@ class Classifier(ClassifierFile):
         return outputs
 
 
-def input_codes(tensor: flatbuffer.Tensor) -> NDArray[Any]:
-    """Return what each pixel value 0..255 becomes at a network's input: [256] of its dtype.
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the probabilities of classes: exp(logits) / sum(exp(logits)), [..., classes].
 
-    A float32 input takes pixel / 127.5 - 1. A quantized one takes the code nearest to that value;
-    of two equally near ones the upper, so that scale 2/255 with zero point -1 takes pixel - 128,
-    and an int16 input with scale 1/32767 and zero point 0 takes -32767 to 32767.
+    >>> softmax(np.float32([1000, 1000]))
+    array([0.5, 0.5])
     """
-    from edgenets.data.images import to_network
-
-    levels = np.arange(256)
-    if tensor.dtype == "float32":
-        return to_network(levels.astype(np.uint8))
-    pixels_per_code = 127.5 * float(tensor.scale[0])
-    if abs(pixels_per_code - 1) < 1e-3:  # 2/255 as a float32, or as calibration found it
-        pixels_per_code = 1.0
-    codes = np.floor((levels - 127.5) / pixels_per_code + 0.5)
-    limits = np.iinfo(tensor.dtype)
-    return np.clip(codes + tensor.zero_point[0], limits.min, limits.max).astype(tensor.dtype)
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _image_and_scores(
@@ -254,15 +304,41 @@ def _image_and_scores(
     return image, scores
 
 
-def _read_labels(model: flatbuffer.Model, content: bytes, name: str) -> tuple[str, ...] | None:
-    with _naming(name):
-        labels = read_labels(content, model)
-    classes = model.outputs[0].shape[1]
+def _classes(scores: flatbuffer.Tensor, end: str, name: str) -> int:
+    (_, outputs) = scores.shape
+    if outputs > 1:
+        return outputs
+    if outputs == 1 and end == "LOGISTIC":
+        return 2
+    raise EdgenetsError(
+        f"{name} returns {outputs} number{'' if outputs == 1 else 's'} and ends in "
+        f"{end or 'nothing'}; a classifier returns one of each class, or of two the second's "
+        "sigmoid"
+    )
+
+
+def _labels(
+    model: flatbuffer.Model,
+    content: bytes,
+    name: str,
+    classes: int,
+    given: Sequence[str] | None,
+) -> tuple[tuple[str, ...] | None, str | None]:
+    """Return the labels, and the name of those that are lost."""
+    lost = None
+    labels = None if given is None else tuple(given)
+    if labels is None:
+        with _naming(name):
+            labels, lost = read_labels(content, model), lost_labels(content, model)
+    if labels is not None and len(labels) == 1 < classes:  # of a sigmoid's own class
+        labels = (f"not {labels[0]}", *labels)
     if labels is not None and len(labels) != classes:
+        holds = "holds" if given is None else "is given"
         raise EdgenetsError(
-            f"{name} holds {len(labels)} labels for {classes} outputs; export it again"
+            f"{name} {holds} {len(labels)} labels for {classes} classes; pass a file of as many "
+            "lines with --labels (in Python: labels=...)"
         )
-    return labels
+    return labels, lost
 
 
 def _about_images(
@@ -289,14 +365,27 @@ def _naming(name: str) -> Iterator[None]:
         raise EdgenetsError(f"{name}: {error}") from error
 
 
-def _ends_in_softmax(model: flatbuffer.Model) -> bool:
+def _end(model: flatbuffer.Model) -> str:
+    """Return the operator that computes the scores; "" where none does."""
     (wanted,) = model.output_indices
     for operator in reversed(model.operators):
         if wanted in operator.outputs:
-            if operator.name not in ("QUANTIZE", "DEQUANTIZE", "RESHAPE") or not operator.inputs:
-                return operator.name == "SOFTMAX"
+            if operator.name not in PASSING or not operator.inputs:
+                return operator.name
             wanted = operator.inputs[0]
-    return False
+    return ""
+
+
+def _sum_to_one(scores: NDArray[np.float32], step: float) -> bool:
+    """Tell whether the scores of every image are probabilities that sum to 1.
+
+    Args:
+        scores: [images, classes].
+        step: of which the scores are multiples; 0.0 where they are not.
+    """
+    room = min(MOST_SUM_ROOM, SUM_ROOM + scores.shape[1] * step / 2)
+    off = np.abs(scores.sum(axis=1, dtype=np.float64) - 1)
+    return bool(len(scores) and (scores >= -SUM_ROOM).all() and (off <= room).all())
 
 
 def _name(source: Path | bytes) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import runner
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
@@ -146,7 +147,8 @@ def measure_fidelity(
     Raises:
         EdgenetsError: the Keras model's logits are all zero.
     """
-    logits = Classifier(content).logits(images)
+    classifier = Classifier(content, input_range=CENTRED)  # it may not be described yet
+    logits = classifier.values_of(classifier.outputs(images))
     signal, error = float(np.sum(reference**2)), float(np.sum((logits - reference) ** 2))
     if not signal > 0:
         raise EdgenetsError(

@@ -32,7 +32,7 @@ def evaluated(monkeypatch):
     """What the next evaluation of a file returns, and the arguments it is asked for."""
     asked = []
 
-    def evaluate_file(path, data, *, device, everything):
+    def evaluate_file(path, data, *, device, everything, labels, input_range):
         asked.append((path, data, device, everything))
         return RESULT
 
@@ -92,6 +92,8 @@ def test_all_images_are_scored_on_demand_and_warnings_are_shown(evaluated, monke
 def test_a_model_folder_runs_here_only(tmp_path):
     result = CliRunner().invoke(command, [str(tmp_path), "--data", "x", "--device", "ssh://pi"])
     assert result.exit_code == 2 and "export it for a device" in result.stderr
+    result = CliRunner().invoke(command, [str(tmp_path), "--data", "x", "--input-range", "0..1"])
+    assert result.exit_code == 2 and "are for a .tflite of another tool" in result.stderr
 
 
 def test_json_is_the_result(evaluated):

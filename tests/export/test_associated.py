@@ -40,6 +40,11 @@ def test_the_file_that_metadata_names_comes_before_one_that_looks_like_labels():
     assert read_archive(content).labels == ("no",)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_label():
+    content = with_archive({"labels.txt": "\ufeffant\nbee\n".encode()})
+    assert read_archive(content).labels == ("ant", "bee")
+
+
 def test_without_an_archive_there_are_no_files():
     assert read_archive(MODEL) == Archive({}, None, None)
     assert read_archive(with_archive({"readme": b"x"})) == Archive({"readme": 1}, None, None)

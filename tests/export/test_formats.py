@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.data.images import Preparation
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import verify
 from edgenets.export.checked import export_checked
@@ -138,7 +139,9 @@ def test_int16_file_takes_images_in_steps_of_1_in_32767():
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], codes)
     interpreter.invoke()
     outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    np.testing.assert_array_equal(Classifier(content).outputs(IMAGES[:1]), outputs)
+    np.testing.assert_array_equal(
+        Classifier(content, input_range=CENTRED).outputs(IMAGES[:1]), outputs
+    )
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import metadata
 from edgenets.export.checked import float_file
@@ -54,7 +55,7 @@ def test_the_file_that_is_kept_computes_the_same_and_holds_no_waste(name, number
     named = to_format(FORMATS[number_format], model, spec, IMAGES)
     content = describe(named, spec, weights_sha256(model))
     file, before = flatbuffer.read(content), flatbuffer.read(named)
-    kept, plain = Classifier(content), Classifier(named)
+    kept, plain = Classifier(content), Classifier(named, input_range=CENTRED)
     np.testing.assert_array_equal(kept.outputs(IMAGES), plain.outputs(IMAGES))
     assert partitions(content) == partitions(named)
     assert len(flatbuffer.slim(named)) < len(named)

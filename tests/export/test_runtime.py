@@ -6,28 +6,13 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.data.images import Preparation, to_int8, to_network
+from edgenets.data.images import Preparation, to_int8
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import runtime
-from edgenets.export.runtime import Classifier, input_codes
+from edgenets.export.runtime import Classifier
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
-
-
-def tensor(dtype, scale, zero_point):
-    return flatbuffer.Tensor(
-        name="image",
-        shape=(1, 8, 8, 3),
-        shape_signature=(1, 8, 8, 3),
-        dtype=dtype,
-        scale=np.float32([scale]),
-        zero_point=np.int64([zero_point]),
-        axis=0,
-        offset=0,
-        size_bytes=0,
-        data=None,
-        is_variable=False,
-    )
 
 
 def run_directly(content, inputs):
@@ -48,40 +33,12 @@ def probabilities(logits):
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
-def test_input_codes_of_the_promised_quantization_are_pixel_minus_128():
-    levels = np.arange(256, dtype=np.uint8)
-    for scale in (2 / 255, 1.0005 * 2 / 255, 0.9995 * 2 / 255):
-        codes = input_codes(tensor("int8", scale, -1))
-        assert codes.dtype == np.int8
-        np.testing.assert_array_equal(codes, to_int8(levels))
-
-
-def test_input_codes_of_a_float_input_are_in_minus_1_to_1():
-    levels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(input_codes(tensor("float32", 0, 0)), to_network(levels))
-
-
-@pytest.mark.parametrize(
-    "dtype, scale, zero_point, expected",
-    [
-        # 0, 64, 128, 255 are -1, -0.498, 0.0039, 1
-        ("uint8", 2 / 255, 127, [0, 64, 128, 255]),
-        ("uint8", 1 / 128, 128, [0, 64, 129, 255]),  # 128 * 0.0039 = 0.502; 256 is clipped
-        ("int8", 0.02, 10, [-40, -15, 10, 60]),  # -50, -24.9, 0.196, 50
-        ("int8", 1 / 255, -128, [-128, -128, -127, 127]),  # of [0, 1]: what is below is clipped
-        ("int16", 1 / 32767, 0, [-32767, -16319, 128, 32767]),
-    ],
-)
-def test_input_codes_are_the_nearest_codes(dtype, scale, zero_point, expected):
-    codes = input_codes(tensor(dtype, scale, zero_point))
-    assert codes.dtype == dtype
-    assert codes[[0, 64, 128, 255]].tolist() == expected
-
-
 def test_float_logits_are_those_of_keras(tiny_net):
     # float32 sums of at most 27 products of magnitude 1, in another order: 27 * 2**-24 * 10
     np.testing.assert_allclose(
-        Classifier(tiny_net.float32).logits(tiny_net.pixels), tiny_net.logits, atol=2e-5
+        Classifier(tiny_net.float32, input_range=CENTRED).logits(tiny_net.pixels),
+        tiny_net.logits,
+        atol=2e-5,
     )
 
 
@@ -98,7 +55,8 @@ def test_int8_logits_are_the_dequantized_codes_of_litert(tiny_net):
 
 @pytest.mark.parametrize("kind", ["softmax_float32", "softmax_int8"])
 def test_logits_of_a_softmax_network_give_its_probabilities_back(tiny_net, kind):
-    logits = Classifier(getattr(tiny_net, kind)).logits(tiny_net.pixels)
+    classifier = Classifier(getattr(tiny_net, kind), input_range=CENTRED)
+    logits = classifier.logits(tiny_net.pixels)
     # int8 probabilities are steps of 1/256, and rounding moves their sum by up to 7 / 512
     atol = 1e-6 if kind == "softmax_float32" else 0.03
     np.testing.assert_allclose(
@@ -126,7 +84,7 @@ def test_labels_and_preparation_come_from_the_file(tiny_int8_file):
 @pytest.mark.parametrize(
     "metadata, sentence",
     [
-        ({"labels": ["ant"]}, "holds 1 labels for 7 outputs"),
+        ({"labels": ["ant", "bee"]}, "holds 2 labels for 7 classes; pass a file of as many lines"),
         ({"preparation": {"resolution": 8}}, "an image preparation"),
     ],
 )
@@ -164,7 +122,7 @@ def test_a_logit_that_is_not_finite_is_an_error(tiny_net):
     dense = flatbuffer.read(tiny_net.float32).weights[-1]
     content[dense.offset : dense.offset + 4] = np.float32(np.nan).tobytes()
     with pytest.raises(EdgenetsError, match="returned a NaN or an infinity"):
-        Classifier(bytes(content)).logits(tiny_net.pixels)
+        Classifier(bytes(content), input_range=CENTRED).logits(tiny_net.pixels)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
 from edgenets.export.runtime import Classifier
@@ -48,7 +49,9 @@ def float32(model: keras.Model, spec: Spec) -> bytes:
 
 def test_float_file_computes_what_the_model_computes(model, float32: bytes):
     expected = predict_logits(compile_inference(model), IMAGES)
-    np.testing.assert_allclose(Classifier(float32).logits(IMAGES), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        Classifier(float32, input_range=CENTRED).logits(IMAGES), expected, atol=1e-4
+    )
 
 
 def test_int8_file_passes_its_checks(int8: bytes):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgenets.data.images import Preparation
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import verify
 from edgenets.export.codes import check_codes, read_grids
@@ -243,7 +244,7 @@ def test_tfmot_accepts_every_compressible_layer(
 def test_float_file_computes_the_same_logits(model: keras.Model, spec: Spec, pixels, images):
     content = to_float32(model, spec)
     expected = model(images).numpy()
-    classifier = Classifier(content)
+    classifier = Classifier(content, input_range=CENTRED)
     logits = classifier.logits(pixels)
     with pytest.raises(EdgenetsError, match="takes uint8 images of 32 x 32 x 3, not uint8 of 32"):
         classifier.logits(pixels[..., :1])

@@ -37,18 +37,22 @@ def readable_name(label: str) -> str | None:
     return _names().get(label)
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path, *, distinct: bool = True) -> tuple[str, ...]:
     """Return the labels in a text file, one a line.
 
+    Args:
+        path: of the file, in UTF-8, with a byte order mark or without.
+        distinct: whether each must be another one. Lists of ImageNet's names have two cranes.
+
     Raises:
-        EdgenetsError: it cannot be read, or a line is empty or repeats another.
+        EdgenetsError: it cannot be read, a line is empty, or it repeats another and must not.
     """
     try:
-        labels = tuple(line.strip() for line in read_bytes(path).decode().splitlines())
+        labels = tuple(line.strip() for line in read_bytes(path).decode("utf-8-sig").splitlines())
     except UnicodeDecodeError as error:
         raise EdgenetsError(f"{path} must be text in UTF-8, one label in each line") from error
     for number, label in enumerate(labels, start=1):
-        if not label or label in labels[: number - 1]:
+        if not label or (distinct and label in labels[: number - 1]):
             what = f"repeats the label {label!r}" if label else "is empty"
             raise EdgenetsError(f"{path} line {number} {what}; each line names one class")
     return labels

@@ -60,9 +60,9 @@ def read_weights(
     Args:
         arguments: those of the net that the user gave; others are the file's where it tells them,
             else the net's defaults. `classes` is always the file's.
-        input_range: what the file's model takes for black and white, for an `.h5`. If it is not
-            given and the file is not known: (0, 255) if that model begins with a Rescaling, else
-            (-1, 1). The others say it themselves.
+        input_range: what the file's model takes for black and white, for an `.h5`, or a `.tflite`
+            that does not say it. If it is not given and the `.h5` is not known: (0, 255) if that
+            model begins with a Rescaling, else (-1, 1). A `.net` says it itself.
 
     Raises:
         EdgenetsError: the file cannot be read, is damaged or of another kind, its weights are not
@@ -79,10 +79,10 @@ def read_weights(
     if content.startswith(SIGNATURE):
         values = input_range or (known.input_range if known else None)
         model, complete = read_keras_h5(path, name, arguments, values)
+    elif content[4:8] == IDENTIFIER:
+        model, complete = read_tflite(path, name, arguments, input_range)
     elif input_range:
         raise EdgenetsError(f"{path} says its input range itself; leave the input range out")
-    elif content[4:8] == IDENTIFIER:
-        model, complete = read_tflite(path, name, arguments)
     elif name == deep_compression.NET:
         model, complete = read_deep_compression(path, arguments)
         if complete["resolution"] == CAFFE_PREPARATION.resolution:

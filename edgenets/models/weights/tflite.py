@@ -1,7 +1,7 @@
 """A MobileNet V1 or V2 from a `.tflite` file of 8-bit integers, by dequantizing its weights.
 
 BatchNorm is folded into its convolutions already, so the net gets BatchNorms that only add the
-bias. The file's scale and zero point of the input say what range it takes.
+bias. What range the file takes is decided as wherever one is run (`edgenets.data.input_range`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.input_range import BYTES, Range, input_range_of
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.registry import NETS
@@ -27,23 +28,23 @@ from edgenets.models.weights.convolutions import (
 
 READ = ("mobilenet_v1", "mobilenet_v2")
 RELU6_TOP = 6.01  # 6, as an 8-bit range that was rounded may show it
-LOWEST = {"uint8": 0, "int8": -128}  # code: a black pixel, or what a ReLU sets to 0
 
 
 def read_tflite(
-    path: Path, name: str, arguments: Mapping[str, Any]
+    path: Path, name: str, arguments: Mapping[str, Any], input_range: Range | None = None
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Build the net `name` with the weights of the int8 or uint8 `.tflite` file `path`.
 
-    A softmax at the file's end is left out, as every net returns logits.
+    A softmax at the file's end is left out, as every net returns logits. `input_range` is what the
+    file takes for black and white, where it does not say.
 
     Returns:
         The net and all arguments it was built with. Those that are not given are the file's;
         `classes` is always the file's.
 
     Raises:
-        EdgenetsError: the file is damaged, or not of that net in 8 bits, or no such files
-            are read for that net.
+        EdgenetsError: the file is damaged, or not of that net in 8 bits, no such files are read for
+            that net, or nothing says what its input takes.
     """
     file = flatbuffer.read(path)
     if name not in READ:
@@ -52,7 +53,7 @@ def read_tflite(
             "pass an .h5"
         )
     convolutions = _convolutions(file, path)
-    input_map = _input_map(file, path)
+    input_map = _input_map(file, path, input_range)
     activation = _activation(file)
     settings = {"resolution": file.inputs[0].shape[1], "activation": activation}
     told = file_arguments(name, [x.kernel.shape for x in convolutions], settings)
@@ -95,16 +96,20 @@ def _dequantize(tensor: flatbuffer.Tensor, name: str, path: Path) -> NDArray[np.
         return (codes * scale.astype(np.float64).reshape(along)).astype(np.float32)
 
 
-def _input_map(file: flatbuffer.Model, path: Path) -> InputMap:
-    """Return which values the codes of a black and of a white pixel stand for."""
+def _input_map(file: flatbuffer.Model, path: Path, given: Range | None) -> InputMap:
+    """Return which values the file's net takes for black and for white, made of ours."""
     if len(file.inputs) != 1:
         raise _unfit(path, f"it has {len(file.inputs)} inputs")
     image = file.inputs[0]
     is_quantized = image.scale.size == image.zero_point.size == 1
-    if len(image.shape) != 4 or image.dtype not in LOWEST or not is_quantized:
+    if len(image.shape) != 4 or image.dtype not in BYTES or not is_quantized:
         raise _unfit(path, f"its input is {image.dtype} {list(image.shape)}")
-    black = image.scale[0] * np.float64(LOWEST[image.dtype] - image.zero_point[0])
-    return InputMap.of_range(float(black), float(black + 255 * np.float64(image.scale[0])))
+    black, white = (np.broadcast_to(end, 3) for end in input_range_of(file, str(path), given))
+    maps = [InputMap.of_range(*map(float, ends)) for ends in zip(black, white, strict=True)]
+    if not np.allclose([each.scale for each in maps], maps[0].scale):
+        raise _unfit(path, "it scales red, green and blue by different numbers")
+    red, green, blue = (each.offset[0] for each in maps)
+    return maps[0]._replace(offset=(red, green, blue))
 
 
 def _activation(file: flatbuffer.Model) -> str:
@@ -112,7 +117,7 @@ def _activation(file: flatbuffer.Model) -> str:
     convolutions = [o for o in file.operators if o.name in flatbuffer.WEIGHTED]
     maps = [file.tensors[i] for o in convolutions[:-1] for i in o.outputs]
     # The lowest code of a map behind a ReLU stands for 0; that of a linear one for less.
-    bounded = [x for x in maps if x.zero_point.tolist() == [LOWEST.get(x.dtype)]]
+    bounded = [x for x in maps if x.zero_point.tolist() == [BYTES.get(x.dtype)]]
     highest = max((255 * float(x.scale.max(initial=0)) for x in bounded), default=0)
     return "relu6" if highest < RELU6_TOP else "relu"
 

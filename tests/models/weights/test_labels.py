@@ -4,8 +4,11 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
+from edgenets.errors import EdgenetsError
 from edgenets.models.weights import labels
-from edgenets.models.weights.labels import imagenet_labels, readable_name
+from edgenets.models.weights.labels import imagenet_labels, read_labels, readable_name
 
 
 def test_the_labels_are_a_thousand_sorted_wordnet_ids():
@@ -26,6 +29,19 @@ def test_names_stand_in_the_order_of_published_nets(shared_data: Path):
     for label, synonyms in zip(imagenet_labels(), published, strict=True):
         name = re.sub(r" \(.*\)", "", readable_name(label))
         assert name.lower() in synonyms.lower()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_label(tmp_path: Path):
+    (tmp_path / "labels.txt").write_bytes("\ufeffant\r\nbee\r\n".encode())
+    assert read_labels(tmp_path / "labels.txt") == ("ant", "bee")
+
+
+def test_labels_are_distinct_where_they_must_be(tmp_path: Path):
+    file = tmp_path / "labels.txt"
+    file.write_text("crane\nbee\ncrane\n")
+    assert read_labels(file, distinct=False) == ("crane", "bee", "crane")
+    with pytest.raises(EdgenetsError, match="line 3 repeats the label 'crane'"):
+        read_labels(file)
 
 
 def test_docstring_examples_are_right():

@@ -140,6 +140,27 @@ def widen(content: bytes) -> bytes:
     return flatbuffer.with_quantization(content, {stem: quantized})
 
 
+def regrid(content: bytes, scale: float, zero_point: int) -> bytes:
+    """Let the codes of the image stand for other values."""
+    (image,) = flatbuffer.read(content).input_indices
+    quantized = flatbuffer.Quantized(np.float32([scale]), np.int64([zero_point]))
+    return flatbuffer.with_quantization(content, {image: quantized})
+
+
+@pytest.mark.slow
+def test_a_file_takes_what_it_is_fed_wherever_it_is_run(exported: Exported, tmp_path: Path):
+    path = tmp_path / "x.tflite"
+    path.write_bytes(regrid(exported.content, 4 / 255, -26))  # -1.6 to 2.4
+    with pytest.raises(EdgenetsError, match=r"does not say which .* stand for -1\.6 to 2\.4"):
+        read_weights(path, "mobilenet_v2", GIVEN)
+    image = to_network(exported.pixels[:2])
+    given = read_weights(path, "mobilenet_v2", GIVEN, input_range=(-1.0, 1.0)).model(image)
+    path.write_bytes(exported.content)
+    wanted = read_weights(path, "mobilenet_v2", GIVEN).model(image)
+    # The codes of [-1, 1] stand for -127/127.5 to 128/127.5.
+    np.testing.assert_allclose(given, wanted, atol=0.02 * np.abs(wanted).max())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change, message",
