@@ -92,6 +92,8 @@ OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Operators whose inputs are an activation, a kernel and a bias."""
+TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
+"""Operators whose inputs are the output's shape, a kernel, an activation and a bias."""
 
 
 class Tensor(NamedTuple):
@@ -186,12 +188,19 @@ class Model(NamedTuple):
     def macs(self, operator: Operator) -> int:
         """Return the multiply-adds of a convolution or dense layer; 0 for any other operator.
 
-        Every position of the output uses the kernel of its channel, or group of channels, once.
+        Every position of the output uses the kernel of its channel, or group of channels, once; of
+        a transposed convolution every position of the input does.
         """
-        if operator.name not in WEIGHTED or len(operator.inputs) < 2 or not operator.outputs:
+        if operator.name in (*WEIGHTED, "CONV_3D"):
+            kernel, positions = operator.inputs[1:2], operator.outputs[:1]
+        elif operator.name in TRANSPOSED:
+            kernel, positions = operator.inputs[1:2], operator.inputs[2:3]
+        else:
             return 0
-        kernel, output = (self.tensors[i].shape for i in (operator.inputs[1], operator.outputs[0]))
-        return prod(output[:-1]) * prod(kernel)
+        if not kernel or not positions or min(*kernel, *positions) < 0:
+            return 0
+        used, using = (self.tensors[i].shape for i in (*kernel, *positions))
+        return prod(using[:-1]) * prod(used)
 
     def _are_constants(self, indices: tuple[int, ...]) -> bool:
         return bool(indices) and all(i >= 0 and self.tensors[i].is_constant for i in indices)

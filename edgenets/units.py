@@ -21,12 +21,14 @@ BYTES_PER_UNIT = {
 """By the unit behind a number, in lower case."""
 
 
-def format_bytes(size_bytes: float) -> str:
-    """Return a size in B, KiB or MiB.
+def format_bytes(size_bytes: float | None) -> str:
+    """Return a size in B, KiB or MiB, or a dash for a value that does not apply.
 
-    >>> format_bytes(308_040), format_bytes(4_253_864), format_bytes(12)
-    ('300.8 KiB', '4.06 MiB', '12 B')
+    >>> format_bytes(308_040), format_bytes(4_253_864), format_bytes(12), format_bytes(None)
+    ('300.8 KiB', '4.06 MiB', '12 B', '-')
     """
+    if size_bytes is None:
+        return "-"
     if size_bytes >= 2**20:
         return f"{size_bytes / 2**20:.2f} MiB"
     if size_bytes >= 2**10:

@@ -230,3 +230,30 @@ def test_files_of_others_are_read(shared_data: Path, name: str, operators: int, 
 def test_compiled_file_shows_the_custom_operator(shared_data: Path):
     model = flatbuffer.read(shared_data / "coral/mobilenet_v1_0.25_128_quant_edgetpu.tflite")
     assert model.operators[0].name == "edgetpu-custom-op"
+
+
+def shaped(*shape: int) -> flatbuffer.Tensor:
+    none = np.zeros(0, np.float32)
+    return flatbuffer.Tensor(
+        *("", shape, shape, "int8", none, none.astype(np.int64), 0, False, 0, 0, None)
+    )
+
+
+@pytest.mark.parametrize(
+    "name, inputs, output, macs",
+    [
+        ("CONV_2D", [(1, 8, 8, 3), (4, 3, 3, 3)], (1, 4, 4, 4), 4 * 4 * 4 * 3 * 3 * 3),
+        ("DEPTHWISE_CONV_2D", [(1, 8, 8, 3), (1, 3, 3, 3)], (1, 8, 8, 3), 8 * 8 * 3 * 3 * 3),
+        ("FULLY_CONNECTED", [(1, 8), (5, 8)], (1, 5), 5 * 8),
+        ("TRANSPOSE_CONV", [(4,), (8, 3, 3, 3), (1, 32, 32, 3)], (1, 64, 64, 8), 221_184),
+        ("CONV_3D", [(1, 4, 8, 8, 3), (2, 3, 3, 3, 5)], (1, 3, 6, 6, 5), 108 * 2 * 3 * 3 * 3 * 5),
+        ("CONV_3D_TRANSPOSE", [(5,), (2, 3, 3, 5, 3), (1, 4, 8, 8, 3)], (1, 5, 10, 10, 5), 69_120),
+        ("ADD", [(1, 8), (1, 8)], (1, 8), 0),
+        ("TRANSPOSE_CONV", [(4,), (8, 3, 3, 3)], (1, 64, 64, 8), 0),  # damaged: nothing to use it
+    ],
+)
+def test_macs_are_those_of_every_use_of_a_kernel(name, inputs, output, macs):
+    tensors = tuple(shaped(*shape) for shape in (*inputs, output))
+    operator = flatbuffer.Operator(name, 1, tuple(range(len(inputs))), (len(inputs),))
+    model = flatbuffer.Model(0, 1, tensors, (operator,), (), (), {})
+    assert model.macs(operator) == macs

@@ -37,14 +37,19 @@ class Tick(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A stage: its accuracy, with the ends of the 95 % interval, at its two sizes."""
+    """A stage: its accuracy, with the ends of the 95 % interval, at its one or two sizes."""
 
     stage: dict[str, Any]
     file_x: float
-    stored_x: float
+    stored_x: float | None  # None: a float file, which is not packed
     y: float
     low_y: float
     high_y: float
+
+    @property
+    def interval_x(self) -> float:
+        """Where the interval is drawn: at the size that travels, where there is one."""
+        return self.file_x if self.stored_x is None else self.stored_x
 
 
 class Flag(NamedTuple):
@@ -205,7 +210,7 @@ def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
     """Lay out stages of a report by their top1, samples, size_bytes and stored_bytes."""
     intervals = [wilson_interval(stage["top1"], stage["samples"]) for stage in stages]
     low, high = _accuracy_range(intervals)
-    largest = 1.03 * max(max(stage["size_bytes"], stage["stored_bytes"]) for stage in stages)
+    largest = 1.03 * max(max(stage["size_bytes"], stage["stored_bytes"] or 0) for stage in stages)
     unit_bytes, unit = (2**20, "MiB") if largest >= 2 * 2**20 else (2**10, "KiB")
 
     def x_of(size_bytes: float) -> float:
@@ -218,16 +223,18 @@ def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
         Mark(
             stage,
             file_x=x_of(stage["size_bytes"]),
-            stored_x=x_of(stage["stored_bytes"]),
+            stored_x=None if stage["stored_bytes"] is None else x_of(stage["stored_bytes"]),
             y=y_of(stage["top1"]),
             low_y=y_of(interval[0]),
             high_y=y_of(interval[1]),
         )
         for stage, interval in zip(stages, intervals, strict=True)
     ]
-    stored_flags = _flags([(mark.stored_x, mark.high_y, mark.stage["name"]) for mark in marks], -1)
+    stored_flags = _flags(
+        [(m.stored_x, m.high_y, m.stage["name"]) for m in marks if m.stored_x is not None], -1
+    )
     file_flags = _flags([(mark.file_x, mark.y, mark.stage["name"]) for mark in marks], 1)
-    top = min(flag.y for flag in stored_flags) - ROW_HEIGHT
+    top = min((flag.y for flag in stored_flags), default=0) - ROW_HEIGHT
     axis = max(flag.y for flag in file_flags) + MARGIN
     return Chart(
         top=top,

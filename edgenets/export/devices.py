@@ -126,12 +126,14 @@ class LocalSession(Session):
         super().__init__(name)
         self._python = list(python)
         self._folder = tempfile.TemporaryDirectory(prefix="edgenets-")
+        self._written: dict[str, Path] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def put(self, name: str, source: Path | bytes) -> None:
         """Note where the file is, or write its content into this session's folder."""
         if isinstance(source, bytes):
-            path = Path(self._folder.name) / str(len(self._paths))
+            own = Path(self._folder.name) / f"{len(self._written)}.bin"
+            path = self._written.setdefault(name, own)
             path.write_bytes(source)
             source = path
         self._paths[name] = str(source.absolute())

@@ -160,6 +160,7 @@ class Net:
         name: of the file, for messages.
         path: of the file.
         request: its `threads` and `delegate`.
+        fills: whether its inputs are filled, as is needed to run it.
 
     Attributes:
         load_ms: to open the file and reserve its tensors.
@@ -168,7 +169,9 @@ class Net:
         RunnerError: the interpreter or the delegate refuses the file.
     """
 
-    def __init__(self, name: str, path: str, request: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, path: str, request: dict[str, Any], *, fills: bool = True
+    ) -> None:
         self.name = name
         self.runtime = load_runtime()
         delegates = _load_delegates(self.runtime, request.get("delegate"))
@@ -181,7 +184,8 @@ class Net:
             )
             self.interpreter.allocate_tensors()
             self.load_ms = _ms_since(start)
-            self._fill()
+            if fills:
+                self._fill()
 
     def time(self) -> float:
         """Run once; return the milliseconds."""
@@ -348,7 +352,7 @@ def run_file(
 
 
 def plan_file(request: dict[str, Any], file: str) -> dict[str, Any]:
-    """Return the steps that the interpreter takes for one file.
+    """Return the steps that the interpreter takes for one file, which is not run.
 
     Returns:
         `runtime`; `steps`: for each its op_name, and its inputs and outputs, indices of tensors.
@@ -356,7 +360,7 @@ def plan_file(request: dict[str, Any], file: str) -> dict[str, Any]:
     Raises:
         RunnerError: the interpreter refuses the file.
     """
-    net = Net(file, request["files"][file], request)
+    net = Net(file, request["files"][file], request, fills=False)
     with refusals(net.runtime, file):
         steps = net.interpreter._get_ops_details()  # as no public call tells
     return {

@@ -62,6 +62,9 @@ NETS = {
     "vgg16": Net("baseline", "vgg16", {"resolution": 224, "classes": 1000}),
 }
 
+BASELINES = tuple(name for name, net in NETS.items() if net.family == "baseline")
+"""Nets for shapes and counts."""
+
 
 def complete_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return all arguments of the net `name`: those given, checked, and the defaults of the rest.

@@ -22,7 +22,7 @@ def account_model(
     *,
     float_file_bytes: int,
     file_bytes: int,
-    stored_bytes: int,
+    stored_bytes: int | None,
 ) -> dict[str, Any]:
     """Return what `account` says of a model with BatchNorm folded; of its codes, if it has them."""
     kernels = codes.kernels if codes else {}

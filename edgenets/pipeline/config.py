@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from edgenets.data.folder import existing_folder, unlabelled_folder
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.models.folder import load_spec
-from edgenets.models.registry import complete_arguments
+from edgenets.models.registry import BASELINES, complete_arguments
 from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.sources import NAMES, find_weights, has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
@@ -91,6 +91,11 @@ class RunConfig(Settings):
             raise ValueError("classes is the number of the dataset's classes; leave it out")
         if "name" not in model:
             raise ValueError("name is missing; add one that `edgenets list` shows")
+        if str(model["name"]) in BASELINES:
+            raise ValueError(
+                f"{model['name']} is a baseline that ratios are stated against: it is built and "
+                "counted (`edgenets summary`), not trained; take another net of `edgenets list`"
+            )
         arguments = {key: value for key, value in model.items() if key != "name"}
         try:
             complete = complete_arguments(str(model["name"]), arguments)

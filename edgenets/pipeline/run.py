@@ -173,10 +173,12 @@ def _result(record: Record) -> str:
     measured = record["measured"]
     if "latency_ms" in measured:
         return f"{format_ms(measured['latency_ms']['median'])} median"
+    stored = measured["stored_bytes"]
     return (
         f"top-1 {format_percent(measured['top1'])} ({format_interval(measured['ci95'])}), "
-        f"{format_bytes(measured['size_bytes'])}, "
-        f"stored {format_bytes(measured['stored_bytes'])} ({format_seconds(record['seconds'])})"
+        f"{format_bytes(measured['size_bytes'])}"
+        f"{'' if stored is None else f', stored {format_bytes(stored)}'} "
+        f"({format_seconds(record['seconds'])})"
     )
 
 

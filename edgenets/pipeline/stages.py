@@ -57,7 +57,6 @@ from edgenets.progress import say, warn
 from edgenets.quantize.fp16 import round_weights
 from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import (
-    IMAGE_CHANNELS,
     Compressed,
     assign_kernels,
     is_prunable,
@@ -477,7 +476,8 @@ def _settle_integers(
     error = _write_error(folder, images, exported.named, folded)
     assign_kernels(folded, kernels)
     save_model(folder, folded, spec, Codes(kernels, read_grids(exported.named, folded)))
-    return {**_measure_export(images, exported), "error": error}
+    stored = stored_bytes(exported.content)
+    return {**_measure_export(images, exported, folded, stored), "error": error}
 
 
 def _settle_rate(
@@ -505,7 +505,7 @@ def _settle_rate(
     error = _write_error(folder, images, exported.named, found.folded)
     save_model(folder, coded, spec, found.codes)
     return {
-        **_measure_export(images, exported),
+        **_measure_export(images, exported, coded, stored_bytes(exported.content)),
         "error": error,
         "price": found.price,
         "package_bytes": found.package_bytes,
@@ -531,7 +531,7 @@ def _settle_halves(
     spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
     save_model(folder, folded, spec)
     exported = export_checked(FP16, folded, spec, images.validation(ERROR_IMAGES), None)
-    return _measure_export(images, exported)
+    return _measure_export(images, exported, folded)
 
 
 def export_stage(
@@ -543,9 +543,13 @@ def export_stage(
     codes, target = load_codes(previous, model), find_target(settings.target)
     exported = export_checked(INT8, model, spec, calibration, codes, target)
     write_bytes(folder / INT8_FILE, exported.content)
-    write_bytes(folder / PACKAGE_FILE, pack(exported.content))
+    package = pack(exported.content)
+    write_bytes(folder / PACKAGE_FILE, package)
     logits = classify(Classifier(exported.content), images.test)
-    return {**_measure_export(images, exported, logits), "mistakes": images.mistakes(logits)}
+    return {
+        **_measure_export(images, exported, model, len(package), logits),
+        "mistakes": images.mistakes(logits),
+    }
 
 
 def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -> Record:
@@ -573,29 +577,48 @@ def measure_model(
         for layer in model.layers
         if kernel_axes(layer)
     }
-    prunable = [kernels[layer.name] for layer in model.layers if is_prunable(layer)]
+    zeros = sparsity([kernels[layer.name] for layer in model.layers if is_prunable(layer)])
     return {
         **images.score(predict_logits(compile_inference(model), images.test)),
-        **_sizes(content, weights, prunable, list(kernels.values())),
+        **_sizes(content, None, weights, zeros, list(kernels.values())),
     }
 
 
 def _measure_export(
-    images: RunImages, exported: Exported, logits: NDArray[np.float32] | None = None
+    images: RunImages,
+    exported: Exported,
+    model: keras.Model,
+    stored: int | None = None,
+    logits: NDArray[np.float32] | None = None,
 ) -> Record:
-    """Measure a file; `logits` are its answers to the test images, if they are known already."""
+    """Measure a file.
+
+    Args:
+        images: to test it on.
+        exported: the file.
+        model: that it was made of, before a target's rewrites, which keep the layers' names.
+        stored: bytes of its package; None for a float file, which is not packed.
+        logits: its answers to the test images, if they are known already.
+    """
     content, fidelity = exported.content, exported.fidelity
     assert fidelity is not None  # there are images
     file = flatbuffer.read(content)
     kernels = [(layer, file.tensors[kernel].content) for kernel, layer in _kernels(file).items()]
     contents = [data for _, data in kernels]
     biases = [bias.content for bias in file.biases]
-    prunable = [file.tensors[kernel].content for kernel in _prunable(file)]
+    # Of the model's sizes: a rewrite may add zeros to a kernel, as between groups.
+    prunable = {
+        layer.name: kernel_of(layer).shape.num_elements()
+        for layer in model.layers
+        if is_prunable(layer)
+    }
+    kept = count_nonzero([data for layer, data in kernels if layer in prunable])
+    zeros = 1 - kept / sum(prunable.values()) if prunable else 0.0
     if logits is None:
         logits = classify(Classifier(content), images.test)
     return {
         **images.score(logits),
-        **_sizes(content, [*biases, *contents], prunable, contents),
+        **_sizes(content, stored, [*biases, *contents], zeros, contents),
         "fidelity": fidelity._asdict(),
         "kernels": [
             {
@@ -619,29 +642,19 @@ def _kernels(file: flatbuffer.Model) -> dict[int, str]:
     }
 
 
-def _prunable(file: flatbuffer.Model) -> list[int]:
-    """Return the indices of the stored kernels of those layers that `is_prunable` names."""
-    unpacked = file.unpacked
-    return [
-        unpacked.get(operator.inputs[1], operator.inputs[1])
-        for operator in file.operators
-        if operator.name in ("CONV_2D", "FULLY_CONNECTED")
-        and file.tensors[operator.inputs[0]].shape[-1] > IMAGE_CHANNELS
-    ]
-
-
 def _sizes(
     content: bytes,
+    stored: int | None,
     weights: list[NDArray[Any]],
-    prunable: list[NDArray[Any]],
+    zeros: float,
     kernels: list[NDArray[Any]],
 ) -> Record:
     """Return a file's sizes, the zeros of the prunable kernels, the values of all kernels."""
     return {
         "size_bytes": len(content),
-        "stored_bytes": stored_bytes(content),
+        "stored_bytes": stored,
         "params": sum(weight.size for weight in weights),
         "nonzero_params": count_nonzero(weights),
-        "sparsity": sparsity(prunable),
+        "sparsity": zeros,
         "distinct_values": distinct_values(kernels),
     }

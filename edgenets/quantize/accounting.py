@@ -115,7 +115,7 @@ def account(
     *,
     float_file_bytes: int,
     file_bytes: int,
-    stored_bytes: int,
+    stored_bytes: int | None,
     coding: Coding = DEEP_COMPRESSION,
 ) -> Record:
     """Return what a net takes after each step and as files, and each layer's bits per weight.
@@ -124,7 +124,7 @@ def account(
         layers: all that the net has, at least one.
         float_file_bytes: its float32 `.tflite`, before compression.
         file_bytes: its `.tflite`.
-        stored_bytes: that file as it travels.
+        stored_bytes: that file as it travels; None where it was not packed.
         coding: of the theoretical sizes.
 
     Returns:
@@ -151,6 +151,7 @@ def account(
             *(
                 _row(name, MEASURED, size_bytes, None, float_file_bytes)
                 for name, size_bytes in measured.items()
+                if size_bytes is not None
             ),
         ],
         "layers": [

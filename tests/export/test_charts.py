@@ -35,7 +35,7 @@ stages = st.lists(
         st.sampled_from(["train", "prune", "share", "qat", "export"]),
         st.floats(0, 1),
         st.integers(1_000, 20_000_000),
-        st.integers(1_000, 20_000_000),
+        st.none() | st.integers(1_000, 20_000_000),
         st.integers(1, 50_000),
     ),
     min_size=1,
@@ -66,8 +66,9 @@ def test_intervals_and_ticks_lie_in_the_plot(stages):
     chart = size_accuracy_chart(stages)
     for mark in chart.marks:
         assert 0 <= mark.high_y <= mark.y <= mark.low_y <= PLOT_HEIGHT
-        assert chart.left <= min(mark.stored_x, mark.file_x)
-        assert max(mark.stored_x, mark.file_x) <= chart.right
+        assert (mark.stored_x is None) == (mark.stage["stored_bytes"] is None)
+        assert chart.left <= min(mark.interval_x, mark.file_x)
+        assert max(mark.interval_x, mark.file_x) <= chart.right
     assert len(chart.size_ticks) >= 5
     assert len(chart.accuracy_ticks) >= 4
     for tick in chart.accuracy_ticks:
@@ -77,9 +78,13 @@ def test_intervals_and_ticks_lie_in_the_plot(stages):
 @given(stages)
 def test_no_flag_covers_another_or_its_pole(stages):
     chart = size_accuracy_chart(stages)
-    for flags, direction in ((chart.stored_flags, 1), (chart.file_flags, -1)):
+    packed = [stage for stage in stages if stage["stored_bytes"] is not None]
+    for flags, direction, drawn in (
+        (chart.stored_flags, 1, packed),
+        (chart.file_flags, -1, stages),
+    ):
         named = {name for flag in flags for name in flag.names.split(", ")}
-        assert named == {stage["name"] for stage in stages}
+        assert named == {stage["name"] for stage in drawn}
         for flag, other in itertools.permutations(flags, 2):
             ends = flag.x, flag.x + direction * CHARACTER_WIDTH * len(flag.names)
             if flag.y == other.y:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +117,21 @@ def test_groups_keep_to_the_memory_and_give_the_same(vww, monkeypatch):
     assert all(per_op.WHOLE in files for _, files in groups)
     apart = profile_operators(vww, steady)
     assert [op["ms"] for op in apart["ops"]] == pytest.approx([op["ms"] for op in together["ops"]])
+
+
+def test_a_file_of_a_name_replaces_that_one_and_no_other(tmp_path):
+    """As the groups' files do, which share "the whole file" and some operators."""
+    users = tmp_path / "users.tflite"
+    users.write_bytes(b"the user's")
+    with open_device(LOCAL) as session:
+        put = {"users": b"other", "whole": b"1", "a": b"2", "b": b"3", "c": b"4"}
+        session.put("users", users)
+        for group in ({"whole": b"1", "a": b"2"}, {"b": b"3", "whole": b"1", "c": b"4"}):
+            for name, content in group.items():
+                session.put(name, content)
+        session.put("users", b"other")
+        assert {name: Path(at).read_bytes() for name, at in session._paths.items()} == put
+    assert users.read_bytes() == b"the user's"
 
 
 def test_instructions_are_attributed_as_times_are(vww):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import tensorflow as tf
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.inspect import inspect_file
 from edgenets.export.xnnpack import partitions
 
 
@@ -29,6 +31,20 @@ def test_an_operator_that_it_lacks_stands_between_partitions(shared_file, name, 
     path = shared_file(name)
     assert partitions(path).number == count
     assert outside(path) == left
+
+
+def test_inputs_that_a_benchmark_cannot_feed_are_no_reason_to_know_no_plan(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.int32), tf.TensorSpec((1,), tf.bool)])
+    def net(tokens, mask):
+        hidden = tf.gather(tf.reshape(tf.range(20.0), (10, 2)), tokens)
+        return tf.reduce_mean(hidden, 1) + tf.cast(mask, tf.float32)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([net.get_concrete_function()], net)
+    path = tmp_path / "tokens.tflite"
+    path.write_bytes(converter.convert())
+    found = inspect_file(path)["xnnpack"]
+    assert found["reason"] is None and found["partitions"] == 1
+    assert found["ops_outside"] == len(found["outside"]) > 0  # GATHER and CAST
 
 
 def test_a_damaged_file_is_refused(tiny_int8_file):

@@ -79,8 +79,9 @@ def test_result_is_a_model_folder_with_its_recipe_and_measurements(compressed: P
     top1 = [stage["top1"] for stage in measured]
     assert top1[0] >= 0.9 and top1[-1] >= top1[0] - 0.1
     assert measured[-1]["distinct_values"] <= 24
-    stored_bytes = [stage["stored_bytes"] for stage in measured]
-    assert stored_bytes == sorted(stored_bytes, reverse=True)
+    # Only the integer file is packed: a package of floats takes long and nobody sends it.
+    *of_floats, of_integers = [stage["stored_bytes"] for stage in measured]
+    assert of_floats == [None] * 3 and of_integers < measured[-1]["size_bytes"] / 2
 
 
 def test_int8_says_which_layers_lose_most(compressed: Path, capsys):

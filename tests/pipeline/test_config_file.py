@@ -67,6 +67,8 @@ def test_assignment_changes_one_key(assignment: str, value):
         ("compress:\n  - {stage: prun}\n", "line 2: compress.0"),
         ("model: {name: mobilenet_v1, width: wide}\n", "line 1: model: width of mobilenet_v1"),
         ("model: {name: mobilenet_v1, classes: 3}\n", "line 1: model: classes is the number of"),
+        ("model: {name: vgg16}\n", "line 1: model: vgg16 is a baseline that ratios are stated"),
+        ("model: {name: alexnet}\n", "it is built and counted (`edgenets summary`), not trained"),
         ("model: {width: 1.0}\n", "line 1: model: name is missing"),
         ("train: {learning_rate: .nan}\n", "line 1: train.learning_rate"),
         ("compress: [{stage: share}, {stage: prune}]\n", "prune after share would undo"),
