@@ -92,6 +92,9 @@ OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Operators whose inputs are an activation, a kernel and a bias."""
+EDGE_TPU_OPERATOR = "edgetpu-custom-op"
+COMPILED = {EDGE_TPU_OPERATOR: "the Edge TPU", "ethos-u": "an Arm Ethos-U"}
+"""Custom operators that stand for what a compiler made of a part, and for what it is."""
 TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
 """Operators whose inputs are the output's shape, a kernel, an activation and a bias."""
 
@@ -161,6 +164,11 @@ class Model(NamedTuple):
     def outputs(self) -> tuple[Tensor, ...]:
         """The tensors that a caller reads."""
         return tuple(self.tensors[i] for i in self.output_indices)
+
+    @property
+    def compiled(self) -> str | None:
+        """The operator of `COMPILED` that is in the file: it runs where that is, and only there."""
+        return next((op.name for op in self.operators if op.name in COMPILED), None)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:

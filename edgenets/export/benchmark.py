@@ -46,6 +46,7 @@ from edgenets.export.devices import (
 )
 from edgenets.export.metadata import check_end
 from edgenets.export.per_op import profile_operators, time_in_turn
+from edgenets.export.runtime import refuse_compiled
 from edgenets.export.stability import judge
 from edgenets.files import read_bytes, sha256_file
 from edgenets.progress import Advance, progress_bar
@@ -53,7 +54,6 @@ from edgenets.progress import Advance, progress_bar
 MIN_SECONDS = 2.0
 MIN_RUNS = 100
 OPENINGS = 10
-EDGE_TPU_OPERATOR = "edgetpu-custom-op"
 
 
 def benchmark_file(
@@ -266,8 +266,10 @@ def _read_files(path: Path, versus: Path | None, delegate: str | None) -> list[f
 
 
 def _check_delegate(path: Path, model: flatbuffer.Model, delegate: str | None) -> None:
-    compiled = any(operator.name == EDGE_TPU_OPERATOR for operator in model.operators)
-    if compiled and delegate is None:
+    compiled = model.compiled == flatbuffer.EDGE_TPU_OPERATOR
+    if not compiled:
+        refuse_compiled(model, str(path))
+    elif delegate is None:
         raise EdgenetsError(
             f"{path} is compiled for the Edge TPU: add --delegate edgetpu, or pass the file that "
             "was compiled"

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from edgenets.export.edge_tpu_rules import PARAMETRIC, RULES, Finding, find
-from edgenets.flatbuffer import Model, Operator
+from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator
 
-COMPILED_OP = "edgetpu-custom-op"
+COMPILED_OP = EDGE_TPU_OPERATOR
 """The operator that stands for the mapped part in a compiled file."""
 
 ON_CHIP_BYTES = int(7.6 * 2**20)
@@ -101,7 +101,7 @@ def predict(model: Model) -> Prediction:
     A file that the compiler made is read as it is: what stands beside its custom operators was
     left on the CPU.
     """
-    if any(operator.name == COMPILED_OP for operator in model.operators):
+    if model.compiled == COMPILED_OP:
         compiled = (_compiled(i, operator) for i, operator in enumerate(model.operators))
         return Prediction(tuple(compiled), None)
     findings = [find(model, operator) for operator in model.operators]

@@ -64,6 +64,7 @@ REPLACEMENTS = {
     "DEQUANTIZE": "give out integers and scale them in the program, and compute nothing in floats",
     "ARG_MAX": "leave it to the program that reads the output",
     "TOPK_V2": "leave it to the program that reads the output",
+    "ethos-u": "pass the file that was compiled for the Ethos-U",
 }
 OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
 
@@ -356,6 +357,27 @@ def _image(model: Model, operator: Operator) -> Finding | None:
     )
 
 
+def _shown_tile(model: Model, operator: Operator) -> Finding:
+    """One of a 1 x 1 map is mapped in a compiled file; of others nothing is known."""
+    before, after = _input(model, operator, 0), next(iter(_outputs(model, operator)), None)
+    sizes = [_shape(tensor.shape[1:-1] if tensor else ()) for tensor in (before, after)]
+    shown = before is not None and after is not None and prod(before.shape[:-1]) == 1
+    if shown and before and after and before.shape[-1:] == after.shape[-1:]:
+        return Finding(
+            "one from 1 x 1 to 33 x 33 is mapped in a compiled file, and which others are is not "
+            f"stated; it goes from {sizes[0]} to {sizes[1]}",
+            "add or multiply the 1 x 1 map, which repeats it",
+            stated=False,
+            maps=True,
+        )
+    return Finding(
+        "only one of a 1 x 1 map is known to map, which others do is not stated; it goes from "
+        f"{sizes[0]} to {sizes[1]}",
+        "add or multiply the smaller map, which repeats it, or leave it to the program at the end",
+        stated=False,
+    )
+
+
 _POOLING = (_no_fused_activation,)
 _RESIZE = (_image,)
 
@@ -391,6 +413,7 @@ RULES: dict[str, Rule] = {
         Rule("SPLIT", (0,)),
         Rule("STRIDED_SLICE", (1, 2, 3), (_plain_slice,)),
         Rule("TRANSPOSE", (1,), (_four_dimensions,)),
+        Rule("TILE", (1,), (_shown_tile,)),
     )
 }
 WITH_KERNEL = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")

@@ -22,8 +22,9 @@ from edgenets.export.associated import describe, read_archive
 from edgenets.export.cut import preparing_operators
 from edgenets.export.devices import LocalSession
 from edgenets.export.drawing import draw
-from edgenets.export.limits import CHANGES, cpu_limits, edge_tpu_limits
+from edgenets.export.limits import change_of, cpu_limits, edge_tpu_limits
 from edgenets.export.metadata import layer_names, read_entry
+from edgenets.export.runtime import refuse_compiled
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.quantize.sizes import entropy_bytes_of_counts
@@ -62,6 +63,7 @@ def inspect_file(path: Path, target: str | None = None) -> dict[str, Any]:
         `edge_tpu`, as `edge_tpu.Prediction.to_json` has it;
         `metadata`, bytes by name; `described`, by the standard metadata; `files`, bytes by name, in
         the archive behind the model; `labels` and `labels_from`; `edgenets`, what it wrote besides;
+        `compiled_for`, the accelerator that it was compiled for; None for other files;
         `target`: name, device, note, and limits, sentences; None without one.
 
     Raises:
@@ -110,7 +112,7 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
     else:
         name, inside = "XNNPACK", [op["xnnpack"] for op in inspection["operators"]]
         reasons = [
-            CHANGES.get(op["op"], "") if op["xnnpack"] is False else ""
+            change_of(inspection, op) if op["xnnpack"] is False else ""
             for op in inspection["operators"]
         ]
     write_bytes(path, draw(inspection, title, name, inside, reasons).encode())
@@ -141,6 +143,7 @@ def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
         "unpacked_bytes": _unpacked_bytes(model),
         "arena_bytes": arena.arena_bytes(model),
         "edge_tpu": edge_tpu.predict(model).to_json(),
+        "compiled_for": flatbuffer.COMPILED[model.compiled] if model.compiled else None,
         **_told(content, model),
     }
 
@@ -284,6 +287,7 @@ def _unpacked_bytes(model: flatbuffer.Model) -> int:
 
 def _partitions(path: Path, model: flatbuffer.Model) -> dict[str, Any]:
     try:
+        refuse_compiled(model, str(path))
         with LocalSession() as session:
             session.put(str(path), path)
             (plan,) = session.ask([{"do": "plan", "file": str(path)}])

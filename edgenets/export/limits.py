@@ -18,9 +18,6 @@ Inspection = dict[str, Any]
 
 # Operators that XNNPACK leaves out in files that are met, and what to do about each.
 CHANGES = {
-    **dict.fromkeys(
-        ("QUANTIZE", "DEQUANTIZE"), "let the file take and return integers, as int8 exports do"
-    ),
     "SHAPE": "convert with the batch fixed to 1",
     "AVERAGE_POOL_2D": "XNNPACK averages floats only; a global one can be a MEAN, others depthwise "
     "convolutions",
@@ -28,8 +25,18 @@ CHANGES = {
     "reads that one",
     "SOFTMAX": "leave it out: logits rank alike",
     "ARG_MAX": "leave it out: take the largest logit yourself",
-    "edgetpu-custom-op": "pass the file that was compiled, this one needs an Edge TPU",
 }
+OF_BORDERS = {
+    "end": "let the file take and return integers, as int8 exports do",
+    "inside": "quantize the operators between, which compute in float32",
+}
+OTHER_TYPE = "let all tensors be of one type, int8"
+OF_FEW_BITS = (
+    "XNNPACK has kernels of {dtype} for dense layers, not for convolutions: quantize this one to "
+    "int8"
+)
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+FEW_BITS = ("int4", "uint4", "int2")
 FEWEST_MACS_OUTSIDE = 0.01
 SHOWN = 8
 """Operators of a kind that a sentence names."""
@@ -58,6 +65,45 @@ def edge_tpu_limits(inspection: Inspection, target: Target) -> list[str]:
     return sentences
 
 
+def change_of(inspection: Inspection, operator: dict[str, Any]) -> str:
+    """Return what to do about an operator that XNNPACK leaves out; "" where nothing is known."""
+    if operator["op"] in ("QUANTIZE", "DEQUANTIZE"):
+        return OF_BORDERS.get(_borders(inspection).get(operator["index"], ""), OTHER_TYPE)
+    if operator["op"] in CONVOLUTIONS:
+        kernels = [w for w in inspection["weights"] if w["op"] == operator["index"]]
+        few = next((w["dtype"] for w in kernels if w["dtype"] in FEW_BITS), None)
+        return OF_FEW_BITS.format(dtype=few) if few else ""
+    return CHANGES.get(operator["op"], "")
+
+
+def _borders(inspection: Inspection) -> dict[int, str]:
+    """Return where the file converts between float32 and integers: "end" or "inside", by operator.
+
+    At an end are those between which and the file's input or output nothing else converts.
+    """
+    operators = inspection["operators"]
+    borders = [
+        op
+        for op in operators
+        if op["op"] in ("QUANTIZE", "DEQUANTIZE") and not op["prepares"]
+        if "float32" in (op["dtype"], op["input_dtype"])
+    ]
+    indices = {op["index"] for op in borders}
+    computing = [op for op in operators if op["index"] not in indices and not op["prepares"]]
+    first, last = (
+        {end["tensor"] for end in inspection[side] if end["dtype"] == "float32"}
+        for side in ("inputs", "outputs")
+    )
+    for op in computing:
+        if first.intersection(op["inputs"]):
+            first.update(op["outputs"])
+    for op in reversed(computing):
+        if last.intersection(op["outputs"]):
+            last.update(op["inputs"])
+    at_end = {op["index"] for op in borders if first & {*op["inputs"]} or last & {*op["outputs"]}}
+    return {op["index"]: "end" if op["index"] in at_end else "inside" for op in borders}
+
+
 def _placed(key: tuple[Any, ...], found: dict[str, list[int]]) -> str:
     mapped, stated, reason, change = key
     number = sum(map(len, found.values()))
@@ -72,6 +118,8 @@ def _placed(key: tuple[Any, ...], found: dict[str, list[int]]) -> str:
 
 def _not_run(inspection: Inspection, target: Target) -> str | None:
     reason = inspection["xnnpack"]["reason"]
+    if inspection["compiled_for"]:
+        return str(reason)
     return f"the interpreter here does not run it: {reason}" if reason else None
 
 
@@ -84,12 +132,13 @@ def _outside(inspection: Inspection, target: Target) -> str | None:
             "{name} {version}, the interpreter that is installed here, hands nothing of it to "
             "XNNPACK; on 64-bit systems install ai-edge-litert"
         ).format(**inspection["xnnpack"]["runtime"])
-    found: dict[str, list[int]] = defaultdict(list)
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index in outside:
-        found[inspection["operators"][index]["op"]].append(index)
+        operator = inspection["operators"][index]
+        found[operator["op"], change_of(inspection, operator)].append(index)
     parts = [
-        _named(op, indices) + (f" ({CHANGES[op]})" if op in CHANGES else "")
-        for op, indices in found.items()
+        _named(op, indices) + (f" ({change})" if change else "")
+        for (op, change), indices in found.items()
     ]
     macs = sum(inspection["operators"][index]["macs"] for index in outside)
     share = macs / inspection["macs"] if inspection["macs"] else 0.0
@@ -121,18 +170,36 @@ def _shape_arithmetic(inspection: Inspection, target: Target) -> str | None:
 
 
 def _float_ends(inspection: Inspection, target: Target) -> str | None:
-    borders = [
-        op
-        for op in inspection["operators"]
-        if op["op"] in ("QUANTIZE", "DEQUANTIZE") and not op["prepares"]
-        if "float32" in (op["dtype"], op["input_dtype"])
-    ]
+    borders = [index for index, place in _borders(inspection).items() if place == "end"]
     if not borders:
         return None
-    where = _named("operator", [op["index"] for op in borders])
+    where = _named("operator", borders)
     return (
         f"it converts between float32 and integers at {where}; export it so that it takes and "
         "returns integers"
+    )
+
+
+def _float_islands(inspection: Inspection, target: Target) -> str | None:
+    """Say which operators compute in float32 between integers."""
+    borders = [index for index, place in _borders(inspection).items() if place == "inside"]
+    if not borders:
+        return None
+    made = {
+        tensor
+        for index in borders
+        if inspection["operators"][index]["op"] == "DEQUANTIZE"
+        for tensor in inspection["operators"][index]["outputs"]
+    }
+    found: dict[str, list[int]] = defaultdict(list)
+    for op in inspection["operators"]:
+        if op["index"] not in borders and made.intersection(op["inputs"]):
+            made.update(op["outputs"])
+            found[op["op"]].append(op["index"])
+    names = "; ".join(_named(op, indices) for op, indices in found.items()) or "nothing"
+    return (
+        f"between integers it computes in float32 {names}, and converts at "
+        f"{_named('operator', borders)}; quantize these too"
     )
 
 
@@ -182,7 +249,7 @@ def _float_where_int8_wins(inspection: Inspection, target: Target) -> str | None
 
 
 CPU_CHECKS: tuple[Callable[[Inspection, Target], str | None], ...] = (
-    *(_not_run, _outside, _partitions, _shape_arithmetic, _float_ends),
+    *(_not_run, _outside, _partitions, _shape_arithmetic, _float_ends, _float_islands),
     *(_dense_zeros, _float_where_int8_wins, _unpacked),
 )
 

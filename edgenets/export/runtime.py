@@ -92,6 +92,19 @@ def interpreter_errors(source: Path | bytes) -> Iterator[None]:
         raise EdgenetsError(runner.refusal(load_runtime(), _name(source), error)) from error
 
 
+def refuse_compiled(model: flatbuffer.Model, name: str) -> None:
+    """Refuse a file that an accelerator's compiler made: no interpreter runs it by itself.
+
+    Raises:
+        EdgenetsError: it is one.
+    """
+    if model.compiled:
+        raise EdgenetsError(
+            f"{name} was compiled for {flatbuffer.COMPILED[model.compiled]} (its operator "
+            f"{model.compiled}) and runs there alone; pass the file that was compiled"
+        )
+
+
 class ClassifierFile:
     """An image classifier in a `.tflite` file, as edgenets exports them; others are read too.
 
@@ -130,6 +143,7 @@ class ClassifierFile:
         name = _name(source)
         content = read_bytes(source) if isinstance(source, Path) else source
         model = flatbuffer.read(content, name)
+        refuse_compiled(model, name)
         self.input, self.output = _image_and_scores(model, name)
         self._end = _end(model)
         self.classes = _classes(self.output, self._end, name)

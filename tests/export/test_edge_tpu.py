@@ -126,6 +126,10 @@ STOPPED = (
     ("STRIDED_SLICE", [IMAGE, axes(0), axes(1), axes(1)], [MAP], {"new_axis_mask": 1}, "new axis"),
     ("STRIDED_SLICE", [IMAGE, axes(0), axes(1), axes(1)], [MAP], {"ellipsis_mask": 1}, "ellipsis"),
     ("TRANSPOSE", [tensor((1, 1, 8, 4, 4)), axes(0)], [IMAGE], {}, "4 dimensions"),
+    ("TILE", [MAP, axes(1, 8, 8, 2)], [tensor((1, 8, 8, 32))], {}, "1 x 1 to 8 x 8"),
+    ("TILE", [IMAGE, axes(1, 2, 2, 1)], [tensor((1, 16, 16, 16))], {}, "8 x 8 to 16 x 16"),
+    ("TILE", [MAP, tensor((4,), "int32")], [IMAGE], {}, "parameters"),
+    ("ethos-u", [IMAGE], [MAP], {}, "not an operator"),
 )
 
 
@@ -173,6 +177,7 @@ UNSTATED = (
     ("TRANSPOSE", [IMAGE, axes(0, 1, 3, 2)], [IMAGE]),
     ("RESHAPE", [IMAGE, axes(1, 1024)], [tensor((1, 1024))]),
     ("RESIZE_NEAREST_NEIGHBOR", [IMAGE, axes(16, 16)], [tensor((1, 16, 16, 16))]),
+    ("TILE", [MAP, axes(1, 33, 33, 1)], [tensor((1, 33, 33, 16))]),
 )
 
 
@@ -309,7 +314,8 @@ def test_damaged_files_are_predicted_or_refused(shared_file):
 
 
 def test_replacements_are_for_operators_that_exist_and_have_no_rule():
-    assert set(REPLACEMENTS) <= set(flatbuffer.OPERATORS) - set(RULES)
+    others = {*flatbuffer.OPERATORS, *flatbuffer.COMPILED} - set(RULES)
+    assert set(REPLACEMENTS) <= others
     assert set(RULES) <= set(flatbuffer.OPERATORS)
 
 

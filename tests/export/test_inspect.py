@@ -11,7 +11,9 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import inspect
+from edgenets.export.benchmark import benchmark_file
 from edgenets.export.inspect import contents, inspect_file, weight_statistics
+from edgenets.export.runtime import Classifier
 
 KEYS = {
     *("size_bytes", "ops", "inputs", "outputs", "macs", "weights", "weight_bytes"),
@@ -59,6 +61,68 @@ def test_labels_and_provenance_are_edgenets_own(tiny, tiny_metadata):
     assert tiny["labels"] == list(tiny_metadata["labels"])
     assert tiny["labels_from"] == "labels.txt"
     assert tiny["edgenets"] == {"preparation": tiny_metadata["preparation"]}
+
+
+def compiled(content: bytes, custom: str) -> bytes:
+    """Name the first operator as a compiler does what it made."""
+
+    def change(model):
+        code = model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex]
+        code.builtinCode = code.deprecatedBuiltinCode = flatbuffer.OPERATORS.index("CUSTOM")
+        code.customCode = custom
+
+    return flatbuffer.rewrite(content, change)
+
+
+@pytest.mark.parametrize(
+    "custom, device", [("ethos-u", "an Arm Ethos-U"), ("edgetpu-custom-op", "the Edge TPU")]
+)
+def test_a_compiled_file_is_told_of_as_that_wherever_it_is_read(
+    tiny_net, tmp_path: Path, custom: str, device: str
+):
+    path = tmp_path / "compiled.tflite"
+    path.write_bytes(compiled(tiny_net.int8, custom))
+    sentence = (
+        f"{path} was compiled for {device} (its operator {custom}) and runs there alone; pass the "
+        "file that was compiled"
+    )
+    found = inspect_file(path, "rpi4")
+    assert found["compiled_for"] == device
+    assert found["xnnpack"]["reason"] == sentence
+    assert found["target"]["limits"][0] == sentence
+    with pytest.raises(EdgenetsError) as raised:
+        Classifier(path)
+    assert str(raised.value) == sentence
+    with pytest.raises(EdgenetsError, match=f"compiled for {device}.*the file that was compiled"):
+        benchmark_file(path)
+
+
+def with_kernel_of_4_bits(content: bytes, position: int) -> bytes:
+    """Store one of the kernels in int4, two values in a byte."""
+    index = [op.inputs[1] for op in flatbuffer.read(content).operators if len(op.inputs) == 3]
+
+    def change(model):
+        tensor = model.subgraphs[0].tensors[index[position]]
+        codes = model.buffers[tensor.buffer].data.view(np.int8) // 16
+        low, high = codes[0::2].view(np.uint8) & 15, codes[1::2].view(np.uint8) & 15
+        model.buffers[tensor.buffer].data = low | high << 4
+        tensor.type = flatbuffer.DTYPES.index("int4")
+
+    return flatbuffer.rewrite(content, change)
+
+
+def test_convolutions_of_4_bits_stand_outside_xnnpack_for_a_reason(tiny_net, tmp_path: Path):
+    path = tmp_path / "int4.tflite"
+    path.write_bytes(with_kernel_of_4_bits(tiny_net.int8, 0))
+    found = inspect_file(path, "rpi4")
+    assert found["operators"][0]["op"] == "CONV_2D" and not found["operators"][0]["xnnpack"]
+    assert (
+        "CONV_2D 0 (XNNPACK has kernels of int4 for dense layers, not for convolutions: quantize "
+        "this one to int8)"
+    ) in found["target"]["limits"][0]
+    path.write_bytes(with_kernel_of_4_bits(tiny_net.int8, 1))
+    (dense,) = (op for op in inspect_file(path)["operators"] if op["op"] == "FULLY_CONNECTED")
+    assert dense["xnnpack"]
 
 
 @pytest.mark.parametrize("name", SHARED_FILES)

@@ -19,14 +19,21 @@ def operator(index: int, op: str = "CONV_2D", **changes):
 
 
 def inspection(*operators, outside=(), partitions: int = 1, **changes):
-    end = {"shape": [1, 8], "dtype": "int8"}
+    """Operators in a chain, each reading the tensor before it, if they do not say otherwise."""
+    for op in operators:
+        op.setdefault("inputs", [op["index"]])
+        op.setdefault("outputs", [op["index"] + 1])
+    first, last = operators[0], operators[-1]
+    image = {"tensor": first["inputs"][0], "shape": [1, 8], "dtype": first["input_dtype"]}
+    scores = {"tensor": last["outputs"][0], "shape": [1, 8], "dtype": last["dtype"]}
     return {
         "operators": operators,
         "macs": sum(op["macs"] for op in operators),
-        "inputs": [end],
-        "outputs": [end],
+        "inputs": [image],
+        "outputs": [scores],
         "weights": [],
         "unpacked_bytes": 0,
+        "compiled_for": None,
         "xnnpack": {"partitions": partitions, "outside": list(outside), "reason": None},
         **changes,
     }
@@ -74,11 +81,64 @@ def test_shape_arithmetic_is_said():
 
 
 def test_borders_to_floats_are_said_and_those_of_constants_are_not():
-    border = operator(1, "QUANTIZE", macs=0, input_dtype="float32")
-    unpacking = operator(0, "DEQUANTIZE", macs=0, dtype="float32", prepares=True)
-    rescaling = operator(2, "QUANTIZE", macs=0)
-    (sentence,) = limits(inspection(unpacking, border, rescaling))
-    assert sentence.startswith("it converts between float32 and integers at operator 1;")
+    border = operator(0, "QUANTIZE", macs=0, input_dtype="float32")
+    unpacking = operator(1, "DEQUANTIZE", macs=0, dtype="float32", prepares=True, inputs=[9])
+    rescaling = operator(2, "QUANTIZE", macs=0, inputs=[1])
+    (sentence,) = limits(inspection(border, unpacking, rescaling))
+    assert sentence.startswith("it converts between float32 and integers at operator 0;")
+
+
+FLOATS = {"dtype": "float32", "input_dtype": "float32", "macs": 0}
+
+
+def test_a_file_of_integers_that_adds_in_floats_is_told_that_and_not_to_take_integers():
+    """A residual block as litert-torch writes it: its sum and the ReLU behind it in float32."""
+    found = inspection(
+        operator(0),
+        operator(1, "DEQUANTIZE", dtype="float32", macs=0),
+        operator(2, "DEQUANTIZE", dtype="float32", macs=0, inputs=[0]),
+        operator(3, "ADD", **FLOATS, inputs=[2, 3]),
+        operator(4, "RELU", **FLOATS),
+        operator(5, "QUANTIZE", input_dtype="float32", macs=0),
+        operator(6),
+        outside=[1, 5],
+        partitions=3,
+    )
+    outside, _, islands = limits(found)
+    assert "DEQUANTIZE 1 (quantize the operators between, which compute in float32)" in outside
+    assert islands == (
+        "between integers it computes in float32 ADD 3; RELU 4, and converts at operator 1, 2, 5; "
+        "quantize these too"
+    )
+
+
+def test_floats_at_the_ends_are_those_up_to_the_first_and_from_the_last_conversion():
+    found = inspection(
+        operator(0, "MUL", **FLOATS),
+        operator(1, "QUANTIZE", input_dtype="float32", macs=0),
+        operator(2),
+        operator(3, "DEQUANTIZE", dtype="float32", macs=0),
+        operator(4, "SOFTMAX", **FLOATS),
+        outside=[1, 3],
+    )
+    outside, ends = limits(found)
+    assert "let the file take and return integers" in outside
+    assert ends == (
+        "it converts between float32 and integers at operator 1, 3; export it so that it takes and "
+        "returns integers"
+    )
+
+
+def test_conversions_between_integers_are_told_of_their_types():
+    (outside,) = limits(inspection(operator(0, "QUANTIZE", input_dtype="uint8"), outside=[0]))
+    assert outside.endswith("QUANTIZE 0 (let all tensors be of one type, int8)")
+
+
+def test_a_compiled_file_is_not_told_to_be_exported_again():
+    found = inspection(operator(0, "ethos-u"), compiled_for="an Arm Ethos-U")
+    reason = "x.tflite was compiled for an Arm Ethos-U; pass the file that was compiled"
+    found["xnnpack"] = {"partitions": None, "outside": None, "reason": reason}
+    assert limits(found) == [reason]
 
 
 @pytest.mark.parametrize("target, said", [("rpi3", True), ("rpi4", True), ("generic", False)])
