@@ -16,15 +16,17 @@ Source: TFLite metadata schema (metadata_schema.fbs, identifier M001).
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 
-Range = tuple[ArrayLike, ArrayLike]
+End = float | Sequence[float]
+Range = tuple[End, End]
 """The values of black and of white: a number for all channels, or one each for R, G and B."""
 CENTRED = (-1.0, 1.0)
 """What every network of edgenets takes."""
@@ -63,12 +65,12 @@ def input_range_of(
     """
     image = model.inputs[0]
     if given is not None:
-        return _checked(*given)
+        return _checked(given)
     grid = _grid(image)
-    if grid is not None and any(_spans(grid, _checked(*known)) for known in SPANNED):
+    if grid is not None and any(_spans(grid, _checked(known)) for known in SPANNED):
         return grid
     if ENTRY in model.metadata:
-        return _checked(*CENTRED)
+        return _checked(CENTRED)
     described = _described(model, name)
     if described is not None:
         return described
@@ -93,14 +95,11 @@ def input_codes(tensor: flatbuffer.Tensor, values: InputRange) -> NDArray[Any]:
     if grid is not None and _spans(grid, values):
         return (levels + BYTES[tensor.dtype]).astype(tensor.dtype)
     black, white = values
-    if (black == CENTRED[0]).all() and (white == CENTRED[1]).all():
-        steps = to_network(levels.astype(np.uint8)).astype(np.float64)[
-            :, np.newaxis
-        ]  # its rounding
-    else:
-        steps = black + levels[:, np.newaxis] / 255 * (white - black)
-    if steps.shape[1] == 1:
+    steps = black + levels[:, np.newaxis] / 255 * (white - black)
+    if len(black) == 1:
         steps = steps[:, 0]
+    if (black == CENTRED[0]).all() and (white == CENTRED[1]).all():
+        steps = to_network(levels.astype(np.uint8)).astype(np.float64)  # rounded as in training
     if tensor.dtype == "float32":
         return steps.astype(np.float32)
     codes = np.floor(steps / float(tensor.scale[0]) + float(tensor.zero_point[0]) + 0.5)
@@ -108,8 +107,9 @@ def input_codes(tensor: flatbuffer.Tensor, values: InputRange) -> NDArray[Any]:
     return np.clip(codes, limits.min, limits.max).astype(tensor.dtype)
 
 
-def _checked(black: ArrayLike, white: ArrayLike) -> InputRange:
+def _checked(values: Any) -> InputRange:
     try:
+        black, white = values
         ends = [np.atleast_1d(np.asarray(end, np.float64)) for end in (black, white)]
         low, high = np.broadcast_arrays(*ends)
         holds = low.ndim == 1 and low.size in (1, 3) and bool(np.isfinite([low, high]).all())
@@ -118,7 +118,7 @@ def _checked(black: ArrayLike, white: ArrayLike) -> InputRange:
     if not holds or (low == high).any():
         raise EdgenetsError(
             "an input range is the values of black and of white, two numbers that differ or three "
-            f"of each for R, G and B, got {black} and {white}; pass for example 0 and 1"
+            f"of each for R, G and B, got {values!r}; pass for example (0, 1)"
         )
     return InputRange(low, high)
 
@@ -154,7 +154,7 @@ def _described(model: flatbuffer.Model, name: str) -> InputRange | None:
         raise EdgenetsError(
             f"{name}: its {TFLITE_METADATA} divides pixels by 0; pass --input-range LOW..HIGH"
         )
-    return _checked((0 - mean) / std, (255 - mean) / std)
+    return _checked(((0 - mean) / std, (255 - mean) / std))
 
 
 def _normalization(entry: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

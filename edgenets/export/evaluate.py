@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,10 @@ def evaluate_file(
     with open_device(device) as session:
         if device != LOCAL:
             check_device(session, path.stat().st_size)
-        said = {"labels": labels, "input_range": input_range}
-        classifier = RemoteClassifier(path, session, threads, **said)
+        open_file = partial(
+            RemoteClassifier, path, threads=threads, labels=labels, input_range=input_range
+        )
+        classifier = open_file(session)
         labels, preparation = _needed(classifier, path)
         dataset = open_for_evaluation(
             source, labels, classifier.seeded_split, everything=everything
@@ -178,7 +181,7 @@ def evaluate_file(
             scored = score_dataset(classifier.logits_of(outputs), dataset, labels)
             return _warned(scored, classifier, preparation)
         with open_device(LOCAL) as here_session:
-            at_home = RemoteClassifier(path, here_session, threads, **said)
+            at_home = open_file(here_session)
             there, here = run_images([classifier, at_home], images)
     difference = np.abs(there.astype(np.float64) - here)
     scored = score_dataset(classifier.logits_of(there), dataset, labels)

@@ -124,10 +124,20 @@ def test_nothing_is_guessed(entries):
 
 
 @pytest.mark.parametrize(
-    "given", [(0, 0), (0, float("nan")), (0, "white"), ([0, 0], [1, 1]), ([[0]], [[1]]), (None, 1)]
+    "given",
+    [
+        (0, 0),
+        (0, float("nan")),
+        (0, "white"),
+        ([0, 0], [1, 1]),
+        ([[0]], [[1]]),
+        (None, 1),
+        (0, 1, 2),
+        1,
+    ],
 )
 def test_what_is_no_range_is_one_sentence(given):
-    with pytest.raises(EdgenetsError, match=r"^an input range is .* pass for example 0 and 1$"):
+    with pytest.raises(EdgenetsError, match=r"^an input range is .* pass for example \(0, 1\)$"):
         codes_of("float32", given=given)
 
 
