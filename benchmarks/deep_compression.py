@@ -109,15 +109,15 @@ def main() -> None:
         float_bytes = stages[0]["size_bytes"]
         right = [is_right(folder, options.data, content) for content in (None, exported(out))]
         for stage in stages:
-            is_last = stage is stages[-1]
+            is_last, stored = stage is stages[-1], stage["stored_bytes"]
             cells = (
                 name,
                 stage["name"],
                 f"{100 * stage['top1']:.2f}",
                 format_loss(*right) if is_last else "",
                 f"{stage['size_bytes']:,}",
-                f"{stage['stored_bytes']:,}",
-                f"{float_bytes / stage['stored_bytes']:.2f}x",
+                f"{stored:,}" if stored else "",
+                f"{float_bytes / stored:.2f}x" if stored else "",
                 f"{100 * stage['sparsity']:.1f} %",
                 str(stage["distinct_values"]),
                 f"{stage['nonzero_params']:,}",

@@ -74,6 +74,9 @@ def _print_head(path: Path, inspection: dict[str, Any]) -> None:
         labels = inspection["labels"]
         shown = ", ".join(labels[:LABELS]) + (", ..." if len(labels) > LABELS else "")
         click.echo(f"{len(labels)} labels ({inspection['labels_from']}): {shown}")
+    elif inspection["described"] and inspection["described"]["label_files"]:
+        names = ", ".join(inspection["described"]["label_files"])
+        click.echo(f"labels: none; its metadata name {names}, which it does not hold")
     if ours := inspection["edgenets"]:
         arguments = " ".join(f"{key}={value}" for key, value in _pairs(ours.get("arguments")))
         stages = [str(stage.get("stage", stage)) for stage in _recipe(ours)]

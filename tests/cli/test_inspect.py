@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgenets import flatbuffer
 from edgenets.cli.inspect import command
 from edgenets.errors import EdgenetsError
 from edgenets.quantize.package import pack
@@ -53,6 +54,14 @@ def test_labels_and_description_are_shown_wherever_they_are():
     output = shown(CORAL)
     assert "1001 labels (imagenet_labels.txt): background, tench" in output
     assert "ImageClassifier: Identify the most prominent object" in output
+
+
+@needs_data
+def test_labels_that_a_rewritten_file_has_lost_are_said(tmp_path: Path):
+    path = tmp_path / "rewritten.tflite"
+    path.write_bytes(flatbuffer.rewrite(CORAL.read_bytes(), lambda model: None))
+    wanted = "labels: none; its metadata name imagenet_labels.txt, which it does not hold\n"
+    assert wanted in shown(path)
 
 
 @needs_data
