@@ -44,8 +44,12 @@ def command(
     status is 1.
     """
     from edgenets.export.predict import find_images, predict_files, write_csv
+    from edgenets.files import check_output
 
-    predictions = predict_files(model, find_images(images), top)
+    found = find_images(images)
+    if csv_path is not None:
+        check_output(csv_path, [model, *found], option="--csv")
+    predictions = predict_files(model, found, top)
     unread = [prediction for prediction in predictions if "error" in prediction]
     if csv_path is not None:
         write_csv(csv_path, predictions)
