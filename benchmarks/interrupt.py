@@ -1,18 +1,18 @@
 """Kill commands, give them again, and compare with undisturbed ones.
 
     python benchmarks/interrupt.py [--stages train,prune,share,qat,export,benchmark] [--out DIR]
-    python benchmarks/interrupt.py --operations train,transfer,compress,export,run [--sample N]
+    python benchmarks/interrupt.py --operations train,transfer,export,compress,run [--sample N]
 
 `--stages`: a run is killed with SIGKILL once in every named stage: in a training stage after its
 first checkpoint. It passes when the run then completes, no finished stage was made again, and
 report.json equals the other run's in everything but what was timed.
 
-`--operations`: the named commands on a tiny set, killed before, in the middle of and after every
-operation on the files that they make: open, write, fsync, rename, remove, folders made and removed.
-What a kill leaves is what the disk holds at that moment, so each command is done once, and what its
-folder holds is copied around every operation. Then the same command is given on each of these
-copies. It passes when every file is in the end as in the undisturbed folder, bit for bit but for
-what was timed, and there is no other.
+`--operations`: the named commands (or compress-int8, a short one) on a tiny set are killed before,
+amid and after every operation on the files that they make: open, write, fsync, rename, remove,
+folders made and removed. What a kill leaves is what the disk holds at that moment, so each command
+is done once, and what its folder holds is copied around every operation. Then the same command is
+given on each of these copies. It passes when every file is in the end as in the undisturbed folder,
+bit for bit but for what was timed, and there is no other.
 """
 
 from __future__ import annotations
@@ -144,11 +144,9 @@ class Tape:
         open_file, open_descriptor = io.open, os.open
 
         def noted_open(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-            opened = open_file(file, mode, *arguments, **options)
             if self._is_busy or not set(mode) & set("wax+"):
-                return opened
-            self.operations += 1
-            self.note()
+                return open_file(file, mode, *arguments, **options)
+            opened = self.around(open_file)(file, mode, *arguments, **options)
             return _HalfWritten(opened, self)
 
         def noted_descriptor(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
@@ -263,6 +261,7 @@ def commands(folder: Path) -> dict[str, Command]:
         "train": lambda out: train_folder(config(), out),
         "transfer": lambda out: train_folder(config(other), out),
         "compress": lambda out: compress_folder(trained, config(compress=RECIPE), out),
+        "compress-int8": lambda out: compress_folder(trained, config(), out),
         "export": lambda out: export_folder(trained, out / "a.tflite", "int8", str(data), 8, 0),
         "run": lambda out: run(config(), out),
     }
