@@ -41,7 +41,7 @@ def check_output(path: Path, inputs: Iterable[Path] = (), *, option: str = "--ou
     found = _regular(path, option)
     for source in inputs if found else ():
         read = _stat(source)
-        if read and os.path.samestat(found, read):
+        if found and read and os.path.samestat(found, read):
             same = "" if path == source else f" ({source})"
             raise EdgenetsError(
                 f"{path} is a file that is read{same}; pass another one with {option}"

@@ -228,8 +228,8 @@ class _Report(_Values):
     @pydantic.model_validator(mode="after")
     def _check_classes(self) -> _Report:
         classes = len(self.data.classes)
-        rows = [self.per_class, self.confusion, *self.confusion]
-        if any(len(row) != classes for row in rows):
+        lengths = [len(self.per_class), len(self.confusion), *map(len, self.confusion)]
+        if set(lengths) != {classes}:
             raise ValueError(f"per_class and confusion must have {classes} rows and columns")
         if not any(row.samples for row in self.per_class):
             raise ValueError("there must be images in per_class")
