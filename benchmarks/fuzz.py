@@ -10,18 +10,24 @@ run by the interpreter, each in a fresh process (`--runs`). Some of all go throu
 `predict`, `benchmark` and `evaluate`, each a process of its own (`--commands`). A traceback, a
 status other than 0 and 1, or a process that must be ended counts as a crash; that the interpreter's
 process dies does not. Printed is how often each outcome was.
+
+Every bit of a tiny checkpoint is flipped, and it is cut off after every byte: training must go on
+from the checkpoint before. One that is taken for sound counts as a crash.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +154,40 @@ def command_outcome(*arguments: object) -> str:
     )
 
 
+def checkpoint_outcomes(bits: Iterable[int] | None = None) -> Counter[str]:
+    """Damage a tiny checkpoint; return how often the one before it was gone on from.
+
+    Args:
+        bits: to flip, one at a time; by default all of them, and it is cut off after every byte.
+    """
+    from edgenets.models.backend import tf
+    from edgenets.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+
+    found: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name, redirect_stderr(io.StringIO()):
+        path, variables = Path(name, "checkpoint"), [tf.Variable([1.0, 2.0])]
+        for epoch in (1, 2):
+            save_checkpoint(path, "key", Progress(epoch=epoch), variables, [np.ones(2, np.float32)])
+        content = path.read_bytes()
+        cut = range(len(content)) if bits is None else ()
+        for one in chain(
+            (flip(content, bit) for bit in bits or range(8 * len(content))),
+            (content[:length] for length in cut),
+        ):
+            path.write_bytes(one)
+            state = load_checkpoint(path, "key", variables)
+            noticed = state is not None and state[0].epoch == 1
+            found["noticed" if noticed else "taken for sound"] += 1
+    return found
+
+
+def flip(content: bytes, bit: int) -> bytes:
+    """Return a copy with one bit changed."""
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
 def commands(path: Path, image: Path, data: Path) -> dict[str, tuple[object, ...]]:
     """Return the command lines that a file goes through, by the command's name."""
     return {
@@ -213,6 +253,9 @@ def main() -> None:
                     count for what, count in found.items() if what not in STATUSES.values()
                 )
                 print(f"{path.name}: {command} {dict(found)}", flush=True)
+    checkpoints = checkpoint_outcomes()
+    print(f"checkpoint: {dict(checkpoints)}")
+    crashes += checkpoints["taken for sound"]
     print(f"{crashes} crashes")
     sys.exit(bool(crashes))
 

@@ -1,45 +1,104 @@
-"""Files that are whole or absent: atomic writes, hashes, JSON."""
+"""Files that are whole or absent: places that are checked, atomic writes, hashes, JSON."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterator
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError, did_you_mean
 
+TEMPORARY, PARTIAL = ".edgenets-", ".partial"
+"""How the name of a file begins and ends that is being written."""
+SEAL = "sha256"  # the key of a sealed JSON value that holds the hash of the others
+
+
+def check_output(path: Path, inputs: Iterable[Path] = (), *, option: str = "--out") -> None:
+    """Check that `path` can be written as a file, before the work, without touching it.
+
+    Links are followed: a link to a device is one, and a link to an input is that input.
+
+    Args:
+        path: the file; it and folders above it may be missing.
+        inputs: files that are read, which it must not replace; missing ones are passed over.
+        option: of the command line, which the message names.
+
+    Raises:
+        EdgenetsError: what is there is no regular file or one of `inputs`, or the folder that the
+            file is to be in cannot be written.
+
+    >>> check_output(Path("model.tflite"), [Path("model.h5")])
+    """
+    found = _regular(path, option)
+    for source in inputs if found else ():
+        read = _stat(source)
+        if found and read and os.path.samestat(found, read):
+            same = "" if path == source else f" ({source})"
+            raise EdgenetsError(
+                f"{path} is a file that is read{same}; pass another one with {option}"
+            )
+    above = path.absolute().parent
+    while not os.path.lexists(above):
+        above = above.parent
+    if not above.is_dir():
+        raise EdgenetsError(
+            f"{path} cannot be written: {above} is not a folder; pass another {option}"
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise EdgenetsError(
+            f"cannot use the folder {above}: it cannot be written; pass another one with {option}"
+        )
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there when the block ends well.
+    """Yield a temporary file beside `path`; move it there when the block ends well.
 
-    Whatever happens, `path` holds either its old content or all of the new one. The temporary name
-    is the same each time, so what a killed process left behind is overwritten by the next one.
+    Whatever happens, `path` holds either its old content or all of the new one, and so it is after
+    a power cut. The temporary name is another one each time, so that two writers do not meet; what
+    a killed process left behind in the folder is removed. Of files that belong together the one
+    whose block is the outermost gets its name last: while it is not there, they are not.
 
     Raises:
-        EdgenetsError: the folder cannot be made or written, or the disk is full.
+        EdgenetsError: what is there is no regular file, the folder cannot be made or written, or
+            the disk is full.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    _regular(path, "--out")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        make_folder(path.parent)
+        with _temporary(path.parent) as partial:
+            yield partial
+            _sync(partial)
+            rename(partial, path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise EdgenetsError(
             f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
             f"{'free some space' if full else 'pass another place'} and repeat the command"
         ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, on the disk too, if they are missing."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        _sync(path.parent)
+
+
+def rename(path: Path, name: Path) -> None:
+    """Give a file or folder another name in its folder, on the disk too; a file may be replaced."""
+    path.replace(name)
+    _sync(name.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,6 +110,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` atomically."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as JSON to `path` atomically, with the SHA-256 of it all under `sha256`."""
+    write_json(path, {**value, SEAL: sha256_json(value)})
 
 
 def read_bytes(path: Path) -> bytes:
@@ -70,14 +134,26 @@ def read_json(path: Path) -> Any:
     """Return the parsed JSON file `path`.
 
     Raises:
-        EdgenetsError: it cannot be read or is not JSON.
+        EdgenetsError: it cannot be read or is not JSON, in which every number is finite.
     """
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(read_bytes(path), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise EdgenetsError(
             f"{path} is not valid JSON ({error}); restore the file or make it again"
         ) from error
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return what `write_sealed` wrote to `path`.
+
+    Raises:
+        EdgenetsError: it cannot be read, or anything in it has changed.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or value.pop(SEAL, None) != sha256_json(value):
+        raise EdgenetsError(f"{path} is damaged: its SHA-256 is another one; make it again")
+    return value
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -100,3 +176,77 @@ def _near_name(path: Path) -> str:
         return did_you_mean(path.name, [neighbour.name for neighbour in path.parent.iterdir()])
     except OSError:
         return ""
+
+
+def _regular(path: Path, option: str) -> os.stat_result | None:
+    """Return what is at `path`, links followed, which must be a file or nothing (None)."""
+    found = _stat(path)
+    if found and not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
+        raise EdgenetsError(f"{path} is {kind}; pass the name of a file with {option}")
+    return found
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Return what is at `path`, links followed; None if there is nothing."""
+    try:
+        # Of missing/../file too, whose folder will be made.
+        return Path(os.path.realpath(path)).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise EdgenetsError(f"cannot use {path}: {error.strerror}; pass another place") from error
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Yield a new empty file, locked while the block runs and removed at its end.
+
+    The lock tells it from one that a killed process left behind; such are removed first.
+    """
+    _remove_leftovers(folder)
+    path, descriptor = _new_file(folder)
+    try:
+        yield path
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _new_file(folder: Path) -> tuple[Path, int]:
+    while True:
+        path = folder / f"{TEMPORARY}{secrets.token_hex(8)}{PARTIAL}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # a file system without locks: no leftover is removed there
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)  # another process took it, not locked yet, for a leftover
+
+
+def _remove_leftovers(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.startswith(TEMPORARY)]
+    for path in (folder / name for name in names if name.endswith(PARTIAL)):
+        with suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its writer is alive
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Have what is in a file, or the names that are in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that has no such thing for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not finite")
+    return number

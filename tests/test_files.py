@@ -1,11 +1,28 @@
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import read_json, replacing, sha256_json, write_bytes, write_json
+from edgenets.files import (
+    check_output,
+    read_json,
+    read_sealed,
+    replacing,
+    sha256_json,
+    write_bytes,
+    write_json,
+    write_sealed,
+)
 
 
 def test_write_makes_the_folders_above(tmp_path: Path):
@@ -21,6 +38,103 @@ def test_failed_write_leaves_the_old_content_and_nothing_else(tmp_path: Path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture(params=["fifo", "socket", "folder"])
+def special(request, tmp_path: Path):
+    """What is no file, where one is meant; short, since a socket's name must be."""
+    with TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as listening:
+        path = Path(name) / "special"
+        match request.param:
+            case "fifo":
+                os.mkfifo(path)
+            case "socket":
+                listening.bind(str(path))
+            case "folder":
+                path.mkdir()
+        yield path
+
+
+def test_what_is_no_file_is_not_replaced(special: Path, tmp_path: Path):
+    kind = special.stat().st_mode
+    link = tmp_path / "link"
+    link.symlink_to(special)
+    for path in (special, link, special.parent / "missing" / ".." / "special"):
+        for write in (partial(write_bytes, path, b"new"), partial(check_output, path)):
+            with pytest.raises(
+                EdgenetsError, match=r"is a (folder|device, a pipe or a socket); pass"
+            ):
+                write()
+    assert special.stat().st_mode == kind and link.is_symlink()
+    assert list(special.parent.iterdir()) == [special]
+
+
+def test_output_that_is_an_input_is_refused_whatever_it_is_called(tmp_path: Path):
+    source = tmp_path / "source"
+    source.write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(source)
+    os.link(source, tmp_path / "hard")
+    for path in ("source", "link", "hard", "new/../source"):
+        with pytest.raises(
+            EdgenetsError, match=r"is a file that is read.*; pass another one with --svg"
+        ):
+            check_output(tmp_path / path, [tmp_path / "absent", source], option="--svg")
+    check_output(tmp_path / "other", [source])
+    check_output(tmp_path / "absent", [tmp_path / "absent"])  # which cannot be read either
+
+
+def test_link_loop_is_one_sentence(tmp_path: Path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for write in (partial(write_bytes, loop, b""), partial(check_output, loop)):
+        with pytest.raises(EdgenetsError, match=r"cannot use .*loop: "):
+            write()
+
+
+def test_two_writers_do_not_meet(tmp_path: Path):
+    path = tmp_path / "file"
+    with replacing(path) as slow:
+        slow.write_bytes(b"one")
+        write_bytes(path, b"two")
+        assert path.read_bytes() == b"two"
+        assert slow.read_bytes() == b"one"  # not taken for what a killed process left
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path):
+    kill = f"""
+import os, signal, sys
+from pathlib import Path
+from edgenets.files import replacing
+with replacing(Path({str(tmp_path / "file")!r})) as partial:
+    partial.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", kill], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.read_bytes() == b"half"
+    write_bytes(tmp_path / "another", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["another"]
+
+
+def test_file_has_the_mode_of_a_new_one(tmp_path: Path):
+    write_bytes(tmp_path / "file", b"")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_names_are_on_the_disk_before_a_write_ends(tmp_path: Path, monkeypatch):
+    """A file, then the folder that has its name; and what holds the folders that were made."""
+    synced = []
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_bytes(tmp_path / "a" / "b" / "file", b"")
+    assert synced[:2] == [tmp_path / "a", tmp_path]
+    assert [path.parent for path in synced[2:]] == [tmp_path / "a" / "b", tmp_path / "a"]
 
 
 def test_unwritable_place_is_one_sentence(tmp_path: Path):
@@ -39,6 +153,30 @@ def test_damaged_json_is_one_sentence(tmp_path: Path):
     (tmp_path / "v.json").write_text("{")
     with pytest.raises(EdgenetsError, match="is not valid JSON"):
         read_json(tmp_path / "v.json")
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999", '{"a": [1e999]}'])
+def test_json_with_a_number_that_is_not_finite_is_one_sentence(text: str, tmp_path: Path):
+    (tmp_path / "v.json").write_text(text)
+    with pytest.raises(EdgenetsError, match=r"is not valid JSON .*is not finite"):
+        read_json(tmp_path / "v.json")
+
+
+def test_every_flipped_bit_of_a_sealed_value_is_noticed(tmp_path: Path):
+    path = tmp_path / "v.json"
+    value = {"numbers": [1, 2.5], "text": "é"}
+    write_sealed(path, value)
+    content = path.read_bytes()
+    assert read_sealed(path) == value
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            assert read_sealed(path) == value  # blank space, or a letter of an escape, is no value
+        except EdgenetsError:
+            continue
+        assert json.loads(flipped) == json.loads(content)
 
 
 def test_hash_of_json_ignores_the_order_of_keys():

@@ -119,9 +119,11 @@ def command(
         },
     )
     require_sources(config)
+    from edgenets.files import check_output
     from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
-    from edgenets.pipeline.compress import compress_folder
+    from edgenets.pipeline.compress import RECIPE, compress_folder
 
+    check_output(out / RECIPE, [Path(recipe or DEFAULT_RECIPE)])
     if epochs is not None:
         config = with_epochs(config, epochs)
     if budget_bytes is not None:

@@ -44,7 +44,10 @@ def command(
     metadata and labels; with --target also what limits it there, and what to do about it.
     """
     from edgenets.export.inspect import draw_inspection, inspect_file
+    from edgenets.files import check_output
 
+    if svg is not None:
+        check_output(svg, [path], option="--svg")
     inspection = inspect_file(path, target)
     if svg is not None:
         draw_inspection(inspection, path.name, svg)

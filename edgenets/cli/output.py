@@ -91,12 +91,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     Console(width=width).print(table)
 
 
-def require_another(out: Path, source: Path) -> None:
-    """Refuse to write over the file that is read, as wrong usage."""
-    if out.resolve() == source.resolve():
-        raise click.UsageError(f"--out {out} is the file that is read; pass another one")
-
-
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     """Return the `KEY=VALUE` arguments of a command as a dictionary of strings.
 

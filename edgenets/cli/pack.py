@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json, require_another
+from edgenets.cli.output import json_option, print_json
 from edgenets.units import format_bytes
 
 
@@ -22,10 +22,10 @@ from edgenets.units import format_bytes
 @json_option
 def command(model: Path, out: Path, as_json: bool) -> None:
     """Write a .tflite file as a small package, exactly recoverable."""
-    from edgenets.files import read_bytes, sha256_bytes, write_bytes
+    from edgenets.files import check_output, read_bytes, sha256_bytes, write_bytes
     from edgenets.quantize.package import check_size, pack
 
-    require_another(out, model)
+    check_output(out, [model])
     if model.is_file():
         check_size(model.stat().st_size)
     content = read_bytes(model)

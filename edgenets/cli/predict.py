@@ -58,11 +58,15 @@ def command(
     status is 1. A file of another tool may be asked for its --labels and its --input-range.
     """
     from edgenets.export.predict import find_images, predict_files, write_csv
+    from edgenets.files import check_output
     from edgenets.models.weights.labels import read_labels
 
+    found = find_images(images)
+    if csv_path is not None:
+        check_output(csv_path, [model, *found, *([labels] if labels else [])], option="--csv")
     predictions = predict_files(
         model,
-        find_images(images),
+        found,
         top,
         labels=None if labels is None else read_labels(labels, distinct=False),
         input_range=input_range,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json, require_another
+from edgenets.cli.output import json_option, print_json
 from edgenets.errors import EdgenetsError
 from edgenets.units import format_bytes
 
@@ -26,10 +26,10 @@ def command(package: Path, out: Path, as_json: bool) -> None:
 
     It appears only if its SHA-256 is the original's.
     """
-    from edgenets.files import read_bytes, sha256_bytes, write_bytes
+    from edgenets.files import check_output, read_bytes, sha256_bytes, write_bytes
     from edgenets.quantize.package import unpack
 
-    require_another(out, package)
+    check_output(out, [package])
     packed = read_bytes(package)
     try:
         content = unpack(packed)

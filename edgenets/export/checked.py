@@ -19,7 +19,7 @@ from edgenets.export.lower import lower, runs_sparsely
 from edgenets.export.metadata import describe
 from edgenets.export.net import Net
 from edgenets.export.targets import GENERIC, Target
-from edgenets.files import sha256_bytes, write_bytes, write_json
+from edgenets.files import replacing, sha256_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
@@ -83,8 +83,7 @@ def write_checked(
     exported = export_checked(number_format, model, spec, images, codes, target, ends)
     content, fidelity = exported.content, exported.fidelity
     runtimes = verify.run_everywhere(content)
-    write_bytes(out, content)
-    inspection = inspect_file(out, target.name)
+    inspection = inspect_file(out, target.name, content=content)
     about = inspection["target"]
     told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
     compared_on = "random" if images is None else "calibration"
@@ -106,7 +105,9 @@ def write_checked(
         "edge_tpu": {key: inspection["edge_tpu"][key] for key in ("mapped_ops", "cpu_ops")},
         "notes": [sentence for sentence in told if sentence],
     }
-    write_json(out.with_name(out.name + REPORT), result)
+    with replacing(out) as partial:  # gets its name last: where the file is, its report is
+        partial.write_bytes(content)
+        write_json(out.with_name(out.name + REPORT), result)
     return result
 
 

@@ -121,7 +121,11 @@ def find_board() -> Board:
     if not (folder / ABOUT).exists():
         raise EdgenetsError(f"the emulated board is not set up; run: {SET_UP}")
     qemu, about = find_qemu(), read_json(folder / ABOUT)
-    if about.get("recipe") != RECIPE or about.get("qemu") != qemu_version(qemu):
+    if (
+        not isinstance(about, dict)
+        or about.get("recipe") != RECIPE
+        or about.get("qemu") != qemu_version(qemu)
+    ):
         raise EdgenetsError(
             f"the emulated board in {folder} was set up for another version of edgenets or qemu; "
             f"run: {SET_UP}"

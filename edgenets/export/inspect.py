@@ -35,12 +35,15 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 PACKED = ("int4", "uint4")
 
 
-def inspect_file(path: Path, target: str | None = None) -> dict[str, Any]:
+def inspect_file(
+    path: Path, target: str | None = None, *, content: bytes | None = None
+) -> dict[str, Any]:
     """Return what is in a `.tflite` file.
 
     Args:
         path: of the file.
         target: a name of `targets.TARGETS`, to say what limits the file there.
+        content: of the file, where it is not written yet.
 
     Returns:
         `size_bytes`; `subgraphs` (all but the first are counted only); `ops`, counts by name;
@@ -71,9 +74,10 @@ def inspect_file(path: Path, target: str | None = None) -> dict[str, Any]:
             unknown.
     """
     row = None if target is None else find_target(target)
-    content = read_bytes(path)
+    source = path if content is None else content
+    content = read_bytes(path) if content is None else content
     model = flatbuffer.read(content, str(path))
-    inspection = {**_contents(content, model), "xnnpack": _partitions(path, model)}
+    inspection = {**_contents(content, model), "xnnpack": _partitions(path, source, model)}
     outside = inspection["xnnpack"]["outside"]
     for operator in inspection["operators"]:
         operator["xnnpack"] = None if outside is None else operator["index"] not in outside
@@ -285,11 +289,11 @@ def _unpacked_bytes(model: flatbuffer.Model) -> int:
     )
 
 
-def _partitions(path: Path, model: flatbuffer.Model) -> dict[str, Any]:
+def _partitions(path: Path, source: Path | bytes, model: flatbuffer.Model) -> dict[str, Any]:
     try:
         refuse_compiled(model, str(path))
         with LocalSession() as session:
-            session.put(str(path), path)
+            session.put(str(path), source)
             (plan,) = session.ask([{"do": "plan", "file": str(path)}])
     except EdgenetsError as error:
         nothing = dict.fromkeys(("partitions", "ops_outside", "outside", "runtime"))

@@ -12,6 +12,7 @@ from typing import Any
 from edgenets.errors import EdgenetsError, missing_extra
 from edgenets.export.charts import curve_charts, operator_chart, size_accuracy_chart
 from edgenets.export.evaluate import commonest_class, commonest_confusions
+from edgenets.export.report_values import check_report
 from edgenets.files import read_json, write_bytes
 from edgenets.quantize.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
@@ -35,35 +36,6 @@ MAX_MATRIX_CLASSES = 25
 MAX_ROWS = 20
 """Of the weakest classes, the commonest confusions and the files left out."""
 
-# What the page reads, by key of the report; of a list, each item has these keys.
-KEYS: dict[str, tuple[str, ...]] = {
-    "model": ("name", "arguments", "params", "macs"),
-    "data": ("name", "classes", "train", "test", "fingerprint", "skipped"),
-    "warnings": (),
-    "target": (),
-    "seed": (),
-    "seconds": (),
-    "stages": (
-        *("name", "seconds", "top1", "top5", "ci95", "samples", "size_bytes", "stored_bytes"),
-        *("nonzero_params", "params", "sparsity", "distinct_values", "history"),
-    ),
-    "artefacts": ("path", "sha256", "size_bytes"),
-    "reduction": ("vs_float", "stored_vs_float"),
-    "accounting": ("rows", "total"),
-    "latency_ms": ("median", "mean", "p90", "ci95"),
-    "benchmark": (
-        *("device", "runtime", "threads", "warm_up"),
-        *("load_ms", "first_ms", "peak_memory_bytes"),
-    ),
-    "fidelity": ("snr_db", "agreement", "samples"),
-    "per_class": ("label", "samples", "top1"),
-    "confusion": (),
-    "mistakes": ("path", "label", "answer", "score", "jpeg"),
-    "layers": ("name", "kind", "output_shape", "params", "macs", "activation_bytes"),
-    "config": ("data", "benchmark"),
-    "versions": (),
-}
-
 STAGE_MEANINGS = {
     "train": "float32 network",
     "prune": "smallest weights to zero",
@@ -79,7 +51,8 @@ def load_report(run_dir: Path) -> dict[str, Any]:
     """Read the report of a finished run.
 
     Raises:
-        EdgenetsError: `run_dir` holds no report.json, or one that lacks a key.
+        EdgenetsError: `run_dir` holds no report.json, or one that lacks a key or has a value that
+            is not finite or out of range.
     """
     path = run_dir / "report.json"
     if not path.is_file():
@@ -87,11 +60,7 @@ def load_report(run_dir: Path) -> dict[str, Any]:
             f"{run_dir} has no report.json; run `edgenets run ... --out {run_dir}` to the end first"
         )
     report: dict[str, Any] = read_json(path)
-    if missing := _missing_key(report):
-        raise EdgenetsError(
-            f"{path} lacks {missing!r}: it was changed, or written by another version of edgenets; "
-            "finish the run again to write it anew"
-        )
+    check_report(report, path)
     return report
 
 
@@ -150,19 +119,6 @@ def _template() -> jinja2.Template:
         "thousands": "{:,}".format,
     }
     return environment.get_template("report.html.j2")
-
-
-def _missing_key(report: Any) -> str | None:
-    """Return the first of KEYS that a report lacks."""
-    for key, inner_keys in KEYS.items():
-        if not isinstance(report, dict) or key not in report:
-            return key
-        items = report[key] if isinstance(report[key], list) else [report[key]]
-        for item in items if inner_keys else ():
-            for inner in inner_keys:
-                if not isinstance(item, dict) or inner not in item:
-                    return f"{key}.{inner}"
-    return None
 
 
 def _difference(float32: dict[str, Any], int8: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ Source: TFLite 8-bit quantization specification.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 
+INT8 = np.iinfo(np.int8)
 LARGEST_CODE = 127  # of a kernel; the smallest is -127
+LARGEST_SCALE = np.finfo(np.float32).max / LARGEST_CODE  # so that values are finite
 SCALES_PER_OCTAVE = 16
 """Scales are powers of 2^(1/16): at most 4.4 % coarser than a kernel asks for, and so few distinct
 ones that a compressor stores them in a quarter of the bytes."""
@@ -100,7 +103,8 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], source: str) -> Codes:
     Raises:
         EdgenetsError: an array is missing, or its name, type, shape or values are not as there.
     """
-    kernels, activations = {}, {}
+    kernels: dict[str, KernelCodes] = {}
+    grids: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}  # scales and zero points
     left = dict(tensors)
     try:
         for name in tensors:
@@ -108,17 +112,28 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], source: str) -> Codes:
             if part == KERNEL:
                 kernels[layer] = KernelCodes(left.pop(name), left.pop(f"{layer}/{KERNEL_SCALE}"))
             elif part == OUTPUT_SCALE:
-                scales, points = left.pop(name), left.pop(f"{layer}/{OUTPUT_ZERO_POINT}")
-                activations[layer] = tuple(
-                    Grid(float(scale), int(point))
-                    for scale, point in zip(scales, points, strict=True)
-                )
-        fits = not left and all(_is_sound(kernel) for kernel in kernels.values())
-    except (KeyError, ValueError, TypeError) as error:
+                grids[layer] = left.pop(name), left.pop(f"{layer}/{OUTPUT_ZERO_POINT}")
+    except KeyError as error:
         raise EdgenetsError(f"{source} lacks the other half of {error}; compress again") from error
-    if not fits or not all(grid.scale > 0 for grids in activations.values() for grid in grids):
+    sound = (*map(_is_sound, kernels.values()), *starmap(_are_grids, grids.values()))
+    if left or not all(sound):
         raise EdgenetsError(f"{source} is damaged; restore it or compress again")
+    activations = {
+        layer: tuple(map(Grid, scales.tolist(), points.tolist()))
+        for layer, (scales, points) in grids.items()
+    }
     return Codes(kernels, activations)
+
+
+def _are_grids(scales: NDArray[Any], points: NDArray[Any]) -> bool:
+    return (
+        scales.dtype == np.float32
+        and points.dtype == np.int32
+        and scales.ndim == points.ndim == 1
+        and scales.size == points.size
+        and bool(np.isfinite(scales).all() and (scales > 0).all())
+        and bool(((points >= INT8.min) & (points <= INT8.max)).all())
+    )
 
 
 def _is_sound(kernel: KernelCodes) -> bool:
@@ -128,6 +143,6 @@ def _is_sound(kernel: KernelCodes) -> bool:
         and scale.dtype == np.float32
         and codes.ndim == scale.ndim
         and all(part in (1, whole) for part, whole in zip(scale.shape, codes.shape, strict=True))
-        and bool(np.isfinite(scale).all() and (scale > 0).all())
+        and bool(((scale > 0) & (scale <= LARGEST_SCALE)).all())
         and not (codes == -LARGEST_CODE - 1).any()
     )

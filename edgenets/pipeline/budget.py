@@ -18,9 +18,15 @@ from edgenets.errors import EdgenetsError
 from edgenets.export import tflite
 from edgenets.export.evaluate import classify, score
 from edgenets.export.runtime import Classifier
-from edgenets.files import read_json, sha256_json, write_bytes, write_json
-from edgenets.models.folder import load_codes, load_model, load_spec, require_no_model, versions
-from edgenets.pipeline.compress import STAGES, keep_result, open_images_of, run_recipe
+from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
+from edgenets.models.folder import load_codes, load_model, load_spec, versions
+from edgenets.pipeline.compress import (
+    STAGES,
+    keep_result,
+    open_images_of,
+    require_place,
+    run_recipe,
+)
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.draft import Drafts
 from edgenets.pipeline.output import locked_folder
@@ -170,7 +176,7 @@ class _Search:
     """What can be chosen for a model, and the tries, each in a folder below `out`."""
 
     def __init__(self, folder: Path, config: RunConfig, out: Path, log_dir: Path | None) -> None:
-        require_no_model(out)
+        require_place(out)
         self.folder, self.out, self.log_dir = folder, out, log_dir
         self.model, self.spec = load_model(folder)
         if load_codes(folder, self.model):
@@ -250,14 +256,14 @@ class _Search:
             images = self.images.validation(SCAN_IMAGES)
             found = scan(self.model, images, self.drafts.prunable)
             layers = {name: layer.model_dump(mode="json") for name, layer in found.items()}
-            write_json(self.out / SENSITIVITY, {"key": key, "layers": layers})
+            write_sealed(self.out / SENSITIVITY, {"key": key, "layers": layers})
         return found
 
 
 def _read_sensitivity(path: Path, key: str) -> dict[str, Sensitivity] | None:
     """Return what an earlier command measured under `key`."""
     try:
-        stored = read_json(path)
+        stored = read_sealed(path)
         layers = {n: Sensitivity.model_validate(s) for n, s in stored["layers"].items()}
         return layers if stored["key"] == key else None
     except (EdgenetsError, KeyError, TypeError, AttributeError, ValueError):  # missing or damaged

@@ -25,7 +25,7 @@ from edgenets.models.folder import (
 from edgenets.pipeline.accounting import account_folder
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_recipe
-from edgenets.pipeline.output import locked_folder
+from edgenets.pipeline.output import MODEL_FILES, check_outputs, locked_folder
 from edgenets.pipeline.run import run_stages
 from edgenets.pipeline.stages import (
     ERROR_PLOT,
@@ -65,12 +65,24 @@ def compress_folder(
             kept, and the same command goes on from them.
     """
     with locked_folder(out):
-        require_no_model(out)
+        require_place(out)
         images = open_images_of(folder, config)
         records = run_recipe(folder, images, config.compress, out / STAGES, log_dir)
         result = keep_result(out, out / STAGES, records, config.compress, images)
         shutil.rmtree(out / STAGES)
         return result
+
+
+def require_place(out: Path) -> None:
+    """Check that a compression can write to the folder `out`, before its work.
+
+    Raises:
+        EdgenetsError: it already holds a model, or something that is no file in a file's place.
+    """
+    if all((out / name).exists() for name in (SPEC, MEASURED, STAGES)):
+        shutil.rmtree(out / STAGES)  # a process was killed after its end, before its tidying up
+    require_no_model(out)
+    check_outputs(out, (RECIPE, MEASURED, ERROR_PLOT, *MODEL_FILES), ())
 
 
 def open_images_of(folder: Path, config: RunConfig) -> RunImages:

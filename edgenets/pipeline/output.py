@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
+from edgenets.files import check_output, make_folder
+from edgenets.models.folder import CODES, SPEC, WEIGHTS
+
+MODEL_FILES = (SPEC, WEIGHTS, CODES)
 
 
 @contextmanager
@@ -24,7 +28,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     if not is_new and not folder.is_dir():
         raise EdgenetsError(f"{folder} is not a folder; pass the name of a new one with --out")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise _unusable(folder, str(error.strerror)) from error
@@ -40,23 +44,24 @@ def locked_folder(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def check_writable(file: Path) -> None:
-    """Check that `file` can be written, without touching it or making a folder.
+def check_outputs(folder: Path, names: Iterable[str], inputs: Iterable[str | None]) -> None:
+    """Check that the files `names` can be written in `folder`, and are none of `inputs`.
+
+    Args:
+        inputs: files that are read, or None; a model folder stands for the files in it. What is no
+            file, such as the name of weights, is passed over.
 
     Raises:
-        EdgenetsError: it is a folder, or the folder that it is to be in cannot be written.
+        EdgenetsError: as `edgenets.files.check_output`.
     """
-    if file.is_dir():
-        raise EdgenetsError(f"{file} is a folder; pass the name of a file with --out")
-    above = file.absolute().parent
-    while not os.path.lexists(above):
-        above = above.parent
-    if not above.is_dir():
-        raise EdgenetsError(
-            f"{file} cannot be written: {above} is not a folder; pass another --out"
-        )
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise _unusable(above, "it cannot be written")
+    sources = [file for name in inputs if name for file in files_of(Path(name))]
+    for name in names:
+        check_output(folder / name, sources)
+
+
+def files_of(model: Path) -> list[Path]:
+    """Return the files that are read of a model: those of its folder, or the file itself."""
+    return [model / name for name in MODEL_FILES] if model.is_dir() else [model]
 
 
 def _lock(descriptor: int, folder: Path) -> None:

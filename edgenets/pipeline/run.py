@@ -11,21 +11,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-import edgenets
 from edgenets.errors import EdgenetsError
 from edgenets.export.report import write_html
+from edgenets.export.runtime import runtime_name_and_version
 from edgenets.files import (
     read_bytes,
-    read_json,
+    read_sealed,
+    rename,
     sha256_file,
     sha256_json,
     write_bytes,
     write_json,
+    write_sealed,
 )
+from edgenets.models.folder import versions
 from edgenets.pipeline.accounting import account_folder
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
-from edgenets.pipeline.output import locked_folder
+from edgenets.pipeline.output import check_outputs, locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
     INT8_FILE,
@@ -37,6 +40,7 @@ from edgenets.pipeline.stages import (
 )
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
+from edgenets.train.checkpoint import checkpoint_names
 from edgenets.units import (
     format_bytes,
     format_interval,
@@ -50,7 +54,7 @@ STAGES = "stages"
 REPORT = ("report.json", "report.html")
 RECORD = "stage.json"
 KEY = "key"
-RESUMING = (KEY, CHECKPOINT)  # what a stage needs while it is worked on
+RESUMING = (KEY, *checkpoint_names(CHECKPOINT))  # what a stage needs while it is worked on
 
 
 def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
@@ -65,7 +69,9 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, 
         EdgenetsError: the images or settings do not fit, `out` holds another config's run or is in
             use, or a stage failed; finished stages are kept.
     """
+    read = (config.train.weights, config.train.labels, config.train.teacher)
     with locked_folder(out):
+        check_outputs(out, (CONFIG, INT8_FILE, PACKAGE_FILE, *REPORT), read)
         config = _check_folder(out, config)
         if any(stage.stage == "fp16" for stage in config.compress):
             raise EdgenetsError(
@@ -100,18 +106,24 @@ def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Reco
     """Do what is missing of `stages` in `folder` and return the record of each.
 
     Args:
-        folder: has a folder for each stage; one that was made from the same is kept.
+        folder: has a folder for each stage; one that was made from the same, by the same versions
+            of packages, and is whole is kept, any other is made again.
         stages: each made from the one before it, the first one from the images alone.
         fingerprint: of the images.
     """
     records: list[Record] = []
-    key = sha256_json({"edgenets": edgenets.__version__, "images": fingerprint})
+    runtime, version = runtime_name_and_version()
+    key = sha256_json({"versions": {**versions(), runtime: version}, "images": fingerprint})
     previous = folder
     for number, stage in enumerate(stages, start=1):
         key = sha256_json({"before": key, "stage": stage.name, "settings": stage.settings})
         own = folder / f"{number:02}-{stage.name}"
-        record = _finished(own, key)
         headline = f"[{number}/{len(stages)}] {stage.name}"
+        try:
+            record = _finished(own, key)
+        except EdgenetsError as error:
+            say(f"{headline} is made again: {error}")
+            record = None
         if record is None:
             say(f"{headline} ...")
             record = _execute(stage, own, previous, key)
@@ -122,22 +134,29 @@ def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Reco
 
 
 def _finished(folder: Path, key: str) -> Record | None:
-    """Return the record of a stage that was made under `key` and is as it was made."""
-    try:
-        record: Record = read_json(folder / RECORD)
-        intact = all(_describe(folder / file["name"]) == file for file in record["files"])
-        fits = intact and record["key"] == key and bool(record["measured"])
-    except (EdgenetsError, KeyError, TypeError):  # a file is missing or damaged
+    """Return the record of a stage that was made under `key`; None if none was.
+
+    Raises:
+        EdgenetsError: it was made from something else, or is not as it was made.
+    """
+    if not folder.exists():
         return None
-    if fits:
-        _clean(folder)
-    return record if fits else None
+    record: Record = read_sealed(folder / RECORD)
+    if record["key"] != key:
+        raise EdgenetsError(
+            f"{folder} was made of other images or settings, or by other versions of packages"
+        )
+    for file in record["files"]:
+        if _describe(folder / file["name"]) != file:
+            raise EdgenetsError(f"{folder / file['name']} is damaged")
+    _clean(folder)
+    return record
 
 
 def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
     start = time.monotonic()
     partial = folder.with_name(f".{folder.name}.partial")
-    if not (partial / KEY).is_file() or read_bytes(partial / KEY).decode() != key:
+    if not (partial / KEY).is_file() or read_bytes(partial / KEY) != key.encode():
         shutil.rmtree(partial, ignore_errors=True)
         write_bytes(partial / KEY, key.encode())
     for leftover in partial.iterdir():  # of a process that was killed after the training's end
@@ -153,9 +172,9 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
         "files": [_describe(file) for file in files],
         "measured": measured,
     }
-    write_json(partial / RECORD, record)
+    write_sealed(partial / RECORD, record)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    rename(partial, folder)
     _clean(folder)  # not before: a process killed in between would have to train again
     return record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,28 @@ from numpy.typing import NDArray
 from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export.checked import LOGITS, Ends, write_checked
+from edgenets.export.checked import LOGITS, REPORT, Ends, write_checked
 from edgenets.export.evaluate import score_dataset, warnings_of_score
 from edgenets.export.foreign import adopt, load_trusted
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower import preferred_format
 from edgenets.export.targets import GENERIC, Target
-from edgenets.files import sha256_json
-from edgenets.models.folder import Spec, load_codes, load_model, require_no_model, save_model
+from edgenets.files import check_output, sha256_json
+from edgenets.models.folder import (
+    SPEC,
+    Spec,
+    load_codes,
+    load_model,
+    require_no_model,
+    save_model,
+    versions,
+)
 from edgenets.models.weights.labels import read_labels
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.output import check_writable, locked_folder
+from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
+    HISTORY,
     load_initial,
     open_training,
     say_left_out,
@@ -32,6 +42,7 @@ from edgenets.pipeline.stages import (
     training_settings,
     write_history,
 )
+from edgenets.train.checkpoint import checkpoint_names, remove_checkpoint
 from edgenets.train.fit import compile_inference, predict_logits
 
 
@@ -51,18 +62,25 @@ def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> d
         EdgenetsError: `out` already holds a model or another training's checkpoint, or the images
             or settings do not fit.
     """
+    train = config.train
+    read = (train.weights, train.labels, train.teacher)
     with locked_folder(out):
+        if (out / SPEC).exists():  # a process was killed after its end, before its tidying up
+            remove_checkpoint(out / CHECKPOINT)
         require_no_model(out)
+        check_outputs(out, (*checkpoint_names(CHECKPOINT), HISTORY, *MODEL_FILES), read)
         images, initial = open_training(config)
         config = images.config
         dataset = images.dataset
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
-        key = sha256_json({"images": dataset.fingerprint, "settings": settings})
+        key = sha256_json(
+            {"images": dataset.fingerprint, "settings": settings, "versions": versions()}
+        )
         model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
         write_history(out, spec.history.get("train"))
         save_model(out, model, spec)
-        (out / CHECKPOINT).unlink(missing_ok=True)
+        remove_checkpoint(out / CHECKPOINT)
         measured = images.score(predict_logits(compile_inference(model), images.test))
         return {
             **measured,
@@ -127,7 +145,7 @@ def export_folder(
         EdgenetsError: the folder or images cannot be used, or the file failed its checks.
     """
     named = find_format(number_format) if number_format else None
-    check_writable(out)
+    _check_files(out, files_of(folder))
     model, spec = load_model(folder)
     row = named or preferred_format(model, target)
     codes = load_codes(folder, model)
@@ -143,7 +161,7 @@ def export_folder(
     if data is None and row.needs_calibration and not (row is INT8 and codes and codes.activations):
         reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
-    images, skipped = _comparison_images(data, spec, calibration_images, seed)
+    images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
     result = write_checked(out, row, model, spec, images, codes, target, ends)
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
@@ -170,17 +188,23 @@ def export_keras_file(
     The other arguments, results and errors are those of `export_folder`.
     """
     row = find_format(number_format or target.formats[0])
-    check_writable(out)
+    _check_files(out, [path, labels])
     if data is None and row.needs_calibration:
         raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
     model, spec = adopt(load_trusted(path), read_labels(labels), input_range)
-    images, skipped = _comparison_images(data, spec, calibration_images, seed)
+    images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
     result = write_checked(out, row, model, spec, images, None, target, ends)
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
 
+def _check_files(out: Path, inputs: Sequence[Path]) -> None:
+    """Check that a `.tflite` and the report beside it can be written and are no inputs."""
+    check_output(out, inputs)
+    check_output(out.with_name(out.name + REPORT), inputs)
+
+
 def _comparison_images(
-    data: str | None, spec: Spec, count: int, seed: int
+    out: Path, data: str | None, spec: Spec, count: int, seed: int
 ) -> tuple[NDArray[np.uint8] | None, tuple[Skipped, ...]]:
     """Return prepared training images, and the files that were left out; None without data."""
     if data is None:
@@ -192,6 +216,7 @@ def _comparison_images(
         else open_dataset(data, seed=spec.seed)
     )
     say_left_out(dataset.skipped)
+    _check_files(out, [s for s in dataset.train.sources if isinstance(s, Path)])
     chosen = balanced_sample(dataset.train.labels, count, seed)
     images = dataset.train.subset(chosen).load(spec.preparation, once=True)
     return images.take(range(len(chosen))), dataset.skipped

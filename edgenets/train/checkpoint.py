@@ -1,16 +1,18 @@
-"""Training state in one file, replaced as a whole after every epoch.
+"""Training state in one file, replaced as a whole after every epoch; the one before it is kept.
 
 It holds the model's variables, the optimizer's, the best epoch's weights and the history: with it a
-training that was killed goes on as if nothing had happened.
+training that was killed goes on as if nothing had happened. Its last bytes are the SHA-256 of the
+others, so that no changed bit is trained on: then the training goes on from the epoch before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -18,9 +20,12 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import read_bytes, write_bytes
+from edgenets.files import read_bytes, rename, replacing
 from edgenets.models.backend import keras
+from edgenets.progress import say
 
+PREVIOUS = ".previous"  # at the end of its name: the checkpoint of the epoch before
+DIGEST_BYTES = hashlib.sha256().digest_size
 Arrays = list[NDArray[Any]]
 
 
@@ -42,44 +47,103 @@ class Progress:
 def save_checkpoint(
     path: Path, key: str, progress: Progress, variables: Sequence[Any], best: Arrays
 ) -> None:
-    """Write the state to `path` atomically; `key` says which training it belongs to."""
+    """Write the state to `path` atomically, and keep the one that is there as the previous one.
+
+    Args:
+        path: a safetensors file, and behind it 32 bytes: its SHA-256.
+        key: says which training it belongs to.
+        progress: how far that has come.
+        variables: what an epoch changes.
+        best: the weights that may be kept.
+    """
     tensors = {f"variable/{i}": variable.numpy() for i, variable in enumerate(variables)}
     tensors.update({f"best/{i}": array for i, array in enumerate(best)})
     metadata = {"key": key, "progress": json.dumps(asdict(progress))}
     tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    write_bytes(path, safetensors.numpy.save(tensors, metadata))
+    content = safetensors.numpy.save(tensors, metadata)
+    with replacing(path) as partial:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.write(hashlib.sha256(content).digest())
+        if path.exists():
+            rename(path, path.with_name(path.name + PREVIOUS))
 
 
-def load_checkpoint(path: Path, key: str, variables: Sequence[Any]) -> tuple[Progress, Arrays]:
-    """Set `variables` from the checkpoint and return its progress and best weights.
+def load_checkpoint(
+    path: Path, key: str, variables: Sequence[Any]
+) -> tuple[Progress, Arrays] | None:
+    """Set `variables` from the newest sound checkpoint and return its progress and best weights.
+
+    A damaged one is removed, which a word tells.
+
+    Returns:
+        None, and nothing was set, if there is no sound one.
 
     Raises:
-        EdgenetsError: the file is damaged or belongs to another training.
+        EdgenetsError: it cannot be read, or belongs to another training.
     """
+    for name in checkpoint_names(path.name):
+        generation = path.with_name(name)
+        if not generation.exists():
+            continue
+        if (state := _read(generation)) is not None:
+            return _restore(state, generation, key, variables)
+        generation.unlink()
+        say(
+            f"the checkpoint {generation} was damaged and is removed: the training goes on from an "
+            "earlier epoch, or from its beginning"
+        )
+    return None
+
+
+def checkpoint_names(name: str) -> tuple[str, str]:
+    """Return the names of the files that a checkpoint may have, the newest one first."""
+    return name, name + PREVIOUS
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove what `save_checkpoint` wrote to `path`, if it is there."""
+    for name in checkpoint_names(path.name):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+class _State(NamedTuple):
+    """What a checkpoint holds."""
+
+    tensors: dict[str, NDArray[Any]]
+    key: str
+    progress: Progress
+
+
+def _read(path: Path) -> _State | None:
+    """Return what is in a checkpoint; None if any bit of it is not as it was written."""
     content = read_bytes(path)
-    try:
-        tensors = safetensors.numpy.load(content)
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        progress = Progress(**json.loads(metadata["progress"]))
-        stored = metadata["key"]
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise EdgenetsError(
-            f"the checkpoint {path} is damaged; remove it to start again"
-        ) from error
+    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        return None
+    length = int.from_bytes(body[:8], "little")
+    metadata = json.loads(body[8 : 8 + length])["__metadata__"]
+    progress = Progress(**json.loads(metadata["progress"]))
+    return _State(safetensors.numpy.load(body), metadata["key"], progress)
+
+
+def _restore(
+    state: _State, path: Path, key: str, variables: Sequence[Any]
+) -> tuple[Progress, Arrays]:
+    tensors = state.tensors
     shapes = {
         name: tensor.shape for name, tensor in tensors.items() if not name.startswith("best/")
     }
     wanted = {f"variable/{i}": tuple(variable.shape) for i, variable in enumerate(variables)}
-    if stored != key or shapes != wanted:
+    if state.key != key or shapes != wanted:
         raise EdgenetsError(
-            f"the checkpoint {path} belongs to a training with other settings or data; "
-            "remove it to start again, or repeat the old command to go on"
+            f"the checkpoint {path} belongs to a training with other settings, data or versions "
+            "of packages; remove it to start again, or repeat the old command to go on"
         )
     for i, variable in enumerate(variables):
         variable.assign(tensors[f"variable/{i}"])
     best = [tensors[f"best/{i}"] for i in range(len(tensors) - len(variables))]
-    return progress, best
+    return state.progress, best
 
 
 def training_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list[Any]:

@@ -77,7 +77,8 @@ def fit(
         data: what to learn from and what to choose the best epoch on.
         settings: epochs, learning rate and so on; what is left open is completed.
         seed: of the order of the images, their augmentation and dropout.
-        checkpoint: where the state is kept while training; gone on from if it is there.
+        checkpoint: where the state is kept while training; gone on from if it is there and whole,
+            else from the one of the epoch before, which is kept beside it.
         key: names this training, so that another one's checkpoint is refused.
         description: shown at the progress bar and with each epoch.
         teacher: images -> logits, whose answers are learned from as `settings.distillation` says.
@@ -116,8 +117,8 @@ def fit(
         save_checkpoint(checkpoint, key, progress, loop.variables, best)
         log.tell(epoch, values)
 
-    if checkpoint.exists():
-        progress, best = load_checkpoint(checkpoint, key, loop.variables)
+    if found := load_checkpoint(checkpoint, key, loop.variables):
+        progress, best = found
     elif begin is not None:
         keep(0, {**begin(), **loop.validate(0), "learning_rate": 0.0})
     loop.callbacks.on_train_begin()

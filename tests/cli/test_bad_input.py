@@ -382,19 +382,6 @@ def test_checkpoint_is_read_as_it_was_written(checkpoint: Path):
     assert (progress.epoch, best, variable.numpy().tolist()) == (1, [], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("kept", [0, 7, 100, -1])
-def test_truncated_checkpoint_is_one_sentence(kept: int, checkpoint: Path):
-    checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
-    with pytest.raises(EdgenetsError, match="is damaged; remove it to start again"):
-        load_checkpoint(checkpoint, "key", [tf.Variable([0.0, 0.0])])
-
-
-def test_file_that_is_no_checkpoint_is_one_sentence(checkpoint: Path):
-    checkpoint.write_bytes(safetensors.numpy.save({"variable/0": np.zeros(2, np.float32)}))
-    with pytest.raises(EdgenetsError, match="is damaged; remove it to start again"):
-        load_checkpoint(checkpoint, "key", [tf.Variable([0.0, 0.0])])
-
-
 @pytest.mark.parametrize("shape", [(3,), (1, 2), ()])
 def test_checkpoint_of_another_net_is_refused_and_changes_nothing(shape, checkpoint: Path):
     variable = tf.Variable(np.full(shape, 7.0, np.float32))
@@ -740,14 +727,15 @@ def test_ctrl_c_in_a_training_keeps_its_checkpoint_and_the_command_goes_on(
     checkpoint = model / "checkpoint.safetensors"
     train = (*TRAIN, "--data", image_folder, "--out", model, "--epochs", 5)
     interrupted_when(checkpoint.exists, *train)
-    assert list(model.iterdir()) == [checkpoint]
+    previous = model / "checkpoint.safetensors.previous"
+    assert {*model.iterdir()} <= {checkpoint, previous}
     assert "belongs to a training with other settings" in failure(*train, "--no-flip")
     losses = progress_in(checkpoint)["history"]["loss"]
     assert 1 <= len(losses) < 5
     edgenets(*train)
     history = json.loads((model / "spec.json").read_text())["history"]["train"]
     assert len(history["loss"]) == 5 and history["loss"][: len(losses)] == losses
-    assert not checkpoint.exists()
+    assert not checkpoint.exists() and not previous.exists()
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import click
 import pytest
 
 from edgenets.cli.main import edgenets_command
@@ -60,7 +59,7 @@ def test_damaged_package_leaves_the_file_as_it_was(
 def test_the_file_that_is_read_is_not_written_over(name: str, tmp_path: Path, capsys):
     path = tmp_path / "a"
     path.write_bytes(b"weights")
-    with pytest.raises(click.UsageError, match="is the file that is read"):
+    with pytest.raises(EdgenetsError, match="is a file that is read"):
         edgenets(capsys, name, path, "--out", tmp_path / "b" / ".." / "a")
     assert path.read_bytes() == b"weights"
 

@@ -391,7 +391,52 @@ def test_report_that_lacks_a_key_is_refused(tmp_path, path):
 @pytest.mark.parametrize("content", ["[]", "null", '{"stages": [1]}', "{"])
 def test_report_that_is_something_else_is_refused(tmp_path, content):
     (tmp_path / "report.json").write_text(content)
-    with pytest.raises(EdgenetsError, match=r"lacks|is not valid JSON"):
+    with pytest.raises(EdgenetsError, match=r"lacks|is not valid JSON|finish the run again"):
+        load_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        (("stages", 1, "top1"), 1.5),
+        (("stages", 1, "top1"), "0.9"),
+        (("stages", 0, "ci95"), [0.5]),
+        (("stages", 0, "size_bytes"), -1),
+        (("stages", 0, "samples"), 0),
+        (("stages", 0, "history", "loss"), [1.0]),
+        (("stages", 0, "history", "accuracy"), [0.4, 0.7, 9.0]),
+        (("reduction", "vs_float"), 0),
+        (("latency_ms", "median"), None),
+        (("benchmark", "warm_up"), 5),
+        (("per_class", 0, "samples"), 1.5),
+        (("model", "macs"), [1]),
+        (("config", "benchmark", "min_seconds"), True),
+    ],
+)
+def test_value_that_cannot_be_is_refused_by_its_key(tmp_path, path, value):
+    report = make_report()
+    inner = report
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(EdgenetsError, match=f"{path[0]}.*; finish the run again") as raised:
+        load_report(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_confusion_of_other_classes_is_refused(tmp_path):
+    report = make_report()
+    report["confusion"][0].append(0)
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(EdgenetsError, match="confusion must have 3 rows and columns; it was"):
+        load_report(tmp_path)
+
+
+def test_value_that_is_not_finite_is_refused(tmp_path):
+    text = json.dumps(make_report()).replace("26.29", "1e999")
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(EdgenetsError, match="1e999 is not finite"):
         load_report(tmp_path)
 
 

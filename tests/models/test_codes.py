@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgenets.errors import EdgenetsError
-from edgenets.models.codes import quantize_kernel
+from edgenets.models.codes import Codes, Grid, from_tensors, quantize_kernel, to_tensors
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 KERNELS = arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=4), elements=FINITE)
@@ -48,3 +48,39 @@ def test_scales_are_few_and_hardly_coarser_than_needed():
 def test_kernel_that_is_not_finite_gets_a_sentence(bad: float):
     with pytest.raises(EdgenetsError, match="holds a NaN or an infinity"):
         quantize_kernel(np.float32([[1, bad]]), axes=(0,))
+
+
+CODES = Codes(
+    {"conv": quantize_kernel(np.ones((1, 1, 3, 2), np.float32), axes=(0, 1, 2))},
+    {"conv": (Grid(0.5, -128), Grid(0.25, 3))},
+)
+
+
+def test_codes_are_read_as_they_were_written():
+    read = from_tensors(to_tensors(CODES), "codes")
+    assert read.activations == CODES.activations
+    np.testing.assert_array_equal(read.kernels["conv"].values, CODES.kernels["conv"].values)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("kernel", np.full((1, 1, 3, 2), -128, np.int8)),
+        ("kernel", np.ones((1, 1, 3, 2), np.int16)),
+        ("kernel_scale", np.float32([[[[1, np.nan]]]])),
+        ("kernel_scale", np.float32([[[[1, 3e38]]]])),  # 127 steps of it are infinite
+        ("kernel_scale", np.float32([[[[1, 0]]]])),
+        ("output_scale", np.float32([1, np.inf])),
+        ("output_scale", np.float32([1, np.nan])),
+        ("output_scale", np.float32([1, -1])),
+        ("output_scale", np.float64([1, 1])),
+        ("output_zero_point", np.int32([0, 128])),
+        ("output_zero_point", np.int32([-129, 0])),
+        ("output_zero_point", np.float32([0, np.nan])),
+        ("output_zero_point", np.int32([0])),
+        ("output_zero_point", np.int32([[0, 0]])),
+    ],
+)
+def test_codes_out_of_range_are_refused(name: str, value: np.ndarray):
+    with pytest.raises(EdgenetsError, match="codes is damaged; restore it or compress again"):
+        from_tensors({**to_tensors(CODES), f"conv/{name}": value}, "codes")

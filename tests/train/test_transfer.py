@@ -99,7 +99,7 @@ def test_result_is_at_least_as_good_on_the_held_out_images_as_the_frozen_feature
         np.testing.assert_array_equal(weight, old)
 
 
-@pytest.mark.parametrize("failing", ["fit_classifier", "save_checkpoint", "run_epoch"])
+@pytest.mark.parametrize("failing", ["fit_classifier", "save_checkpoint", "run_epoch", "blend"])
 def test_training_interrupted_in_either_phase_ends_with_the_same_weights(
     failing: str,
     training_data: TrainingData,
@@ -130,6 +130,8 @@ def test_training_interrupted_in_either_phase_ends_with_the_same_weights(
     with monkeypatch.context() as patch:
         if failing == "save_checkpoint":  # of the fitted classifier
             patch.setattr(fit_module, failing, raise_interrupt)
+        if failing == "blend":  # after the last epoch
+            patch.setattr(fit_module._Loop, failing, raise_interrupt)
         if failing == "run_epoch":
             run_epoch, done = fit_module._Loop.run_epoch, []
 

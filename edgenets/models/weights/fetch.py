@@ -1,8 +1,9 @@
 """Fetch a file once: over HTTPS, resumable, whole or absent, checked by its SHA-256.
 
 While it is fetched, `NAME.part` holds what has come, and `NAME.part.version` what the server calls
-its version (ETag or Last-Modified): a later fetch goes on only from a part of the same version. A
-file whose SHA-256 is not known beforehand gets it recorded in `NAME.sha256`, enforced from then on.
+its version (ETag or Last-Modified): a later fetch goes on only from a part of the same version, and
+begins anew where the server names none. A file whose SHA-256 is not known beforehand gets it
+recorded in `NAME.sha256`, enforced from then on. A record that is no record is removed.
 
 Source: RFC 9110, sections 13.1.5 (If-Range), 14 (ranges) and 15.5.17 (status 416).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import http.client
 import os
 import re
@@ -25,7 +27,7 @@ from typing import Any
 
 import edgenets
 from edgenets.errors import EdgenetsError
-from edgenets.files import read_bytes, sha256_file, write_bytes
+from edgenets.files import read_bytes, rename, sha256_file, write_bytes
 from edgenets.progress import progress_bar, say
 from edgenets.units import format_bytes
 
@@ -33,6 +35,8 @@ LARGEST_BYTES = 256 * 2**20  # the largest published file has 92 MB
 CHUNK_BYTES = 256 * 2**10
 TIMEOUT_SECONDS = 30
 BROKEN_CONNECTION = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+SHA256 = re.compile("[0-9a-f]{64}")
+VERSION = re.compile('"[!#-~]*"|[A-Z][a-z]{2}, [0-9A-Za-z :]{20,30}')  # an ETag or a date
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BY_HAND = "download it yourself and pass --weights FILE (run: --set train.weights=FILE)"
 
@@ -44,7 +48,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgenets"
 
 
-def fetch(url: str, sha256: str | None, cache: Path) -> Path:
+def fetch(url: str, sha256: str | None, cache: Path, md5: str | None = None) -> Path:
     """Return the file of `url`: from `cache` if it is there, else fetched into it.
 
     Two processes may fetch the same file: the second one waits for the first. Interrupted at any
@@ -54,22 +58,25 @@ def fetch(url: str, sha256: str | None, cache: Path) -> Path:
         url: https, or http on the loopback interface.
         sha256: of the file; None: the one recorded when it was first fetched, if it was.
         cache: a folder, made if it is missing; the file's place in it mirrors its URL.
+        md5: of the file, where its publisher says no SHA-256: what is fetched must have it.
 
     Raises:
         EdgenetsError: the URL is neither, cannot be reached or does not answer with the file; the
-            file has another SHA-256 (it is removed) or is too large; neither a SHA-256 nor the
-            server's answer tells a whole file from a cut one; the cache cannot be written.
+            file has another SHA-256 or MD5 (it is removed) or is too large; neither of these nor
+            the server's answer tells a whole file from a cut one; the cache cannot be written.
     """
     _require_secure(url)
     parts = urllib.parse.urlsplit(url)
     path = cache / parts.netloc / parts.path.lstrip("/")
     record = path.with_name(f"{path.name}.sha256")
     with _locked(path.parent):
-        expected = sha256 or (read_bytes(record).decode().strip() if record.exists() else None)
+        expected = sha256 or _recorded(record, SHA256)
         found = path
         if not path.exists():
             found = path.with_name(f"{path.name}.part")
-            _download(url, found, needs_size=not expected)
+            _download(url, found, needs_size=not (expected or md5))
+        if md5 and not expected:
+            _check_md5(found, url, md5)
         actual = sha256_file(found)
         if expected and actual != expected:
             _remove(found)
@@ -81,9 +88,31 @@ def fetch(url: str, sha256: str | None, cache: Path) -> Path:
         if not expected:
             write_bytes(record, f"{actual}\n".encode())
         if found != path:
-            found.replace(path)
+            rename(found, path)
             _version_of(found).unlink(missing_ok=True)
     return path
+
+
+def _recorded(record: Path, form: re.Pattern[str]) -> str | None:
+    """Return what is recorded in a file of the cache; what is of no such form is removed."""
+    if not record.exists():
+        return None
+    text = read_bytes(record).decode("latin-1").strip()
+    if form.fullmatch(text):
+        return text
+    record.unlink()
+    say(f"{record} was damaged and is removed")
+    return None
+
+
+def _check_md5(found: Path, url: str, md5: str) -> None:
+    actual = hashlib.md5(read_bytes(found), usedforsecurity=False).hexdigest()
+    if actual != md5:
+        _remove(found)
+        raise EdgenetsError(
+            f"{found} from {url} must have the MD5 {md5}, got {actual}; it was removed: repeat the "
+            "command to fetch it again"
+        )
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
@@ -142,14 +171,16 @@ def _lock(folder: Path) -> int:
 
 def _download(url: str, part: Path, *, needs_size: bool) -> None:
     """Append to `part` what is missing of the file; where the server does not, write all of it."""
-    have = part.stat().st_size if part.exists() else 0
+    version = _recorded(_version_of(part), VERSION)
+    # What is of no version may be of another file than is there now.
+    have = part.stat().st_size if version and part.exists() else 0
     try:
-        response = _open(url, have, _version_of(part))
+        response = _open(url, have, version)
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             if error.headers.get("Content-Range") == f"bytes */{have}":
                 return  # all had come
-            part.unlink()
+            _remove(part)
             return _download(url, part, needs_size=needs_size)
         raise EdgenetsError(
             f"{url} cannot be fetched: the server answers {error.code} {error.reason}; {BY_HAND}"
@@ -163,6 +194,9 @@ def _download(url: str, part: Path, *, needs_size: bool) -> None:
         start, total = _extent(response, url)
         if start > have:
             raise EdgenetsError(f"{url} cannot be fetched: the server left bytes out; {BY_HAND}")
+        if start and _version(response) != version:  # it takes no notice of If-Range
+            _remove(part)
+            return _download(url, part, needs_size=needs_size)
         if total is None and needs_size:
             raise EdgenetsError(
                 f"{url} cannot be fetched: the server does not say how large the file is, and "
@@ -175,13 +209,12 @@ def _download(url: str, part: Path, *, needs_size: bool) -> None:
             raise _unwritable(part, error) from error
 
 
-def _open(url: str, have: int, version: Path) -> http.client.HTTPResponse:
+def _open(url: str, have: int, version: str | None) -> http.client.HTTPResponse:
     request = urllib.request.Request(url)
     request.add_header("User-Agent", f"edgenets/{edgenets.__version__}")
-    if have:
+    if have and version:
         request.add_header("Range", f"bytes={have}-")
-        if version.exists():
-            request.add_header("If-Range", version.read_text())
+        request.add_header("If-Range", version)
     opener = urllib.request.build_opener(_SecureRedirects)
     response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_SECONDS)
     return response
@@ -231,17 +264,23 @@ def _write(
         file.flush()
         os.fsync(file.fileno())
     if is_broken or total not in (None, done):
+        remedy = "go on from there" if _version_of(part).exists() else "fetch it from its beginning"
         raise EdgenetsError(
             f"the connection to {url} broke after {format_bytes(done)} of {size}; "
-            "repeat the command to go on from there"
+            f"repeat the command to {remedy}"
         )
 
 
-def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
-    etag = response.headers.get("ETag", "")
-    strong = etag if etag.startswith('"') else ""  # If-Range takes no weak one
+def _version(response: http.client.HTTPResponse) -> str | None:
+    """Return what the server calls the file's version; None if it does not."""
+    etag = response.headers.get("ETag", "")  # If-Range takes no weak one
+    strong = etag if etag.startswith('"') else ""
     version = strong or response.headers.get("Last-Modified", "")
-    if version:
+    return version if VERSION.fullmatch(version) else None
+
+
+def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
+    if version := _version(response):
         write_bytes(_version_of(part), version.encode())
     else:
         _version_of(part).unlink(missing_ok=True)
@@ -252,7 +291,7 @@ def _version_of(part: Path) -> Path:
 
 
 def _remove(part: Path) -> None:
-    part.unlink()
+    part.unlink(missing_ok=True)
     _version_of(part).unlink(missing_ok=True)
 
 

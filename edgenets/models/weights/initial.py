@@ -122,7 +122,7 @@ def _fetched(found: Published | Path) -> tuple[str, Path]:
     """Return what a file of weights is called, its URL or name, and where it is."""
     if isinstance(found, Path):
         return found.name, found
-    return found.url, fetch(found.url, found.sha256, cache_folder())
+    return found.url, fetch(found.url, found.sha256, cache_folder(), found.md5)
 
 
 def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Imported:

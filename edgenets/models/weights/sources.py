@@ -29,6 +29,18 @@ ANY_VALUE = ("resolution", "classes", "output_stride")
 """Arguments that change no weight but the classifier's: a file serves every value of them."""
 
 
+KERAS_MD5 = {  # as tf_keras 2.21 has them; of MobileNet V1 and V2 it has none
+    "large_224_1.0": "59e551e166be033d707958cf9e29a6a7",
+    "large_224_0.75": "765b44a33ad4005b3ac83185abf1d0eb",
+    "large_minimalistic_224_1.0": "675e7b876c45c57e9e63e6d90a36599c",
+    "small_224_1.0": "8768d4c2e7dee89b9d02b2d03d65d862",
+    "small_224_0.75": "cb65d4e5be93758266aa0a7f2c6708b7",
+    "small_minimalistic_224_1.0": "99cd97fb2fcdad2bf028eb838de69e37",
+    "inception_v3": "9a0d58056eeedaa3f26cb7ebd46da564",
+    "xception": "0a58e3b7378bc2990ea3b43d5981f1f6",
+}
+
+
 class Published(NamedTuple):
     """A file of trained weights: 1000 classes of ImageNet."""
 
@@ -37,6 +49,7 @@ class Published(NamedTuple):
     resolution: int  # that it was trained at
     url: str
     sha256: str | None = None  # None: not known here, recorded when the file is first fetched
+    md5: str | None = None  # where that is what the publisher says
 
 
 def _keras_files() -> Iterator[Published]:
@@ -50,12 +63,13 @@ def _keras_files() -> Iterator[Published]:
             yield Published("mobilenet_v2", {"width": width}, resolution, url)
     for size in ("large", "small"):
         for width, minimalistic in ((1.0, False), (0.75, False), (1.0, True)):
-            kind = f"{size}_minimalistic" if minimalistic else size
-            url = f"{KERAS}/mobilenet_v3/weights_mobilenet_v3_{kind}_224_{width}_float.h5"
+            kind = f"{size}{'_minimalistic' * minimalistic}_224_{width}"
+            url = f"{KERAS}/mobilenet_v3/weights_mobilenet_v3_{kind}_float.h5"
             arguments = {"width": width, "minimalistic": minimalistic}
-            yield Published(f"mobilenet_v3_{size}", arguments, 224, url)
+            yield Published(f"mobilenet_v3_{size}", arguments, 224, url, md5=KERAS_MD5[kind])
     for name, arguments in (("inception_v3", {}), ("xception", {"width": 1.0})):
-        yield Published(name, arguments, 299, f"{KERAS}/{name}/{name}_{TF_KERNELS}.h5")
+        url = f"{KERAS}/{name}/{name}_{TF_KERNELS}.h5"
+        yield Published(name, arguments, 299, url, md5=KERAS_MD5[name])
 
 
 IMAGENET = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import socket
 import threading
 from pathlib import Path
@@ -64,12 +65,57 @@ def test_part_of_another_version_is_not_gone_on_from(server, tmp_path):
     assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
 
 
-def test_server_without_versions_is_gone_on_from_too(server, tmp_path):
+def test_server_without_versions_sends_all_again(server, tmp_path):
+    """What has come may be of another file than is there now, and nothing would tell."""
     server.cut_after, server.etag = 300_000, None
+    assert failure(server.url(), None, tmp_path).endswith(
+        "repeat the command to fetch it from its beginning"
+    )
+    server.cut_after, server.content = None, server.content[::-1]
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+    assert server.asked == [None, None]
+
+
+def test_server_that_takes_no_notice_of_versions_is_not_gone_on_from(server, tmp_path):
+    server.cut_after, server.heeds_if_range = 300_000, False
     failure(server.url(), None, tmp_path)
+    server.cut_after, server.etag, server.content = None, '"2"', server.content[::-1]
+    assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
+    assert server.asked == [None, "bytes=300000-", None]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'"1"\r\nHost: x', b"1"])
+def test_damaged_record_of_a_version_is_removed_and_all_is_fetched(server, tmp_path, damage: bytes):
+    server.cut_after = 300_000
+    failure(server.url(), None, tmp_path)
+    (version,) = tmp_path.rglob("*.version")
+    version.write_bytes(damage)
     server.cut_after = None
     assert fetch(server.url(), None, tmp_path).read_bytes() == server.content
-    assert server.asked == [None, "bytes=300000-"]
+    assert server.asked == [None, None]
+    assert files_in(tmp_path) == {"weights.h5", "weights.h5.sha256"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"0" * 63])
+def test_damaged_record_of_a_hash_is_removed_and_said(server, tmp_path, capsys, damage: bytes):
+    path = fetch(server.url(), None, tmp_path)
+    record = path.with_name("weights.h5.sha256")
+    record.write_bytes(damage)
+    assert fetch(server.url(), None, tmp_path) == path
+    assert f"{record} was damaged and is removed" in capsys.readouterr().err
+    assert record.read_text().strip() == sha256_bytes(server.content)
+
+
+def test_file_whose_publisher_says_its_md5_must_have_it(server, tmp_path):
+    md5 = hashlib.md5(server.content).hexdigest()
+    server.tells_size = False  # it tells a whole file from a cut one, too
+    with pytest.raises(
+        EdgenetsError, match=f"must have the MD5 {'0' * 32}, got {md5}; it was removed"
+    ):
+        fetch(server.url(), None, tmp_path, "0" * 32)
+    assert not files_in(tmp_path)
+    assert fetch(server.url(), None, tmp_path, md5).read_bytes() == server.content
+    assert files_in(tmp_path) == {"weights.h5", "weights.h5.sha256"}
 
 
 def test_server_without_ranges_sends_all_again(server, tmp_path):

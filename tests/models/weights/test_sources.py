@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,17 @@ def test_what_is_not_published_gets_a_sentence_with_what_is(
 def test_pinned_hash_is_that_of_the_file(shared_data: Path):
     (file,) = (file for file in IMAGENET if file.name == "squeezenet")
     assert sha256_file(shared_data / "squeezenet_deep_compression.net") == file.sha256
+
+
+def test_file_has_the_md5_that_tf_keras_expects():
+    """Of MobileNet V1 and V2 it expects none."""
+    (folder,) = find_spec("tf_keras").submodule_search_locations  # which imports nothing
+    pages = {file.stem: file.read_text() for file in Path(folder).rglob("applications/*.py")}
+    for file in IMAGENET:
+        if file.name.startswith("mobilenet_v3"):
+            key = file.url.rpartition("weights_mobilenet_v3_")[2].removesuffix(".h5")
+            assert re.search(rf'"{key}": \(\s*"{file.md5}",', pages["mobilenet_v3"])
+        elif file.name in ("inception_v3", "xception"):
+            assert f'file_hash="{file.md5}"' in pages[file.name]
+        else:
+            assert file.md5 is None
