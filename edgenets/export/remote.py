@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import LOCAL, Session, array_bytes, array_from
+from edgenets.export.answers import SENT_BYTES as SENT_HERE_BYTES
+from edgenets.export.answers import array_of
+from edgenets.export.devices import LOCAL, Session, array_bytes
 from edgenets.export.runtime import ClassifierFile
 
 SENT_BYTES = 2**23
-"""Of inputs that are sent to a device at once; it keeps one such part."""
-SENT_HERE_BYTES = 2**25
-"""To a process on this machine."""
+"""Of inputs that are sent to a board at once; it keeps one such part, and returns no more."""
 
 
 class RemoteClassifier(ClassifierFile):
@@ -42,7 +42,9 @@ class RemoteClassifier(ClassifierFile):
     def __init__(self, path: Path, session: Session, threads: int = 1) -> None:
         super().__init__(path)
         self._name, self._session, self._threads = str(path), session, threads
-        image_bytes = np.dtype(self.input.dtype).itemsize * math.prod(self.input.shape)
+        image_bytes = max(
+            np.dtype(end.dtype).itemsize * math.prod(end.shape) for end in (self.input, self.output)
+        )
         sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
         self.images_at_once = max(1, sent_bytes // max(1, image_bytes))
         session.put(self._name, path)
@@ -51,7 +53,7 @@ class RemoteClassifier(ClassifierFile):
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""
         self._session.put("inputs", array_bytes(self.inputs(pixels)))
-        outputs = array_from(self._run(inputs="inputs")["outputs"][0])
+        outputs = array_of(self._run(inputs="inputs")["outputs"][0])
         promised = (len(pixels), self.classes)
         if outputs.shape != promised or outputs.dtype != self.output.dtype:
             raise EdgenetsError(

@@ -7,7 +7,7 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export import devices, remote
+from edgenets.export import remote
 from edgenets.export.benchmark import benchmark_file
 from edgenets.export.devices import LocalSession
 from edgenets.export.inspect import inspect_file
@@ -67,13 +67,12 @@ def test_a_file_that_the_interpreter_dies_of_is_one_sentence(shared_file, tmp_pa
     RemoteClassifier(vww, session)  # in a fresh process
 
 
-def test_an_interpreter_that_says_nothing_is_ended(tiny_int8_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "PATIENCE_SECONDS", 0.2)
+def test_an_interpreter_that_says_nothing_is_ended(tiny_int8_file, tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     python.chmod(0o755)
     with (
-        LocalSession(python=[str(python)]) as session,
+        LocalSession(python=[str(python)], patience_seconds=0.2) as session,
         pytest.raises(EdgenetsError, match="said nothing for 0 s and was ended"),
     ):
         session.put("tiny", tiny_int8_file)
