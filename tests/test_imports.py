@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "edgenets"
 
 # Each part may import the parts of its own row and of the rows above it.
 ROWS = (
-    {"errors", "units", "intervals", "files", "progress", "flatbuffer", "settings"},
+    {"errors", "units", "intervals", "files", "memory", "progress", "flatbuffer", "settings"},
     {"data", "models", "profile"},
     {"train"},
     {"quantize"},

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import json_option, patience_option, print_json, print_table
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
@@ -60,6 +60,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 )
 @click.option("--delegate", type=click.Choice(["edgetpu"]), help="Run on a Coral device.")
 @click.option("--per-op", is_flag=True, help="Measure what each operator takes, too.")
+@patience_option
 @json_option
 def command(
     model: Path,
@@ -71,6 +72,7 @@ def command(
     versus: Path | None,
     delegate: str | None,
     per_op: bool,
+    patience_seconds: float | None,
     as_json: bool,
 ) -> None:
     """Measure the latency and peak memory of a .tflite file.
@@ -91,6 +93,7 @@ def command(
         "delegate": delegate,
         "setup": setup,
         "per_op": per_op,
+        "patience_seconds": patience_seconds,
     }
     if len(devices) == 1:
         results = [benchmark_file(model, device=devices[0], **settings)]

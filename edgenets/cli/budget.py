@@ -8,26 +8,7 @@ from typing import Any
 import click
 
 from edgenets.cli.output import print_table
-from edgenets.units import format_bytes, format_percent, parse_bytes
-
-
-class Size(click.ParamType):
-    """A number of bytes, such as 300KB."""
-
-    name = "size"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, context: click.Context | None
-    ) -> int:
-        """Return the number, or fail with a sentence."""
-        try:
-            return parse_bytes(value)
-        except ValueError:
-            self.fail(
-                f"expected a size of at least one byte, such as 300KB or 1.5MiB, got {value!r}",
-                param,
-                context,
-            )
+from edgenets.units import format_bytes, format_percent
 
 
 class Points(click.ParamType):

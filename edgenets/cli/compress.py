@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from edgenets.cli.accounting import print_accounting
-from edgenets.cli.budget import Points, Size, print_choice
-from edgenets.cli.output import json_option, log_dir_option, print_json, print_table
+from edgenets.cli.budget import Points, print_choice
+from edgenets.cli.output import Size, json_option, log_dir_option, print_json, print_table
 from edgenets.progress import warn
 from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
 

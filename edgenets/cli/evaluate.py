@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import (
+    json_option,
+    max_bytes_option,
+    patience_option,
+    print_json,
+    print_table,
+)
+from edgenets.memory import at_most
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -38,8 +45,18 @@ MAX_CONFUSIONS = 10
     show_default=True,
     help="all: every image of DATA, those to train with too.",
 )
+@patience_option
+@max_bytes_option
 @json_option
-def command(model: Path, data: str, device: str, split: str, as_json: bool) -> None:
+def command(
+    model: Path,
+    data: str,
+    device: str,
+    split: str,
+    patience_seconds: float | None,
+    max_bytes: int | None,
+    as_json: bool,
+) -> None:
     """Measure the accuracy on a dataset's test images.
 
     Top-1, top-5, per class, and what is taken for what. Of a folder without a test folder these are
@@ -52,11 +69,19 @@ def command(model: Path, data: str, device: str, split: str, as_json: bool) -> N
             raise click.UsageError("a model folder runs here only; export it for a device")
         from edgenets.pipeline.single import evaluate_folder
 
-        result = evaluate_folder(model, data, everything=everything)
+        with at_most(max_bytes):
+            result = evaluate_folder(model, data, everything=everything)
     else:
         from edgenets.export.evaluate import evaluate_file
 
-        result = evaluate_file(model, data, device=device, everything=everything)
+        with at_most(max_bytes):
+            result = evaluate_file(
+                model,
+                data,
+                device=device,
+                everything=everything,
+                patience_seconds=patience_seconds,
+            )
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")

@@ -16,9 +16,48 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgenets.progress import say
+from edgenets.units import parse_bytes
+
+
+class Size(click.ParamType):
+    """A number of bytes, such as 300KB."""
+
+    name = "size"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Return the number, or fail with a sentence."""
+        try:
+            return parse_bytes(value)
+        except ValueError:
+            self.fail(
+                f"expected a size of at least one byte, such as 300KB or 1.5MiB, got {value!r}",
+                param,
+                context,
+            )
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
 """The `--json` option; the command's parameter is `as_json`."""
+
+max_bytes_option = click.option(
+    "--max-bytes",
+    metavar="SIZE",
+    type=Size(),
+    help="Memory that a file may take, such as 2GiB.  [default: a quarter of what is free]",
+)
+"""The `--max-bytes` option; the command's parameter is `max_bytes`."""
+
+patience_option = click.option(
+    "--patience",
+    "patience_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    help="Give a device up that says nothing for so long.  [default: 120, and 30 to a board's "
+    "first word]",
+)
+"""The `--patience` option; the command's parameter is `patience_seconds`."""
 
 log_dir_option = click.option(
     "--log-dir",

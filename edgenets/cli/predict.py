@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import json_option, max_bytes_option, print_json, print_table
 from edgenets.errors import EdgenetsError
+from edgenets.memory import at_most
 from edgenets.progress import say
 from edgenets.units import format_percent
 
@@ -33,9 +34,15 @@ from edgenets.units import format_percent
     type=click.Path(path_type=Path),
     help="Write a row for each image and class there, instead of a table here.",
 )
+@max_bytes_option
 @json_option
 def command(
-    model: Path, images: tuple[Path, ...], top: int, csv_path: Path | None, as_json: bool
+    model: Path,
+    images: tuple[Path, ...],
+    top: int,
+    csv_path: Path | None,
+    max_bytes: int | None,
+    as_json: bool,
 ) -> None:
     """Name what is in images, with a .tflite file.
 
@@ -45,7 +52,8 @@ def command(
     """
     from edgenets.export.predict import find_images, predict_files, write_csv
 
-    predictions = predict_files(model, find_images(images), top)
+    with at_most(max_bytes):
+        predictions = predict_files(model, find_images(images), top)
     unread = [prediction for prediction in predictions if "error" in prediction]
     if csv_path is not None:
         write_csv(csv_path, predictions)

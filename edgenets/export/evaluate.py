@@ -135,6 +135,7 @@ def evaluate_file(
     device: str = LOCAL,
     *,
     everything: bool = False,
+    patience_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Measure the accuracy of a `.tflite` file on a dataset.
 
@@ -144,6 +145,7 @@ def evaluate_file(
         threads: of the interpreter.
         device: where the file runs; images are decoded and prepared here.
         everything: score all images, those to train with too.
+        patience_seconds: as for `devices.open_device`.
 
     Returns:
         What `score` returns; `labels`; `split`, which part of the dataset was scored; `skipped`,
@@ -156,7 +158,7 @@ def evaluate_file(
         EdgenetsError: the file or the dataset cannot be read, they do not belong together, or the
             device cannot be used.
     """
-    with open_device(device) as session:
+    with open_device(device, patience_seconds=patience_seconds) as session:
         if device != LOCAL:
             check_device(session, path.stat().st_size)
         classifier = RemoteClassifier(path, session, threads)
@@ -174,7 +176,7 @@ def evaluate_file(
         if device == LOCAL:
             (outputs,) = run_images([classifier], images)
             return score_dataset(classifier.logits_of(outputs), dataset, labels)
-        with open_device(LOCAL) as here_session:
+        with open_device(LOCAL, patience_seconds=patience_seconds) as here_session:
             at_home = RemoteClassifier(path, here_session, threads)
             there, here = run_images([classifier, at_home], images)
     difference = np.abs(there.astype(np.float64) - here)

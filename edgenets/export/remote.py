@@ -18,7 +18,10 @@ from edgenets.export.answers import SENT_BYTES as SENT_HERE_BYTES
 from edgenets.export.answers import array_of
 from edgenets.export.devices import LOCAL, Session, array_bytes
 from edgenets.export.runtime import ClassifierFile
+from edgenets.memory import require
 
+COPIES = 4
+"""Of the inputs or outputs that are in memory at a time: prepared, as codes, as they are sent."""
 SENT_BYTES = 2**23
 """Of inputs that are sent to a board at once; it keeps one such part, and returns no more."""
 
@@ -39,12 +42,14 @@ class RemoteClassifier(ClassifierFile):
         EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file or dies of it.
     """
 
-    def __init__(self, path: Path, session: Session, threads: int = 1) -> None:
+    def __init__(self, path: Path | str, session: Session, threads: int = 1) -> None:
+        path = Path(path)
         super().__init__(path)
         self._name, self._session, self._threads = str(path), session, threads
         image_bytes = max(
             np.dtype(end.dtype).itemsize * math.prod(end.shape) for end in (self.input, self.output)
         )
+        require(COPIES * image_bytes, f"{path} takes or gives too much at once")
         sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
         self.images_at_once = max(1, sent_bytes // max(1, image_bytes))
         session.put(self._name, path)

@@ -21,7 +21,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export import runner
 from edgenets.export.metadata import read_entry, read_labels
 from edgenets.export.runner import Runtime
-from edgenets.files import read_bytes
+from edgenets.memory import read_bounded
 from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ class ClassifierFile:
         seeded_split: how the model's own test part was split off; None when the file does not say.
 
     Raises:
-        EdgenetsError: the file is damaged, it is no image classifier, or what it says about itself
-            does not fit.
+        EdgenetsError: the file is damaged, it is no image classifier, what it says about itself
+            does not fit, or it takes more memory than a file may (`edgenets.memory`).
     """
 
-    def __init__(self, source: Path | bytes) -> None:
-        self._source = source
-        content = read_bytes(source) if isinstance(source, Path) else source
+    def __init__(self, source: Path | str | bytes) -> None:
+        self._source = source = Path(source) if isinstance(source, str) else source
+        content = read_bounded(source) if isinstance(source, Path) else source
         model = flatbuffer.read(content, _name(source))
         self.input, self.output = _image_and_scores(model, _name(source))
         self.labels = _read_labels(model, content, _name(source))
@@ -187,9 +187,9 @@ class Classifier(ClassifierFile):
         EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file.
     """
 
-    def __init__(self, source: Path | bytes, threads: int = 1) -> None:
+    def __init__(self, source: Path | str | bytes, threads: int = 1) -> None:
         super().__init__(source)
-        self._interpreter = open_interpreter(source, threads)
+        self._interpreter = open_interpreter(self._source, threads)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""
