@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import print_table
+from edgenets.cli.output import echo, print_table
 from edgenets.units import format_bytes, format_percent
 
 
@@ -48,4 +48,4 @@ def print_choice(result: dict[str, Any]) -> None:
         drop = next(one["drop"] for one in tries if one["stored_bytes"] == stored_bytes)
         held = f"and {drop:.2f} points lost on the held-out images of {result['max_drop']:g}"
     trainings = "1 try" if len(tries) == 1 else f"{len(tries)} tries"
-    click.echo(f"stored: {stored_bytes:,} bytes {held}, in {trainings}")
+    echo(f"stored: {stored_bytes:,} bytes {held}, in {trainings}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgenets.cli.output import (
+    echo,
     json_option,
     max_bytes_option,
     patience_option,
@@ -99,12 +100,12 @@ def print_evaluation(result: dict[str, Any]) -> None:
 
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
     own = ", the model's own test part of the folder" if result["split"] == OWN_TEST else ""
-    click.echo(
+    echo(
         f"top-1 {format_percent(result['top1'])} (95 % interval {format_interval(result['ci95'])})"
         f"{top5} of {result['samples']} images{own}"
     )
     if "here" in result:
-        click.echo(_there_and_here(result))
+        echo(_there_and_here(result))
 
     classes = [row for row in result["per_class"] if row["samples"]]
     title = ""

@@ -110,7 +110,12 @@ def _explain(error: BaseException) -> int:
     """Say what failed and return the exit status; what is no known failure is raised again."""
     match error:
         case click.ClickException():  # wrong usage
-            error.show()
+            shown = io.StringIO()
+            if isinstance(error, click.UsageError) and error.ctx:
+                error.ctx.color = True  # `say` shows what would be left out
+            error.show(shown)
+            for line in shown.getvalue().rstrip("\n").split("\n"):
+                say(line)
             return error.exit_code
         case EdgenetsError():
             say(f"edgenets: {error}")

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from edgenets.progress import say
+from edgenets.progress import printable, say
 from edgenets.units import parse_bytes
 
 
@@ -69,28 +69,42 @@ log_dir_option = click.option(
 """The `--log-dir` option; the command's parameter is `log_dir`."""
 
 
+def echo(*lines: str) -> None:
+    """Print lines on stdout, as `printable` shows them: the one way to there but for JSON."""
+    for line in lines:
+        click.echo(printable(line))
+
+
 def print_json(value: Any) -> None:
     """Print `value` as JSON on stdout."""
     click.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | list[str]]], title: str = ""
+) -> None:
     """Print a table on stdout; a column whose name begins with ">" is aligned to the right.
 
-    Without a terminal the table is as wide as its content, so that no cell is cut.
+    A cell is a text, or the lines of one. Without a terminal the table is as wide as its content,
+    so that no cell is cut.
     """
     if title:
-        click.echo(title)
+        echo(title)
     table = Table()
     for column in columns:
         right = column.startswith(">")
         table.add_column(
-            escape(column.removeprefix(">")), justify="right" if right else "left", overflow="fold"
+            _cell(column.removeprefix(">")), justify="right" if right else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
+
+
+def _cell(text: str | list[str]) -> Text:
+    lines = [text] if isinstance(text, str) else text
+    return Text("\n".join(map(printable, lines)))  # no markup, and no names of emoji
 
 
 def require_another(out: Path, source: Path) -> None:

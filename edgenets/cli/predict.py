@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, max_bytes_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, max_bytes_option, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.memory import at_most
 from edgenets.progress import say
@@ -60,7 +60,7 @@ def command(
     if as_json:
         print_json(predictions)
     elif csv_path is not None:
-        click.echo(f"what is in {len(predictions)} images is in {csv_path}")
+        echo(f"what is in {len(predictions)} images is in {csv_path}")
     elif len(unread) < len(predictions):
         rows = [
             ("" if rank else prediction["path"], _shown(best), format_percent(best["score"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, max_bytes_option, print_json, require_another
+from edgenets.cli.output import echo, json_option, max_bytes_option, print_json, require_another
 from edgenets.errors import EdgenetsError
 from edgenets.units import format_bytes
 
@@ -43,4 +43,4 @@ def command(package: Path, out: Path, max_bytes: int | None, as_json: bool) -> N
         sizes = {"in_bytes": len(packed), "out_bytes": len(content)}
         print_json({**sizes, "sha256": sha256_bytes(content)})
     else:
-        click.echo(f"{out}: {format_bytes(len(content))}, its SHA-256 is the original's")
+        echo(f"{out}: {format_bytes(len(content))}, its SHA-256 is the original's")
