@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-# Unicode's control characters, what breaks lines, and what turns the direction of writing.
+# Unicode's control characters, what breaks lines, what turns the direction of writing, and halves
+# of characters, as which bytes of file names come that are no text.
 COMMANDING = (
     *(range(0x20), range(0x7F, 0xA0), (0x61C, 0x200E, 0x200F)),
-    *(range(0x2028, 0x202F), range(0x2066, 0x206A)),
+    *(range(0x2028, 0x202F), range(0x2066, 0x206A), range(0xD800, 0xE000)),
 )
 ESCAPES = {
     code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

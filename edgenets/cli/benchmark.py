@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import echo, json_option, patience_option, print_json, print_table
+from edgenets.cli.output import (
+    Seconds,
+    echo,
+    json_option,
+    patience_option,
+    print_json,
+    print_table,
+)
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
@@ -40,7 +47,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     help="Time inferences for at least so long.",
 )
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ from rich.text import Text
 
 from edgenets.progress import printable, say
 from edgenets.units import parse_bytes
+
+MOST_SECONDS = 1e6
+"""Eleven days: more than anyone waits."""
 
 
 class Size(click.ParamType):
@@ -41,6 +45,25 @@ class Size(click.ParamType):
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
 """The `--json` option; the command's parameter is `as_json`."""
 
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds."""
+
+    name = "seconds"
+
+    def __init__(self, *, min_open: bool = False) -> None:
+        super().__init__(min=0, min_open=min_open, max=MOST_SECONDS)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Return the number, or fail with a sentence."""
+        seconds = float(super().convert(value, param, context))
+        if math.isnan(seconds):
+            self.fail(f"expected a number of seconds, such as 2.5, got {value!r}", param, context)
+        return seconds
+
+
 max_bytes_option = click.option(
     "--max-bytes",
     metavar="SIZE",
@@ -53,7 +76,7 @@ patience_option = click.option(
     "--patience",
     "patience_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    type=Seconds(min_open=True),
     help="Give a device up that says nothing for so long.  [default: 120, and 30 to a board's "
     "first word]",
 )
