@@ -186,7 +186,7 @@ class Net:
         start = time.perf_counter_ns()
         with refusals(self.runtime, name):
             self.interpreter = self.runtime.interpreter(
-                model_path=path,
+                **_source(path),
                 num_threads=request.get("threads", 1),
                 experimental_delegates=delegates,
             )
@@ -612,6 +612,15 @@ def _warm_up(nets: Sequence[Any]) -> dict[str, Any]:
             if stable or _seconds_since(begin) > WARM_UP_SECONDS:
                 return {"runs": runs, "stable": stable}
         last = medians
+
+
+def _source(path: str) -> dict[str, Any]:
+    """Return the file as an interpreter takes it: its content, if its name is no text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return {"model_content": Path(path).read_bytes()}
+    return {"model_path": path}
 
 
 def _load_delegates(runtime: Runtime, name: str | None) -> list[Any]:

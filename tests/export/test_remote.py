@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from edgenets.export.inspect import inspect_file
 from edgenets.export.predict import predict_files
 from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import Classifier
+from edgenets.memory import at_most
 
 
 @pytest.fixture
@@ -99,3 +102,21 @@ def test_outputs_of_another_shape_than_promised_are_one_sentence(
     remotely.output = remotely.output._replace(shape=(1, 3))
     with pytest.raises(EdgenetsError, match=r"returned int8 of \(16, 7\) and promises int8 of"):
         remotely.outputs(tiny_net.pixels)
+
+
+def test_a_file_whose_name_is_no_text_runs(tiny_int8_file, tiny_net, tmp_path, session):
+    path = tmp_path / os.fsdecode(b"\xff.tflite")
+    path.write_bytes(tiny_int8_file.read_bytes())
+    outputs = RemoteClassifier(path, session).outputs(tiny_net.pixels)
+    np.testing.assert_array_equal(outputs, Classifier(tiny_int8_file).outputs(tiny_net.pixels))
+    named = Classifier(str(tiny_int8_file))
+    np.testing.assert_array_equal(named.outputs(tiny_net.pixels), outputs)
+
+
+def test_a_file_that_takes_more_memory_than_it_may_is_one_sentence(tiny_int8_file, session):
+    size_bytes = tiny_int8_file.stat().st_size
+    with (
+        at_most(size_bytes - 1),
+        pytest.raises(EdgenetsError, match=r"tiny\.tflite is too large, w"),
+    ):
+        RemoteClassifier(tiny_int8_file, session)
