@@ -136,3 +136,9 @@ def test_an_ending_of_any_number_is_words():
     assert "crashed with SIGSEGV" in _ending(-11)
     assert "crashed with signal 33" in _ending(-33)
     assert _ending(3) == "ended with status 3"
+
+
+def test_a_session_without_patience_waits(colour_file: Path):
+    with LocalSession(patience_seconds=None) as session:
+        session.put("net", colour_file)
+        assert session.ask([RUN])[0]["runs"] == 1
