@@ -101,7 +101,9 @@ def quiet_stderr() -> Iterator[None]:
             yield
         except Exception:
             captured.seek(0)
-            os.write(stderr, captured.read())
+            text = captured.read().decode(errors="backslashreplace")
+            lines = map(printable, text.splitlines())
+            os.write(stderr, "".join(f"{line}\n" for line in lines).encode())
             raise
         finally:
             os.dup2(stderr, 2)

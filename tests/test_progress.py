@@ -53,3 +53,21 @@ def test_a_bar_shows_names_as_they_are_and_obeys_none_of_them():
     shown = os.read(terminal, 10_000)
     os.close(terminal)
     assert b"[/x]\\x1b[31m\r\n" in shown and b"\x1b[31m" not in shown
+
+
+CHATTER_SCRIPT = """\
+import os
+from edgenets.progress import quiet_stderr
+
+try:
+    with quiet_stderr():
+        os.write(2, b"node \\x1b[31m\\xff\\n")
+        raise ValueError
+except ValueError:
+    pass
+"""
+
+
+def test_chatter_of_a_block_that_fails_is_shown_and_obeyed_by_no_terminal():
+    result = subprocess.run([sys.executable, "-c", CHATTER_SCRIPT], capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"node \\x1b[31m\\xff\n")

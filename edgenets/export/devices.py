@@ -233,8 +233,8 @@ class LocalSession(Session):
     def _line(self, most_bytes: int, seconds: float | None) -> bytes:
         assert self._process and self._process.stdout and self._messages
         sentence = (
-            f"the interpreter said nothing for {self.patience_seconds or 0:.0f} s and was ended: the "
-            "file is damaged, or too large for this machine; `benchmark` and `evaluate` wait "
+            f"the interpreter said nothing for {self.patience_seconds or 0:.0f} s and was ended: "
+            "the file is damaged, or too large for this machine; `benchmark` and `evaluate` wait "
             "longer with --patience"
         )
         with _ending_after(seconds, self._process, sentence):
