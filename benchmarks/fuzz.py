@@ -395,6 +395,62 @@ def make_images(folder: Path, content: bytes) -> tuple[Path, Path]:
     return folder / "test" / labels[0] / "0.png", folder
 
 
+def damaged_files(content: bytes, chosen: argparse.Namespace) -> Iterator[bytes]:
+    """Yield the damaged copies of a file, always the same: together they would fill the memory."""
+    yield from truncations(content, chosen.truncations)
+    yield from mutants(content, chosen.mutations, chosen.seed)
+    yield from graph_mutants(content, chosen.graphs, chosen.seed)
+
+
+def fuzz_file(path: Path, chosen: argparse.Namespace) -> int:
+    """Damage a file in all ways; print what became of it; return how many crashes there were."""
+    content = path.read_bytes()
+    packed, damaged_packages = packages(content)
+    crashes = tally(
+        f"{path.name}: unpack",
+        (partial(package_outcome, packed, package) for package in damaged_packages),
+    )
+    crashes += tally(f"{path.name}: answers", forgery_outcomes(path, chosen.answers, chosen.seed))
+    read: list[int] = []
+
+    def reading(i: int, one: bytes) -> str:
+        what = outcome(one)
+        read.extend([i] * (what == "works"))
+        return what
+
+    crashes += tally(
+        f"{path.name}: read",
+        (partial(reading, i, one) for i, one in enumerate(damaged_files(content, chosen))),
+    )
+    some = set(read[:: max(1, len(read) // max(1, chosen.runs))][: chosen.runs])
+    ran = Counter(
+        interpreter_outcome(one)
+        for i, one in enumerate(damaged_files(content, chosen))
+        if i in some
+    )
+    print(f"{path.name}: run {dict(ran)}", flush=True)
+    return crashes + fuzz_commands(path, content, chosen)
+
+
+def fuzz_commands(path: Path, content: bytes, chosen: argparse.Namespace) -> int:
+    """Put some damaged copies through each command; return how many crashes there were."""
+    total = chosen.truncations + chosen.mutations + chosen.graphs
+    step = max(1, total // max(1, chosen.commands))
+    results: dict[str, Counter[str]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        image, data = make_images(Path(name) / "data", content)
+        for i, one in enumerate(damaged_files(content, chosen), start=1):
+            if chosen.commands and i % step == 0:
+                file = Path(name) / f"{i}.tflite"
+                file.write_bytes(one)
+                for command, line in commands(file, image, data).items():
+                    results.setdefault(command, Counter())[command_outcome(*line)] += 1
+    for command, found in results.items():
+        print(f"{path.name}: {command} {dict(found)}", flush=True)
+    good = {status + died for status in STATUSES.values() for died in ("", DIED)}
+    return sum(n for found in results.values() for what, n in found.items() if what not in good)
+
+
 def main() -> None:
     """Damage the files and print a table."""
     parser = argparse.ArgumentParser(
@@ -411,47 +467,7 @@ def main() -> None:
     chosen = parser.parse_args()
     crashes = 0
     for path in chosen.files:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            content = path.read_bytes()
-            image, data = make_images(folder / "data", content)
-            packed, packages_of_it = packages(content)
-            crashes += tally(
-                f"{path.name}: unpack",
-                (partial(package_outcome, packed, package) for package in packages_of_it),
-            )
-            crashes += tally(
-                f"{path.name}: answers", forgery_outcomes(path, chosen.answers, chosen.seed)
-            )
-            damaged = [
-                *truncations(content, chosen.truncations),
-                *mutants(content, chosen.mutations, chosen.seed),
-                *graph_mutants(content, chosen.graphs, chosen.seed),
-            ]
-            outcomes: list[str] = []
-
-            def reading(one: bytes, outcomes: list[str] = outcomes) -> str:
-                outcomes.append("crash")
-                outcomes[-1] = outcome(one)
-                return outcomes[-1]
-
-            crashes += tally(f"{path.name}: read", (partial(reading, one) for one in damaged))
-            read = [one for one, what in zip(damaged, outcomes, strict=True) if what == "works"]
-            some = read[:: max(1, len(read) // max(1, chosen.runs))][: chosen.runs]
-            ran = Counter(map(interpreter_outcome, some))
-            print(f"{path.name}: run {dict(ran)}", flush=True)
-            step = max(1, len(damaged) // max(1, chosen.commands))
-            results: dict[str, Counter[str]] = {}
-            for i, one in enumerate(damaged[step - 1 :: step] if chosen.commands else []):
-                file = folder / f"{i}.tflite"
-                file.write_bytes(one)
-                for command, line in commands(file, image, data).items():
-                    results.setdefault(command, Counter())[command_outcome(*line)] += 1
-            for command, found in results.items():
-                crashes += sum(
-                    count for what, count in found.items() if what not in STATUSES.values()
-                )
-                print(f"{path.name}: {command} {dict(found)}", flush=True)
+        crashes += fuzz_file(path, chosen)
     print(f"{crashes} crashes")
     sys.exit(bool(crashes))
 
