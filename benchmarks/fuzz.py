@@ -1,6 +1,10 @@
-"""Damaged files into every command that reads `.tflite` files: each gives a sentence or works.
+"""Damaged files and forged answers into all that reads them: each gives a sentence or works.
 
     python benchmarks/fuzz.py FILE.tflite ...
+
+A package of a part of each file has every bit flipped and is cut off at every byte, both also with
+a right check sum. Answers of a device that measures the file, runs it and tells its plan are forged
+(`--answers`): bytes, values, keys, numbers and order; what comes of them is printed, too.
 
 Of each file, pieces that are cut off (`--truncations`), copies with one to eight changed bytes,
 half of them among the bytes that are no weights (`--mutations`), and whole files with one thing
@@ -9,7 +13,8 @@ parser and by all of `inspect` but the interpreter. Of those that the parser let
 run by the interpreter, each in a fresh process (`--runs`). Some of all go through `inspect`,
 `predict`, `benchmark` and `evaluate`, each a process of its own (`--commands`). A traceback, a
 status other than 0 and 1, or a process that must be ended counts as a crash; that the interpreter's
-process dies does not. Printed is how often each outcome was.
+process dies does not, nor what memory it takes. More than `MOST_MIB` in this process is a crash.
+Printed is how often each outcome was.
 
 Every bit of a tiny checkpoint is flipped, and it is cut off after every byte: training must go on
 from the checkpoint before. One that is taken for sound counts as a crash.
@@ -19,13 +24,17 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -35,10 +44,16 @@ import numpy as np
 from PIL import Image
 
 from edgenets import flatbuffer
+from edgenets.cli.benchmark import print_benchmarks
 from edgenets.errors import EdgenetsError
+from edgenets.export import runner, xnnpack
+from edgenets.export.benchmark import measure
+from edgenets.export.cut import find_part
 from edgenets.export.devices import LocalSession
 from edgenets.export.drawing import draw
 from edgenets.export.inspect import contents
+from edgenets.export.remote import RemoteClassifier
+from edgenets.quantize.package import CRC_FROM, pack, unpack
 
 CHANGES = (
     *("input left out", "no input", "another input", "another output", "another operator"),
@@ -46,6 +61,25 @@ CHANGES = (
 )
 MOST_BYTES = 8
 """Changed in a mutant."""
+CODED_BYTES = 4096
+"""Of a file whose weights are worth coding."""
+MOST_MIB = 256
+"""Of memory that damage may cost this process, beside what it had."""
+FORGERIES = ("bytes", "cut", "value", "no key", "more keys", "request", "left out", "twice")
+ODD = (
+    *(None, True, False, "", "x", "\x1b[31m\u202e", 0, -1, 1, 0.5, -0.5, 1e308, 2**62, 10**400),
+    *(
+        [],
+        {},
+        [[]],
+        {"a": {"b": [1]}},
+        [None],
+        float("nan"),
+        float("inf"),
+        "x" * 10**6,
+        [0] * 10**5,
+    ),
+)
 COMMAND_SECONDS = 300
 STATUSES = {0: "works", 1: "sentence"}
 DIED = ", the interpreter died"
@@ -112,6 +146,196 @@ def structure(content: bytes) -> np.ndarray:
         if tensor.is_constant:
             free[tensor.offset : tensor.offset + tensor.size_bytes] = False
     return np.flatnonzero(free)
+
+
+def packages(content: bytes) -> tuple[bytes, Iterator[bytes]]:
+    """Return a small part of a file, with weights that are coded, and damaged packages of it.
+
+    Every bit is flipped, and every length cut off: as they are, and with a check sum that is right.
+    """
+    model = flatbuffer.read(content)
+    parts = [
+        find_part(model, i, i + 1)
+        for i, operator in enumerate(model.operators)
+        if operator.name in flatbuffer.WEIGHTED
+    ]
+    files = list(flatbuffer.split(content, parts))
+    part = min(files, key=lambda file: (len(file) < CODED_BYTES, len(file)))
+    package = pack(part)
+
+    def damaged() -> Iterator[bytes]:
+        for at in range(len(package)):
+            yield package[:at]
+            yield with_check_sum(package[:at])
+            for bit in range(8):
+                one = bytearray(package)
+                one[at] ^= 1 << bit
+                yield bytes(one)
+                yield with_check_sum(bytes(one))
+
+    return part, damaged()
+
+
+def with_check_sum(package: bytes) -> bytes:
+    """Return a package with the CRC-32 that belongs to it."""
+    crc = struct.pack("<I", zlib.crc32(package[CRC_FROM:]))
+    return package[: CRC_FROM - 4] + crc + package[CRC_FROM:]
+
+
+def package_outcome(packed: bytes, package: bytes) -> str:
+    """Return what becomes of a damaged package of `packed`."""
+    try:
+        return "works" if unpack(package) == packed else "crash: another file"
+    except EdgenetsError:
+        return "sentence"
+
+
+class Recorded(LocalSession):
+    """A session that notes what is answered to each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[list[bytes]] = []
+
+    def _start(self, request: dict[str, Any]) -> None:
+        self.answers.append([])
+        super()._start(request)
+
+    def _line(self, most_bytes: int, seconds: float | None) -> bytes:
+        line = super()._line(most_bytes, seconds)
+        self.answers[-1].append(line)
+        return line
+
+
+class Forged(LocalSession):
+    """A session that answers what was noted, and then is lost."""
+
+    def __init__(self, answers: list[list[bytes]]) -> None:
+        super().__init__()
+        self._noted = iter(answers)
+        self._lines: Iterator[bytes] = iter(())
+
+    def _start(self, request: dict[str, Any]) -> None:
+        self._lines = iter(next(self._noted, []))
+
+    def _line(self, most_bytes: int, seconds: float | None) -> bytes:
+        for line in self._lines:
+            return line[: most_bytes + 1]
+        raise EdgenetsError("the link was lost")
+
+
+def uses(path: Path) -> dict[str, Callable[[LocalSession], None]]:
+    """Return what a device is asked for, by name; the answers are used as a command does."""
+    model = flatbuffer.read(path)
+    shape = model.inputs[0].shape[1:]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+
+    def benchmark(session: LocalSession) -> None:
+        result = measure(session, path, min_seconds=0, min_runs=20)
+        json.dumps(result, allow_nan=False)
+        with redirect_stdout(io.StringIO()) as printed:
+            print_benchmarks([result])
+        assert printed.getvalue().replace("\n", "").isprintable()
+
+    def classify(session: LocalSession) -> None:
+        classifier = RemoteClassifier(path, session)
+        assert np.isfinite(classifier.logits(pixels)).all()
+
+    def plan(session: LocalSession) -> None:
+        session.put(str(path), path)
+        (answer,) = session.ask([{"do": "plan", "file": str(path)}])
+        xnnpack.divided(model, answer["steps"])
+
+    return {"benchmark": benchmark, "classify": classify, "plan": plan}
+
+
+def forged(answers: list[list[bytes]], kind: str, random: np.random.Generator) -> list[list[bytes]]:
+    """Return the answers to some requests with one line that is forged."""
+    copy = [list(lines) for lines in answers]
+    lines = copy[random.integers(len(copy))]
+    at = int(random.integers(len(lines)))
+    line = bytearray(lines[at])
+    match kind:
+        case "bytes":
+            where = random.integers(0, len(line), random.integers(1, MOST_BYTES + 1))
+            for position in where:
+                line[position] = random.integers(256)
+        case "cut":
+            line = line[: random.integers(len(line))]
+        case "left out":
+            del lines[at]
+            return copy
+        case "twice":
+            lines.insert(at, lines[at])
+            return copy
+        case _:
+            line = bytearray(json.dumps(_forged(json.loads(line), kind, random)).encode())
+    lines[at] = bytes(line)
+    return copy
+
+
+def _forged(answer: dict[str, Any], kind: str, random: np.random.Generator) -> dict[str, Any]:
+    """Return an answer with one value, at any depth, that it should not have."""
+    odd = ODD[random.integers(len(ODD))]
+    if kind == "request":
+        return answer | {"request": odd}
+    holder, key = answer, ""
+    while True:  # down to a value, or to a list or object at any depth
+        keys = list(holder) if isinstance(holder, dict) else range(len(holder))
+        key = keys[random.integers(len(keys))]
+        inner = holder[key]
+        if not (isinstance(inner, dict | list) and inner) or random.random() < 0.2:
+            break
+        holder = inner
+    if kind == "no key":
+        del holder[key]
+    elif kind == "more keys" and isinstance(holder, dict):
+        holder["more"] = odd
+    else:
+        holder[key] = odd
+    return answer
+
+
+def forgery_outcomes(path: Path, number: int, seed: int = 0) -> Iterator[Callable[[], str]]:
+    """Yield so many functions, each of which tells what becomes of a forged answer."""
+    random = np.random.default_rng(seed)
+    asked = uses(path)
+    noted = {}
+    for name, use in asked.items():
+        with Recorded() as session:
+            use(session)
+        noted[name] = session.answers
+
+    def forge(name: str, kind: str) -> str:
+        with Forged(forged(noted[name], kind, random)) as session:
+            try:
+                asked[name](session)
+            except EdgenetsError as error:
+                assert "\n" not in str(error)
+                return "sentence"
+        return "works"
+
+    names = list(asked)
+    for i in range(number):
+        yield partial(forge, names[i % len(names)], FORGERIES[i // len(names) % len(FORGERIES)])
+
+
+def tally(what: str, outcomes: Iterable[Callable[[], str]]) -> int:
+    """Count outcomes and print them with the memory that they took; return how many are crashes."""
+    runner._forget_peak_memory()
+    before, start = runner._kilobytes("/proc/self/status", "VmRSS") or 0, time.perf_counter()
+    counts: Counter[str] = Counter()
+    for find in outcomes:
+        try:
+            counts[find()] += 1
+        except Exception:  # whatever it is, it is what is looked for
+            traceback.print_exc()
+            counts["crash"] += 1
+    mib = ((runner._kilobytes("/proc/self/status", "VmHWM") or 0) - before) / 2**20
+    seconds = time.perf_counter() - start
+    print(f"{what} {dict(counts)}, {max(0.0, mib):.0f} MiB, in {seconds:.1f} s", flush=True)
+    good = sum(counts[status] for status in STATUSES.values())
+    return counts.total() - good + (mib > MOST_MIB)
 
 
 def outcome(content: bytes) -> str:
@@ -209,6 +433,62 @@ def make_images(folder: Path, content: bytes) -> tuple[Path, Path]:
     return folder / "test" / labels[0] / "0.png", folder
 
 
+def damaged_files(content: bytes, chosen: argparse.Namespace) -> Iterator[bytes]:
+    """Yield the damaged copies of a file, always the same: together they would fill the memory."""
+    yield from truncations(content, chosen.truncations)
+    yield from mutants(content, chosen.mutations, chosen.seed)
+    yield from graph_mutants(content, chosen.graphs, chosen.seed)
+
+
+def fuzz_file(path: Path, chosen: argparse.Namespace) -> int:
+    """Damage a file in all ways; print what became of it; return how many crashes there were."""
+    content = path.read_bytes()
+    packed, damaged_packages = packages(content)
+    crashes = tally(
+        f"{path.name}: unpack",
+        (partial(package_outcome, packed, package) for package in damaged_packages),
+    )
+    crashes += tally(f"{path.name}: answers", forgery_outcomes(path, chosen.answers, chosen.seed))
+    read: list[int] = []
+
+    def reading(i: int, one: bytes) -> str:
+        what = outcome(one)
+        read.extend([i] * (what == "works"))
+        return what
+
+    crashes += tally(
+        f"{path.name}: read",
+        (partial(reading, i, one) for i, one in enumerate(damaged_files(content, chosen))),
+    )
+    some = set(read[:: max(1, len(read) // max(1, chosen.runs))][: chosen.runs])
+    ran = Counter(
+        interpreter_outcome(one)
+        for i, one in enumerate(damaged_files(content, chosen))
+        if i in some
+    )
+    print(f"{path.name}: run {dict(ran)}", flush=True)
+    return crashes + fuzz_commands(path, content, chosen)
+
+
+def fuzz_commands(path: Path, content: bytes, chosen: argparse.Namespace) -> int:
+    """Put some damaged copies through each command; return how many crashes there were."""
+    total = chosen.truncations + chosen.mutations + chosen.graphs
+    step = max(1, total // max(1, chosen.commands))
+    results: dict[str, Counter[str]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        image, data = make_images(Path(name) / "data", content)
+        for i, one in enumerate(damaged_files(content, chosen), start=1):
+            if chosen.commands and i % step == 0:
+                file = Path(name) / f"{i}.tflite"
+                file.write_bytes(one)
+                for command, line in commands(file, image, data).items():
+                    results.setdefault(command, Counter())[command_outcome(*line)] += 1
+    for command, found in results.items():
+        print(f"{path.name}: {command} {dict(found)}", flush=True)
+    good = {status + died for status in STATUSES.values() for died in ("", DIED)}
+    return sum(n for found in results.values() for what, n in found.items() if what not in good)
+
+
 def main() -> None:
     """Damage the files and print a table."""
     parser = argparse.ArgumentParser(
@@ -216,43 +496,16 @@ def main() -> None:
     )
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--truncations", type=int, default=200)
-    parser.add_argument("--mutations", type=int, default=1000)
+    parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--graphs", type=int, default=200)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--commands", type=int, default=20)
+    parser.add_argument("--answers", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     crashes = 0
     for path in chosen.files:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            content = path.read_bytes()
-            image, data = make_images(folder / "data", content)
-            damaged = [
-                *truncations(content, chosen.truncations),
-                *mutants(content, chosen.mutations, chosen.seed),
-                *graph_mutants(content, chosen.graphs, chosen.seed),
-            ]
-            start = time.perf_counter()
-            outcomes = [outcome(one) for one in damaged]
-            seconds = time.perf_counter() - start
-            print(f"{path.name}: read {dict(Counter(outcomes))} in {seconds:.1f} s", flush=True)
-            read = [one for one, what in zip(damaged, outcomes, strict=True) if what == "works"]
-            some = read[:: max(1, len(read) // max(1, chosen.runs))][: chosen.runs]
-            ran = Counter(map(interpreter_outcome, some))
-            print(f"{path.name}: run {dict(ran)}", flush=True)
-            step = max(1, len(damaged) // max(1, chosen.commands))
-            results: dict[str, Counter[str]] = {}
-            for i, one in enumerate(damaged[step - 1 :: step] if chosen.commands else []):
-                file = folder / f"{i}.tflite"
-                file.write_bytes(one)
-                for command, line in commands(file, image, data).items():
-                    results.setdefault(command, Counter())[command_outcome(*line)] += 1
-            for command, found in results.items():
-                crashes += sum(
-                    count for what, count in found.items() if what not in STATUSES.values()
-                )
-                print(f"{path.name}: {command} {dict(found)}", flush=True)
+        crashes += fuzz_file(path, chosen)
     checkpoints = checkpoint_outcomes()
     print(f"checkpoint: {dict(checkpoints)}")
     crashes += checkpoints["taken for sound"]

@@ -223,7 +223,7 @@ class Model(NamedTuple):
         return tuple(self.tensors[i] for i in indices if i >= 0 and self.tensors[i].is_constant)
 
 
-def read(source: Path | bytes, name: str = "the model") -> Model:
+def read(source: Path | str | bytes, name: str = "the model") -> Model:
     """Read a `.tflite` file, given as its path or its content, which errors call `name`.
 
     Constant contents are views into the file's bytes; nothing is copied.
@@ -231,8 +231,10 @@ def read(source: Path | bytes, name: str = "the model") -> Model:
     Raises:
         EdgenetsError: the file cannot be read, is not a TFLite model, or is damaged.
     """
-    name = str(source) if isinstance(source, Path) else name
-    content = read_bytes(source) if isinstance(source, Path) else source
+    if isinstance(source, Path | str):
+        name, content = str(source), read_bytes(Path(source))
+    else:
+        content = source
     if content.startswith(PACKAGE):
         raise EdgenetsError(f"{name} is a package; pass what `edgenets unpack` makes of it")
     if len(content) < 8 or content[4:8] != IDENTIFIER:

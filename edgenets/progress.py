@@ -1,4 +1,8 @@
-"""What people see on stderr: messages, progress bars on a terminal, no chatter of C++ libraries."""
+"""What people see: messages, progress bars on a terminal, no chatter of C++ libraries.
+
+Names of files, labels, tensors and what boards and servers say come from outside. `printable`
+stands between them and a terminal, which obeys control characters.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,27 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+# Unicode's control characters, what breaks lines, what turns the direction of writing, and halves
+# of characters, as which bytes of file names come that are no text.
+COMMANDING = (
+    *(range(0x20), range(0x7F, 0xA0), (0x61C, 0x200E, 0x200F)),
+    *(range(0x2028, 0x202F), range(0x2066, 0x206A), range(0xD800, 0xE000)),
+)
+ESCAPES = {
+    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    for part in COMMANDING
+    for code in part
+}
+
+
+def printable(line: str) -> str:
+    r"""Return a line with what a terminal would obey as its number.
+
+    >>> printable("tench\x1b[31m \u202egpj.exe")
+    'tench\\x1b[31m \\u202egpj.exe'
+    """
+    return line.translate(ESCAPES)
 
 
 class Advance(Protocol):
@@ -36,24 +61,24 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=total, note="")
+        task = progress.add_task(printable(description), total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
-            progress.update(task, advance=steps, note=note)
+            progress.update(task, advance=steps, note=printable(note))
 
         yield advance
 
 
 def say(message: str) -> None:
-    """Print one message line to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one message line to stderr, as `printable` shows it."""
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def warn(sentences: Iterable[str]) -> None:
@@ -76,7 +101,9 @@ def quiet_stderr() -> Iterator[None]:
             yield
         except Exception:
             captured.seek(0)
-            os.write(stderr, captured.read())
+            text = captured.read().decode(errors="backslashreplace")
+            lines = map(printable, text.splitlines())
+            os.write(stderr, "".join(f"{line}\n" for line in lines).encode())
             raise
         finally:
             os.dup2(stderr, 2)

@@ -48,10 +48,10 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if not match or match[2] not in BYTES_PER_UNIT:
         raise ValueError(f"{text} is no size")
-    size_bytes = int(float(match[1]) * BYTES_PER_UNIT[match[2]])
-    if size_bytes < 1:
-        raise ValueError(f"{text} is less than one byte")
-    return size_bytes
+    size_bytes = float(match[1]) * BYTES_PER_UNIT[match[2]]
+    if not 1 <= size_bytes < 2**63:
+        raise ValueError(f"{text} is less than one byte, or more than any machine has")
+    return int(size_bytes)
 
 
 def format_count(count: float) -> str:

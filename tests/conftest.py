@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
+from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.emulator import Board, find_board
 from edgenets.export.emulator_setup import COMPILERS, set_up
+from edgenets.export.metadata import ENTRY, with_labels
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 CLASSES = ("dark", "left", "right")
@@ -202,3 +207,60 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
+
+
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="session")
+def colour_file(tmp_path_factory, colour_net) -> Path:
+    """An int8 classifier by the brightest colour."""
+    path = tmp_path_factory.mktemp("colours") / 'it\'s a "net".tflite'
+    path.write_bytes(colour_net(8))
+    return path
+
+
+@pytest.fixture(scope="session")
+def colour_net() -> Callable[[int], bytes]:
+    """A function from a resolution to the content of such a file."""
+    return build_colour_net
+
+
+def build_colour_net(resolution: int) -> bytes:
+    """Return the file of a net that takes the mean over height and width."""
+
+    def tensor(name, shape, kind, buffer):
+        t = schema.TensorT()
+        t.name, t.shape, t.type, t.buffer = name, shape, kind, buffer
+        if kind == schema.TensorType.INT8:
+            t.quantization = schema.QuantizationParametersT()
+            t.quantization.scale, t.quantization.zeroPoint = [2 / 255], [-1]
+        return t
+
+    mean = schema.OperatorT()
+    mean.opcodeIndex, mean.inputs, mean.outputs = 0, [0, 1], [2]
+    mean.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
+    mean.builtinOptions = schema.ReducerOptionsT()
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        tensor("image", [1, resolution, resolution, 3], schema.TensorType.INT8, 0),
+        tensor("axes", [2], schema.TensorType.INT32, 1),
+        tensor("scores", [1, 3], schema.TensorType.INT8, 0),
+    ]
+    graph.operators, graph.inputs, graph.outputs = [mean], [0], [2]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.MEAN
+    code.version = 2
+    nothing, axes = schema.BufferT(), schema.BufferT()
+    axes.data = np.frombuffer(np.int32([1, 2]).tobytes(), np.uint8)
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
+    model.buffers, model.metadata = [nothing, axes], []
+
+    preparation = {"resolution": resolution, "resize": resolution}
+    preparation |= {"interpolation": "bilinear", "crop": "center"}
+    about = json.dumps({"preparation": preparation}).encode()
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    content = flatbuffer.with_metadata(bytes(builder.Output()), {ENTRY: about})
+    return with_labels(content, COLOURS)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "edgenets"
 
 # Each part may import the parts of its own row and of the rows above it.
 ROWS = (
-    {"errors", "units", "intervals", "files", "progress", "flatbuffer", "settings"},
+    {"errors", "units", "intervals", "files", "memory", "progress", "flatbuffer", "settings"},
     {"data", "models", "profile"},
     {"train"},
     {"quantize"},
@@ -25,8 +25,10 @@ ON_THE_BOARD = (
     "edgenets",
     "edgenets.flatbuffer",
     "edgenets.intervals",
+    "edgenets.memory",
     "edgenets.data.dataset",
     "edgenets.data.images",
+    "edgenets.export.answers",
     "edgenets.export.arena",
     "edgenets.export.associated",
     "edgenets.export.benchmark",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-import click
-
-from edgenets.cli.output import print_table
+from edgenets.cli.output import echo, print_table
 from edgenets.quantize.accounting import LABELS
 from edgenets.units import format_bytes, format_percent
 
@@ -36,7 +34,7 @@ def print_accounting(accounting: dict[str, Any], per_layer: bool) -> None:
         f"{format_bytes(biases_bytes)} of float32 biases in each, and compared with the first; "
         "files are measured and compared with the float32 file. AlexNet is 240,000,000 bytes."
     )
-    click.echo(textwrap.fill(note, 80))
+    echo(*textwrap.wrap(note, 80))
     if per_layer:
         _print_layers([*accounting["layers"], accounting["total"]])
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import (
+    Seconds,
+    echo,
+    json_option,
+    patience_option,
+    print_json,
+    print_table,
+)
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
@@ -40,7 +47,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     help="Time inferences for at least so long.",
 )
 @click.option(
@@ -60,6 +67,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 )
 @click.option("--delegate", type=click.Choice(["edgetpu"]), help="Run on a Coral device.")
 @click.option("--per-op", is_flag=True, help="Measure what each operator takes, too.")
+@patience_option
 @json_option
 def command(
     model: Path,
@@ -71,6 +79,7 @@ def command(
     versus: Path | None,
     delegate: str | None,
     per_op: bool,
+    patience_seconds: float | None,
     as_json: bool,
 ) -> None:
     """Measure the latency and peak memory of a .tflite file.
@@ -91,6 +100,7 @@ def command(
         "delegate": delegate,
         "setup": setup,
         "per_op": per_op,
+        "patience_seconds": patience_seconds,
     }
     if len(devices) == 1:
         results = [benchmark_file(model, device=devices[0], **settings)]
@@ -125,7 +135,7 @@ def print_benchmarks(results: list[dict[str, Any]]) -> None:
             show = print_operators if result["latency_ms"] else print_counted_operators
             show(result, f"{result['device']['name']}: " * (len(results) > 1))
         if "versus" in result:
-            click.echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
+            echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
 
 
 def print_benchmark(result: dict[str, Any]) -> None:
@@ -145,7 +155,7 @@ def print_benchmark(result: dict[str, Any]) -> None:
         ("file", format_bytes(result["model"]["size_bytes"])),
     ]
     print_table((result["model"]["name"], ">"), rows)
-    click.echo(_where(result))
+    echo(_where(result))
 
 
 def print_devices(results: list[dict[str, Any]]) -> None:
@@ -153,7 +163,7 @@ def print_devices(results: list[dict[str, Any]]) -> None:
     columns = ("device", ">median", ">95 % interval", ">p90", ">p99", ">peak memory", "machine")
     print_table(columns, [(result["device"]["name"], *_cells(result)) for result in results])
     for result in results:
-        click.echo(f"{result['device']['name']}: {_where(result)}")
+        echo(f"{result['device']['name']}: {_where(result)}")
 
 
 def print_operators(result: dict[str, Any], before: str = "") -> None:
@@ -182,10 +192,10 @@ def print_operators(result: dict[str, Any], before: str = "") -> None:
     untold = (op["op"] for op in result["ops"] if op["ms"] is not None and not op["resolved"])
     if names := ", ".join(f"{count} {name}" for name, count in Counter(untold).most_common()):
         resolution = format_ms(result["ops_resolution_ms"])
-        click.echo(f"Not told from nothing, with a resolution of {resolution}: {names}")
+        echo(f"Not told from nothing, with a resolution of {resolution}: {names}")
     sum_ms, whole_ms = result["ops_sum_ms"], result["ops_whole_ms"]
     difference_ms = abs(whole_ms - sum_ms)
-    click.echo(
+    echo(
         f"Sum of the operators {format_ms(sum_ms)}; the whole file in the same rounds "
         f"{format_ms(whole_ms)}, {format_ms(difference_ms)} "
         f"({format_percent(difference_ms / whole_ms)}) {'more' if whole_ms > sum_ms else 'less'}"
@@ -215,7 +225,7 @@ def print_counted_operators(result: dict[str, Any], before: str = "") -> None:
     ]
     columns = (">", "operator", "layer", ">instructions", ">share", ">MACs", ">a MAC")
     print_table(columns, rows, title=f"{before}operators of {result['model']['name']}")
-    click.echo(
+    echo(
         f"Sum of the operators {format_count(total)} instructions; the whole file "
         f"{format_count(result['instructions'])}"
     )
@@ -237,7 +247,7 @@ def print_instructions(results: list[dict[str, Any]]) -> None:
     columns = ("device", ">instructions per inference", "ESTIMATED latency, not measured")
     print_table(columns, rows, results[0]["model"]["name"])
     runtime = results[0]["runtime"]
-    click.echo(f"{runtime['name']} {runtime['version']}, 1 thread, emulated: nothing was timed")
+    echo(f"{runtime['name']} {runtime['version']}, 1 thread, emulated: nothing was timed")
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:

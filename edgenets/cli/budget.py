@@ -7,27 +7,8 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import print_table
-from edgenets.units import format_bytes, format_percent, parse_bytes
-
-
-class Size(click.ParamType):
-    """A number of bytes, such as 300KB."""
-
-    name = "size"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, context: click.Context | None
-    ) -> int:
-        """Return the number, or fail with a sentence."""
-        try:
-            return parse_bytes(value)
-        except ValueError:
-            self.fail(
-                f"expected a size of at least one byte, such as 300KB or 1.5MiB, got {value!r}",
-                param,
-                context,
-            )
+from edgenets.cli.output import echo, print_table
+from edgenets.units import format_bytes, format_percent
 
 
 class Points(click.ParamType):
@@ -67,4 +48,4 @@ def print_choice(result: dict[str, Any]) -> None:
         drop = next(one["drop"] for one in tries if one["stored_bytes"] == stored_bytes)
         held = f"and {drop:.2f} points lost on the held-out images of {result['max_drop']:g}"
     trainings = "1 try" if len(tries) == 1 else f"{len(tries)} tries"
-    click.echo(f"stored: {stored_bytes:,} bytes {held}, in {trainings}")
+    echo(f"stored: {stored_bytes:,} bytes {held}, in {trainings}")

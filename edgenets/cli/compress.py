@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from edgenets.cli.accounting import print_accounting
-from edgenets.cli.budget import Points, Size, print_choice
-from edgenets.cli.output import json_option, log_dir_option, print_json, print_table
+from edgenets.cli.budget import Points, print_choice
+from edgenets.cli.output import Size, echo, json_option, log_dir_option, print_json, print_table
 from edgenets.progress import warn
 from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
 
@@ -141,7 +141,7 @@ def command(
         print_worst_layers(errors)
     if "choice" in result:
         print_choice(result)
-    click.echo(f"the model is in {out}")
+    echo(f"the model is in {out}")
     warn(result["warnings"])
 
 
@@ -174,4 +174,4 @@ def print_worst_layers(errors: list[dict[str, Any]]) -> None:
 
     worst = worst_layers([LayerError(**error) for error in errors], LAYERS_NAMED)
     named = ", ".join(f"{error.layer} {error.own_snr_db:.1f} dB" for error in worst)
-    click.echo(f"int8 adds most error in {named} (signal to noise; all layers: int8_error.svg)")
+    echo(f"int8 adds most error in {named} (signal to noise; all layers: int8_error.svg)")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import say
 
@@ -64,4 +64,4 @@ def print_report(report: dict[str, Any]) -> None:
             note = f" ({row['note']})" if row["note"] else ""
             fixes.setdefault(row["fix"], []).append(f"{row['name']}{note}")
     for fix, names in fixes.items():
-        click.echo(f"{', '.join(names)}:\n    {fix}")
+        echo(f"{', '.join(names)}:", f"    {fix}")

@@ -8,12 +8,16 @@ from typing import Any
 import click
 
 from edgenets.cli.output import (
+    echo,
     input_range_option,
     json_option,
     labels_option,
+    max_bytes_option,
+    patience_option,
     print_json,
     print_table,
 )
+from edgenets.memory import at_most
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -46,6 +50,8 @@ MAX_CONFUSIONS = 10
 )
 @labels_option
 @input_range_option
+@patience_option
+@max_bytes_option
 @json_option
 def command(
     model: Path,
@@ -54,6 +60,8 @@ def command(
     split: str,
     labels: Path | None,
     input_range: Any,
+    patience_seconds: float | None,
+    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Measure the accuracy on a dataset's test images.
@@ -70,19 +78,22 @@ def command(
             raise click.UsageError("--labels and --input-range are for a .tflite of another tool")
         from edgenets.pipeline.single import evaluate_folder
 
-        result = evaluate_folder(model, data, everything=everything)
+        with at_most(max_bytes):
+            result = evaluate_folder(model, data, everything=everything)
     else:
         from edgenets.export.evaluate import evaluate_file
         from edgenets.models.weights.labels import read_labels
 
-        result = evaluate_file(
-            model,
-            data,
-            device=device,
-            everything=everything,
-            labels=None if labels is None else read_labels(labels),
-            input_range=input_range,
-        )
+        with at_most(max_bytes):
+            result = evaluate_file(
+                model,
+                data,
+                device=device,
+                everything=everything,
+                labels=None if labels is None else read_labels(labels),
+                input_range=input_range,
+                patience_seconds=patience_seconds,
+            )
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")
@@ -100,12 +111,12 @@ def print_evaluation(result: dict[str, Any]) -> None:
 
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
     own = ", the model's own test part of the folder" if result["split"] == OWN_TEST else ""
-    click.echo(
+    echo(
         f"top-1 {format_percent(result['top1'])} (95 % interval {format_interval(result['ci95'])})"
         f"{top5} of {result['samples']} images{own}"
     )
     if "here" in result:
-        click.echo(_there_and_here(result))
+        echo(_there_and_here(result))
 
     classes = [row for row in result["per_class"] if row["samples"]]
     title = ""

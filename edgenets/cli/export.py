@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, print_json, print_table
 from edgenets.cli.train import parse_range
 from edgenets.errors import EdgenetsError
 from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
@@ -168,27 +168,27 @@ def command(
         return
     fidelity, images = result["fidelity"], result["fidelity_images"]
     stored = ", kernels stored sparsely" if result["sparse"] else ""
-    click.echo(f"{out}: {result['format']}{stored}, {format_bytes(result['size_bytes'])}")
+    echo(f"{out}: {result['format']}{stored}, {format_bytes(result['size_bytes'])}")
     if result["codes"]:
-        click.echo(result["codes"])
+        echo(result["codes"])
     if result["kept_float"]:
-        click.echo(f"kept float: {', '.join(result['kept_float'])}")
+        echo(f"kept float: {', '.join(result['kept_float'])}")
     for note in result["notes"]:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
     if fidelity:
         compared = f"{fidelity['samples']} {images} images"
         if images == "calibration":
             compared = f"same answer on {format_percent(fidelity['agreement'])} of {compared}"
         else:
             compared = f"on {compared}"
-        click.echo(f"logits at {fidelity['snr_db']:.1f} dB from the Keras model's, {compared}")
+        echo(f"logits at {fidelity['snr_db']:.1f} dB from the Keras model's, {compared}")
     if compiled:
         _print_compiled(compiled)
 
 
 def _print_compiled(compiled: Outcome) -> None:
     figures = compiled.compilation.figures
-    click.echo(
+    echo(
         f"{compiled.path}: {compiled.mapped_ops} operators on the Edge TPU, "
         f"{compiled.on_cpu.total()} on the CPU; parameters: "
         f"{format_bytes(figures.get('on_chip_bytes', 0))} on chip, "

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, print_json, print_table
 from edgenets.export.targets import TARGETS
 from edgenets.units import format_bytes, format_count, format_percent
 
@@ -60,35 +60,35 @@ def command(
     _print_weights(inspection, show_all)
     _print_accelerators(inspection)
     if svg is not None:
-        click.echo(svg)
+        echo(str(svg))
 
 
 def _print_head(path: Path, inspection: dict[str, Any]) -> None:
     size, weights, arena = (
         format_bytes(inspection[key]) for key in ("size_bytes", "weight_bytes", "arena_bytes")
     )
-    click.echo(
+    echo(
         f"{path}: {size}, {format_count(inspection['macs'])} MACs, {weights} of weights "
         f"(entropy {format_bytes(inspection['entropy_bytes'])}), {arena} of activations at once"
     )
     if inspection["subgraphs"] > 1:
-        click.echo(f"the first of {inspection['subgraphs']} subgraphs is shown")
+        echo(f"the first of {inspection['subgraphs']} subgraphs is shown")
     if inspection["labels"]:
         labels = inspection["labels"]
         shown = ", ".join(labels[:LABELS]) + (", ..." if len(labels) > LABELS else "")
-        click.echo(f"{len(labels)} labels ({inspection['labels_from']}): {shown}")
+        echo(f"{len(labels)} labels ({inspection['labels_from']}): {shown}")
     elif inspection["described"] and inspection["described"]["label_files"]:
         names = ", ".join(inspection["described"]["label_files"])
-        click.echo(f"labels: none; its metadata name {names}, which it does not hold")
+        echo(f"labels: none; its metadata name {names}, which it does not hold")
     if ours := inspection["edgenets"]:
         arguments = " ".join(f"{key}={value}" for key, value in _pairs(ours.get("arguments")))
         stages = [str(stage.get("stage", stage)) for stage in _recipe(ours)]
         made = [f"made by edgenets: {ours.get('name')} {arguments}".rstrip(), *stages]
-        click.echo(textwrap.fill(", ".join(made), WIDTH, subsequent_indent="  "))
+        echo(*textwrap.wrap(", ".join(made), WIDTH, subsequent_indent="  "))
     described = inspection["described"]
     if described and not inspection["edgenets"]:  # which says the same and more
         words = [described[key] for key in ("name", "description", "author", "license")]
-        click.echo(textwrap.fill(": ".join(filter(None, words)), WIDTH, subsequent_indent="  "))
+        echo(*textwrap.wrap(": ".join(filter(None, words)), WIDTH, subsequent_indent="  "))
 
 
 def _pairs(arguments: Any) -> Any:
@@ -175,10 +175,10 @@ def _print_weights(inspection: dict[str, Any], show_all: bool) -> None:
 def _print_accelerators(inspection: dict[str, Any]) -> None:
     found = inspection["xnnpack"]
     if found["reason"]:
-        click.echo(f"XNNPACK: not known, {found['reason']}")
+        echo(f"XNNPACK: not known, {found['reason']}")
     else:
         runtime = "{name} {version}".format(**found["runtime"])
-        click.echo(
+        echo(
             f"XNNPACK: {found['partitions']} partition(s), {found['ops_outside']} of "
             f"{len(inspection['operators'])} operators outside ({runtime})"
         )
@@ -186,13 +186,13 @@ def _print_accelerators(inspection: dict[str, Any]) -> None:
     if target is None:
         return
     if target["note"]:
-        click.echo(f"{target['name']}: {target['note']}")
+        echo(f"{target['name']}: {target['note']}")
     if not target["limits"]:
-        click.echo(f"nothing that is known limits it on {target['name']} ({target['device']})")
+        echo(f"nothing that is known limits it on {target['name']} ({target['device']})")
         return
-    click.echo(f"what limits it on {target['name']} ({target['device']}):")
+    echo(f"what limits it on {target['name']} ({target['device']}):")
     for sentence in target["limits"]:
-        click.echo(textwrap.fill(sentence, WIDTH, initial_indent="- ", subsequent_indent="  "))
+        echo(*textwrap.wrap(sentence, WIDTH, initial_indent="- ", subsequent_indent="  "))
 
 
 def _shape(sizes: list[int]) -> str:

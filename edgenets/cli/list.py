@@ -6,7 +6,7 @@ import textwrap
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, print_json, print_table
 from edgenets.errors import unknown_name
 from edgenets.models.variants import VARIANTS, Variant
 from edgenets.progress import say
@@ -82,9 +82,9 @@ def command(
         print_json([{**variant._asdict(), "family": variant.family} for variant in chosen])
     elif chosen:
         _print_variants(chosen)
-        click.echo("\nWhere to start with photographs of your own:")
+        echo("", "Where to start with photographs of your own:")
         for purpose, net in START:
-            click.echo(f"  {purpose}: {net}")
+            echo(f"  {purpose}: {net}")
     else:
         say("no net is as small as that; edgenets list --sort params begins with the smallest")
 
@@ -94,7 +94,7 @@ def _print_variants(variants: list[Variant]) -> None:
         (
             v.name,
             # Folded so that the table fits a terminal of 80 columns.
-            textwrap.fill(" ".join(f"{name}={value}" for name, value in v.arguments.items()), 20),
+            textwrap.wrap(" ".join(f"{name}={value}" for name, value in v.arguments.items()), 20),
             str(v.resolution),
             format_count(v.params),
             format_count(v.macs),
@@ -104,4 +104,4 @@ def _print_variants(variants: list[Variant]) -> None:
     ]
     print_table(("net", "arguments", ">px", ">params", ">MACs", ">top-1"), rows)
     for name, family, source in dict.fromkeys((v.name, v.family, v.source) for v in variants):
-        click.echo(textwrap.fill(f"{name} ({family}): {source}", 80, subsequent_indent="  "))
+        echo(*textwrap.wrap(f"{name} ({family}): {source}", 80, subsequent_indent="  "))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,7 @@ def edgenets_command() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every known failure is one sentence on stderr."""
+    _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):  # for file names that are no text, and old locales
         sys.stdout.reconfigure(errors="backslashreplace")
     presses: list[int] = []
@@ -106,11 +108,23 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _open_what_is_closed() -> None:
+    """Let what is written to a closed stdout or stderr (`>&-`) go nowhere, and not into a file."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in this order: each takes the number that is free
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+
+
 def _explain(error: BaseException) -> int:
     """Say what failed and return the exit status; what is no known failure is raised again."""
     match error:
         case click.ClickException():  # wrong usage
-            error.show()
+            shown = io.StringIO()
+            if isinstance(error, click.UsageError) and error.ctx:
+                error.ctx.color = True  # `say` shows what would be left out
+            error.show(shown)
+            for line in shown.getvalue().rstrip("\n").split("\n"):
+                say(line)
             return error.exit_code
         case EdgenetsError():
             say(f"edgenets: {error}")

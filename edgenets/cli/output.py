@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,34 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from edgenets.progress import say
+from edgenets.progress import printable, say
+from edgenets.units import parse_bytes
+
+MOST_SECONDS = 1e6
+"""Eleven days: more than anyone waits."""
+
+
+class Size(click.ParamType):
+    """A number of bytes, such as 300KB."""
+
+    name = "size"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Return the number, or fail with a sentence."""
+        try:
+            return parse_bytes(value)
+        except ValueError:
+            self.fail(
+                f"expected a size of at least one byte, such as 300KB or 1.5MiB, got {value!r}",
+                param,
+                context,
+            )
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")
 """The `--json` option; the command's parameter is `as_json`."""
@@ -36,6 +61,43 @@ input_range_option = click.option(
     "green and blue (-2.1,-2,-1.8..2.2,2.4,2.6).  [default: as the file says]",
 )
 """The `--input-range` option for files of other tools; the parameter is `input_range`."""
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds."""
+
+    name = "seconds"
+
+    def __init__(self, *, min_open: bool = False) -> None:
+        super().__init__(min=0, min_open=min_open, max=MOST_SECONDS)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Return the number, or fail with a sentence."""
+        seconds = float(super().convert(value, param, context))
+        if math.isnan(seconds):
+            self.fail(f"expected a number of seconds, such as 2.5, got {value!r}", param, context)
+        return seconds
+
+
+max_bytes_option = click.option(
+    "--max-bytes",
+    metavar="SIZE",
+    type=Size(),
+    help="Memory that a file may take, such as 2GiB.  [default: a quarter of what is free]",
+)
+"""The `--max-bytes` option; the command's parameter is `max_bytes`."""
+
+patience_option = click.option(
+    "--patience",
+    "patience_seconds",
+    metavar="SECONDS",
+    type=Seconds(min_open=True),
+    help="Give a device up that says nothing for so long.  [default: 120, and 30 to a board's "
+    "first word]",
+)
+"""The `--patience` option; the command's parameter is `patience_seconds`."""
 
 log_dir_option = click.option(
     "--log-dir",
@@ -67,28 +129,42 @@ def _channel_ranges(
     return list(black), list(white)
 
 
+def echo(*lines: str) -> None:
+    """Print lines on stdout, as `printable` shows them: the one way to there but for JSON."""
+    for line in lines:
+        click.echo(printable(line))
+
+
 def print_json(value: Any) -> None:
     """Print `value` as JSON on stdout."""
     click.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | list[str]]], title: str = ""
+) -> None:
     """Print a table on stdout; a column whose name begins with ">" is aligned to the right.
 
-    Without a terminal the table is as wide as its content, so that no cell is cut.
+    A cell is a text, or the lines of one. Without a terminal the table is as wide as its content,
+    so that no cell is cut.
     """
     if title:
-        click.echo(title)
+        echo(title)
     table = Table()
     for column in columns:
         right = column.startswith(">")
         table.add_column(
-            escape(column.removeprefix(">")), justify="right" if right else "left", overflow="fold"
+            _cell(column.removeprefix(">")), justify="right" if right else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
+
+
+def _cell(text: str | list[str]) -> Text:
+    lines = [text] if isinstance(text, str) else text
+    return Text("\n".join(map(printable, lines)))  # no markup, and no names of emoji
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json
+from edgenets.cli.output import echo, json_option, print_json
 from edgenets.units import format_bytes
 
 
@@ -36,4 +36,4 @@ def command(model: Path, out: Path, as_json: bool) -> None:
         print_json({**sizes, "sha256": sha256_bytes(content)})
     else:
         ratio = len(content) / len(package)
-        click.echo(f"{out}: {format_bytes(len(package))}, {ratio:.2f}x smaller than {model}")
+        echo(f"{out}: {format_bytes(len(package))}, {ratio:.2f}x smaller than {model}")

@@ -8,13 +8,16 @@ from typing import Any
 import click
 
 from edgenets.cli.output import (
+    echo,
     input_range_option,
     json_option,
     labels_option,
+    max_bytes_option,
     print_json,
     print_table,
 )
 from edgenets.errors import EdgenetsError
+from edgenets.memory import at_most
 from edgenets.progress import say
 from edgenets.units import format_percent
 
@@ -41,6 +44,7 @@ from edgenets.units import format_percent
 )
 @labels_option
 @input_range_option
+@max_bytes_option
 @json_option
 def command(
     model: Path,
@@ -49,6 +53,7 @@ def command(
     csv_path: Path | None,
     labels: Path | None,
     input_range: Any,
+    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Name what is in images, with a .tflite file.
@@ -64,20 +69,21 @@ def command(
     found = find_images(images)
     if csv_path is not None:
         check_output(csv_path, [model, *found, *([labels] if labels else [])], option="--csv")
-    predictions = predict_files(
-        model,
-        found,
-        top,
-        labels=None if labels is None else read_labels(labels, distinct=False),
-        input_range=input_range,
-    )
+    with at_most(max_bytes):
+        predictions = predict_files(
+            model,
+            found,
+            top,
+            labels=None if labels is None else read_labels(labels, distinct=False),
+            input_range=input_range,
+        )
     unread = [prediction for prediction in predictions if "error" in prediction]
     if csv_path is not None:
         write_csv(csv_path, predictions)
     if as_json:
         print_json(predictions)
     elif csv_path is not None:
-        click.echo(f"what is in {len(predictions)} images is in {csv_path}")
+        echo(f"what is in {len(predictions)} images is in {csv_path}")
     elif len(unread) < len(predictions):
         rows = [
             ("" if rank else prediction["path"], _shown(best), format_percent(best["score"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, print_json, print_table
 from edgenets.progress import warn
 from edgenets.units import (
     format_bytes,
@@ -78,15 +78,15 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
     )
     low, high = latency["ci95"]
     label, share = commonest_class(report["per_class"])
-    click.echo(
+    echo(
         f"Always answering {label!r}, the commonest class, would be right for "
-        f"{format_percent(share)}.\n"
+        f"{format_percent(share)}.",
         f"The int8 file is {reduction['vs_float']:.1f}x smaller than the float32 file, and "
-        f"{reduction['stored_vs_float']:.1f}x as it travels, packed.\n"
+        f"{reduction['stored_vs_float']:.1f}x as it travels, packed.",
         f"Latency {format_ms(latency['median'])} (95 % interval {format_ms(low)} to "
         f"{format_ms(high)}, p90 {format_ms(latency['p90'])}), {benchmark['threads']} thread(s), "
         f"{benchmark['runtime']['name']} {benchmark['runtime']['version']} on "
-        f"{benchmark['device']['processor'] or benchmark['device']['machine']}.\n"
-        f"{folder / 'model.tflite'}\n{folder / 'model.epk'}\n{folder / 'report.html'}"
+        f"{benchmark['device']['processor'] or benchmark['device']['machine']}.",
+        *(str(folder / name) for name in ("model.tflite", "model.epk", "report.html")),
     )
     warn(report["warnings"])

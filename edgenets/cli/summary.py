@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgenets.cli.output import json_option, parse_assignments, print_json, print_table
+from edgenets.cli.output import echo, json_option, parse_assignments, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.models.alternatives import alternatives, published_variant
 from edgenets.models.registry import complete_arguments, create
@@ -51,9 +51,9 @@ def command(name: str, arguments: tuple[str, ...], per_layer: bool, as_json: boo
     if per_layer:
         _print_layers(cost.layers)
     _print_totals(name, complete, cost, top1)
-    click.echo(textwrap.fill(" ".join(ASSUMPTIONS), 80))
+    echo(*textwrap.wrap(" ".join(ASSUMPTIONS), 80))
     for step in steps:
-        click.echo(textwrap.fill(_describe(step, cost), 80, subsequent_indent="  "))
+        echo(*textwrap.wrap(_describe(step, cost), 80, subsequent_indent="  "))
 
 
 def _published_top1(name: str, arguments: dict[str, Any]) -> float | None:
@@ -100,11 +100,11 @@ def _print_layers(layers: Iterable[LayerProfile]) -> None:
 
 def _print_totals(name: str, arguments: dict[str, Any], cost: Profile, top1: float | None) -> None:
     described = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
-    click.echo(textwrap.fill(described, 80, subsequent_indent="  "))
-    click.echo(f"{cost.params:,} parameters ({cost.trainable_params:,} trainable)")
-    click.echo(f"{cost.macs:,} MACs ({format_count(cost.macs)})")
+    echo(*textwrap.wrap(described, 80, subsequent_indent="  "))
+    echo(f"{cost.params:,} parameters ({cost.trainable_params:,} trainable)")
+    echo(f"{cost.macs:,} MACs ({format_count(cost.macs)})")
     if top1 is not None:
-        click.echo(f"published top-1 {format_percent(top1)}")
+        echo(f"published top-1 {format_percent(top1)}")
     peak_bytes = cost.activation_peak_bytes
     energies = cost.float32_energy, cost.int8_energy
     rows = [

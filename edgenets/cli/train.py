@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgenets.cli.output import (
+    echo,
     json_option,
     log_dir_option,
     parse_assignments,
@@ -178,9 +179,9 @@ def command(
     if as_json:
         print_json(result)
     elif data is None:
-        click.echo(f"{name} with the {result['classes']} classes of {result['source']} is in {out}")
+        echo(f"{name} with the {result['classes']} classes of {result['source']} is in {out}")
     else:
-        click.echo(
+        echo(
             f"top-1 {format_percent(result['top1'])} (95 % interval "
             f"{format_interval(result['ci95'])}) on {result['samples']} test images; "
             f"the model is in {out}"

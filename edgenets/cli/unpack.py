@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, print_json
+from edgenets.cli.output import echo, json_option, max_bytes_option, print_json
 from edgenets.errors import EdgenetsError
 from edgenets.units import format_bytes
 
@@ -20,19 +20,22 @@ from edgenets.units import format_bytes
     type=click.Path(path_type=Path),
     help="The file, replaced if it exists.",
 )
+@max_bytes_option
 @json_option
-def command(package: Path, out: Path, as_json: bool) -> None:
+def command(package: Path, out: Path, max_bytes: int | None, as_json: bool) -> None:
     """Write the file that a package holds, byte for byte.
 
     It appears only if its SHA-256 is the original's.
     """
-    from edgenets.files import check_output, read_bytes, sha256_bytes, write_bytes
+    from edgenets.files import check_output, sha256_bytes, write_bytes
+    from edgenets.memory import at_most, read_bounded
     from edgenets.quantize.package import unpack
 
     check_output(out, [package])
-    packed = read_bytes(package)
     try:
-        content = unpack(packed)
+        with at_most(max_bytes):
+            packed = read_bounded(package)
+            content = unpack(packed)
     except EdgenetsError as error:
         raise EdgenetsError(f"{package}: {error}") from error
     write_bytes(out, content)
@@ -40,4 +43,4 @@ def command(package: Path, out: Path, as_json: bool) -> None:
         sizes = {"in_bytes": len(packed), "out_bytes": len(content)}
         print_json({**sizes, "sha256": sha256_bytes(content)})
     else:
-        click.echo(f"{out}: {format_bytes(len(content))}, its SHA-256 is the original's")
+        echo(f"{out}: {format_bytes(len(content))}, its SHA-256 is the original's")

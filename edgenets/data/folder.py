@@ -283,8 +283,6 @@ def _check(file: Path) -> str | Skipped:
     """Return the hash of a file that is an image, or why it is left out."""
     if file.is_dir():
         return Skipped(str(file), "a link to a folder around it")
-    if file.exists() and not file.is_file():  # reading a pipe would never end
-        return Skipped(str(file), "not a regular file")
     try:
         load_rgb(file, needed=1)  # which is read to its end, too
         return sha256_file(file)

@@ -6,7 +6,9 @@ NumPy and Pillow are needed.
 
 from __future__ import annotations
 
+import math
 import re
+import stat
 import struct
 import warnings
 import zlib
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
+from edgenets import memory
 from edgenets.errors import EdgenetsError, missing_extra
 
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
@@ -36,6 +39,11 @@ SUFFIXES = (
 )
 # Compatible brands of HEVC images. Source: ISO/IEC 23008-12, annex B.
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+
+# Bytes of memory that a pixel takes while it is decoded, turned and made RGB: measured, rounded up.
+PLAIN_BYTES, DEEP_BYTES, WHOLE_BYTES = 12, 20, 28
+WHOLE_FORMATS = ("WEBP", "AVIF", "HEIF", "JPEG2000")  # whose decoders hold the picture themselves
+PROGRESSIVE_BYTES = 6  # of a progressive JPEG, whatever it is reduced to
 
 # What Pillow raises for damaged files: found by mutating files of sixteen formats, and their kin.
 DAMAGE = (
@@ -132,21 +140,30 @@ def load_rgb(path: Path, needed: int | None = None) -> Image.Image:
             way. Without, nothing is reduced.
 
     Raises:
-        EdgenetsError: its message is the reason in a few words, without the path.
+        EdgenetsError: its message is the reason in a few words, without the path. One is that the
+            picture would take more memory than a file may (`edgenets.memory`), another that the
+            path leads to a pipe, a socket or a device.
     """
     _ignore_pillow_warnings()
     try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise EdgenetsError("not a regular file")  # to read a pipe may never end
+        memory.require(status.st_size, "too large")
         with path.open("rb") as file:
             if not file.peek(1):
                 raise EdgenetsError("empty file")
             image = _identify(file, path.suffix)
             if image.format == "EPS":  # Pillow would run Ghostscript on the file
                 raise EdgenetsError("PostScript, not an image")
+            kept_bytes = PROGRESSIVE_BYTES * math.prod(image.size) * ("progressive" in image.info)
             if needed is not None:
                 image.draft(None, (LEAST_REDUCED * needed, LEAST_REDUCED * needed))
-            image.load()
-            turn = _upright_turn(image)
-            rgb = _to_rgb(image)
+            with memory.reserved(kept_bytes + _decoding_bytes(image), _declared(image)):
+                image.load()
+                turn = _upright_turn(image)
+                rgb = _to_rgb(image)
+                return rgb if turn is None else rgb.transpose(turn)
     except UnidentifiedImageError as error:
         raise EdgenetsError("not an image Pillow can read") from error
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -155,7 +172,6 @@ def load_rgb(path: Path, needed: int | None = None) -> Image.Image:
         if isinstance(error, OSError) and error.strerror:  # from the file system, not a decoder
             raise EdgenetsError(error.strerror.lower()) from error
         raise EdgenetsError(f"truncated or damaged: {' '.join(str(error).split())}") from error
-    return rgb if turn is None else rgb.transpose(turn)
 
 
 def load_prepared(path: Path, preparation: Preparation) -> NDArray[np.uint8]:
@@ -164,7 +180,12 @@ def load_prepared(path: Path, preparation: Preparation) -> NDArray[np.uint8]:
     Raises:
         EdgenetsError: as `load_rgb`.
     """
-    return prepare(load_rgb(path, preparation.resize), preparation)
+    image = load_rgb(path, preparation.resize)
+    with memory.reserved(_preparing_bytes(image, preparation), _declared(image)):
+        try:
+            return prepare(image, preparation)
+        except MemoryError as error:
+            raise EdgenetsError("too large: not enough memory") from error
 
 
 def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
@@ -199,6 +220,28 @@ def to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     array([-128,    0,  127], dtype=int8)
     """
     return (pixels.astype(np.int16) - 128).astype(np.int8)
+
+
+def _decoding_bytes(image: Image.Image) -> int:
+    """Return about how much memory it takes to decode a picture, from what its file declares."""
+    if image.format in WHOLE_FORMATS:
+        pixel_bytes = WHOLE_BYTES
+    elif image.has_transparency_data or image.mode.startswith("I;16"):
+        pixel_bytes = DEEP_BYTES
+    else:
+        pixel_bytes = PLAIN_BYTES
+    return pixel_bytes * math.prod(image.size)
+
+
+def _preparing_bytes(image: Image.Image, preparation: Preparation) -> int:
+    """Return about how much memory `prepare` takes: the picture, resized sideways, then upright."""
+    short, long = sorted(image.size)
+    width = preparation.resize * min(MAX_ASPECT, long / short)
+    return int(4 * (long * short + width * long + width * preparation.resize))
+
+
+def _declared(image: Image.Image) -> str:
+    return f"too large: {image.width} x {image.height} pixels"
 
 
 def _identify(file: BinaryIO, suffix: str) -> ImageFile.ImageFile:

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,14 +18,13 @@ from PIL import Image
 
 from edgenets.data.images import Preparation, load_prepared, prepare
 from edgenets.errors import EdgenetsError
+from edgenets.memory import bound_bytes
 from edgenets.progress import Advance, progress_bar, say
 from edgenets.units import format_bytes
 
-MEMORY_SHARE = 0.25  # of the available memory, for the prepared pixels of one split
 DISK_SHARE = 0.5  # of the room on the disk, for those that do not fit in memory
 DISK = "/var/tmp"  # unless TMPDIR says another folder; /tmp may be in memory
 WRITTEN_AT_ONCE = 256  # images in memory on their way to the disk
-ASSUMED_MEMORY_BYTES = 2 * 2**30  # where the system does not say what is available
 LARGEST_CHUNK = 32  # images that a thread takes at a time: Ctrl-C and the bar wait for them
 
 UNLABELLED = -1  # in place of the class of an image that is not known
@@ -78,7 +76,7 @@ class Images:
         self._pixels: NDArray[np.uint8] | None = None
         self._shape = (len(split), preparation.resolution, preparation.resolution, 3)
         size_bytes = math.prod(self._shape)
-        if size_bytes <= MEMORY_SHARE * available_memory_bytes():
+        if size_bytes <= bound_bytes():
             with progress_bar("Preparing images", len(split)) as advance:
                 self._pixels = self._decode(np.arange(len(split)), advance)
         elif not once:
@@ -161,12 +159,3 @@ def map_in_threads(
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C the rest is not wanted
     return results
-
-
-def available_memory_bytes() -> int:
-    """Return how much memory this machine can give without swapping."""
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return ASSUMED_MEMORY_BYTES

@@ -67,6 +67,7 @@ def benchmark_file(
     device: str = LOCAL,
     setup: bool = False,
     per_op: bool = False,
+    patience_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Measure latency and peak memory of a `.tflite` file; the module's docstring has the method.
 
@@ -81,6 +82,7 @@ def benchmark_file(
             `instructions.measure`).
         setup: install what the board lacks first.
         per_op: measure operators, too.
+        patience_seconds: as for `devices.open_device`.
 
     Returns:
         `edgenets` (version), `model` (name, sha256, size_bytes), `device`, `runtime` (name,
@@ -100,7 +102,7 @@ def benchmark_file(
     _read_files(path, versus, delegate)  # before a device is looked for
     with progress_bar(f"benchmark {path.name}", total=100) as advance:
         report = _report_to(advance)
-        with open_device(device, setup=setup) as session:
+        with open_device(device, setup=setup, patience_seconds=patience_seconds) as session:
             return measure(
                 session, path, threads, min_seconds, min_runs, versus, delegate, per_op, report
             )
@@ -125,11 +127,14 @@ def benchmark_on_devices(
     _read_files(path, settings.get("versus"), settings.get("delegate"))
     sessions: list[Session] = []
     stop = Event()
-    setup = settings.pop("setup", False)
+    opening = {
+        "setup": settings.pop("setup", False),
+        "patience_seconds": settings.pop("patience_seconds", None),
+    }
 
     def measure_one(name: str, report: Report) -> dict[str, Any]:
         try:
-            with open_device(name, setup=setup) as session:
+            with open_device(name, **opening) as session:
                 sessions.append(session)
                 if stop.is_set():
                     raise EdgenetsError("interrupted")

@@ -1,12 +1,12 @@
 """Where files are run: this machine, or a board over SSH.
 
 A device is opened as a `Session`: files are put there under the names that messages show, and a
-list of jobs is asked of `runner.py`, in a fresh process there each time.
+list of jobs is asked of `runner.py`, in a fresh process there each time. What it answers goes
+through `answers.py`, line by line, and a device that says nothing for too long is given up.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import signal
@@ -14,17 +14,19 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 from edgenets.export import emulator, ssh
+from edgenets.export.answers import MOST_TEXT, most_bytes, names_of, read_answer, read_greeting
 from edgenets.export.runtime import runtime_name_and_version
 from edgenets.files import read_bytes
 
@@ -32,8 +34,14 @@ LOCAL = "local"
 RUNNER = Path(__file__).with_name("runner.py")
 
 PATIENCE_SECONDS = 120.0
-"""That a process on this machine may take to say anything; a board of the slowest kind opens and
-runs the largest net in less."""
+"""That a device may take to say anything; a board of the slowest kind opens and runs the largest
+net in less."""
+GREETING_SECONDS = 30.0
+"""That a board may take to its first word."""
+CHUNK_BYTES = 2**16
+"""That a board takes within the patience."""
+GREETING_BYTES = 2**16
+"""Of a line that a login script prints; a longer one is read in pieces."""
 
 Report = Callable[[int], None]
 
@@ -43,11 +51,15 @@ class Session(ABC):
 
     Attributes:
         name: of the device, as a user writes it.
+        patience_seconds: that it may say nothing; None: as long as it likes.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, patience_seconds: float | None) -> None:
         self.name = name
+        self.patience_seconds = patience_seconds
         self._paths: dict[str, str] = {}
+        self._request = 0
+        self._closed = threading.Event()
 
     @abstractmethod
     def put(self, name: str, source: Path | bytes) -> None:
@@ -58,8 +70,16 @@ class Session(ABC):
         """End what runs there, whoever waits for it; remove what was put there."""
 
     @abstractmethod
-    def _answers(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield what the runner says, and at last its `ended` status and last `message`."""
+    def _start(self, request: dict[str, Any]) -> None:
+        """Start the runner with a request."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """End what answers wrongly, too late or no more."""
+
+    @abstractmethod
+    def _line(self, most_bytes: int, seconds: float | None) -> bytes:
+        """Return the next line, waiting so long: of the runner, or that its process ended."""
 
     def ask(
         self,
@@ -78,28 +98,52 @@ class Session(ABC):
             report: is told how many per cent of the present job are done.
 
         Raises:
-            EdgenetsError: a job fails, the process dies, or the link to the device is lost.
+            EdgenetsError: a job fails, the process dies, the link to the device is lost, or the
+                device answers what it cannot have been asked for.
         """
-        request = {"files": self._paths, "threads": threads, "delegate": delegate, "jobs": jobs}
+        self._request += 1
+        about = {"threads": threads, "delegate": delegate, "jobs": jobs}
+        self._start({"request": self._request, "files": self._paths, **about})
         results: list[dict[str, Any]] = []
-        status, message = 0, ""
-        for answer in self._answers(request):
-            if "percent" in answer:
-                report(answer["percent"])
-            elif "result" in answer:
-                results.append(answer["result"])
-            elif "error" in answer:
-                raise EdgenetsError(self.told(answer["error"]))
-            elif "ended" in answer:
-                status, message = answer["ended"], answer["message"]
-        if len(results) < len(jobs):
-            job = jobs[len(results)]
-            names = job.get("files", [])
-            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-            files = ", ".join(names[:2]) + more or job.get("file", "the file")
-            said = f" ({message})" if message else ""
-            raise EdgenetsError(self.told(f"the process that runs {files} {_ending(status)}{said}"))
-        return results
+        heard = time.monotonic()
+        while True:
+            job = jobs[len(results)] if len(results) < len(jobs) else None
+            try:
+                line = self._line(most_bytes(job), self._left(heard))
+                with self._telling():
+                    answer = read_answer(line, self._request, job)
+            except EdgenetsError:
+                self._give_up()
+                raise
+            if answer is None:
+                continue
+            heard = time.monotonic()
+            if answer.kind == "percent":
+                report(answer.value)
+            elif answer.kind == "result":
+                results.append(answer.value)
+            elif answer.kind == "error":
+                raise EdgenetsError(self.told(answer.value))
+            elif job is None:
+                return results
+            else:
+                said = f" ({answer.message})" if answer.message else ""
+                what = f"the process that runs {names_of(job)} {_ending(answer.value)}{said}"
+                raise EdgenetsError(self.told(what))
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Put the device's name before what the block complains of."""
+        try:
+            yield
+        except EdgenetsError as error:
+            raise EdgenetsError(self.told(str(error))) from error
+
+    def _left(self, heard: float) -> float | None:
+        """Return the seconds that the device may still say nothing."""
+        if self.patience_seconds is None:
+            return None
+        return max(0.0, heard + self.patience_seconds - time.monotonic())
 
     def told(self, message: str) -> str:
         """Return the message with the device it is about, unless that is this machine."""
@@ -112,22 +156,55 @@ class Session(ABC):
         self.close()
 
 
+@contextmanager
+def _ending_after(
+    seconds: float | None, process: subprocess.Popen[bytes], sentence: str
+) -> Iterator[None]:
+    """End a process that keeps the block waiting for so long.
+
+    Raises:
+        EdgenetsError: it did; the sentence.
+    """
+    if seconds is None:
+        yield
+        return
+    silent = threading.Event()
+
+    def end() -> None:
+        silent.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:  # after Ctrl-C, too: a thread that waits would keep this process
+        timer.cancel()
+        if silent.is_set():
+            raise EdgenetsError(sentence)
+
+
 class LocalSession(Session):
     """A Python on this machine, which reads files where they are.
 
     Args:
         name: of the device.
         python: the command that starts Python: this one, or an emulated one.
+        patience_seconds: that it may say nothing; None: as long as it likes.
     """
 
-    impatient = True
-
-    def __init__(self, name: str = LOCAL, python: Sequence[str] = (sys.executable,)) -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        name: str = LOCAL,
+        python: Sequence[str] = (sys.executable,),
+        patience_seconds: float | None = PATIENCE_SECONDS,
+    ) -> None:
+        super().__init__(name, patience_seconds)
         self._python = list(python)
         self._folder = tempfile.TemporaryDirectory(prefix="edgenets-")
         self._written: dict[str, Path] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._messages: BinaryIO | None = None
 
     def put(self, name: str, source: Path | bytes) -> None:
         """Note where the file is, or write its content into this session's folder."""
@@ -138,64 +215,47 @@ class LocalSession(Session):
             source = path
         self._paths[name] = str(source.absolute())
 
-    def _answers(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        with (
-            tempfile.TemporaryFile() as messages,
-            subprocess.Popen(
-                [*self._python, str(RUNNER)],
-                cwd=self._folder.name,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=messages,
-            ) as process,
-        ):
-            self._process = process
-            assert process.stdin and process.stdout
-            try:
-                with suppress(BrokenPipeError):  # it ended already; its status says why
-                    process.stdin.write(json.dumps(request).encode() + b"\n")
-                    process.stdin.close()
-                yield from map(json.loads, self._lines(process.stdout))
-                process.wait()
-            finally:
-                process.kill()
-            yield {"ended": process.returncode, "message": _last_line(messages)}
+    def _start(self, request: dict[str, Any]) -> None:
+        self._give_up()
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `_give_up` closes it
+        self._process = subprocess.Popen(
+            [*self._python, str(RUNNER)],
+            cwd=self._folder.name,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+        )
+        if self._closed.is_set():  # by another thread, just now
+            self._process.kill()
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # it ended already; its status says why
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.close()
 
-    def _lines(self, answers: IO[bytes]) -> Iterator[bytes]:
-        """Yield the lines of the process as they come.
+    def _line(self, most_bytes: int, seconds: float | None) -> bytes:
+        assert self._process and self._process.stdout and self._messages
+        sentence = (
+            f"the interpreter said nothing for {self.patience_seconds or 0:.0f} s and was ended: "
+            "the file is damaged, or too large for this machine; `benchmark` and `evaluate` wait "
+            "longer with --patience"
+        )
+        with _ending_after(seconds, self._process, sentence):
+            if line := self._process.stdout.readline(most_bytes + 1):
+                return line
+            status = self._process.wait()
+        ended = {"ended": status, "message": _last_line(self._messages)}
+        return json.dumps({"request": self._request, **ended}).encode()
 
-        Raises:
-            EdgenetsError: it says nothing for too long, as where the interpreter runs in circles.
-        """
-        assert self._process
-        silent = threading.Event()
-
-        def end(process: subprocess.Popen[bytes]) -> None:
-            silent.set()
-            process.kill()
-
-        while True:
-            patience = threading.Timer(PATIENCE_SECONDS, end, [self._process])
-            if self.impatient:
-                patience.start()
-            try:
-                line = answers.readline()
-            finally:  # after Ctrl-C, too: a thread that waits would keep this process
-                patience.cancel()
-            if silent.is_set():
-                raise EdgenetsError(
-                    f"the interpreter said nothing for {PATIENCE_SECONDS:.0f} s and was ended: the "
-                    "file is damaged, or too large for this machine"
-                )
-            if not line:
-                return
-            yield line
+    def _give_up(self) -> None:
+        if self._process and self._messages:
+            self._process.kill()
+            with self._process:  # closes its pipes and waits
+                self._messages.close()
 
     def close(self) -> None:
         """Kill the process that runs."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+        self._closed.set()
+        self._give_up()
         self._folder.cleanup()
 
 
@@ -213,11 +273,9 @@ class EmulatedSession(LocalSession):
         EdgenetsError: the board is not set up.
     """
 
-    impatient = False
-
     def __init__(self, name: str, cpu: str) -> None:
         board = emulator.find_board()
-        super().__init__(name)
+        super().__init__(name, patience_seconds=None)  # an inference may take hours
         self.counter = Path(self._folder.name) / "instructions"
         self._python = board.command(cpu, self.counter)
 
@@ -228,21 +286,28 @@ class SshSession(Session):
     Args:
         name: of the device.
         address: of the board.
+        patience_seconds: that the board may say nothing, or take nothing of what is sent.
+        greeting_seconds: that it may take to its first word.
 
     Raises:
-        EdgenetsError: the board cannot be reached, or has no Python.
+        EdgenetsError: the board cannot be reached, has no Python, or is silent.
     """
 
-    def __init__(self, name: str, address: ssh.Address) -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        name: str,
+        address: ssh.Address,
+        patience_seconds: float | None = PATIENCE_SECONDS,
+        greeting_seconds: float | None = GREETING_SECONDS,
+    ) -> None:
+        super().__init__(name, greeting_seconds)
         self._address = address
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `close` does
         self._sending = threading.Lock()
-        self._closed = threading.Event()
         self._process = ssh.connect(address, self._messages.fileno())
-        self._lines = self._receive()
         try:
             self._folder = self._greeting()
+            self.patience_seconds = patience_seconds
             threading.Thread(target=self._beat, daemon=True).start()
             self.put(RUNNER.name, RUNNER)
         except BaseException:
@@ -272,37 +337,47 @@ class SshSession(Session):
         if not self._messages.closed:
             self._messages.close()
 
-    def _answers(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        self._send({"run": [RUNNER.name], "input": json.dumps(request)})
-        for answer in self._lines:
-            yield answer
-            if "ended" in answer:
-                return
+    def _give_up(self) -> None:
+        self.close()
+
+    def _start(self, request: dict[str, Any]) -> None:
+        number = request["request"]
+        self._send({"run": [RUNNER.name], "request": number, "input": json.dumps(request)})
+
+    def _line(self, most_bytes: int, seconds: float | None) -> bytes:
+        assert self._process.stdout
+        with _ending_after(seconds, self._process, self._silent()):
+            if line := self._process.stdout.readline(most_bytes + 1):
+                return line
         raise self._lost()
 
     def _greeting(self) -> str:
-        for answer in self._lines:
-            if "folder" in answer:
-                return str(answer["folder"])
-        raise self._lost()
-
-    def _receive(self) -> Iterator[dict[str, Any]]:
-        """Yield the board's objects; a login script may print other things before the first."""
-        assert self._process.stdout
-        greeted = False
-        for line in self._process.stdout:
-            greeted = greeted or line.startswith(b'{"folder"')
-            if greeted:
-                yield json.loads(line)
+        """Wait for the board's first word; a login script may print other things before."""
+        start = time.monotonic()
+        while True:
+            line = self._line(GREETING_BYTES, self._left(start))
+            if line.startswith(b'{"folder"'):
+                with self._telling():
+                    return read_greeting(line)
 
     def _send(self, frame: dict[str, Any], content: bytes = b"") -> None:
-        assert self._process.stdin
+        message = json.dumps(frame).encode() + b"\n" + content
+        patience = -1 if self.patience_seconds is None else self.patience_seconds
+        if not self._sending.acquire(timeout=patience):
+            raise EdgenetsError(self._silent())
         try:
-            with self._sending:
-                self._process.stdin.write(json.dumps(frame).encode() + b"\n" + content)
-                self._process.stdin.flush()
+            for at in range(0, len(message), CHUNK_BYTES):
+                self._write(message[at : at + CHUNK_BYTES])
         except (OSError, ValueError) as error:
             raise self._lost() from error
+        finally:
+            self._sending.release()
+
+    def _write(self, chunk: bytes) -> None:
+        assert self._process.stdin
+        with _ending_after(self.patience_seconds, self._process, self._silent()):
+            self._process.stdin.write(chunk)
+            self._process.stdin.flush()
 
     def _beat(self) -> None:
         while not self._closed.wait(ssh.SILENCE_SECONDS / 6):
@@ -311,27 +386,37 @@ class SshSession(Session):
             except EdgenetsError:
                 return
 
+    def _silent(self) -> str:
+        return self.told(
+            f"it said nothing for {self.patience_seconds or 0:.0f} s and was given up; look after "
+            "it, or wait longer with --patience"
+        )
+
     def _lost(self) -> EdgenetsError:
         if self._closed.is_set():
-            return EdgenetsError(f"{self.name}: interrupted")
+            return EdgenetsError(self.told("the connection was closed"))
         status = self._process.wait()
         self._messages.seek(0)
         messages = self._messages.read().decode(errors="replace")
-        return EdgenetsError(f"{self.name}: {ssh.failure(self._address, status, messages)}")
+        return EdgenetsError(self.told(ssh.failure(self._address, status, messages)))
 
 
-def open_device(device: str, *, setup: bool = False) -> Session:
+def open_device(
+    device: str, *, setup: bool = False, patience_seconds: float | None = None
+) -> Session:
     """Open `local`, `ssh://[user@]host[:port]` or `emulated:CPU`.
 
     Args:
         device: its name.
         setup: make a virtual environment on the board and install NumPy and an interpreter.
+        patience_seconds: that it may say nothing; None: PATIENCE_SECONDS, and GREETING_SECONDS to a
+            board's first word. An emulated one may take as long as it likes.
 
     Raises:
         EdgenetsError: there is no such device, it cannot be reached, or the set-up fails.
     """
     if device == LOCAL:
-        return LocalSession()
+        return LocalSession(patience_seconds=patience_seconds or PATIENCE_SECONDS)
     if device.startswith(emulator.PREFIX):
         return EmulatedSession(device, emulator.cpu_of(device))
     if not device.startswith("ssh:"):
@@ -340,12 +425,13 @@ def open_device(device: str, *, setup: bool = False) -> Session:
             f"{emulator.PREFIX}CPU, CPU one of {', '.join(emulator.CPUS)}"
         )
     address = ssh.parse_address(device)
+    patience = (patience_seconds or PATIENCE_SECONDS, patience_seconds or GREETING_SECONDS)
     if setup:
-        with SshSession(device, address) as session:
+        with SshSession(device, address, *patience) as session:
             (found,) = session.ask([{"do": "probe"}])
             packages = board_packages(found["device"])
             session.ask([{"do": "install", "folder": ssh.VENV, "packages": packages}])
-    return SshSession(device, address)
+    return SshSession(device, address, *patience)
 
 
 def check_device(session: Session, size_bytes: int, delegate: str | None = None) -> None:
@@ -390,24 +476,20 @@ def array_bytes(array: NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
-def array_from(text: str) -> NDArray[Any]:
-    """Return the array that the runner wrote as `.npy` in base64."""
-    array: NDArray[Any] = np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)
-    return array
-
-
 def _last_line(messages: BinaryIO) -> str:
     messages.seek(0)
     lines = messages.read().decode(errors="replace").splitlines()
-    return next((line for line in reversed(lines) if not line.startswith("INFO: ")), "")
+    last = next((line for line in reversed(lines) if not line.startswith("INFO: ")), "")
+    return last[:MOST_TEXT]
 
 
 def _ending(status: int) -> str:
     if status == -signal.SIGKILL:
         return "was killed by SIGKILL: the machine may have run out of memory"
     if status < 0:
+        names = {number.value: number.name for number in signal.Signals}
         return (
-            f"crashed with {signal.Signals(-status).name}: the file breaks the interpreter; "
-            "copy or export it again"
+            f"crashed with {names.get(-status, f'signal {-status}')}: the file breaks the "
+            "interpreter; copy or export it again"
         )
     return f"ended with status {status}"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
+from edgenets.progress import printable
 from edgenets.units import format_bytes, format_count
 
 ROW = 24
@@ -305,7 +306,7 @@ def _cell(column: str, text: str) -> str:
 
 def _clean(text: str) -> str:
     """Return the text as XML can hold it."""
-    return escape(re.sub("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", "?", text))
+    return escape(re.sub("[\ud800-\udfff\ufffe\uffff]", "?", printable(text)))
 
 
 def _x(lane: int) -> float:

@@ -141,6 +141,7 @@ def evaluate_file(
     everything: bool = False,
     labels: Sequence[str] | None = None,
     input_range: Range | None = None,
+    patience_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Measure the accuracy of a `.tflite` file on a dataset.
 
@@ -152,6 +153,7 @@ def evaluate_file(
         device: where the file runs; images are decoded and prepared here.
         everything: score all images, those to train with too.
         labels, input_range: what the file does not say, as for `runtime.ClassifierFile`.
+        patience_seconds: as for `devices.open_device`.
 
     Returns:
         What `score` returns; `labels`; `split`, which part of the dataset was scored; `skipped`,
@@ -164,7 +166,7 @@ def evaluate_file(
         EdgenetsError: the file or the dataset cannot be read, they do not belong together, or the
             device cannot be used.
     """
-    with open_device(device) as session:
+    with open_device(device, patience_seconds=patience_seconds) as session:
         if device != LOCAL:
             check_device(session, path.stat().st_size)
         open_file = partial(
@@ -180,7 +182,7 @@ def evaluate_file(
             (outputs,) = run_images([classifier], images)
             scored = score_dataset(classifier.logits_of(outputs), dataset, labels)
             return _warned(scored, classifier, preparation)
-        with open_device(LOCAL) as here_session:
+        with open_device(LOCAL, patience_seconds=patience_seconds) as here_session:
             at_home = open_file(here_session)
             there, here = run_images([classifier, at_home], images)
     difference = np.abs(there.astype(np.float64) - here)

@@ -22,6 +22,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.checked import write_checked
 from edgenets.export.formats import find_format
 from edgenets.export.targets import find_target
+from edgenets.memory import require
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec
 from edgenets.progress import quiet_stderr
@@ -138,6 +139,8 @@ def load_trusted(path: Path) -> Any:
 def _keras_version(path: Path) -> str:
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
+            unpacked_bytes = sum(entry.file_size for entry in archive.infolist())
+            require(unpacked_bytes, f"{path} unpacks to too much")
             return str(json.loads(archive.read("metadata.json"))["keras_version"])
     import h5py
 

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from edgenets.data.input_range import Range
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import LOCAL, Session, array_bytes, array_from
+from edgenets.export.answers import SENT_BYTES as SENT_HERE_BYTES
+from edgenets.export.answers import array_of
+from edgenets.export.devices import LOCAL, Session, array_bytes
 from edgenets.export.runtime import ClassifierFile
+from edgenets.memory import require
 
+COPIES = 4
+"""Of the inputs or outputs that are in memory at a time: prepared, as codes, as they are sent."""
 SENT_BYTES = 2**23
-"""Of inputs that are sent to a device at once; it keeps one such part."""
-SENT_HERE_BYTES = 2**25
-"""To a process on this machine."""
+"""Of inputs that are sent to a board at once; it keeps one such part, and returns no more."""
 
 
 class RemoteClassifier(ClassifierFile):
@@ -44,16 +47,20 @@ class RemoteClassifier(ClassifierFile):
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         session: Session,
         threads: int = 1,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
+        path = Path(path)
         super().__init__(path, labels=labels, input_range=input_range)
         self._name, self._session, self._threads = str(path), session, threads
-        image_bytes = np.dtype(self.input.dtype).itemsize * math.prod(self.input.shape)
+        image_bytes = max(
+            np.dtype(end.dtype).itemsize * math.prod(end.shape) for end in (self.input, self.output)
+        )
+        require(COPIES * image_bytes, f"{path} takes or gives too much at once")
         sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
         self.images_at_once = max(1, sent_bytes // max(1, image_bytes))
         session.put(self._name, path)
@@ -62,7 +69,7 @@ class RemoteClassifier(ClassifierFile):
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""
         self._session.put("inputs", array_bytes(self.inputs(pixels)))
-        outputs = array_from(self._run(inputs="inputs")["outputs"][0])
+        outputs = array_of(self._run(inputs="inputs")["outputs"][0])
         promised = (len(pixels), self.output.shape[1])
         if outputs.shape != promised or outputs.dtype != self.output.dtype:
             raise EdgenetsError(

@@ -14,6 +14,7 @@ from edgenets.export.charts import curve_charts, operator_chart, size_accuracy_c
 from edgenets.export.evaluate import commonest_class, commonest_confusions
 from edgenets.export.report_values import check_report
 from edgenets.files import read_json, write_bytes
+from edgenets.progress import printable
 from edgenets.quantize.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
     ALEXNET_BYTES,
@@ -73,7 +74,11 @@ def write_html(report: dict[str, Any], run_dir: Path) -> Path:
 
 
 def render_html(report: dict[str, Any]) -> str:
-    """Return the page of a report; equal reports give equal pages."""
+    """Return the page of a report; equal reports give equal pages.
+
+    Texts are shown as `printable` shows them: a label may hold what turns the direction of writing.
+    """
+    report = _printable(report)
     stages = report["stages"]
     float32, int8 = stages[0], stages[-1]
     ops = report["benchmark"].get("ops", [])  # none, if the run did not ask for them
@@ -98,6 +103,18 @@ def render_html(report: dict[str, Any]) -> str:
         config=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
         alexnet_bytes=ALEXNET_BYTES,
     )
+
+
+def _printable(value: Any) -> Any:
+    """Return a JSON value whose texts, keys too, are printable."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {_printable(key): _printable(item) for key, item in value.items()}
+        case list():
+            return [_printable(item) for item in value]
+    return value
 
 
 @cache

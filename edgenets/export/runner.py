@@ -4,13 +4,16 @@ The one file that is copied to a board. It needs NumPy and an interpreter, nothi
 is started as `python runner.py` with one JSON request on stdin; on stdout come JSON objects, one a
 line, and nothing else:
 
-    {"files": {NAME: PATH, ...}, "threads": 1, "delegate": null, "jobs": [{"do": "time", ...}, ...]}
+    {"request": 7, "files": {NAME: PATH, ...}, "threads": 1, "delegate": null,
+     "jobs": [{"do": "time", ...}, ...]}
 
-    {"percent": 42}                 of the job that runs
-    {"result": {...}}               one for each job, in order
-    {"error": "one sentence"}       in place of a result; no job follows
+    {"request": 7, "percent": 42}               of the job that runs
+    {"request": 7, "result": {...}}             one for each job, in order
+    {"request": 7, "error": "one sentence"}     in place of a result; no job follows
 
-A job is a row of `JOBS` with the arguments of its function; it names files as the request does.
+Answers carry their request's number, so that nothing of an earlier one is taken for the present
+one's; `answers.py` says what may be in them. A job is a row of `JOBS` with the arguments of its
+function; it names files as the request does.
 
 - `probe`: what the machine is and which interpreter is picked.
 - `time`: single inferences of one file, or of several in one process and in random order.
@@ -37,7 +40,6 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-import io
 import json
 import os
 import platform
@@ -80,6 +82,10 @@ MOST_MORE_RUNS = 20
 ENOUGH_INSTRUCTIONS = 100_000_000
 SECONDS_PER_REPORT = 0.5
 """Between two looks at the machine, which are also reports of progress."""
+SECONDS_PER_SIGN = 10.0
+"""Of life, while pip installs."""
+MOST_TEXT = 1000
+"""Characters of an error."""
 
 # Bits of `vcgencmd get_throttled`: live ones; the same 16 higher say "since the board started".
 THROTTLED = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
@@ -137,6 +143,11 @@ def load_other_runtimes(preferred: str) -> list[Runtime]:
 
 def refusal(runtime: Runtime, name: str, error: Exception) -> str:
     """Return the sentence for what an interpreter raised."""
+    if isinstance(error, MemoryError):
+        return (
+            f"there is not enough memory for {name} in {runtime.name} {runtime.version}; "
+            "end other programs there, or take a smaller net"
+        )
     reason = " ".join(str(error).split()).rstrip(".")
     return (
         f"{runtime.name} {runtime.version} cannot run {name}: {reason}; "
@@ -178,7 +189,7 @@ class Net:
         start = time.perf_counter_ns()
         with refusals(self.runtime, name):
             self.interpreter = self.runtime.interpreter(
-                model_path=path,
+                **_source(path),
                 num_threads=request.get("threads", 1),
                 experimental_delegates=delegates,
             )
@@ -192,7 +203,7 @@ class Net:
         start = time.perf_counter_ns()
         try:
             self.interpreter.invoke()
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise RunnerError(refusal(self.runtime, self.name, error)) from error
         return _ms_since(start)
 
@@ -320,11 +331,11 @@ def run_file(
         inputs: name of a `.npy` file, [n, ...] of the network's one input without its batch.
 
     Returns:
-        `runtime`; `runs`; `outputs`: for each output a `.npy` in base64, [n, ...], n = 1 without
-        `inputs`; `sha256` of the outputs' bytes.
+        `runtime`; `runs`; `outputs`: for each output its dtype, shape, [n, ...], n = 1 without
+        `inputs`, and its bytes as base64; `sha256` of the outputs' bytes.
 
     Raises:
-        RunnerError: the interpreter refuses the file.
+        RunnerError: the interpreter refuses the file, or it returns texts.
     """
     net = Net(file, request["files"][file], request)
     rows = []
@@ -346,7 +357,7 @@ def run_file(
     return {
         "runtime": _describe_runtime(net.runtime, request),
         "runs": len(rows) if inputs else runs or 1,
-        "outputs": [_npy(output) for output in outputs],
+        "outputs": [_sent(output, file) for output in outputs],
         "sha256": hashlib.sha256(b"".join(output.tobytes() for output in outputs)).hexdigest(),
     }
 
@@ -446,12 +457,9 @@ def install(request: dict[str, Any], folder: str, packages: Sequence[str]) -> di
         )
     )
     for what, program, module, *arguments in steps:
-        command = [program, "-m", module, *arguments]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        if done.returncode:
-            lines = done.stdout.decode(errors="replace").strip().splitlines() or ["no message"]
+        status, output = _watched([program, "-m", module, *arguments])
+        if status:
+            lines = output.decode(errors="replace").strip().splitlines() or ["no message"]
             reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
             if module == "venv":
                 shutil.rmtree(home, ignore_errors=True)
@@ -459,6 +467,19 @@ def install(request: dict[str, Any], folder: str, packages: Sequence[str]) -> di
             raise RunnerError(f"cannot {what} in {home}: {reason}")
         _report(0, 1, 0.5)
     return {"folder": str(home)}
+
+
+def _watched(command: Sequence[str]) -> tuple[int, bytes]:
+    """Run a command that takes its time; give signs of life meanwhile. Return status and output."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        while True:
+            try:
+                output, _ = process.communicate(timeout=SECONDS_PER_SIGN)
+                return process.returncode, output
+            except subprocess.TimeoutExpired:
+                _report(0, 1, 0.0)
 
 
 # What a job does -> the function; its arguments are the job's other keys.
@@ -544,7 +565,7 @@ def _open(name: str, request: dict[str, Any]) -> tuple[Net, dict[str, Any]]:
     return net, {
         "load_ms": net.load_ms,
         "first_ms": first_ms,
-        "peak_memory_bytes": peak - memory_before if peak and memory_before else None,
+        "peak_memory_bytes": max(0, peak - memory_before) if peak and memory_before else None,
     }
 
 
@@ -597,6 +618,15 @@ def _warm_up(nets: Sequence[Any]) -> dict[str, Any]:
         last = medians
 
 
+def _source(path: str) -> dict[str, Any]:
+    """Return the file as an interpreter takes it: its content, if its name is no text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return {"model_content": Path(path).read_bytes()}
+    return {"model_path": path}
+
+
 def _load_delegates(runtime: Runtime, name: str | None) -> list[Any]:
     if name is None:
         return []
@@ -639,10 +669,11 @@ def _major(version: str) -> int:
     return int(version.split(".")[0])
 
 
-def _npy(array: Any) -> str:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return base64.b64encode(file.getvalue()).decode()
+def _sent(array: Any, name: str) -> dict[str, Any]:
+    if array.dtype.hasobject:
+        raise RunnerError(f"{name} returns texts; edgenets runs networks that return numbers")
+    content = base64.b64encode(array.tobytes()).decode()
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "base64": content}
 
 
 def _ms_since(start_ns: int) -> float:
@@ -697,25 +728,27 @@ def _report(whole: int, parts: int, done: float) -> None:
 
 
 def _say(message: dict[str, Any]) -> None:
-    print(json.dumps(message), file=_answers, flush=True)
+    print(json.dumps({"request": _request, **message}), file=_answers, flush=True)
 
 
 _answers: Any = sys.stdout
+_request = 0
 
 
 def main(lines: Iterable[str] = sys.stdin) -> None:
     """Answer the request in the first of `lines`."""
-    global _answers
+    global _answers, _request
     _answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what C++ code prints is no answer
     _limit_memory()
     request = json.loads(next(iter(lines)))
+    _request = request.get("request", 0)
     for job in request["jobs"]:
         arguments = {key: value for key, value in job.items() if key != "do"}
         try:
             _say({"result": JOBS[job["do"]](request, **arguments)})
         except RunnerError as error:
-            _say({"error": str(error)})
+            _say({"error": " ".join(str(error).split())[:MOST_TEXT]})
             return
 
 

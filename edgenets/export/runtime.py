@@ -22,7 +22,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export import runner
 from edgenets.export.metadata import lost_labels, read_entry, read_labels
 from edgenets.export.runner import Runtime
-from edgenets.files import read_bytes
+from edgenets.memory import read_bounded
 from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
@@ -129,19 +129,20 @@ class ClassifierFile:
 
     Raises:
         EdgenetsError: the file is damaged, it is no image classifier, what it says about itself
-            does not fit, or nothing says what its input takes.
+            does not fit, nothing says what its input takes, or it takes more memory than a file may
+            (`edgenets.memory`).
     """
 
     def __init__(
         self,
-        source: Path | bytes,
+        source: Path | str | bytes,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
-        self._source = source
+        self._source = source = Path(source) if isinstance(source, str) else source
         name = _name(source)
-        content = read_bytes(source) if isinstance(source, Path) else source
+        content = read_bounded(source) if isinstance(source, Path) else source
         model = flatbuffer.read(content, name)
         refuse_compiled(model, name)
         self.input, self.output = _image_and_scores(model, name)
@@ -255,14 +256,14 @@ class Classifier(ClassifierFile):
 
     def __init__(
         self,
-        source: Path | bytes,
+        source: Path | str | bytes,
         threads: int = 1,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
         super().__init__(source, labels=labels, input_range=input_range)
-        self._interpreter = open_interpreter(source, threads)
+        self._interpreter = open_interpreter(self._source, threads)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""

@@ -6,10 +6,13 @@ library only. On stdin come frames, each a JSON object on a line of its own:
     {}                                      the host is alive
     {"file": NAME, "bytes": N}              N bytes follow: write them to NAME
     {"remove": NAME}                        the file is not needed any more
-    {"run": [ARGUMENT, ...], "input": TEXT} run Python in the folder with this on its stdin
+    {"run": [ARGUMENT, ...], "input": TEXT, "request": N}
+                                            run Python in the folder with this on its stdin
 
-On stdout go `{"folder": PATH}` first, then what the process that runs prints, line by line, and
-`{"ended": STATUS, "message": LAST_LINE_OF_ITS_STDERR}` after it.
+On stdout goes `{"folder": PATH, "error": null}` first, then what the process that runs prints, line
+by line, and `{"request": N, "ended": STATUS, "message": LAST_LINE_OF_ITS_STDERR}` after it. Where
+there is no room for a folder, PATH is null and the error says why; where there was none for a file,
+the next run is answered with `{"request": N, "error": SENTENCE}`.
 
 When stdin ends, or nothing came for some time that the host chooses, the process that runs is
 killed with all it started, the folder is removed, and this process ends. So a link that is cut
@@ -33,6 +36,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 CHUNK_BYTES = 65536
+MOST_TEXT = 1000
+"""Characters of a message."""
 
 
 class Supervisor:
@@ -48,16 +53,21 @@ class Supervisor:
         self._python = python
         self._source = source
         self._silence_seconds = silence_seconds
-        self._folder = Path(tempfile.mkdtemp(prefix="edgenets-"))
         self._frames: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._heard = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         self._speaking = threading.Lock()
+        self._unwritten: dict[str, str] = {}  # why, by file
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="edgenets-"))
+        except OSError as error:
+            self._say({"folder": None, "error": str(error.strerror or error)[:MOST_TEXT]})
+            raise SystemExit from error
 
     def serve(self) -> None:
         """Do what the frames say until they end."""
         try:
-            self._say({"folder": str(self._folder)})
+            self._say({"folder": str(self._folder), "error": None})
             threading.Thread(target=self._receive, daemon=True).start()
             while time.monotonic() - self._heard < self._silence_seconds:
                 try:
@@ -88,16 +98,40 @@ class Supervisor:
             self._frames.put(None)
 
     def _write(self, path: Path, left: int) -> None:
-        with path.open("wb") as file:
-            while left:
-                chunk = self._source.read(min(left, CHUNK_BYTES))
-                if not chunk:
-                    return
-                self._heard = time.monotonic()
-                file.write(chunk)
+        """Write what follows to the file; read it to its end even if the disk has no more room."""
+        self._unwritten.pop(path.name, None)
+        try:
+            with path.open("wb") as file:
+                while left and (chunk := self._read(left)):
+                    left -= len(chunk)
+                    file.write(chunk)
+        except OSError as error:
+            self._unwritten[path.name] = str(error.strerror or error)
+            path.unlink(missing_ok=True)
+            while left and (chunk := self._read(left)):
                 left -= len(chunk)
 
+    def _read(self, left: int) -> bytes:
+        chunk = self._source.read(min(left, CHUNK_BYTES))
+        self._heard = time.monotonic()
+        return chunk
+
     def _run(self, frame: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"request": frame["request"]}
+        try:
+            if self._unwritten:
+                raise OSError(", ".join(sorted(set(self._unwritten.values()))))
+            status, message = self._run_to_its_end(frame)
+        except OSError as error:
+            reason = (
+                f"the board cannot keep files: {error.strerror or error}; free some space there"
+            )
+            self._say({**answer, "error": reason[:MOST_TEXT]})
+        else:
+            self._say({**answer, "ended": status, "message": message[:MOST_TEXT]})
+
+    def _run_to_its_end(self, frame: dict[str, Any]) -> tuple[int, str]:
+        """Run Python; hand on what it prints; return its status and the last line of its stderr."""
         with tempfile.TemporaryFile() as messages:
             self._process = subprocess.Popen(
                 [self._python, *frame["run"]],
@@ -117,7 +151,7 @@ class Supervisor:
             status = self._process.wait()
             messages.seek(0)
             lines = messages.read().decode(errors="replace").splitlines() or ["no message"]
-            self._say({"ended": status, "message": lines[-1]})
+            return status, lines[-1]
 
     def _kill(self) -> None:
         if self._process and self._process.poll() is None:

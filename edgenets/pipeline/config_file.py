@@ -86,7 +86,7 @@ def dump_config(config: RunConfig) -> str:
 
 def _assign(values: dict[str, Any], assignment: str) -> Place:
     dotted, equals, text = assignment.partition("=")
-    keys = tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
+    keys = tuple(map(_key, dotted.split(".")))
     if not equals or not dotted:
         raise EdgenetsError(f"--set needs KEY=VALUE, such as train.epochs=5, got {assignment!r}")
     value, _ = _parse(text, f"the value of --set {assignment}")
@@ -106,6 +106,11 @@ def _assign(values: dict[str, Any], assignment: str) -> Place:
             "or a stage's by its number, such as compress.0.sparsity"
         ) from error
     return keys
+
+
+def _key(part: str) -> int | str:
+    """Return a key, or the number of an item in a list, which has fewer than a billion."""
+    return int(part) if part.isdecimal() and len(part) < 10 else part
 
 
 def _parse(text: str, name: str) -> tuple[Any, Any]:
@@ -134,6 +139,9 @@ def _refuse_duplicates(root: Any, name: str) -> None:
             continue
         lines: dict[str, int] = {}
         for key, value in node.value:
+            nodes.append(value)
+            if not isinstance(key, yaml.ScalarNode):  # which YAML refuses as a key
+                continue
             line = key.start_mark.line + 1
             if str(key.value) in lines:
                 raise EdgenetsError(
@@ -141,7 +149,6 @@ def _refuse_duplicates(root: Any, name: str) -> None:
                     f"{lines[key.value]}); remove one"
                 )
             lines[str(key.value)] = line
-            nodes.append(value)
 
 
 def _line(node: Any, place: Place) -> tuple[int, int]:

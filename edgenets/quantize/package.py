@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets import flatbuffer
+from edgenets import flatbuffer, memory
 from edgenets.errors import EdgenetsError
 from edgenets.quantize import rans
 from edgenets.quantize.frequencies import (
@@ -43,6 +43,7 @@ CRC_FROM = 9  # what the CRC-32 covers, to the end
 
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
+MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 48  # that unpacking takes
 BYTES_PER_LANE = 600  # at least: fewer lanes decode slower, more take more room
 MOST_LANES = 1 << 9
 MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
@@ -97,7 +98,8 @@ def unpack(package: bytes) -> bytes:
     """Return the file that was packed.
 
     Raises:
-        EdgenetsError: it is not a package, or of another version, or damaged.
+        EdgenetsError: it is not a package, or of another version, or damaged; or it takes more
+            memory than a file may (`edgenets.memory`).
     """
     if not package.startswith(MAGIC):
         raise EdgenetsError("this is not a package (.epk) of edgenets")
@@ -111,7 +113,12 @@ def unpack(package: bytes) -> bytes:
         if hashlib.sha256(data.data).digest() != sha256:
             raise ValueError("its content is another one than was packed")
         return data.tobytes()
-    except (ValueError, EOFError, lzma.LZMAError, MemoryError) as error:
+    except MemoryError as error:
+        raise EdgenetsError(
+            "there is not enough memory to unpack the package; end other programs, or unpack it on "
+            "a larger machine"
+        ) from error
+    except (ValueError, EOFError, lzma.LZMAError) as error:
         raise EdgenetsError(f"the package is damaged ({error}); copy or pack it again") from error
 
 
@@ -215,6 +222,10 @@ def _unpack(package: memoryview) -> tuple[Bytes, bytes]:
     numbers, at = _Numbers(*(number for number, _ in values)), values[-1][1]
     if numbers.size > MOST_BYTES or numbers.plan_bytes > MOST_PLAN_BYTES:
         raise ValueError("its sizes are too large")
+    memory.require(
+        MEMORY_PER_BYTE * numbers.size + MEMORY_PER_PLAN_BYTE * numbers.plan_bytes,
+        "it unpacks to too much",
+    )
     rest_properties, plan_properties = divmod(numbers.properties, len(PROPERTIES))
     if rest_properties >= len(PROPERTIES):
         raise ValueError("its lzma setting is unknown")

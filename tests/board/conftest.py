@@ -1,9 +1,8 @@
-"""An SSH server of the tests' own on loopback, a client that knows it alone, and a small net."""
+"""An SSH server of the tests' own on loopback and a client that knows it alone."""
 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import shlex
 import shutil
@@ -16,13 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import flatbuffers
-import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
-
-from edgenets import flatbuffer
-from edgenets.export.metadata import ENTRY, with_labels
 
 WAIT_SECONDS = 20
 PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
@@ -237,61 +230,9 @@ def link(board):
     link.close()
 
 
-LABELS = ("red", "green", "blue")
-RESOLUTION = 8
-
-
 @pytest.fixture(scope="session")
-def colour_file(tmp_path_factory) -> Path:
-    """An int8 classifier by the brightest colour."""
-    path = tmp_path_factory.mktemp("colours") / 'it\'s a "net".tflite'
-    path.write_bytes(colour_net(RESOLUTION))
-    return path
-
-
-@pytest.fixture(scope="session")
-def slow_file(tmp_path_factory) -> Path:
-    """The same for images so large that 10,000 inferences take longer than any test."""
+def slow_file(tmp_path_factory, colour_net) -> Path:
+    """The net of `colour_file` for images so large that 10,000 inferences outlast any test."""
     path = tmp_path_factory.mktemp("slow") / "slow.tflite"
     path.write_bytes(colour_net(2048))
     return path
-
-
-def colour_net(resolution: int) -> bytes:
-    """Return the file of a net that takes the mean over height and width."""
-
-    def tensor(name, shape, kind, buffer):
-        t = schema.TensorT()
-        t.name, t.shape, t.type, t.buffer = name, shape, kind, buffer
-        if kind == schema.TensorType.INT8:
-            t.quantization = schema.QuantizationParametersT()
-            t.quantization.scale, t.quantization.zeroPoint = [2 / 255], [-1]
-        return t
-
-    mean = schema.OperatorT()
-    mean.opcodeIndex, mean.inputs, mean.outputs = 0, [0, 1], [2]
-    mean.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
-    mean.builtinOptions = schema.ReducerOptionsT()
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        tensor("image", [1, resolution, resolution, 3], schema.TensorType.INT8, 0),
-        tensor("axes", [2], schema.TensorType.INT32, 1),
-        tensor("scores", [1, 3], schema.TensorType.INT8, 0),
-    ]
-    graph.operators, graph.inputs, graph.outputs = [mean], [0], [2]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.MEAN
-    code.version = 2
-    nothing, axes = schema.BufferT(), schema.BufferT()
-    axes.data = np.frombuffer(np.int32([1, 2]).tobytes(), np.uint8)
-    model = schema.ModelT()
-    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
-    model.buffers, model.metadata = [nothing, axes], []
-
-    preparation = {"resolution": resolution, "resize": resolution}
-    preparation |= {"interpolation": "bilinear", "crop": "center"}
-    about = json.dumps({"preparation": preparation}).encode()
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    content = flatbuffer.with_metadata(bytes(builder.Output()), {ENTRY: about})
-    return with_labels(content, LABELS)

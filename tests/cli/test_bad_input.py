@@ -26,6 +26,7 @@ from edgenets.models.folder import Spec, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
+from edgenets.progress import printable
 from edgenets.train import fit as fit_module
 from edgenets.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgenets.train.settings import FitSettings
@@ -143,6 +144,7 @@ def fill(disk: Path) -> None:
         ("seed: 2020-13-45\n", "is not valid YAML: month must be in 1..12"),
         (f"seed: {'9' * 5000}\n", "is not valid YAML: Exceeds the limit"),
         ("1: 2\n", "line 1: 1: keys should be strings"),
+        ("? [a]\n: 1\n? [a]\n: 2\n", "is not valid YAML: found unhashable key"),
         ("- seed\n", "must hold keys and values, such as `seed: 0`"),
         ("seed: 0\n\ttrain: 1\n", "line 2 is not valid YAML: found character '\\t'"),
         ("seed: 0\n--- \nseed: 1\n", "line 2 is not valid YAML"),
@@ -171,6 +173,15 @@ def test_config_that_is_wrong_is_named_with_its_line(text: str | bytes, message:
         ("compress.²=1", "there is no such key; give one such as train.epochs"),
         ("model.name=mobilnet_v1", "unknown model 'mobilnet_v1'; did you mean mobilenet_v1?"),
         ("train.epochs", "--set needs KEY=VALUE, such as train.epochs=5"),
+        (f"{'9' * 5000}=1", "unknown key '999"),
+        (f"compress.{'9' * 5000}=1", "or a stage's by its number, such as compress.0.sparsity"),
+        (f"seed={'9' * 5000}", "is not valid YAML: Exceeds the limit"),
+        ("train.epochs=9999999999", "train.epochs: input should be less than 2147483648, got 9999"),
+        ("train={[1]: 2}", "is not valid YAML: found unhashable key"),
+        ("train={? [1]: 2, ? [1]: 3}", "is not valid YAML: found unhashable key"),
+        ("train=&a {b: *a}", "unknown key 'train.b'"),
+        ("model.name=[1]", "unknown model '[1]'"),
+        ("compress=[{stage: {a: 1}}]", "unknown stage \"{'a': 1}\""),
     ],
 )
 def test_assignment_that_is_wrong_is_named(assignment: str, message: str, tmp_path: Path):
@@ -179,6 +190,15 @@ def test_assignment_that_is_wrong_is_named(assignment: str, message: str, tmp_pa
     for arguments in ((config,), ()):
         sentence = failure("run", *arguments, "--set", assignment, "--out", tmp_path / "run")
         assert message in sentence and assignment in sentence
+
+
+@pytest.mark.parametrize(
+    "key", ["data.source", "data.unlabelled", "train.teacher", "train.weights"]
+)
+def test_path_that_no_system_has_is_one_sentence(key: str, tmp_path: Path):
+    assert r"a\x00b" in printable(
+        failure("run", "--set", f'{key}="a\\0b"', "--out", tmp_path / "run")
+    )
 
 
 def test_config_that_cannot_be_read_is_one_sentence(tmp_path: Path):

@@ -32,7 +32,7 @@ def evaluated(monkeypatch):
     """What the next evaluation of a file returns, and the arguments it is asked for."""
     asked = []
 
-    def evaluate_file(path, data, *, device, everything, labels, input_range):
+    def evaluate_file(path, data, *, device, everything, **others):
         asked.append((path, data, device, everything))
         return RESULT
 

@@ -290,6 +290,17 @@ def test_reader_that_goes_away_causes_no_traceback(arguments: tuple[str, ...]):
         assert process.wait(10) == 1
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments, status", [("list", 0), ("list --json", 0), ("list --no", 2)])
+def test_what_is_closed_is_written_nowhere(arguments: str, status: int, closed: str):
+    command = f"{sys.executable} -m edgenets {arguments} {closed}"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert result.returncode == status
+    assert "Traceback" not in result.stderr
+    assert bool(result.stdout) == (status == 0 and ">&-" not in closed.split())
+    assert bool(result.stderr) == (status == 2 and "2>&-" not in closed.split())
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("arguments", [("list",), ("list", "--json")], ids=" ".join)
 def test_output_to_a_full_disk_is_one_sentence(arguments: tuple[str, ...]):

@@ -1,15 +1,18 @@
 """Every kind of image file becomes upright 8-bit RGB, or a reason."""
 
 import os
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from edgenets import memory
 from edgenets.data.images import (
     Preparation,
     load_prepared,
@@ -133,6 +136,76 @@ def test_image_that_does_not_fit_in_memory_is_too_large(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image, "open", exhaust)
     assert reason(path) == "too large: not enough memory"
+
+
+def declared(path: Path, width: int, height: int) -> Path:
+    """Write a PNG of a few bytes that declares a size."""
+    Image.new("RGB", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    return path
+
+
+def test_picture_that_declares_more_than_the_bound_is_refused_before_memory_is_taken(tmp_path):
+    path = declared(tmp_path / "a.png", 10_000, 10_000)
+    with memory.at_most(10**9):
+        assert reason(path).startswith(
+            "too large: 10000 x 10000 pixels, which would take 1144.41 MiB of memory, where a file "
+            "may take 953.67 MiB (as was passed)"
+        )
+    with memory.at_most(10**10):
+        assert reason(path).startswith("truncated or damaged")
+
+
+def test_file_larger_than_the_bound_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    noise(48, 64).save(path)
+    with memory.at_most(path.stat().st_size - 1):
+        assert reason(path).startswith("too large, which would take ")
+
+
+def test_preparation_to_more_than_the_bound_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    noise(48, 64).save(path)
+    with pytest.raises(EdgenetsError, match=r"^too large: .* which would take "):
+        load_prepared(path, Preparation(8, 10**9))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_and_not_read(kind, tmp_path):
+    path = tmp_path / "a.png"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    assert reason(path) == "not a regular file"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.parametrize(
+    "mode, name, options",
+    [
+        *(("L", "a.png", {}), ("RGB", "a.png", {}), ("RGBA", "a.png", {}), ("I;16", "a.png", {})),
+        *(("RGB", "a.jpg", {"progressive": True}), ("RGBA", "a.webp", {}), ("RGB", "a.jp2", {})),
+    ],
+)
+def test_pictures_take_no_more_memory_than_is_reckoned(mode, name, options, tmp_path):
+    Image.new(mode, (1500, 1500)).save(tmp_path / name, **options)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from edgenets import memory; from edgenets.data.images import load_rgb\n"
+        "from edgenets.export.runner import _forget_peak_memory, _kilobytes\n"
+        "reckoned = []\n"
+        "load_rgb(Path(sys.argv[1]), 8)\n"  # loads the decoder
+        "reserved = memory.reserved\n"
+        "def reserve(size, what): reckoned.append(size); return reserved(size, what)\n"
+        "memory.reserved = reserve\n"
+        "_forget_peak_memory(); before = _kilobytes('/proc/self/status', 'VmRSS')\n"
+        "load_rgb(Path(sys.argv[1]))\n"
+        "print(_kilobytes('/proc/self/status', 'VmHWM') - before, *reckoned)\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / name]
+    peak, reckoned = map(int, subprocess.run(command, capture_output=True).stdout.split())
+    assert peak <= reckoned <= 12 * peak + 2**22  # what was freed before may be used again
 
 
 def test_postscript_is_refused_because_a_program_would_run(tmp_path):

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgenets import memory
 from edgenets.data import loading
 from edgenets.data.images import Preparation, load_rgb, prepare
-from edgenets.data.loading import Split, available_memory_bytes, map_in_threads
+from edgenets.data.loading import Split, map_in_threads
 from edgenets.errors import EdgenetsError
 
 PREPARATION = Preparation(6, 7)
@@ -24,7 +25,7 @@ def split(make_folder):
 
 def test_images_in_memory_and_decoded_on_demand_are_equal(split, monkeypatch):
     in_memory = split.load(PREPARATION)
-    monkeypatch.setattr(loading, "available_memory_bytes", lambda: 0)
+    monkeypatch.setattr(loading, "bound_bytes", lambda: 0)
     on_disk, on_demand = split.load(PREPARATION), split.load(PREPARATION, once=True)
     assert type(in_memory._pixels) is np.ndarray
     assert type(on_disk._pixels) is np.memmap
@@ -35,7 +36,7 @@ def test_images_in_memory_and_decoded_on_demand_are_equal(split, monkeypatch):
 
 
 def test_pixels_on_disk_are_read_once_and_leave_no_file(split, monkeypatch, tmp_path):
-    monkeypatch.setattr(loading, "available_memory_bytes", lambda: 0)
+    monkeypatch.setattr(loading, "bound_bytes", lambda: 0)
     monkeypatch.setattr(loading, "WRITTEN_AT_ONCE", 16)
     monkeypatch.setattr(loading, "DISK", str(tmp_path))
     monkeypatch.delenv("TMPDIR", raising=False)
@@ -52,7 +53,7 @@ def test_pixels_on_disk_are_read_once_and_leave_no_file(split, monkeypatch, tmp_
 
 @pytest.mark.parametrize("free", [0, None])
 def test_pixels_without_room_on_disk_are_decoded_at_every_take(split, monkeypatch, capsys, free):
-    monkeypatch.setattr(loading, "available_memory_bytes", lambda: 0)
+    monkeypatch.setattr(loading, "bound_bytes", lambda: 0)
     if free is None:
         monkeypatch.setenv("TMPDIR", "/nowhere")
         monkeypatch.setattr(loading.tempfile, "gettempdir", lambda: "/nowhere")
@@ -88,13 +89,9 @@ def test_changing_what_take_returned_changes_nothing_else(split):
 
 def test_split_uses_at_most_a_quarter_of_the_memory(split, monkeypatch):
     size_bytes = 41 * 6 * 6 * 3
-    for memory_bytes, kept in ((4 * size_bytes, True), (4 * size_bytes - 4, False)):
-        monkeypatch.setattr(loading, "available_memory_bytes", lambda m=memory_bytes: m)
+    for free_bytes, kept in ((4 * size_bytes, True), (4 * size_bytes - 4, False)):
+        monkeypatch.setattr(memory, "free_bytes", lambda free=free_bytes: free)
         assert (split.load(PREPARATION, once=True)._pixels is not None) == kept
-
-
-def test_available_memory_is_plausible():
-    assert 2**26 < available_memory_bytes() < 2**46
 
 
 def test_subset_keeps_sources_and_labels_together(split):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 from edgenets import flatbuffer
 from edgenets.cli.export import command
 from edgenets.errors import EdgenetsError
+from edgenets.export.foreign import load_trusted
 from edgenets.export.runtime import Classifier
+from edgenets.memory import at_most
 
 pytestmark = pytest.mark.slow
 LABELS = ("ant", "bee", "cat")
@@ -154,3 +157,11 @@ def test_the_package_loads_no_tensorflow_before_it_is_asked():
     script = "import sys, edgenets.export; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout.strip() == b"False"
+
+
+def test_a_keras_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", bytes(2**24))
+    with at_most(2**23), pytest.raises(EdgenetsError, match=r"bomb\.keras unpacks to too much, w"):
+        load_trusted(path)

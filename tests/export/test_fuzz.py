@@ -1,8 +1,12 @@
-"""Damaged files: 200 truncations and 1,000 mutations in process, 20 through each command."""
+"""Damaged files: 200 truncations and 1,000 mutations in process, 20 through each command; packages
+and answers of a device too.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import flatbuffers
@@ -12,11 +16,15 @@ from fuzz import (
     CHANGES,
     command_outcome,
     commands,
+    forgery_outcomes,
     graph_mutants,
     make_images,
     mutants,
     outcome,
+    package_outcome,
+    packages,
     structure,
+    tally,
     truncations,
 )
 
@@ -43,6 +51,24 @@ def test_1000_mutations_are_a_sentence_or_work(tiny_int8_file: Path):
 def test_graphs_that_are_damaged_are_a_sentence_or_work(tiny_int8_file: Path):
     counts = Counter(map(outcome, graph_mutants(tiny_int8_file.read_bytes(), 10 * len(CHANGES))))
     assert counts["sentence"] + counts["works"] == 10 * len(CHANGES)
+
+
+def test_damaged_packages_are_a_sentence_or_the_same_file(tiny_int8_file: Path, capsys):
+    packed, damaged = packages(tiny_int8_file.read_bytes())
+    every_seventh = islice(damaged, 0, None, 7)
+    assert tally("unpack", (partial(package_outcome, packed, one) for one in every_seventh)) == 0
+    assert "'sentence': " in capsys.readouterr().out
+
+
+def test_forged_answers_are_a_sentence_or_work(tiny_int8_file: Path, capsys):
+    assert tally("answers", forgery_outcomes(tiny_int8_file, 100)) == 0
+    printed = capsys.readouterr().out
+    assert "'sentence': " in printed and "'works': " in printed
+
+
+def test_what_is_no_sentence_is_a_crash(capsys):
+    assert tally("nothing", [lambda: "works", lambda: "another file", lambda: 1 // 0]) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_structure_is_what_is_no_weight(tiny_int8_file: Path):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export import devices, remote
+from edgenets.export import remote
 from edgenets.export.benchmark import benchmark_file
 from edgenets.export.devices import LocalSession
 from edgenets.export.inspect import inspect_file
 from edgenets.export.predict import predict_files
 from edgenets.export.remote import RemoteClassifier
 from edgenets.export.runtime import Classifier
+from edgenets.memory import at_most
 
 
 @pytest.fixture
@@ -67,13 +70,12 @@ def test_a_file_that_the_interpreter_dies_of_is_one_sentence(shared_file, tmp_pa
     RemoteClassifier(vww, session)  # in a fresh process
 
 
-def test_an_interpreter_that_says_nothing_is_ended(tiny_int8_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "PATIENCE_SECONDS", 0.2)
+def test_an_interpreter_that_says_nothing_is_ended(tiny_int8_file, tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     python.chmod(0o755)
     with (
-        LocalSession(python=[str(python)]) as session,
+        LocalSession(python=[str(python)], patience_seconds=0.2) as session,
         pytest.raises(EdgenetsError, match="said nothing for 0 s and was ended"),
     ):
         session.put("tiny", tiny_int8_file)
@@ -100,3 +102,21 @@ def test_outputs_of_another_shape_than_promised_are_one_sentence(
     remotely.output = remotely.output._replace(shape=(1, 3))
     with pytest.raises(EdgenetsError, match=r"returned int8 of \(16, 7\) and promises int8 of"):
         remotely.outputs(tiny_net.pixels)
+
+
+def test_a_file_whose_name_is_no_text_runs(tiny_int8_file, tiny_net, tmp_path, session):
+    path = tmp_path / os.fsdecode(b"\xff.tflite")
+    path.write_bytes(tiny_int8_file.read_bytes())
+    outputs = RemoteClassifier(path, session).outputs(tiny_net.pixels)
+    np.testing.assert_array_equal(outputs, Classifier(tiny_int8_file).outputs(tiny_net.pixels))
+    named = Classifier(str(tiny_int8_file))
+    np.testing.assert_array_equal(named.outputs(tiny_net.pixels), outputs)
+
+
+def test_a_file_that_takes_more_memory_than_it_may_is_one_sentence(tiny_int8_file, session):
+    size_bytes = tiny_int8_file.stat().st_size
+    with (
+        at_most(size_bytes - 1),
+        pytest.raises(EdgenetsError, match=r"tiny\.tflite is too large, w"),
+    ):
+        RemoteClassifier(tiny_int8_file, session)

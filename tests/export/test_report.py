@@ -498,3 +498,9 @@ def requests_of_pages(net_log):
         for request in requests
         if "127.0.0.1" in request.get("network_isolation_key", "")
     ]
+
+
+def test_texts_of_a_page_are_printable():
+    page = render_html(make_report(labels=("cat\x1b[31m", "\u202egod", "elk\x9b\x00")))
+    assert r"cat\x1b[31m" in page and r"\u202egod" in page and r"elk\x9b\x00" in page
+    assert page.replace("\n", "").isprintable()

@@ -1,7 +1,5 @@
 import ast
-import base64
 import hashlib
-import io
 import json
 import shutil
 import subprocess
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgenets.export import runner
+from edgenets.export.answers import array_of
 from edgenets.export.runtime import Classifier
 
 
@@ -70,7 +69,7 @@ def test_outputs_are_those_of_the_classifier(tiny_int8_file, tiny_net, tmp_path)
         files={"net": str(tiny_int8_file), "in": str(tmp_path / "in.npy")},
     )
     (output,) = answer["result"]["outputs"]
-    output = np.load(io.BytesIO(base64.b64decode(output)))
+    output = array_of(output)
     assert (output == classifier.outputs(tiny_net.pixels)).all()
     assert answer["result"]["runs"] == len(tiny_net.pixels)
     assert answer["result"]["sha256"] == hashlib.sha256(output.tobytes()).hexdigest()
@@ -86,7 +85,7 @@ def test_jobs_are_answered_in_order_and_an_error_is_the_last(tiny_int8_file, tmp
         {"do": "probe"},
         files={"good": str(tiny_int8_file), "bad": str(broken)},
     )
-    assert [set(answer) for answer in answers] == [{"result"}, {"error"}]
+    assert [set(answer) for answer in answers] == [{"request", "result"}, {"request", "error"}]
     assert answers[0]["result"]["runs"] == 3
     assert "cannot run bad: " in answers[1]["error"]
 

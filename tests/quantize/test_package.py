@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgenets import memory
 from edgenets.errors import EdgenetsError
 from edgenets.export.emulator import Board
 from edgenets.files import sha256_bytes
@@ -250,10 +251,32 @@ def test_bomb_is_refused_before_its_memory_and_time_are_taken():
     for size, sentence in ((1 << 34, "sizes are too large"), (1 << 28, "coded weights have")):
         package = bomb(size, 1)
         tracemalloc.start()
-        with pytest.raises(EdgenetsError, match=sentence):
+        with memory.at_most(1 << 40), pytest.raises(EdgenetsError, match=sentence):
             unpack(package)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
         tracemalloc.stop()
+
+
+def test_package_that_takes_too_much_memory_is_refused_before_it_is_taken():
+    package = pack(bytes(1 << 24))
+    assert len(package) < 3000
+    tracemalloc.start()
+    with memory.at_most(1 << 25), pytest.raises(EdgenetsError) as raised:
+        unpack(package)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert str(raised.value).startswith("it unpacks to too much, which would take 48.0")
+    with memory.at_most(1 << 26):
+        assert unpack(package) == bytes(1 << 24)
+
+
+def test_lack_of_memory_is_not_called_damage(small_package: bytes, monkeypatch):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "_decode_weights", fail)
+    with pytest.raises(EdgenetsError, match=r"^there is not enough memory to unpack the package;"):
+        unpack(small_package)
 
 
 def test_rest_that_unpacks_to_more_than_its_size_is_refused(small_file: bytes):

@@ -1,0 +1,137 @@
+"""Odd values at every option and argument of every command: a sentence each, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edgenets.cli import main as main_module
+from edgenets.cli.main import COMMANDS, LazyCommands, _explain, edgenets_command
+from edgenets.errors import EdgenetsError
+
+ODD = (
+    *("", " ", ".", "..", "/", "~", "-", "--", "-1", "0", "3", "0.5", "1e308", "nan", "-inf"),
+    *(
+        "9" * 5000,
+        "a" * 5000,
+        "\x1b[31m",
+        "\udcff",
+        "é",
+        "²",
+        "\uff11",
+        "*",
+        "[",
+        "[/b]",
+        "{",
+        "a=b",
+    ),
+    *("1..0", "nan..inf", "0x10", "a:b", "://", "ssh:", "ssh://", "ssh://[", "emulated:", "<&"),
+    *("loop", "loop/a", "folder", "file", "file/a", "nowhere/a", "two\nlines"),
+)
+MODEL = Path(main_module.__file__).parents[1] / "models" / "pretrained" / "cifar10_mobilenet_v1"
+NOTHING = "there is no work in this test"
+# What each command does where everything is in order.
+USUAL = {
+    "list": (),
+    "summary": ("mobilenet_v1",),
+    "run": ("--out", "out"),
+    "train": ("mobilenet_v1", "--data", "digits", "--out", "out"),
+    "compress": ("model", "--recipe", "prune", "--data", "digits", "--out", "out"),
+    "export": ("model", "--out", "out.tflite"),
+    "inspect": ("net.tflite",),
+    "pack": ("net.tflite", "--out", "out.epk"),
+    "unpack": ("net.epk", "--out", "out.tflite"),
+    "evaluate": ("net.tflite", "--data", "digits"),
+    "predict": ("net.tflite", "a.png"),
+    "benchmark": ("net.tflite",),
+    "report": ("folder",),
+    "doctor": (),
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch, colour_file: Path) -> Path:
+    """A working directory with a file of each kind."""
+    from PIL import Image
+
+    from edgenets.quantize.package import pack
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "model").symlink_to(MODEL)
+    (tmp_path / "file").write_text("a")
+    (tmp_path / "net.tflite").write_bytes(colour_file.read_bytes())
+    (tmp_path / "net.epk").write_bytes(pack(b"a"))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    return tmp_path
+
+
+@pytest.fixture
+def nothing_works(monkeypatch) -> None:
+    """No process, net or training is started; what comes before is done."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise EdgenetsError(NOTHING)
+
+    monkeypatch.setattr("edgenets.export.devices.LocalSession._start", stop)
+    monkeypatch.setattr("edgenets.export.devices.ssh.connect", stop)
+    monkeypatch.setattr("edgenets.export.doctor._packages", list)
+    monkeypatch.setattr("edgenets.export.emulator_setup.set_up", stop)
+    monkeypatch.setattr("edgenets.cli.summary.create", stop)
+    for work in (
+        *("run.open_training", "single.open_training", "single.load_initial"),
+        *("single.load_model", "compress.open_images_of", "budget.open_images_of"),
+    ):
+        monkeypatch.setattr(f"edgenets.pipeline.{work}", stop)
+
+
+def command_of(name: str) -> click.Command:
+    assert isinstance(edgenets_command, LazyCommands)
+    command = edgenets_command.get_command(click.Context(edgenets_command), name)
+    assert command is not None
+    return command
+
+
+def lines(name: str) -> Iterator[list[str]]:
+    """Yield a command's usual line with each odd value in each place."""
+    usual = list(USUAL[name])
+    for parameter in command_of(name).params:
+        for odd in ODD:
+            if isinstance(parameter, click.Option):
+                option = parameter.opts[0]
+                yield [*usual, f"{option}={odd}"]
+            elif odd not in ("/", ".."):  # as a folder of images it would be read for long
+                yield [*usual, "--", odd]
+                yield [odd, *usual[1:]]
+
+
+def status_of(line: list[str], capsys: pytest.CaptureFixture) -> int:
+    """Return the exit status of a command line; what is no known failure is raised."""
+    result = CliRunner().invoke(edgenets_command, line, standalone_mode=False)
+    if result.exception is None:
+        return 0
+    status = _explain(result.exception)
+    said = capsys.readouterr().err
+    assert said.replace("\n", "").isprintable() and "Traceback" not in said
+    assert status == 2 or said.count("\n") == 1, said
+    return status
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_odd_values_are_a_sentence_or_work(name: str, place, colour_file, nothing_works, capsys):
+    statuses, failures = set(), []
+    for line in lines(name):
+        try:
+            statuses.add(status_of([name, *line], capsys))
+        except Exception as error:  # whatever it is, it is what is looked for
+            shown = [word[:40] for word in line]
+            failures.append(f"{shown}: {type(error).__name__} {error}"[:300])
+    assert not failures, "\n".join(map(repr, failures))
+    assert statuses <= {0, 1, 2} and 2 in statuses
+    assert (place / "loop").is_symlink()
+    assert (place / "net.tflite").read_bytes() == colour_file.read_bytes()
