@@ -27,6 +27,7 @@ ON_THE_BOARD = (
     "edgenets.intervals",
     "edgenets.data.dataset",
     "edgenets.data.images",
+    "edgenets.data.input_range",
     "edgenets.export.arena",
     "edgenets.export.associated",
     "edgenets.export.benchmark",
