@@ -28,6 +28,7 @@ ON_THE_BOARD = (
     "edgenets.memory",
     "edgenets.data.dataset",
     "edgenets.data.images",
+    "edgenets.data.input_range",
     "edgenets.export.answers",
     "edgenets.export.arena",
     "edgenets.export.associated",

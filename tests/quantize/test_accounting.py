@@ -198,3 +198,9 @@ def test_the_authors_file_of_squeezenet_has_the_size_of_its_shared_row(shared_da
         "header": 26 * 4,
         "biases": 3_976 * 4,
     }
+
+
+def test_a_file_that_was_not_packed_has_no_row_of_what_is_stored():
+    layers = [LayerWeights("a", np.int8([[1, 0, 2]]), 1, 1)]
+    rows = account(layers, **{**FILES, "stored_bytes": None})["rows"]
+    assert [row["name"] for row in rows][-2:] == ["float32_tflite", "tflite"]
