@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from edgenets.errors import EdgenetsError
+
 
 class Advance(Protocol):
     """Moves a bar on by `steps` and, if given, shows `note` behind it."""
@@ -66,7 +68,7 @@ def warn(sentences: Iterable[str]) -> None:
 def quiet_stderr() -> Iterator[None]:
     """Keep what C++ code prints to stderr off the terminal, unless the block fails.
 
-    Ctrl-C is no failure.
+    Ctrl-C is no failure, and an `EdgenetsError` says itself what there is to say.
     """
     with tempfile.TemporaryFile() as captured:
         sys.stderr.flush()
@@ -74,6 +76,8 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(captured.fileno(), 2)
         try:
             yield
+        except EdgenetsError:
+            raise
         except Exception:
             captured.seek(0)
             os.write(stderr, captured.read())
