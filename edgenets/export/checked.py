@@ -49,7 +49,6 @@ class Exported(NamedTuple):
     fidelity: verify.Fidelity | None
     """None where codes told the ranges of activations: noise would leave them."""
     is_sparse: bool = False  # whether kernels are stored, and on ARM computed, sparsely
-    has_names: bool = False  # whether the tensors of `content` have names
 
 
 def float_file(model: keras.Model, spec: Spec) -> bytes:
@@ -84,6 +83,7 @@ def write_checked(
         `edge_tpu`, the mapped and the CPU's operators as predicted; `notes`, sentences about the
         file on the target.
     """
+    names = _keeps_names(names, number_format, target)
     exported = export_checked(
         number_format, model, spec, images, codes, target, ends, names=names, answers=answers
     )
@@ -100,7 +100,7 @@ def write_checked(
         "format": number_format.name,
         "target": target.name,
         "sparse": exported.is_sparse,
-        "names": exported.has_names,
+        "names": names,
         "fidelity": fidelity._asdict() if fidelity else None,
         "fidelity_images": compared_on if fidelity else None,
         "codes": number_format.codes if codes else None,
@@ -164,14 +164,13 @@ def export_checked(
     # Stored sparsely they are the same kernels.
     plain = tflite.to_sparse(net.model) if is_sparse else named
     plain = with_ends(plain, is_float=ends.is_float)
-    names = number_format.names or target.names if names is None else names
-    content = describe(
-        with_ends(plain, softmax=ends.softmax), spec, weights_sha256(model), names=names
-    )
+    names = _keeps_names(names, number_format, target)
+    content = with_ends(plain, softmax=ends.softmax)
+    content = describe(content, spec, weights_sha256(model), names=names)
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:
-            return Exported(content, named, None, is_sparse, names)
+            return Exported(content, named, None, is_sparse)
         images = verify.random_images(spec.preparation.resolution)
     reference = predict_logits(answers or compile_inference(model), images)
     fidelity = verify.measure_fidelity(
@@ -182,4 +181,8 @@ def export_checked(
     )
     trained = spec.is_trained and not is_noise
     verify.check_fidelity(fidelity, number_format, trained=trained)
-    return Exported(content, named, fidelity, is_sparse, names)
+    return Exported(content, named, fidelity, is_sparse)
+
+
+def _keeps_names(names: bool | None, number_format: Format, target: Target) -> bool:
+    return number_format.names or target.names if names is None else names

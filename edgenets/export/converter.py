@@ -23,6 +23,8 @@ from edgenets.export import converter_child
 LONGEST_REASON = 200  # characters of what the converter said
 # Of the quantizer: operators without an integer form.
 UNQUANTIZED = re.compile(r"not yet supported for op: '(\w+)'")
+# How tf_keras and Keras 3 (in bold) quote what the code of a layer raised.
+RAISED = re.compile(r"(?m)(?<=\x1b\[1m)[^\x1b]+|^\s*\w+Error: .+(?:\n[^\n]*\S)*")
 CHATTER = re.compile(r"[IWE]\d{4}|WARNING")  # how TensorFlow's log lines begin
 
 
@@ -73,15 +75,14 @@ def converting(model: Any, number_format: str, graph: Any) -> Iterator[None]:
 
 
 def in_short(error: Exception) -> str:
-    """Return the first lines of what an exception says as one line.
+    """Return what an exception says as one line; of Keras, what the layer itself raised.
 
-    >>> in_short(ValueError("in user code:\\n\\n    no such axis"))
-    'ValueError: in user code: no such axis'
+    >>> in_short(ValueError("in user code:\\n\\n  TypeError: no\\n  axis\\n\\nCall arguments"))
+    'TypeError: no axis'
     """
-    said = " ".join(str(error).split())
-    if len(said) > LONGEST_REASON:
-        said = f"{said[:LONGEST_REASON]}..."
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    said = f"{type(error).__name__}: {error}"
+    said = " ".join((RAISED.findall(said) or [said])[-1].split())
+    return said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}..."
 
 
 @contextmanager

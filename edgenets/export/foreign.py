@@ -149,6 +149,11 @@ def _shapes(model: Any) -> tuple[int | None, int, int]:
         EdgenetsError: it is not one from square float32 RGB images to scores.
     """
     inputs, outputs = getattr(model, "inputs", None) or [], getattr(model, "outputs", None) or []
+    if not inputs:
+        raise EdgenetsError(
+            f"a functional or sequential model is needed, and {model.name} has no input shape; "
+            "call it with an image, or build a functional model around it"
+        )
     match [[tuple(tensor.shape) for tensor in side] for side in (inputs, outputs)]:
         case [[(batch, int(height), int(width), 3)], [(_, int(classes))]] if height == width:
             pass

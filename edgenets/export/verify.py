@@ -225,7 +225,7 @@ def _check_integers(
         _require(
             all(tensor.dtype != "float32" for tensor in outputs),
             number_format,
-            f"computes {operator.name} (layer {layer_name(outputs[0].name)}) in float32, of which "
+            f"computes {operator.name} in float32 (layer {layer_name(outputs[0].name)}), of which "
             "the converter knows no integer form: replace the layer or export in another format",
         )
 
