@@ -319,22 +319,23 @@ def with_quantization(content: bytes, tensors: Mapping[int, Quantized]) -> bytes
     return rewrite(content, set_tensors)
 
 
-def slim(content: bytes) -> bytes:
+def slim(content: bytes, *, names: bool = False) -> bytes:
     """Return the file's bytes without what the converter leaves and no interpreter reads.
 
-    Tensors lose the ranges that scales were computed from, and their names, but for inputs and
-    outputs, which are called what the signature calls them. It computes the same to the last bit.
+    Tensors lose the ranges that scales were computed from and, unless `names`, their names. Inputs
+    and outputs are called what the signature calls them. It computes the same to the last bit.
     """
 
     def drop(model: Any) -> None:
         for number, graph in enumerate(model.subgraphs):
-            names = {int(i): graph.tensors[i].name for i in (*graph.inputs, *graph.outputs)}
+            kept = range(len(graph.tensors)) if names else (*graph.inputs, *graph.outputs)
+            named = {int(i): graph.tensors[i].name for i in kept}
             for signature in model.signatureDefs or []:
                 if signature.subgraphIndex == number:
                     called = (*(signature.inputs or []), *(signature.outputs or []))
-                    names |= {int(end.tensorIndex): end.name for end in called}
+                    named |= {int(end.tensorIndex): end.name for end in called}
             for index, tensor in enumerate(graph.tensors):
-                tensor.name = names.get(index)
+                tensor.name = named.get(index)
                 if tensor.quantization is not None:
                     tensor.quantization.min = tensor.quantization.max = None
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from edgenets.errors import EdgenetsError
+
 # Unicode's control characters, what breaks lines, what turns the direction of writing, and halves
 # of characters, as which bytes of file names come that are no text.
 COMMANDING = (
@@ -91,7 +93,7 @@ def warn(sentences: Iterable[str]) -> None:
 def quiet_stderr() -> Iterator[None]:
     """Keep what C++ code prints to stderr off the terminal, unless the block fails.
 
-    Ctrl-C is no failure.
+    Ctrl-C is no failure, and an `EdgenetsError` says itself what there is to say.
     """
     with tempfile.TemporaryFile() as captured:
         sys.stderr.flush()
@@ -99,6 +101,8 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(captured.fileno(), 2)
         try:
             yield
+        except EdgenetsError:
+            raise
         except Exception:
             captured.seek(0)
             text = captured.read().decode(errors="backslashreplace")

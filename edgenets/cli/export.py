@@ -74,6 +74,14 @@ KERAS_SUFFIXES = (".keras", ".h5")
 )
 @click.option("--softmax", is_flag=True, help="Give probabilities instead of logits.")
 @click.option(
+    "--names/--no-names",
+    default=None,
+    help="Keep the tensors' names, which other tools show and ask for, or leave them out to save "
+    "some KiB.  [default: kept in fp32 and for "
+    + ", ".join(row.name for row in TARGETS.values() if row.names)
+    + "]",
+)
+@click.option(
     "--compile",
     "compiles",
     is_flag=True,
@@ -119,6 +127,7 @@ def command(
     keep_float: tuple[str, ...],
     float_ends: bool,
     softmax: bool,
+    names: bool | None,
     compiles: bool,
     allow_cpu_ops: bool,
     trust_source: bool,
@@ -159,9 +168,10 @@ def command(
             raise click.UsageError("--keep-float is for a model folder")
         if input_range is None:
             say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
-        result = export_keras_file(model, *settings, labels, input_range or (-1.0, 1.0), row, ends)
+        given = (labels, input_range or (-1.0, 1.0))
+        result = export_keras_file(model, *settings, *given, row, ends, names)
     else:
-        result = export_folder(model, *settings, keep_float, row, ends)
+        result = export_folder(model, *settings, keep_float, row, ends, names)
     compiled = compile_file(out, allow_cpu_ops=allow_cpu_ops) if compiles else None
     if as_json:
         print_json(result | ({"compiled": compiled.to_json()} if compiled else {}))
@@ -181,7 +191,8 @@ def command(
             compared = f"same answer on {format_percent(fidelity['agreement'])} of {compared}"
         else:
             compared = f"on {compared}"
-        echo(f"logits at {fidelity['snr_db']:.1f} dB from the Keras model's, {compared}")
+        figure = f"{fidelity['compared']} at {fidelity['snr_db']:.1f} dB"
+        echo(f"{figure} from the Keras model's, {compared}")
     if compiled:
         _print_compiled(compiled)
 

@@ -12,7 +12,7 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
 from edgenets.export.codes import layers_kept_float, operators_of
-from edgenets.export.ends import with_ends
+from edgenets.export.ends import with_ends, without_softmax
 from edgenets.export.formats import FP32, INT8, Format
 from edgenets.export.inspect import inspect_file
 from edgenets.export.lower import lower, runs_sparsely
@@ -23,7 +23,7 @@ from edgenets.files import replacing, sha256_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.train.fit import Inference, compile_inference, predict_logits
 
 REPORT = ".json"
 """What is added to a file's name for that of its report."""
@@ -65,6 +65,9 @@ def write_checked(
     codes: Codes | None = None,
     target: Target = GENERIC,
     ends: Ends = LOGITS,
+    *,
+    names: bool | None = None,
+    answers: Inference | None = None,
 ) -> dict[str, Any]:
     """Write `model` to the `.tflite` file `out`, and what was verified to a JSON file beside it.
 
@@ -80,7 +83,10 @@ def write_checked(
         `edge_tpu`, the mapped and the CPU's operators as predicted; `notes`, sentences about the
         file on the target.
     """
-    exported = export_checked(number_format, model, spec, images, codes, target, ends)
+    names = _keeps_names(names, number_format, target)
+    exported = export_checked(
+        number_format, model, spec, images, codes, target, ends, names=names, answers=answers
+    )
     content, fidelity = exported.content, exported.fidelity
     runtimes = verify.run_everywhere(content)
     inspection = inspect_file(out, target.name, content=content)
@@ -93,6 +99,7 @@ def write_checked(
         "format": number_format.name,
         "target": target.name,
         "sparse": exported.is_sparse,
+        "names": names,
         "fidelity": fidelity._asdict() if fidelity else None,
         "fidelity_images": compared_on if fidelity else None,
         "codes": number_format.codes if codes else None,
@@ -119,6 +126,9 @@ def export_checked(
     codes: Codes | None,
     target: Target = GENERIC,
     ends: Ends = LOGITS,
+    *,
+    names: bool | None = None,
+    answers: Inference | None = None,
 ) -> Exported:
     """Return `model` as a `.tflite` that keeps the promises of its format.
 
@@ -132,6 +142,10 @@ def export_checked(
         codes: of a folded model.
         target: device that the file is for, in whose form the net is written.
         ends: what the file takes and gives.
+        names: whether tensors keep the names that the converter gave them; by default as the target
+            and the format say.
+        answers: what the file is held against, from images in [-1, 1] to logits or, where `model`
+            ends in a softmax, to probabilities; by default `model` itself.
 
     Raises:
         EdgenetsError: the target does not run the format, images are missing, the converter cannot
@@ -143,21 +157,33 @@ def export_checked(
         )
     is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(Net(model, codes), target, number_format, sparse=is_sparse)
-    named = tflite.to_format(number_format, net.model, spec, images, net.codes)
+    converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
+    named = without_softmax(converted)
     kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
     floats = operators_of(flatbuffer.read(named), net.model, kept) if kept else ()
     verify.check_structure(named, number_format, floats)
     # Stored sparsely they are the same kernels.
     plain = tflite.to_sparse(net.model) if is_sparse else named
     plain = with_ends(plain, is_float=ends.is_float)
-    content = describe(with_ends(plain, softmax=ends.softmax), spec, weights_sha256(model))
+    names = _keeps_names(names, number_format, target)
+    content = with_ends(plain, softmax=ends.softmax)
+    content = describe(content, spec, weights_sha256(model), names=names)
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:
             return Exported(content, named, None, is_sparse)
         images = verify.random_images(spec.preparation.resolution)
-    reference = predict_logits(compile_inference(model), images)
-    fidelity = verify.measure_fidelity(plain if ends.softmax else content, images, reference)
+    reference = predict_logits(answers or compile_inference(model), images)
+    fidelity = verify.measure_fidelity(
+        plain if ends.softmax else content,
+        images,
+        reference,
+        probabilities=named is not converted,
+    )
     trained = spec.is_trained and not is_noise
     verify.check_fidelity(fidelity, number_format, trained=trained)
     return Exported(content, named, fidelity, is_sparse)
+
+
+def _keeps_names(names: bool | None, number_format: Format, target: Target) -> bool:
+    return number_format.names or target.names if names is None else names

@@ -1,4 +1,4 @@
-"""What stands before and behind a net in its `.tflite`: float32 for integers, a softmax."""
+"""What stands before and behind a net in its `.tflite`: float32 for integers, a softmax, names."""
 
 from __future__ import annotations
 
@@ -15,6 +15,75 @@ VERSIONS = {  # of the operators, by the integers that they read or write
     "QUANTIZE": {"int8": 1, "int16": 2},
     "DEQUANTIZE": {"int8": 2, "int16": 3},
 }
+SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # what leaves values as they are
+IMAGE, LOGITS = "image", "logits"
+"""What a file's signature calls its input and output."""
+
+
+def with_signature(content: bytes) -> bytes:
+    """Return the file of one input and one output with the signature `image` -> `logits`."""
+
+    def change(model: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        (graph,) = model.subgraphs
+        ends = ((IMAGE, graph.inputs[0]), (LOGITS, graph.outputs[0]))
+        image, logits = (schema.TensorMapT(name=n, tensorIndex=int(index)) for n, index in ends)
+        model.signatureDefs = [
+            schema.SignatureDefT(
+                inputs=[image], outputs=[logits], signatureKey="serving_default", subgraphIndex=0
+            )
+        ]
+
+    return flatbuffer.rewrite(content, change)
+
+
+def without_softmax(content: bytes) -> bytes:
+    """Return the file without the softmax over the classes that it ends in; itself without one.
+
+    Reshaping behind the softmax stays. Integer logits keep the grid that they were calibrated to,
+    so all that is computed before the softmax is the same to the last bit.
+
+    Args:
+        content: of a file with one subgraph, input and output.
+    """
+    file = flatbuffer.read(content)
+    found = _last_softmax(file)
+    if found is None:
+        return content
+    index, behind = found
+    logits, probabilities = file.operators[index].inputs[0], file.operators[index].outputs[0]
+    output = logits if file.output_indices[0] == probabilities else file.output_indices[0]
+
+    def change(model: Any) -> None:
+        (graph,) = model.subgraphs
+        for operator in graph.operators:
+            read = operator.inputs
+            operator.inputs = np.where(read == probabilities, np.int32(logits), read)
+        for tensor in behind:
+            graph.tensors[tensor].quantization = graph.tensors[logits].quantization
+
+    operators = tuple(i for i in range(len(file.operators)) if i != index)
+    part = flatbuffer.Part(operators, file.input_indices, (output,))
+    (rest,) = flatbuffer.split(flatbuffer.rewrite(content, change), [part])
+    return with_signature(rest)
+
+
+def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:
+    """Return the operator that makes probabilities of logits, and the tensors that hold them."""
+    makers = {tensor: i for i, operator in enumerate(file.operators) for tensor in operator.outputs}
+    (tensor,) = file.output_indices
+    classes = file.tensors[tensor].shape[-1]
+    behind = []
+    while tensor in makers:
+        operator = file.operators[makers[tensor]]
+        behind.append(tensor)
+        if operator.name == "SOFTMAX":
+            return (makers[tensor], behind) if file.tensors[tensor].shape[-1] == classes else None
+        if operator.name not in SHAPING:
+            return None
+        tensor = operator.inputs[0]
+    return None
 
 
 def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) -> bytes:

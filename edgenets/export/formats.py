@@ -28,6 +28,7 @@ class Format(NamedTuple):
     codes: str  # what the file holds of a folder's codes.safetensors
     input_step: float | None = None  # scale of a quantized input
     input_zero_point: int | None = None
+    names: bool = False  # whether files keep the names of their tensors, if not told otherwise
 
     @property
     def needs_calibration(self) -> bool:
@@ -97,6 +98,7 @@ FP32 = Format(
     minimum_snr_db=80.0,
     minimum_agreement=0.99,
     codes="kernels hold the codes of codes.safetensors times their scales in float32",
+    names=True,
 )
 FORMATS = {row.name: row for row in (INT8, INT16X8, FP16, DYNAMIC, FP32)}
 

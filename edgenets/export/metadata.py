@@ -5,7 +5,7 @@ Three things are in a file, and the first two are those that TFLite's own tools 
 - labels.txt, one label a line, in a zip archive behind the model;
 - the metadata entry TFLITE_METADATA: what the input takes, and which file names the outputs;
 - the metadata entry `edgenets`, JSON: net, preparation, recipe, versions, seed, the SHA-256 of the
-  weights, and the layer that each operator computes, because tensors have no names any more.
+  weights, and the layer that each operator computes, because tensors may have no names any more.
 
 Reading needs NumPy alone; `edgenets.export.associated` reads the first two, of any file.
 
@@ -49,13 +49,14 @@ class Table(NamedTuple):
     fields: dict[int, Any]  # NumPy scalars, text, float32 vectors, tables, lists of tables
 
 
-def describe(named: bytes, spec: Spec, source_sha256: str) -> bytes:
+def describe(named: bytes, spec: Spec, source_sha256: str, *, names: bool = False) -> bytes:
     """Return a converted file as it is kept: described, and without what only the converter needs.
 
     Args:
         named: the file, its tensors named after the layers that compute them.
         spec: of its model.
         source_sha256: of the weights that it was converted from.
+        names: whether tensors keep theirs, for other tools: some stop without, some show nothing.
 
     Raises:
         EdgenetsError: a label takes more than one line.
@@ -70,7 +71,8 @@ def describe(named: bytes, spec: Spec, source_sha256: str) -> bytes:
         ENTRY: json.dumps(told).encode(),
         associated.TFLITE_METADATA: standard_entry(spec.name),
     }
-    return with_labels(flatbuffer.slim(flatbuffer.with_metadata(named, entries)), spec.labels)
+    described = flatbuffer.slim(flatbuffer.with_metadata(named, entries), names=names)
+    return with_labels(described, spec.labels)
 
 
 def with_labels(content: bytes, labels: tuple[str, ...]) -> bytes:

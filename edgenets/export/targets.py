@@ -33,6 +33,7 @@ class Target(NamedTuple):
     prefers_sparse: bool = False  # fp32 to int8, where all large 1x1 kernels are sparse enough
     operators: frozenset[str] | None = None  # that run fast there; None: those XNNPACK takes
     cpu: str | None = None  # core of the emulated board that has its kernels
+    names: bool = False  # whether files keep the names of their tensors, if not told otherwise
     note: str = ""  # what the user should know, a sentence
 
 
@@ -78,6 +79,7 @@ CORAL = Target(
     formats=(INT8.name,),
     rewrites=("dense", "spelled"),
     operators=frozenset(RULES),
+    names=True,
     note="compile the file with edgetpu_compiler before it goes to the board",
 )
 TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL)}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.codes import check_codes, layers_kept_float, operators_of, with_codes
+from edgenets.export.converter import converting, in_short, valid_scopes
+from edgenets.export.ends import with_signature
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
 from edgenets.export.integer_forms import with_exact_shares
 from edgenets.export.verify import random_images
@@ -31,6 +32,11 @@ INTEGER_OPS = {
     INT8.name: "TFLITE_BUILTINS_INT8",
     INT16X8.name: "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
 }
+TRACING_ERRORS = (
+    *(ValueError, TypeError, AttributeError, RuntimeError, NotImplementedError, tf.errors.OpError),
+    *(KeyError, IndexError, AssertionError, ZeroDivisionError),
+)
+"""What the code of layers raises."""
 
 
 def to_float32(model: keras.Model, spec: Spec) -> bytes:
@@ -146,27 +152,26 @@ def _converter(model: keras.Model) -> Any:
     model = with_native_groups(model)
     image = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
     network = tf.function(lambda image: {"logits": model(image, training=False)})
-    # The converter saves what it is given to own the weights; a whole Keras model takes five times
-    # as long as a list of them.
-    owner = tf.Module()
-    # Keras 3 wraps TensorFlow's variables.
-    owner.weights = [w if isinstance(w, tf.Variable) else w.value for w in model.weights]
-    return tf.lite.TFLiteConverter.from_concrete_functions(
-        [network.get_concrete_function(image)], owner
-    )
+    with valid_scopes(model):
+        try:
+            function = network.get_concrete_function(image)
+        except TRACING_ERRORS as error:
+            raise EdgenetsError(
+                f"TensorFlow cannot trace {model.name} ({in_short(error)}); let its layers compute "
+                "with TensorFlow's operations alone"
+            ) from error
+    # The model keeps the variables, of which the function has only weak references.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    # From the graph itself: writing a SavedModel, and reading it again, takes twice as long.
+    converter.experimental_lower_to_saved_model = False
+    return converter
 
 
 def _convert(converter: Any, model: keras.Model, kept: list[str], number_format: Format) -> bytes:
-    with quiet_stderr():
-        try:
-            return _quantize_others(converter, model, kept) if kept else converter.convert()
-        except RuntimeError as error:  # of the quantizer, which knows fewer operators than the rest
-            if not (unknown := re.search(r"not yet supported for op: '(\w+)'", str(error))):
-                raise
-            raise EdgenetsError(
-                f"the converter cannot write {unknown[1]}, which {model.name} has, in "
-                f"{number_format.name}; export it in another format"
-            ) from error
+    graph = converter._funcs[0].graph
+    with quiet_stderr(), converting(model, number_format.name, graph):
+        content = _quantize_others(converter, model, kept) if kept else converter.convert()
+    return with_signature(content)
 
 
 def _quantize_others(converter: Any, model: keras.Model, kept: list[str]) -> bytes:

@@ -14,7 +14,8 @@ from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export import runner
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
-from edgenets.export.runtime import Classifier, load_runtime
+from edgenets.export.metadata import layer_name
+from edgenets.export.runtime import Classifier, load_runtime, softmax
 from edgenets.progress import quiet_stderr
 
 INDEX_DTYPE = "int32"  # of shapes and axes
@@ -26,11 +27,12 @@ MAXIMUM_SNR_DB = 200.0
 
 
 class Fidelity(NamedTuple):
-    """How well a file's logits follow those of the Keras model."""
+    """How well a file's logits, or the probabilities of them, follow those of the Keras model."""
 
     snr_db: float  # 10 log10(sum of squared logits / sum of squared errors)
     agreement: float  # fraction of the images with the same first answer
     samples: int
+    compared: str = "logits"  # or "probabilities"
 
 
 def check_structure(
@@ -57,6 +59,7 @@ def check_structure(
     constants = {INDEX_DTYPE, number_format.activation, *promised}
     for tensor in (*model.inputs, *model.outputs):
         _require_dtype(tensor, {number_format.activation}, number_format, "has")
+    _check_integers(model, number_format, floats)
     kept = {index for operator in floats for index in (*operator.inputs, *operator.outputs)}
     for operator in floats:
         kernel = model.tensors[operator.inputs[1]]
@@ -136,27 +139,38 @@ def random_images(resolution: int, count: int = RANDOM_IMAGES) -> NDArray[np.uin
 
 
 def measure_fidelity(
-    content: bytes, images: NDArray[np.uint8], reference: NDArray[np.float32]
+    content: bytes,
+    images: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    *,
+    probabilities: bool = False,
 ) -> Fidelity:
-    """Run the file on prepared images and compare with the Keras model's logits.
+    """Run the file on prepared images and compare with what the Keras model makes of them.
 
     Args:
+        content: of a file that gives logits.
         images: `[images, resolution, resolution, 3]`.
-        reference: `[images, classes]`.
+        reference: the Keras model's logits or probabilities, `[images, classes]`.
+        probabilities: whether it gives those; then the softmax of the file's logits is compared.
 
     Raises:
-        EdgenetsError: the Keras model's logits are all zero.
+        EdgenetsError: what the Keras model gives is all zero, or not finite.
     """
     classifier = Classifier(content, input_range=CENTRED)  # it may not be described yet
-    logits = classifier.values_of(classifier.outputs(images))
-    signal, error = float(np.sum(reference**2)), float(np.sum((logits - reference) ** 2))
+    answers = classifier.values_of(classifier.outputs(images))
+    compared = "probabilities" if probabilities else "logits"
+    if probabilities:
+        answers = softmax(answers)
+    signal, error = float(np.sum(reference**2)), float(np.sum((answers - reference) ** 2))
+    if not math.isfinite(signal):
+        raise EdgenetsError(f"the Keras model's {compared} are not finite; train it again")
     if not signal > 0:
         raise EdgenetsError(
-            "the Keras model's logits are all zero, so that no file can be compared with it; "
+            f"the Keras model's {compared} are all zero, so that no file can be compared with it; "
             "train it first"
         )
-    agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
-    return Fidelity(to_snr_db(signal, error), agreement, len(images))
+    agreement = float(np.mean(answers.argmax(axis=1) == reference.argmax(axis=1)))
+    return Fidelity(to_snr_db(signal, error), agreement, len(images), compared)
 
 
 def to_snr_db(signal: float, error: float) -> float:
@@ -188,7 +202,7 @@ def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained:
     _require(
         fidelity.snr_db >= number_format.minimum_snr_db,
         number_format,
-        f"gives logits at {fidelity.snr_db:.1f} dB from the Keras model's, "
+        f"gives {fidelity.compared} at {fidelity.snr_db:.1f} dB from the Keras model's, "
         f"at least {number_format.minimum_snr_db:.0f} dB are needed",
     )
     _require(
@@ -197,6 +211,24 @@ def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained:
         f"agrees with the Keras model on {fidelity.agreement:.1%} of {fidelity.samples} images, "
         f"at least {number_format.minimum_agreement:.0%} are needed",
     )
+
+
+def _check_integers(
+    model: flatbuffer.Model, number_format: Format, floats: Collection[flatbuffer.Operator]
+) -> None:
+    """Check that no operator is left in float32 for which the converter has no integer form."""
+    if not number_format.needs_calibration:
+        return
+    for operator in model.operators:
+        outputs = [model.tensors[index] for index in operator.outputs]
+        if operator.name == "DEQUANTIZE" or operator in floats:
+            continue
+        _require(
+            all(tensor.dtype != "float32" for tensor in outputs),
+            number_format,
+            f"computes {operator.name} in float32 (layer {layer_name(outputs[0].name)}), of which "
+            "the converter knows no integer form: replace the layer or export in another format",
+        )
 
 
 def _check_input(image: flatbuffer.Tensor, number_format: Format) -> None:

@@ -119,6 +119,7 @@ def export_folder(
     keep_float: tuple[str, ...] = (),
     target: Target = GENERIC,
     ends: Ends = LOGITS,
+    names: bool | None = None,
 ) -> dict[str, Any]:
     """Write the model of `folder` to the `.tflite` file `out`; return its size, hash and fidelity.
 
@@ -136,6 +137,7 @@ def export_folder(
             activations are rounded has its own.
         target: device that the file is for.
         ends: what the file takes and gives.
+        names: whether tensors keep their names; by default as the target and the format say.
 
     Returns:
         What `edgenets.export.checked.write_checked` returns, and `skipped`, the files left out with
@@ -162,7 +164,7 @@ def export_folder(
         reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
     images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
-    result = write_checked(out, row, model, spec, images, codes, target, ends)
+    result = write_checked(out, row, model, spec, images, codes, target, ends, names=names)
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
 
@@ -177,6 +179,7 @@ def export_keras_file(
     input_range: tuple[float, float],
     target: Target = GENERIC,
     ends: Ends = LOGITS,
+    names: bool | None = None,
 ) -> dict[str, Any]:
     """Write the model in a `.keras` or `.h5` file, whose code is run, as a `.tflite` file.
 
@@ -191,9 +194,11 @@ def export_keras_file(
     _check_files(out, [path, labels])
     if data is None and row.needs_calibration:
         raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
-    model, spec = adopt(load_trusted(path), read_labels(labels), input_range)
+    model, spec, answers = adopt(load_trusted(path), read_labels(labels), input_range)
     images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
-    result = write_checked(out, row, model, spec, images, None, target, ends)
+    result = write_checked(
+        out, row, model, spec, images, None, target, ends, names=names, answers=answers
+    )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
 
