@@ -160,7 +160,7 @@ def measure_fidelity(
     answers = classifier.values_of(classifier.outputs(images))
     compared = "probabilities" if probabilities else "logits"
     if probabilities:
-        answers = softmax(answers)
+        answers = softmax(answers).astype(np.float32)
     signal, error = float(np.sum(reference**2)), float(np.sum((answers - reference) ** 2))
     if not math.isfinite(signal):
         raise EdgenetsError(f"the Keras model's {compared} are not finite; train it again")
