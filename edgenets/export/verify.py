@@ -221,8 +221,8 @@ def _check_integers(
         return
     for operator in model.operators:
         outputs = [model.tensors[index] for index in operator.outputs]
-        if operator.name == "DEQUANTIZE" or operator in floats:
-            continue
+        if operator.name in ("DEQUANTIZE", *flatbuffer.WEIGHTED) or operator in floats:
+            continue  # all that have a kernel have an integer form
         _require(
             all(tensor.dtype != "float32" for tensor in outputs),
             number_format,
