@@ -121,13 +121,25 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of the file `path`.
 
     Raises:
-        EdgenetsError: it is missing, a folder, or cannot be read.
+        EdgenetsError: it is missing, a folder, a pipe or the like, or cannot be read.
     """
+    require_regular(path)
     try:
         return path.read_bytes()
     except OSError as error:
         hint = _near_name(path) if error.errno == errno.ENOENT else ""
         raise EdgenetsError(f"cannot read {path}: {error.strerror or error}{hint}") from error
+
+
+def require_regular(path: Path) -> None:
+    """Check that a path that is there is a file or folder: to read a pipe may never end.
+
+    Raises:
+        EdgenetsError: it is a pipe, a socket or a device.
+    """
+    with suppress(OSError):  # it is not there, which whoever reads it says
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise EdgenetsError(f"{path} is not a regular file; pass one")
 
 
 def read_json(path: Path) -> Any:

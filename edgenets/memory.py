@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import read_bytes
+from edgenets.files import read_bytes, require_regular
 from edgenets.units import format_bytes
 
 SHARE = 0.25
@@ -69,8 +69,8 @@ def require(size_bytes: int, what: str) -> None:
         whose = "a quarter of what is free" if _chosen is None else "as was passed"
         raise EdgenetsError(
             f"{what}, which would take {format_bytes(size_bytes)} of memory, where a file may take "
-            f"{format_bytes(bound)} ({whose}); if you trust it, end other programs, or give "
-            "`unpack`, `predict` or `evaluate` more with --max-bytes"
+            f"{format_bytes(bound)} ({whose}); if you trust it, end other programs, or allow more "
+            "with --max-bytes where the command takes it"
         )
 
 
@@ -84,17 +84,6 @@ def read_bounded(path: Path) -> bytes:
     with suppress(OSError):  # `read_bytes` has the words
         require(path.stat().st_size, f"{path} is too large")
     return read_bytes(path)
-
-
-def require_regular(path: Path) -> None:
-    """Check that a path that is there is a file or folder: to read a pipe may never end.
-
-    Raises:
-        EdgenetsError: it is a pipe, a socket or a device.
-    """
-    with suppress(OSError):  # it is not there, which whoever reads it says
-        if not (path.is_file() or path.is_dir()) and path.exists():
-            raise EdgenetsError(f"{path} is not a regular file; pass one")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import echo, json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, patience_option, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import say
 
@@ -20,8 +20,11 @@ DEFAULT_EMULATED = "emulated:cortex-a72"
     is_flag=True,
     help="Set the emulated ARM board up in the cache: 40 MB of downloads, 145 MB on disk.",
 )
+@patience_option
 @json_option
-def command(device: str, setup_emulator: bool, as_json: bool) -> None:
+def command(
+    device: str, setup_emulator: bool, patience_seconds: float | None, as_json: bool
+) -> None:
     """Say what is installed, what works, and how to get the rest.
 
     DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
@@ -34,7 +37,7 @@ def command(device: str, setup_emulator: bool, as_json: bool) -> None:
 
         say(f"the emulated board is in {set_up().folder}")
         device = DEFAULT_EMULATED if device == "local" else device
-    report = examine(device)
+    report = examine(device, patience_seconds=patience_seconds)
     if as_json:
         print_json(report)
     else:

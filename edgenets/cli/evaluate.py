@@ -90,7 +90,7 @@ def command(
                 data,
                 device=device,
                 everything=everything,
-                labels=None if labels is None else read_labels(labels),
+                labels=None if labels is None else read_labels(labels, distinct=False),
                 input_range=input_range,
                 patience_seconds=patience_seconds,
             )

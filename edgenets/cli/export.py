@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import echo, json_option, print_json, print_table
+from edgenets.cli.output import echo, json_option, max_bytes_option, print_json, print_table
 from edgenets.cli.train import parse_range
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
 from edgenets.export.formats import FORMATS
 from edgenets.export.targets import TARGETS, find_target
+from edgenets.memory import at_most
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
 
@@ -116,6 +118,7 @@ KERAS_SUFFIXES = (".keras", ".h5")
     type=click.Path(path_type=Path),
     help="File to write; one that is there is replaced.",
 )
+@max_bytes_option
 @json_option
 def command(
     model: Path,
@@ -134,6 +137,7 @@ def command(
     labels: Path | None,
     input_range: tuple[float, float] | None,
     out: Path,
+    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Write a model folder as a .tflite file.
@@ -168,10 +172,12 @@ def command(
             raise click.UsageError("--keep-float is for a model folder")
         if input_range is None:
             say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
-        given = (labels, input_range or (-1.0, 1.0))
-        result = export_keras_file(model, *settings, *given, row, ends, names)
+        given = (labels, input_range or CENTRED)
+        with at_most(max_bytes):
+            result = export_keras_file(model, *settings, *given, row, ends, names)
     else:
-        result = export_folder(model, *settings, keep_float, row, ends, names)
+        with at_most(max_bytes):
+            result = export_folder(model, *settings, keep_float, row, ends, names)
     compiled = compile_file(out, allow_cpu_ops=allow_cpu_ops) if compiles else None
     if as_json:
         print_json(result | ({"compiled": compiled.to_json()} if compiled else {}))

@@ -13,6 +13,7 @@ from edgenets.cli.output import (
     json_option,
     labels_option,
     max_bytes_option,
+    patience_option,
     print_json,
     print_table,
 )
@@ -44,6 +45,7 @@ from edgenets.units import format_percent
 )
 @labels_option
 @input_range_option
+@patience_option
 @max_bytes_option
 @json_option
 def command(
@@ -53,6 +55,7 @@ def command(
     csv_path: Path | None,
     labels: Path | None,
     input_range: Any,
+    patience_seconds: float | None,
     max_bytes: int | None,
     as_json: bool,
 ) -> None:
@@ -76,6 +79,7 @@ def command(
             top,
             labels=None if labels is None else read_labels(labels, distinct=False),
             input_range=input_range,
+            patience_seconds=patience_seconds,
         )
     unread = [prediction for prediction in predictions if "error" in prediction]
     if csv_path is not None:

@@ -35,6 +35,8 @@ SPANNED = ((0.0, 1.0), (0.0, 255.0), CENTRED)
 TOLERANCE = 0.02
 """Of a span, that either end of a grid may be off: 2/256 for 2/255, a zero point half a code off,
 images without a quite white pixel in a calibration."""
+LEAST_CODES = 32
+"""Of pixels' 256 values, that a quantized input tells apart: fewer, and a range is none of its."""
 BYTES = {"uint8": 0, "int8": -128}  # the lowest code
 ENTRY = "edgenets"
 """The metadata entry that edgenets writes."""
@@ -87,6 +89,9 @@ def input_codes(tensor: flatbuffer.Tensor, values: InputRange) -> NDArray[Any]:
 
     A float32 input takes the value. A quantized one takes the nearest code, of two equally near
     ones the upper; where its 8-bit codes span the range, the byte, less 128 if signed.
+
+    Raises:
+        EdgenetsError: a quantized input tells fewer than `LEAST_CODES` values of a pixel apart.
     """
     from edgenets.data.images import to_network  # loads Pillow, which a benchmark does without
 
@@ -102,9 +107,17 @@ def input_codes(tensor: flatbuffer.Tensor, values: InputRange) -> NDArray[Any]:
         steps = to_network(levels.astype(np.uint8)).astype(np.float64)  # rounded as in training
     if tensor.dtype == "float32":
         return steps.astype(np.float32)
-    codes = np.floor(steps / float(tensor.scale[0]) + float(tensor.zero_point[0]) + 0.5)
+    steps = np.floor(steps / float(tensor.scale[0]) + float(tensor.zero_point[0]) + 0.5)
     limits = np.iinfo(tensor.dtype)
-    return np.clip(codes, limits.min, limits.max).astype(tensor.dtype)
+    codes = np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    used = min(len(np.unique(channel)) for channel in codes.reshape(256, -1).T)
+    if used < LEAST_CODES:
+        stands = "" if grid is None else f", whose codes stand for {_text(grid)}"
+        raise EdgenetsError(
+            f"pixels from {black[0]:g} to {white[0]:g} are {used} of the values that the input "
+            f"takes{stands}; pass the --input-range of its training"
+        )
+    return codes
 
 
 def _checked(values: Any) -> InputRange:

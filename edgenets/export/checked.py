@@ -12,7 +12,7 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import tflite, verify
 from edgenets.export.codes import layers_kept_float, operators_of
-from edgenets.export.ends import with_ends, without_softmax
+from edgenets.export.ends import PROBABILITIES, ends_in, with_ends, without_softmax
 from edgenets.export.formats import FP32, INT8, Format
 from edgenets.export.inspect import inspect_file
 from edgenets.export.lower import lower, runs_sparsely
@@ -151,6 +151,8 @@ def export_checked(
         EdgenetsError: the target does not run the format, images are missing, the converter cannot
             write the model, or the file is not what was promised or follows the model too badly.
     """
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise EdgenetsError(f"{spec.name} has weights that are NaN or infinite; train it again")
     if number_format.name not in target.formats:
         raise EdgenetsError(
             f"{target.name} runs {', '.join(target.formats)}, not {number_format.name}"
@@ -159,6 +161,8 @@ def export_checked(
     net = lower(Net(model, codes), target, number_format, sparse=is_sparse)
     converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
     named = without_softmax(converted)
+    if ends.softmax and ends_in(flatbuffer.read(named)) in PROBABILITIES:
+        raise EdgenetsError(f"{spec.name} gives probabilities already; leave --softmax out")
     kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
     floats = operators_of(flatbuffer.read(named), net.model, kept) if kept else ()
     verify.check_structure(named, number_format, floats)

@@ -52,8 +52,7 @@ def converting(model: Any, number_format: str, graph: Any) -> Iterator[None]:
     except ConverterDied as error:
         raise EdgenetsError(
             f"TensorFlow's converter {error} on {model.name} in {number_format}; it cannot write "
-            "every layer, recurrent ones for example: export in another format (fp32 asks the "
-            "least of it), or replace such layers"
+            "every layer, recurrent ones for example: replace such layers, or try another format"
         ) from error
     except ConverterError as error:
         missing = sorted({_missing(each, model) for each in error.errors if each.operator.name})
@@ -199,7 +198,7 @@ class _Child:
             pickle.dump((holder, name, arguments), stdin)
             stdin.flush()
             returned, raised = pickle.load(stdout)
-        except (EOFError, BrokenPipeError) as error:
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise ConverterDied(self._ending()) from error
         if raised is not None:
             raise RuntimeError(raised)

@@ -85,8 +85,12 @@ class Finding(NamedTuple):
     fix: str = ""  # a command
 
 
-def examine(device: str = "local") -> dict[str, Any]:
+def examine(device: str = "local", *, patience_seconds: float | None = None) -> dict[str, Any]:
     """Return what is installed on `device` and what commands lack.
+
+    Args:
+        device: "local", or as `devices.open_device` takes it.
+        patience_seconds: as for `devices.open_device`.
 
     Returns:
         `device`; `findings`: a `Finding` each; `commands`: of each its `ready` and the `missing`
@@ -100,7 +104,7 @@ def examine(device: str = "local") -> dict[str, Any]:
         findings += _emulator()
         commands = [_readiness(name, parts, findings) for name, parts in COMMANDS.items()]
     else:
-        findings, commands = _remote(device), []
+        findings, commands = _remote(device, patience_seconds), []
     return {
         "device": device,
         "findings": [finding._asdict() for finding in findings],
@@ -255,7 +259,7 @@ def _emulated_board() -> Finding:
     return Finding(name, "emulator", OK, ", ".join(board.about["recipe"]["wheels"]))
 
 
-def _remote(device: str) -> list[Finding]:
+def _remote(device: str, patience_seconds: float | None) -> list[Finding]:
     """Look at an emulated board, or at one over SSH, by asking its Python."""
     if device.startswith(emulator.PREFIX):
         emulator.cpu_of(device)
@@ -264,7 +268,7 @@ def _remote(device: str) -> list[Finding]:
             return findings
     else:
         findings, fix = [], f"edgenets benchmark FILE.tflite --device {device} --setup"
-    with open_device(device) as session:
+    with open_device(device, patience_seconds=patience_seconds) as session:
         (found,) = session.ask([{"do": "probe"}])
     about, runtime, problem = found["device"], found["runtime"], found["problem"]
     board = about["processor"] or "unknown processor"

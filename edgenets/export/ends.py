@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
 
 PROBABILITY_GRIDS = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
 """Scale and zero point of a softmax's output, which the TFLite quantization specification fixes."""
@@ -15,17 +16,30 @@ VERSIONS = {  # of the operators, by the integers that they read or write
     "QUANTIZE": {"int8": 1, "int16": 2},
     "DEQUANTIZE": {"int8": 2, "int16": 3},
 }
+PROBABILITIES = ("SOFTMAX", "LOGISTIC")
+"""The operators whose outputs are probabilities."""
+PASSING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+"""Those whose outputs are their inputs in another form."""
 SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # what leaves values as they are
 IMAGE, LOGITS = "image", "logits"
 """What a file's signature calls its input and output."""
 
 
 def with_signature(content: bytes) -> bytes:
-    """Return the file of one input and one output with the signature `image` -> `logits`."""
+    """Return the file of one input and one output with the signature `image` -> `logits`.
+
+    Raises:
+        EdgenetsError: it has several subgraphs.
+    """
 
     def change(model: Any) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
+        if len(model.subgraphs) != 1:
+            raise EdgenetsError(
+                f"the net became {len(model.subgraphs)} graphs, which loops and conditions do, "
+                "recurrent layers for example, and a file here has one; replace such layers"
+            )
         (graph,) = model.subgraphs
         ends = ((IMAGE, graph.inputs[0]), (LOGITS, graph.outputs[0]))
         image, logits = (schema.TensorMapT(name=n, tensorIndex=int(index)) for n, index in ends)
@@ -41,8 +55,9 @@ def with_signature(content: bytes) -> bytes:
 def without_softmax(content: bytes) -> bytes:
     """Return the file without the softmax over the classes that it ends in; itself without one.
 
-    Reshaping behind the softmax stays. Integer logits keep the grid that they were calibrated to,
-    so all that is computed before the softmax is the same to the last bit.
+    A softmax over probabilities is left where it is: what is before it would be shown as it is, and
+    not through a softmax. Reshaping behind the softmax stays. Integer logits keep the grid that
+    they were calibrated to, so all that is computed before the softmax is the same to the last bit.
 
     Args:
         content: of a file with one subgraph, input and output.
@@ -69,6 +84,17 @@ def without_softmax(content: bytes) -> bytes:
     return with_signature(rest)
 
 
+def ends_in(file: flatbuffer.Model, tensor: int | None = None) -> str:
+    """Return the operator that computes a tensor, by default the output; "" where none does."""
+    (wanted,) = file.output_indices if tensor is None else (tensor,)
+    for operator in reversed(file.operators):
+        if wanted in operator.outputs:
+            if operator.name not in PASSING or not operator.inputs:
+                return operator.name
+            wanted = operator.inputs[0]
+    return ""
+
+
 def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:
     """Return the operator that makes probabilities of logits, and the tensors that hold them."""
     makers = {tensor: i for i, operator in enumerate(file.operators) for tensor in operator.outputs}
@@ -79,7 +105,10 @@ def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:
         operator = file.operators[makers[tensor]]
         behind.append(tensor)
         if operator.name == "SOFTMAX":
-            return (makers[tensor], behind) if file.tensors[tensor].shape[-1] == classes else None
+            if file.tensors[tensor].shape[-1] != classes:
+                return None
+            of_logits = ends_in(file, operator.inputs[0]) not in PROBABILITIES
+            return (makers[tensor], behind) if of_logits else None
         if operator.name not in SHAPING:
             return None
         tensor = operator.inputs[0]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.images import Preparation
+from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.checked import write_checked
 from edgenets.export.converter import in_short, valid_name, valid_scopes
@@ -30,7 +31,6 @@ from edgenets.models.folder import Spec
 from edgenets.progress import quiet_stderr
 from edgenets.train.fit import Inference
 
-CENTRED = (-1.0, 1.0)
 LOAD_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError),
     *(ImportError, RuntimeError, IndexError, SyntaxError, zipfile.BadZipFile),
@@ -114,8 +114,8 @@ def adopt(
     Arguments and errors are those of `export_model`.
     """
     library = _library(model)
-    _check_layers(model)
     batch, size, classes = _shapes(model)
+    _check_layers(model)
     if len(labels) != classes:
         raise EdgenetsError(f"{model.name} has {classes} classes, and {len(labels)} labels came")
     low, high = map(float, input_range)

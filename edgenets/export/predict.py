@@ -58,6 +58,7 @@ def predict_files(
     *,
     labels: Sequence[str] | None = None,
     input_range: Range | None = None,
+    patience_seconds: float | None = None,
 ) -> list[dict[str, Any]]:
     """Classify image files.
 
@@ -69,6 +70,7 @@ def predict_files(
         image_paths: of the images.
         top: how many classes are wanted of each.
         labels, input_range: what the file does not say, as for `runtime.ClassifierFile`.
+        patience_seconds: as for `devices.open_device`.
 
     Returns:
         For each image its `path`, and `top`: the likeliest classes, at most `top` of them, each
@@ -81,7 +83,7 @@ def predict_files(
             not say what its input takes.
     """
     predictions: list[dict[str, Any]] = []
-    with open_device(LOCAL) as session:
+    with open_device(LOCAL, patience_seconds=patience_seconds) as session:
         classifier = RemoteClassifier(model_path, session, labels=labels, input_range=input_range)
         if classifier.lost_labels:
             say(f"{lost_labels_sentence(classifier, model_path)}; its classes are numbered here")
@@ -144,8 +146,9 @@ def _predict(
 def lost_labels_sentence(classifier: ClassifierFile, path: Path) -> str:
     """Return what has become of labels that a file names and does not hold, and what to do."""
     return (
-        f"{path} names its labels, {classifier.lost_labels}, and does not hold them: a tool that "
-        "rewrote it left out what stood behind the model; pass them with --labels FILE"
+        f"{path} names its labels, {classifier.lost_labels}, and does not hold them: it was cut "
+        "short, or a tool that rewrote it left out what stood behind the model; pass them with "
+        "--labels FILE"
     )
 
 

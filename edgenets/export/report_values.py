@@ -77,7 +77,7 @@ class _Stage(_Values):
     ci95: Shares
     samples: Positive
     size_bytes: Positive
-    stored_bytes: Positive
+    stored_bytes: Positive | None  # of integer files alone
     nonzero_params: Count
     params: Count
     sparsity: Share

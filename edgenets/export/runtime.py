@@ -20,6 +20,7 @@ from edgenets import flatbuffer
 from edgenets.data.input_range import Range, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
 from edgenets.export import runner
+from edgenets.export.ends import PROBABILITIES, ends_in
 from edgenets.export.metadata import lost_labels, read_entry, read_labels
 from edgenets.export.runner import Runtime
 from edgenets.memory import read_bounded
@@ -33,10 +34,6 @@ CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
 """Of inputs and outputs."""
 LEAST_PROBABILITY = 1e-9
 """Stands for a probability that was rounded to 0, whose logarithm does not exist."""
-PROBABILITIES = ("SOFTMAX", "LOGISTIC")
-"""Operators that end a network with probabilities."""
-PASSING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-"""Operators behind them that leave the values what they are."""
 SUM_ROOM = 1e-3
 """By which the sum of a network's probabilities may differ from 1, beside their rounding."""
 MOST_SUM_ROOM = 0.05
@@ -146,7 +143,7 @@ class ClassifierFile:
         model = flatbuffer.read(content, name)
         refuse_compiled(model, name)
         self.input, self.output = _image_and_scores(model, name)
-        self._end = _end(model)
+        self._end = ends_in(model)
         self.classes = _classes(self.output, self._end, name)
         self.labels, self.lost_labels = _labels(model, content, name, self.classes, labels)
         self.preparation, self.seeded_split = _about_images(model, name)
@@ -215,9 +212,14 @@ class ClassifierFile:
         """
         values = self.values_of(outputs)
         step = float(self.output.scale[0]) if self.output.scale.size else 0.0
-        if self._end in PROBABILITIES or _sum_to_one(values, step):
+        if self.gives_probabilities or _sum_to_one(values, step):
             return self._of_classes(values).astype(np.float64)
         return softmax(values)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the network ends in a softmax or in sigmoids."""
+        return self._end in PROBABILITIES
 
     def values_of(self, outputs: NDArray[Any]) -> NDArray[np.float32]:
         """Return the numbers that outputs of the network stand for, of their shape.
@@ -345,7 +347,7 @@ def _labels(
     if labels is None:
         with _naming(name):
             labels, lost = read_labels(content, model), lost_labels(content, model)
-    if labels is not None and len(labels) == 1 < classes:  # of a sigmoid's own class
+    if labels is not None and len(labels) == 1 and classes == 2:  # of a sigmoid's own class
         labels = (f"not {labels[0]}", *labels)
     if labels is not None and len(labels) != classes:
         holds = "holds" if given is None else "is given"
@@ -378,17 +380,6 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except EdgenetsError as error:
         raise EdgenetsError(f"{name}: {error}") from error
-
-
-def _end(model: flatbuffer.Model) -> str:
-    """Return the operator that computes the scores; "" where none does."""
-    (wanted,) = model.output_indices
-    for operator in reversed(model.operators):
-        if wanted in operator.outputs:
-            if operator.name not in PASSING or not operator.inputs:
-                return operator.name
-            wanted = operator.inputs[0]
-    return ""
 
 
 def _sum_to_one(scores: NDArray[np.float32], step: float) -> bool:

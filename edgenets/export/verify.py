@@ -15,7 +15,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export import runner
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
 from edgenets.export.metadata import layer_name
-from edgenets.export.runtime import Classifier, load_runtime, softmax
+from edgenets.export.runtime import Classifier, load_runtime
 from edgenets.progress import quiet_stderr
 
 INDEX_DTYPE = "int32"  # of shapes and axes
@@ -157,10 +157,11 @@ def measure_fidelity(
         EdgenetsError: what the Keras model gives is all zero, or not finite.
     """
     classifier = Classifier(content, input_range=CENTRED)  # it may not be described yet
-    answers = classifier.values_of(classifier.outputs(images))
-    compared = "probabilities" if probabilities else "logits"
-    if probabilities:
-        answers = softmax(answers).astype(np.float32)
+    outputs = classifier.outputs(images)
+    compared = "probabilities" if probabilities or classifier.gives_probabilities else "logits"
+    answers = classifier.values_of(outputs)
+    if probabilities:  # as `predict` shows them
+        answers = classifier.probabilities_of(outputs).astype(np.float32)
     signal, error = float(np.sum(reference**2)), float(np.sum((answers - reference) ** 2))
     if not math.isfinite(signal):
         raise EdgenetsError(f"the Keras model's {compared} are not finite; train it again")

@@ -39,7 +39,7 @@ def found(monkeypatch):
     """What the next examination finds, and the devices that were examined."""
     devices = []
 
-    def examine(device):
+    def examine(device, *, patience_seconds):
         devices.append(device)
         return REPORT
 

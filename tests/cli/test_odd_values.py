@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ ODD = (
         "a=b",
     ),
     *("1..0", "nan..inf", "0x10", "a:b", "://", "ssh:", "ssh://", "ssh://[", "emulated:", "<&"),
-    *("loop", "loop/a", "folder", "file", "file/a", "nowhere/a", "two\nlines"),
+    *("loop", "loop/a", "folder", "file", "file/a", "nowhere/a", "two\nlines", "fifo"),
 )
 MODEL = Path(main_module.__file__).parents[1] / "models" / "pretrained" / "cifar10_mobilenet_v1"
 NOTHING = "there is no work in this test"
@@ -63,6 +64,7 @@ def place(tmp_path: Path, monkeypatch, colour_file: Path) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "model").symlink_to(MODEL)
     (tmp_path / "file").write_text("a")
     (tmp_path / "net.tflite").write_bytes(colour_file.read_bytes())

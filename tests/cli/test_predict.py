@@ -28,7 +28,7 @@ def predicted(monkeypatch):
     def answer(predictions):
         monkeypatch.setattr(
             "edgenets.export.predict.predict_files",
-            lambda *arguments, labels, input_range: asked.append(arguments) or predictions,
+            lambda *arguments, labels, input_range, patience_seconds: asked.append(arguments) or predictions,
         )
         return asked
 

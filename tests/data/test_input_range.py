@@ -87,6 +87,14 @@ def test_an_8_bit_input_of_another_span_is_asked_about_and_takes_the_nearest_cod
     np.testing.assert_array_equal(codes, np.floor(expected + 0.5))
 
 
+def test_a_range_that_most_codes_lie_outside_of_is_refused():
+    sentence = r"pixels from 0 to 255 are 2 of the values that .* codes stand for 0 to 1; pass the"
+    with pytest.raises(EdgenetsError, match=sentence):
+        codes_of("int8", 1 / 255, -128, given=(0, 255))
+    with pytest.raises(EdgenetsError, match="pixels from 0 to 1 are 2 of the values"):
+        codes_of("int16", 1.0, 0, given=(0, 1))
+
+
 def test_a_float_input_takes_what_the_metadata_say_for_all_channels_or_each():
     for units in (1, 2):
         codes = codes_of("float32", **{TFLITE_METADATA: normalized([0], [255], units)})

@@ -59,6 +59,26 @@ def test_a_converter_that_ends_its_process_is_one_sentence(monkeypatch, tmp_path
     assert capfd.readouterr().err == ""
 
 
+def test_a_converter_that_is_killed_amid_an_answer_is_one_sentence(monkeypatch, tmp_path):
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import os, pickle, signal, sys\n"
+        "pickle.load(sys.stdin.buffer)\n"
+        "os.write(1, pickle.dumps((b'a' * 1000, None))[:500])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setattr(converter.converter_child, "__file__", str(script))
+    with pytest.raises(EdgenetsError, match="converter ended by SIGKILL on mine in fp32"):
+        convert(build(), "fp32")
+
+
+def test_a_net_with_loops_is_one_sentence():
+    loop = keras.layers.RNN(keras.layers.SimpleRNNCell(4))
+    layers = keras.layers.Reshape((-1, 4)), loop, keras.layers.Reshape((1, 1, 4))
+    with pytest.raises(EdgenetsError, match=r"the net became \d+ graphs.* replace such layers"):
+        convert(build(*layers), "fp32")
+
+
 @pytest.mark.parametrize(
     "layer, number_format, sentence",
     [

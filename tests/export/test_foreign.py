@@ -194,6 +194,46 @@ def test_a_softmax_in_any_form_is_left_out_and_nothing_else(tmp_path, form, vers
     assert result["fidelity"]["compared"] == "probabilities"
 
 
+@pytest.mark.parametrize("end", ["softmax", "sigmoid"])
+def test_a_softmax_over_probabilities_is_kept_and_shown_as_it_is(tmp_path, end):
+    from edgenets.export import export_model
+
+    library = library_of(2)
+    image, x = features(library)
+    model = library.Model(image, library.layers.Softmax()(dense(library, activation=end)(x)))
+    out = tmp_path / "mine.tflite"
+    result = export_model(model, out, LABELS, number_format="fp32", images=IMAGES)
+    file = Classifier(out)
+    shown = file.probabilities_of(file.outputs(IMAGES))
+    np.testing.assert_allclose(shown, one_by_one(model), atol=1e-4)
+    assert result["fidelity"]["compared"] == "probabilities"
+
+
+def test_no_softmax_is_put_over_probabilities(tmp_path):
+    from edgenets.export.checked import Ends, write_checked
+    from edgenets.export.foreign import adopt
+    from edgenets.export.formats import FP32
+
+    library = library_of(2)
+    image, x = features(library)
+    model, spec, answers = adopt(
+        library.Model(image, dense(library, activation="sigmoid")(x)), LABELS, (-1.0, 1.0)
+    )
+    with pytest.raises(EdgenetsError, match="gives probabilities already; leave --softmax out"):
+        write_checked(
+            tmp_path / "a.tflite", FP32, model, spec, ends=Ends(softmax=True), answers=answers
+        )
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    from edgenets.export import export_model
+
+    model = build(library_of(3))
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(EdgenetsError, match="mine has weights that are NaN or infinite"):
+        export_model(model, tmp_path / "mine.tflite", LABELS, number_format="fp32")
+
+
 def test_an_output_that_is_no_softmax_is_kept(tmp_path):
     from edgenets.export import export_model
 
