@@ -153,12 +153,13 @@ def test_a_file_takes_what_it_is_fed_wherever_it_is_run(exported: Exported, tmp_
     path.write_bytes(regrid(exported.content, 4 / 255, -26))  # -1.6 to 2.4
     with pytest.raises(EdgenetsError, match=r"does not say which .* stand for -1\.6 to 2\.4"):
         read_weights(path, "mobilenet_v2", GIVEN)
+    (grid,) = flatbuffer.read(exported.content).inputs
+    stands_for = [float(grid.scale[0] * (code - grid.zero_point[0])) for code in (-128, 127)]
     image = to_network(exported.pixels[:2])
-    given = read_weights(path, "mobilenet_v2", GIVEN, input_range=(-1.0, 1.0)).model(image)
+    given = read_weights(path, "mobilenet_v2", GIVEN, input_range=tuple(stands_for)).model(image)
     path.write_bytes(exported.content)
     wanted = read_weights(path, "mobilenet_v2", GIVEN).model(image)
-    # The codes of [-1, 1] stand for -127/127.5 to 128/127.5.
-    np.testing.assert_allclose(given, wanted, atol=0.02 * np.abs(wanted).max())
+    np.testing.assert_allclose(given, wanted, atol=1e-5)
 
 
 @pytest.mark.slow
