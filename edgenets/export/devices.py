@@ -175,10 +175,11 @@ def _ending_after(
         process.kill()
 
     timer = threading.Timer(seconds, end)
-    timer.start()
+    timer.daemon = True  # Ctrl-C while it starts leaves it waiting, and this process must end
     try:
+        timer.start()
         yield
-    finally:  # after Ctrl-C, too: a thread that waits would keep this process
+    finally:
         timer.cancel()
         if silent.is_set():
             raise EdgenetsError(sentence)
@@ -236,8 +237,8 @@ class LocalSession(Session):
         assert self._process and self._process.stdout and self._messages
         sentence = (
             f"the interpreter said nothing for {self.patience_seconds or 0:.0f} s and was ended: "
-            "the file is damaged, or too large for this machine; `benchmark` and `evaluate` wait "
-            "longer with --patience"
+            "the file is damaged, or too large for this machine; --patience "
+            "waits longer"
         )
         with _ending_after(seconds, self._process, sentence):
             if line := self._process.stdout.readline(most_bytes + 1):

@@ -28,7 +28,9 @@ def predicted(monkeypatch):
     def answer(predictions):
         monkeypatch.setattr(
             "edgenets.export.predict.predict_files",
-            lambda *arguments, labels, input_range, patience_seconds: asked.append(arguments) or predictions,
+            lambda *arguments, labels, input_range, patience_seconds: (
+                asked.append(arguments) or predictions
+            ),
         )
         return asked
 
