@@ -186,7 +186,7 @@ class FakeSession:
     ],
 )
 def test_board_over_ssh_is_examined_by_asking_its_python(monkeypatch, answer, name, state, broken):
-    monkeypatch.setattr(doctor, "open_device", lambda device: FakeSession(**answer))
+    monkeypatch.setattr(doctor, "open_device", lambda device, **_: FakeSession(**answer))
     report = doctor.examine("ssh://pi@board")
     states = {row["name"]: row["state"] for row in report["findings"]}
     assert states == {"board": OK, "Python": OK, "numpy": OK, name: state}

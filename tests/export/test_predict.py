@@ -193,9 +193,9 @@ def test_a_rewritten_file_numbers_its_classes_says_why_and_takes_labels(
     (numbered,) = predict_files(path, images[:1], top=7)
     assert {best["label"] for best in numbered["top"]} == {f"class {i}" for i in range(7)}
     assert capsys.readouterr().err == (
-        f"{path} names its labels, labels.txt, and does not hold them: a tool that rewrote it left "
-        "out what stood behind the model; pass them with --labels FILE; its classes are numbered "
-        "here\n"
+        f"{path} names its labels, labels.txt, and does not hold them: it was cut short, or a "
+        "tool that rewrote it left out what stood behind the model; pass them with "
+        "--labels FILE; its classes are numbered here\n"
     )
     (named,) = predict_files(path, images[:1], top=7, labels=LABELS)
     (whole,) = predict_files(tiny_int8_file, images[:1], top=7)
