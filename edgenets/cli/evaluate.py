@@ -17,7 +17,6 @@ from edgenets.cli.output import (
     print_json,
     print_table,
 )
-from edgenets.memory import at_most
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -61,7 +60,6 @@ def command(
     labels: Path | None,
     input_range: Any,
     patience_seconds: float | None,
-    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Measure the accuracy on a dataset's test images.
@@ -78,22 +76,20 @@ def command(
             raise click.UsageError("--labels and --input-range are for a .tflite of another tool")
         from edgenets.pipeline.single import evaluate_folder
 
-        with at_most(max_bytes):
-            result = evaluate_folder(model, data, everything=everything)
+        result = evaluate_folder(model, data, everything=everything)
     else:
         from edgenets.export.evaluate import evaluate_file
         from edgenets.models.weights.labels import read_labels
 
-        with at_most(max_bytes):
-            result = evaluate_file(
-                model,
-                data,
-                device=device,
-                everything=everything,
-                labels=None if labels is None else read_labels(labels, distinct=False),
-                input_range=input_range,
-                patience_seconds=patience_seconds,
-            )
+        result = evaluate_file(
+            model,
+            data,
+            device=device,
+            everything=everything,
+            labels=None if labels is None else read_labels(labels, distinct=False),
+            input_range=input_range,
+            patience_seconds=patience_seconds,
+        )
 
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")

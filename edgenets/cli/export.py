@@ -13,7 +13,6 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
 from edgenets.export.formats import FORMATS
 from edgenets.export.targets import TARGETS, find_target
-from edgenets.memory import at_most
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
 
@@ -137,7 +136,6 @@ def command(
     labels: Path | None,
     input_range: tuple[float, float] | None,
     out: Path,
-    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Write a model folder as a .tflite file.
@@ -173,11 +171,9 @@ def command(
         if input_range is None:
             say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
         given = (labels, input_range or CENTRED)
-        with at_most(max_bytes):
-            result = export_keras_file(model, *settings, *given, row, ends, names)
+        result = export_keras_file(model, *settings, *given, row, ends, names)
     else:
-        with at_most(max_bytes):
-            result = export_folder(model, *settings, keep_float, row, ends, names)
+        result = export_folder(model, *settings, keep_float, row, ends, names)
     compiled = compile_file(out, allow_cpu_ops=allow_cpu_ops) if compiles else None
     if as_json:
         print_json(result | ({"compiled": compiled.to_json()} if compiled else {}))

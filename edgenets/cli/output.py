@@ -85,9 +85,11 @@ max_bytes_option = click.option(
     "--max-bytes",
     metavar="SIZE",
     type=Size(),
+    expose_value=False,
+    callback=lambda context, option, value: _bound_memory(context, value),
     help="Memory that a file may take, such as 2GiB.  [default: a quarter of what is free]",
 )
-"""The `--max-bytes` option; the command's parameter is `max_bytes`."""
+"""The `--max-bytes` option; it holds until the command ends, which has no parameter for it."""
 
 patience_option = click.option(
     "--patience",
@@ -127,6 +129,13 @@ def _channel_ranges(
     ]
     black, white = zip(*filter(None, ranges), strict=True)
     return list(black), list(white)
+
+
+def _bound_memory(context: click.Context, size_bytes: int | None) -> None:
+    if size_bytes is not None:
+        from edgenets.memory import at_most
+
+        context.with_resource(at_most(size_bytes))
 
 
 def echo(*lines: str) -> None:

@@ -18,7 +18,6 @@ from edgenets.cli.output import (
     print_table,
 )
 from edgenets.errors import EdgenetsError
-from edgenets.memory import at_most
 from edgenets.progress import say
 from edgenets.units import format_percent
 
@@ -56,7 +55,6 @@ def command(
     labels: Path | None,
     input_range: Any,
     patience_seconds: float | None,
-    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Name what is in images, with a .tflite file.
@@ -72,15 +70,14 @@ def command(
     found = find_images(images)
     if csv_path is not None:
         check_output(csv_path, [model, *found, *([labels] if labels else [])], option="--csv")
-    with at_most(max_bytes):
-        predictions = predict_files(
-            model,
-            found,
-            top,
-            labels=None if labels is None else read_labels(labels, distinct=False),
-            input_range=input_range,
-            patience_seconds=patience_seconds,
-        )
+    predictions = predict_files(
+        model,
+        found,
+        top,
+        labels=None if labels is None else read_labels(labels, distinct=False),
+        input_range=input_range,
+        patience_seconds=patience_seconds,
+    )
     unread = [prediction for prediction in predictions if "error" in prediction]
     if csv_path is not None:
         write_csv(csv_path, predictions)

@@ -22,20 +22,19 @@ from edgenets.units import format_bytes
 )
 @max_bytes_option
 @json_option
-def command(package: Path, out: Path, max_bytes: int | None, as_json: bool) -> None:
+def command(package: Path, out: Path, as_json: bool) -> None:
     """Write the file that a package holds, byte for byte.
 
     It appears only if its SHA-256 is the original's.
     """
     from edgenets.files import check_output, sha256_bytes, write_bytes
-    from edgenets.memory import at_most, read_bounded
+    from edgenets.memory import read_bounded
     from edgenets.quantize.package import unpack
 
     check_output(out, [package])
     try:
-        with at_most(max_bytes):
-            packed = read_bounded(package)
-            content = unpack(packed)
+        packed = read_bounded(package)
+        content = unpack(packed)
     except EdgenetsError as error:
         raise EdgenetsError(f"{package}: {error}") from error
     write_bytes(out, content)

@@ -27,7 +27,7 @@ from typing import Any
 from edgenets.errors import EdgenetsError
 from edgenets.export.emulator import CPUS, PLUGIN, Board, Cpu, board_folder, find_board, find_qemu
 from edgenets.export.runner import MARK
-from edgenets.files import write_json
+from edgenets.files import rename, write_json
 from edgenets.progress import progress_bar, say
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -139,7 +139,7 @@ def _build(folder: Path, qemu: str, compiler: str) -> Board:
         shutil.rmtree(work)
         if folder.exists():
             shutil.rmtree(folder)
-        partial.rename(folder)
+        rename(partial, folder)
         advance()
     return Board(folder, qemu, about)
 

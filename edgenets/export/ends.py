@@ -18,9 +18,9 @@ VERSIONS = {  # of the operators, by the integers that they read or write
 }
 PROBABILITIES = ("SOFTMAX", "LOGISTIC")
 """The operators whose outputs are probabilities."""
-PASSING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-"""Those whose outputs are their inputs in another form."""
 SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # what leaves values as they are
+PASSING = ("QUANTIZE", "DEQUANTIZE", *SHAPING)
+"""Those whose outputs are their inputs in another form."""
 IMAGE, LOGITS = "image", "logits"
 """What a file's signature calls its input and output."""
 
