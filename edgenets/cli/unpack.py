@@ -32,8 +32,8 @@ def command(package: Path, out: Path, as_json: bool) -> None:
     from edgenets.quantize.package import unpack
 
     check_output(out, [package])
+    packed = read_bounded(package)
     try:
-        packed = read_bounded(package)
         content = unpack(packed)
     except EdgenetsError as error:
         raise EdgenetsError(f"{package}: {error}") from error
