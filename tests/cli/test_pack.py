@@ -34,7 +34,7 @@ def test_a_bound_of_memory_holds_for_its_command_alone(
     (tmp_path / "a.tflite").write_bytes(bytes(2**20))
     edgenets(capsys, "pack", tmp_path / "a.tflite", "--out", tmp_path / "a.epk")
     unpack = ("unpack", tmp_path / "a.epk", "--out", tmp_path / "b.tflite")
-    with pytest.raises(EdgenetsError, match="unpacks to too much.* may take .*as was passed"):
+    with pytest.raises(EdgenetsError, match=r"unpacks to too much.* may take .*as was passed"):
         edgenets(capsys, *unpack, "--max-bytes", "1MiB")
     assert edgenets(capsys, *unpack)["out_bytes"] == 2**20
 
