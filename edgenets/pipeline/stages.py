@@ -83,6 +83,7 @@ PACKAGE_FILE = "model.epk"  # of the int8 file
 BENCHMARK_FILE = "benchmark.json"
 ERROR_PLOT = "int8_error.svg"
 HISTORY = "history.csv"  # of a stage that trains
+CROPPED_FROM = 64  # pixels of a side; smaller images show one thing, close by
 # Of those that choose the best epoch: neither calibrated on nor tested on.
 ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
 COMPRESS: dict[str, Callable[..., Compressed]] = {
@@ -113,18 +114,27 @@ class RunImages:
     @cached_property
     def training(self) -> TrainingData:
         """The training images, without those that the best epoch is chosen on."""
-        settings, teacher = self.config.data, self.config.train.teacher
-        of_teacher = load_spec(Path(teacher))[0].preparation if teacher else self.preparation
+        settings = self.config.data
+        flip = self.dataset.flip if settings.flip is None else settings.flip
         return TrainingData.from_split(
             self.dataset.train,
             self.preparation,
             validation_fraction=settings.validation_fraction,
-            flip=self.dataset.flip if settings.flip is None else settings.flip,
+            flip=flip,
             seed=self.config.seed,
             unlabelled=self.dataset.unlabelled,
-            teacher_preparation=None if of_teacher == self.preparation else of_teacher,
+            sources=self._sources() if flip else None,
             validation=self.dataset.validation,
         )
+
+    def _sources(self) -> Preparation | None:
+        """Return how photographs are prepared that crops are cut from; None for small images."""
+        resolution, teacher = self.preparation.resolution, self.config.train.teacher
+        if resolution < CROPPED_FROM:
+            return None
+        if teacher:
+            resolution = max(resolution, load_spec(Path(teacher))[0].preparation.resolution)
+        return Preparation(2 * resolution, 2 * resolution)
 
     @cached_property
     def test(self) -> Images:
@@ -342,7 +352,13 @@ def train_model(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     model.set_weights(result.get_weights())
-    pace = pace_of(config.train, model, len(data.images), transferred=initial is not None)
+    pace = pace_of(
+        config.train,
+        model,
+        len(data.images),
+        transferred=initial is not None,
+        taught=config.train.teacher is not None,
+    )
     distillation = config.train.distillation_for(transferred=initial is not None)
     settings = config.train.model_copy(update={**pace._asdict(), "distillation": distillation})
     begin = None
@@ -421,7 +437,7 @@ def compress_stage(
         return _settle_rate(settings, images, folder, model, spec)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model, spec)
-    data = replace(images.training, teacher_images=None)  # the first model has the net's own
+    data = images.training
     transferred = bool(spec.initial_weights) and len(data.images) < FROZEN_BELOW
     trained = model if settings.stage == "prune" else fold_batch_norm(model)
     pace = pace_of(settings, trained, len(data.images), transferred=transferred)
