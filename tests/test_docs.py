@@ -153,6 +153,17 @@ def test_commands_of_the_docs_have_the_options_that_are_shown():
         assert given <= known, f"{page}: edgenets {name} {' '.join(given - known)}"
 
 
+def test_inspect_reports_what_its_guide_shows(shared_data: Path):
+    (shown,) = (block for block in blocks(DOCS / "guide" / "inspect.md", "") if "XNNPACK" in block)
+    file = str(shared_data / "coral" / "mobilenet_v1_0.25_128_quant.tflite")
+    result = CliRunner().invoke(edgenets_command, ["inspect", file, "--target", "rpi4"])
+    shown, printed = (
+        " ".join(re.sub(r"\(ai-edge-litert [\d.]+\)", "", text).split())
+        for text in (shown, result.stdout)
+    )
+    assert printed.endswith(shown)
+
+
 # As the code is
 
 
