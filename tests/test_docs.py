@@ -153,6 +153,16 @@ def test_commands_of_the_docs_have_the_options_that_are_shown():
         assert given <= known, f"{page}: edgenets {name} {' '.join(given - known)}"
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *GUIDES, *sorted(REFERENCE.glob("*.md"))], ids=name_of
+)
+def test_settings_of_the_docs_are_keys_of_the_config(page: Path):
+    from edgenets.pipeline.config_file import load_config
+
+    for setting in re.findall(r"--set ([a-z][\w.]*=[^\s`]+)", page.read_text()):
+        load_config(None, [setting])
+
+
 def test_inspect_reports_what_its_guide_shows(shared_data: Path):
     (shown,) = (block for block in blocks(DOCS / "guide" / "inspect.md", "") if "XNNPACK" in block)
     file = str(shared_data / "coral" / "mobilenet_v1_0.25_128_quant.tflite")
@@ -290,7 +300,7 @@ def test_json_has_the_keys_of_the_docs(tiny_run: Path, image_folder: Path, tmp_p
 )
 def test_every_thing_is_where_the_page_says():
     text = (REFERENCE / "where.md").read_text()
-    places = re.findall(r"`([\w/]+(?:\.py|/))` \|$", text, re.MULTILINE)
+    places = re.findall(r"`([\w/]+\.py)` \|$", text, re.MULTILINE)
     assert len(places) == 20
     for place in places:
         assert (ROOT / "edgenets" / place).exists(), place
