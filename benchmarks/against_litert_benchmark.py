@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from edgenets.export.benchmark import benchmark_file
+from edgenets.export.measure.benchmark import benchmark_file
 
 # LiteRT's tool, but that `round` leaves numbers as they are.
 UNROUNDED = (

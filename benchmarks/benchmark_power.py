@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenets.export.benchmark import benchmark_file
+from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.models.backend import keras, tf
 
 LAYERS = 6

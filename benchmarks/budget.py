@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from paired import paired_loss
 
-from edgenets.export import tflite
-from edgenets.export.evaluate import classify
-from edgenets.export.runtime import Classifier
+from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write import tflite
 from edgenets.files import read_json
 from edgenets.models.folder import SPEC, load_codes, load_model, load_spec
 from edgenets.pipeline.budget import compress_to_budget, with_epochs
@@ -29,7 +29,7 @@ from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_recipe
 from edgenets.pipeline.draft import Drafts
 from edgenets.pipeline.stages import RunImages
-from edgenets.quantize.choice import Choice, Option
+from edgenets.quantize.budget.choice import Choice, Option
 from edgenets.quantize.layers import kernel_axes
 
 CLUSTERS = (8, 16, 32, 64)

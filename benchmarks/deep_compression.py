@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from paired import paired_loss
 
 from edgenets.data.dataset import open_for_evaluation
-from edgenets.export.checked import export_checked
-from edgenets.export.evaluate import classify
 from edgenets.export.formats import INT8
-from edgenets.export.runtime import Classifier
+from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json
 from edgenets.models.folder import load_codes, load_model, load_spec
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED, compress_folder
 from edgenets.pipeline.config import check_config
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.training.fit import compile_inference, predict_logits
 from edgenets.units import format_seconds
 
 

@@ -18,17 +18,17 @@ from typing import Any
 from edgenets.data.dataset import Dataset, open_dataset
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export.benchmark import benchmark_file
-from edgenets.export.checked import export_checked
-from edgenets.export.evaluate import classify, score
 from edgenets.export.formats import FORMATS
-from edgenets.export.runtime import Classifier
-from edgenets.export.verify import measure_fidelity, random_images
+from edgenets.export.measure.accuracy import classify, score
+from edgenets.export.measure.benchmark import benchmark_file
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.verify import measure_fidelity, random_images
+from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.folder import WEIGHTS, load_codes, load_model
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.quantize.sizes import stored_bytes
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.quantize.sizes.counts import stored_bytes
+from edgenets.training.fit import compile_inference, predict_logits
 
 CALIBRATION_IMAGES = 200
 SEED = 0

@@ -46,14 +46,15 @@ from PIL import Image
 from edgenets import flatbuffer
 from edgenets.cli.benchmark import print_benchmarks
 from edgenets.errors import EdgenetsError
-from edgenets.export import runner, xnnpack
-from edgenets.export.benchmark import measure
-from edgenets.export.cut import find_part
-from edgenets.export.devices import LocalSession
-from edgenets.export.drawing import draw
-from edgenets.export.inspect import contents
-from edgenets.export.remote import RemoteClassifier
-from edgenets.quantize.package import CRC_FROM, pack, unpack
+from edgenets.export.board import runner
+from edgenets.export.devices.session import LocalSession
+from edgenets.export.inspect import xnnpack
+from edgenets.export.inspect.drawing import draw
+from edgenets.export.inspect.inspection import contents
+from edgenets.export.measure.benchmark import measure
+from edgenets.export.measure.remote_classifier import RemoteClassifier
+from edgenets.flatbuffer.extract import find_part
+from edgenets.quantize.package.epk import CRC_FROM, pack, unpack
 
 CHANGES = (
     *("input left out", "no input", "another input", "another output", "another operator"),
@@ -385,7 +386,7 @@ def checkpoint_outcomes(bits: Iterable[int] | None = None) -> Counter[str]:
         bits: to flip, one at a time; by default all of them, and it is cut off after every byte.
     """
     from edgenets.models.backend import tf
-    from edgenets.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+    from edgenets.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name, redirect_stderr(io.StringIO()):

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from edgenets.data.images import Preparation
-from edgenets.export import tflite
-from edgenets.export.devices import LocalSession, Session, open_device
-from edgenets.export.emulator import CPUS, PREFIX
-from edgenets.export.emulator_setup import LITERT, RECIPE, SOURCE
-from edgenets.export.instructions import count_instructions
-from edgenets.export.verify import random_images
+from edgenets.export.devices.emulator import CPUS, PREFIX
+from edgenets.export.devices.emulator_setup import LITERT, RECIPE, SOURCE
+from edgenets.export.devices.session import LocalSession, Session, open_device
+from edgenets.export.measure.instructions import count_instructions
+from edgenets.export.measure.verify import random_images
+from edgenets.export.write import tflite
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec

@@ -24,12 +24,12 @@ from paired import paired_loss
 
 from edgenets.data.images import Preparation, to_network
 from edgenets.data.splits import balanced_sample
-from edgenets.export import tflite
-from edgenets.export.codes import read_grids
-from edgenets.export.evaluate import classify
-from edgenets.export.grids import choose_grids
-from edgenets.export.runtime import Classifier
-from edgenets.export.verify import to_snr_db
+from edgenets.export.lower.grids import choose_grids
+from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.verify import to_snr_db
+from edgenets.export.write import tflite
+from edgenets.export.write.codes import read_grids
 from edgenets.files import write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -38,10 +38,10 @@ from edgenets.models.folder import Spec, load_model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import RunImages, open_data
-from edgenets.quantize.activation_ranges import ChooseRange, mse_range, percentile_range
-from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.rate.activation_ranges import ChooseRange, mse_range, percentile_range
 from edgenets.quantize.settings import Int8Settings
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.quantize.stages.int8 import quantize_kernels
+from edgenets.training.fit import compile_inference, predict_logits
 
 RESULTS = Path(__file__).with_suffix(".json")
 NETS = ("mobilenet_v1", "xception", "shufflenet_v2", "squeezenet")

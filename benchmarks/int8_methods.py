@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm, parents_of
-from edgenets.quantize.activation_ranges import round_to
-from edgenets.quantize.equalize import INPUT_AXIS, find_pairs, output_axis, scale_channels
 from edgenets.quantize.layers import kernel_axes, kernel_of
-from edgenets.quantize.rounding import MOVING
+from edgenets.quantize.rate.activation_ranges import round_to
+from edgenets.quantize.rate.equalize import INPUT_AXIS, find_pairs, output_axis, scale_channels
+from edgenets.quantize.stages.rounding import MOVING
 
 SWEEPS = 40  # of equalization through the net
 

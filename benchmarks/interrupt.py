@@ -231,9 +231,9 @@ def commands(folder: Path) -> dict[str, Command]:
     from edgenets.models.registry import complete_arguments, create
     from edgenets.pipeline.compress import compress_folder
     from edgenets.pipeline.config import RunConfig, check_config
+    from edgenets.pipeline.one_step import export_folder, train_folder
     from edgenets.pipeline.run import run
-    from edgenets.pipeline.single import export_folder, train_folder
-    from edgenets.train.fit import make_repeatable
+    from edgenets.training.fit import make_repeatable
 
     data, other = folder / "data", folder / "other"
     draw_images(data)

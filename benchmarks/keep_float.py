@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from paired import paired_loss
 
 from edgenets.data.dataset import Images
-from edgenets.export import tflite
-from edgenets.export.benchmark import benchmark_file
-from edgenets.export.error import LayerError, measure_error
-from edgenets.export.evaluate import classify
-from edgenets.export.runtime import Classifier
-from edgenets.export.verify import to_snr_db
+from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.benchmark import benchmark_file
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.verify import to_snr_db
+from edgenets.export.report.layer_errors import LayerError, measure_error
+from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import find_readers, fold_batch_norm
@@ -35,11 +35,11 @@ from edgenets.models.folder import load_model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import ERROR_IMAGES, RunImages, open_data
-from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import kernel_axes
 from edgenets.quantize.settings import Int8Settings
-from edgenets.quantize.sizes import stored_bytes
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.quantize.sizes.counts import stored_bytes
+from edgenets.quantize.stages.int8 import quantize_kernels
+from edgenets.training.fit import compile_inference, predict_logits
 
 SECONDS = 5.0  # of each latency measurement
 COLUMNS = "kept float|logits, dB|top-1|gain, points|.tflite|stored|fastest, ms".split("|")

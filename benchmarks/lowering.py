@@ -22,14 +22,15 @@ import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.data.images import Preparation, to_network
-from edgenets.export import edge_tpu, tflite
 from edgenets.export.formats import FORMATS, FP32
-from edgenets.export.instructions import count_instructions
-from edgenets.export.lower import lower, runs_sparsely
-from edgenets.export.net import Net
+from edgenets.export.inspect.edge_tpu import prediction
+from edgenets.export.inspect.xnnpack import partitions
+from edgenets.export.lower.lower import lower, runs_sparsely
+from edgenets.export.lower.rewriting import Net
+from edgenets.export.measure.instructions import count_instructions
+from edgenets.export.measure.verify import random_images
 from edgenets.export.targets import CORAL, TARGETS
-from edgenets.export.verify import random_images
-from edgenets.export.xnnpack import partitions
+from edgenets.export.write import tflite
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras, tf
 from edgenets.models.fold import parents_of
@@ -195,7 +196,7 @@ def print_family(name: str, arguments: dict[str, Any], target_name: str, out: Pa
     count = format_count(counted(path, (target.cpu,))[target.cpu]) if target.cpu else ""
     doubt = ""
     if target is CORAL:
-        predicted = edge_tpu.predict(file)
+        predicted = prediction.predict(file)
         outside = predicted.on_cpu
         doubt = f"; {len(predicted.unstated)} by rules unstated" if predicted.unstated else ""
     told = (", ".join(f"{number} {name}" for name, number in outside.items()) or "none") + doubt

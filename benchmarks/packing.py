@@ -27,9 +27,9 @@ import zstandard
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes
-from edgenets.quantize.package import pack, unpack
-from edgenets.quantize.ranges import WEIGHT_DTYPES
-from edgenets.quantize.sizes import entropy_bytes
+from edgenets.quantize.package.epk import pack, unpack
+from edgenets.quantize.package.weight_ranges import WEIGHT_DTYPES
+from edgenets.quantize.sizes.counts import entropy_bytes
 
 Result = TypeVar("Result")
 ENCODE_RUNS, DECODE_RUNS = 1, 5

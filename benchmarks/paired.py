@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.export.evaluate import classify
-from edgenets.export.runtime import Classifier
+from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.classifier import Classifier
 from edgenets.models.folder import load_model
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.stages import open_training
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.training.fit import compile_inference, predict_logits
 
 
 def main() -> None:

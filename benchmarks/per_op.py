@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgenets import flatbuffer
-from edgenets.export.benchmark import benchmark_file
-from edgenets.export.cut import cut
-from edgenets.export.devices import LOCAL, open_device
-from edgenets.export.per_op import time_in_turn
-from edgenets.export.statistics import median, undisturbed
+from edgenets.export.devices.session import LOCAL, open_device
+from edgenets.export.measure.benchmark import benchmark_file
+from edgenets.export.measure.per_op import time_in_turn
+from edgenets.export.measure.statistics import median, undisturbed
 from edgenets.files import read_json, write_bytes, write_json
+from edgenets.flatbuffer.extract import cut
 
 NETS: dict[str, dict[str, Any]] = {
     "mobilenet_v1": {"width": 0.5, "resolution": 224},
@@ -122,8 +122,8 @@ def build(name: str, path: Path) -> bytes:
     if path.exists():
         return path.read_bytes()
     from edgenets.data.images import Preparation
-    from edgenets.export.tflite import to_int8
-    from edgenets.export.verify import random_images
+    from edgenets.export.measure.verify import random_images
+    from edgenets.export.write.tflite import to_int8
     from edgenets.models.backend import keras
     from edgenets.models.folder import Spec
     from edgenets.models.registry import complete_arguments, create

@@ -36,7 +36,7 @@ from edgenets.pipeline.stages import (
     load_initial,
     train_model,
 )
-from edgenets.train.fit import compile_inference, predict_logits
+from edgenets.training.fit import compile_inference, predict_logits
 
 V1, V2 = "mobilenet_v1_0.25_128_quant.tflite", "mobilenet_v2_1.0_224_quant.tflite"
 SMALL = {"name": "mobilenet_v1", "width": 0.25, "resolution": 128}

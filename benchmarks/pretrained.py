@@ -20,7 +20,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.folder import SPEC, WEIGHTS, load_model
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.pipeline.single import evaluate_folder
+from edgenets.pipeline.one_step import evaluate_folder
 from edgenets.units import format_bytes, format_percent
 
 LARGEST_BYTES = 2_000_000

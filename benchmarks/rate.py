@@ -17,7 +17,7 @@ from deep_compression import compress, exported, format_loss, is_right
 
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED
-from edgenets.quantize.package import pack
+from edgenets.quantize.package.epk import pack
 
 STAGES = ("int8", "rate")
 COLUMNS = ("net", "top-1", *(f"{stage} {cell}" for stage in STAGES for cell in (".epk", "loss")))

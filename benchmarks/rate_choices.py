@@ -25,9 +25,9 @@ from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
 from edgenets.models.weights.initial import load_weights
-from edgenets.pipeline.rate import prepare
-from edgenets.quantize import curvature, layerwise
-from edgenets.quantize.curvature import vary
+from edgenets.pipeline.rate_search import prepare
+from edgenets.quantize.rate import curvature, layerwise
+from edgenets.quantize.rate.curvature import vary
 
 AT_BYTES = 335_000
 SEED = 1

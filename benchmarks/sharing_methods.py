@@ -21,9 +21,9 @@ import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.data.images import to_network
-from edgenets.export import tflite
-from edgenets.export.evaluate import classify
-from edgenets.export.runtime import Classifier
+from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write import tflite
 from edgenets.files import read_json, write_json
 from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
 from edgenets.models.codes import Codes, KernelCodes
@@ -32,14 +32,14 @@ from edgenets.models.folder import Spec, load_model
 from edgenets.pipeline.compress import open_images_of
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages import RunImages
-from edgenets.quantize.codebook import share_codes
-from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import assign_kernels, copy_model, restore_weights
 from edgenets.quantize.settings import ShareSettings
-from edgenets.quantize.share import share_weights
-from edgenets.quantize.sizes import distinct_values, sparsity, stored_bytes
-from edgenets.train.fit import fit
-from edgenets.train.settings import FitSettings
+from edgenets.quantize.sizes.counts import distinct_values, sparsity, stored_bytes
+from edgenets.quantize.stages.codebook import share_codes
+from edgenets.quantize.stages.int8 import quantize_kernels
+from edgenets.quantize.stages.share import share_weights
+from edgenets.training.fit import fit
+from edgenets.training.settings import FitSettings
 
 CLUSTERS = 32
 LEARNING_RATE = 2e-4  # of floats with clusters; `share` has its own

@@ -16,7 +16,7 @@ from edgenets.files import read_bytes
 from edgenets.models.registry import create
 from edgenets.models.weights.convolutions import targets
 from edgenets.models.weights.deep_compression import decode_layers
-from edgenets.quantize.accounting import (
+from edgenets.quantize.sizes.accounting import (
     DEEP_COMPRESSION,
     SQUEEZENET_FILE,
     STEPS,
@@ -24,7 +24,7 @@ from edgenets.quantize.accounting import (
     LayerWeights,
     account,
 )
-from edgenets.quantize.sizes import stored_bytes
+from edgenets.quantize.sizes.counts import stored_bytes
 
 CODINGS = {
     "as in the file": SQUEEZENET_FILE,

@@ -27,18 +27,18 @@ from numpy.typing import NDArray
 from paired import paired_loss
 
 from edgenets.data.dataset import open_for_evaluation
-from edgenets.export import tflite
-from edgenets.export.checked import float_file
-from edgenets.export.metadata import describe
-from edgenets.export.runtime import Classifier
+from edgenets.export.inspect.metadata import describe
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write import tflite
+from edgenets.export.write.checked_file import float_file
 from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_codes, load_model, weights_sha256
 from edgenets.models.weights.initial import load_weights
-from edgenets.pipeline.rate import Attempt, prepare
-from edgenets.quantize.package import pack
-from edgenets.quantize.rate import mean_divergence
+from edgenets.pipeline.rate_search import Attempt, prepare
+from edgenets.quantize.package.epk import pack
+from edgenets.quantize.rate.kernel_codes import mean_divergence
 
 PLOT = Path(__file__).parents[1] / "docs" / "rate.svg"
 ALEXNET_BYTES = 240_000_000

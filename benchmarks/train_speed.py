@@ -26,9 +26,9 @@ from edgenets.data.images import Preparation
 from edgenets.models.backend import keras
 from edgenets.models.grouped import GroupedPointwise, with_native_groups
 from edgenets.models.registry import NETS, create
-from edgenets.train.data import TrainingData
-from edgenets.train.fit import fit
-from edgenets.train.settings import FitSettings
+from edgenets.training.data import TrainingData
+from edgenets.training.fit import fit
+from edgenets.training.settings import FitSettings
 
 Change = Callable[[keras.Model], keras.Model]
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.data.images import Preparation, load_prepared, to_network
-from edgenets.export import edge_tpu
-from edgenets.export.checked import export_checked
 from edgenets.export.formats import FP32, INT8
+from edgenets.export.inspect.edge_tpu import prediction
+from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.targets import CORAL, TARGETS
-from edgenets.export.xnnpack import partitions
+from edgenets.export.write.checked_file import export_checked
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec
 from edgenets.models.registry import complete_arguments, create
@@ -52,7 +52,7 @@ def verify(name: str, files: list[Path]) -> None:
             found = partitions(exported.content)
             placed = f"{found.number} | {len(found.outside)}"
             if target is CORAL:
-                predicted = edge_tpu.predict(flatbuffer.read(exported.content))
+                predicted = prediction.predict(flatbuffer.read(exported.content))
                 placed = f"{predicted.cpu_ops} on the CPU | {len(predicted.unstated)} unstated"
             snr_db = f"{exported.fidelity.snr_db:.1f}"
             print(

@@ -18,9 +18,9 @@ from PIL import Image
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.emulator import Board, find_board
-from edgenets.export.emulator_setup import COMPILERS, set_up
-from edgenets.export.metadata import ENTRY, with_labels
+from edgenets.export.devices.emulator import Board, find_board
+from edgenets.export.devices.emulator_setup import COMPILERS, set_up
+from edgenets.export.inspect.metadata import ENTRY, with_labels
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 CLASSES = ("dark", "left", "right")
@@ -33,6 +33,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the development data (shared/data) is not beside the checkout")
     return SHARED_DATA
+
+
+@pytest.fixture
+def shared_file():
+    """A function from a name to a file of the shared data; skips the test where there is none."""
+
+    def find(name):
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f"{path} is not here")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +118,7 @@ def training_data():
     """Two classes of 8 x 8 images, bright above or below: 80 to learn from, 20 to choose by."""
     from edgenets.data.dataset import Split
     from edgenets.data.images import Preparation
-    from edgenets.train.data import TrainingData
+    from edgenets.training.data import TrainingData
 
     random = np.random.default_rng(0)
     labels = np.arange(100) % 2

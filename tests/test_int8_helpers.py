@@ -13,9 +13,9 @@ from int8_methods import correct_biases, equalize, with_kernels, without_relu6
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.quantize.activation_ranges import mse_range, percentile_range, round_to, to_grid
-from edgenets.quantize.codebook import share_codes
-from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.rate.activation_ranges import mse_range, percentile_range, round_to, to_grid
+from edgenets.quantize.stages.codebook import share_codes
+from edgenets.quantize.stages.int8 import quantize_kernels
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (50, 8, 8, 3)).astype(np.float32)
 

@@ -86,7 +86,7 @@ def command(
 
     Inferences are timed after a warm-up: median with its 95 % interval, 90th and 99th percentile.
     """
-    from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
+    from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
 
     if len(set(devices)) < len(devices):
         raise click.UsageError("a device is given twice; measuring it twice at once disturbs both")

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from edgenets.cli.accounting import print_accounting
 from edgenets.cli.budget import Points, print_choice
 from edgenets.cli.output import Size, echo, json_option, log_dir_option, print_json, print_table
+from edgenets.cli.size_tables import print_accounting
 from edgenets.progress import warn
 from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
 
@@ -170,7 +170,7 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
 
 def print_worst_layers(errors: list[dict[str, Any]]) -> None:
     """Print the layers that add most of an int8 file's error."""
-    from edgenets.export.error import LayerError, worst_layers
+    from edgenets.export.report.layer_errors import LayerError, worst_layers
 
     worst = worst_layers([LayerError(**error) for error in errors], LAYERS_NAMED)
     named = ", ".join(f"{error.layer} {error.own_snr_db:.1f} dB" for error in worst)

@@ -30,10 +30,10 @@ def command(
     DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
     -a72 or -a76. Exit status 1 means that something that is installed does not work.
     """
-    from edgenets.export.doctor import examine
+    from edgenets.export.devices.doctor import examine
 
     if setup_emulator:
-        from edgenets.export.emulator_setup import set_up
+        from edgenets.export.devices.emulator_setup import set_up
 
         say(f"the emulated board is in {set_up().folder}")
         device = DEFAULT_EMULATED if device == "local" else device

@@ -74,11 +74,11 @@ def command(
             raise click.UsageError("a model folder runs here only; export it for a device")
         if labels is not None or input_range is not None:
             raise click.UsageError("--labels and --input-range are for a .tflite of another tool")
-        from edgenets.pipeline.single import evaluate_folder
+        from edgenets.pipeline.one_step import evaluate_folder
 
         result = evaluate_folder(model, data, everything=everything)
     else:
-        from edgenets.export.evaluate import evaluate_file
+        from edgenets.export.measure.accuracy import evaluate_file
         from edgenets.models.weights.labels import read_labels
 
         result = evaluate_file(
@@ -103,7 +103,7 @@ def command(
 def print_evaluation(result: dict[str, Any]) -> None:
     """Print the headline, the classes, the confusion matrix and the commonest confusions."""
     from edgenets.data.dataset import OWN_TEST
-    from edgenets.export.evaluate import commonest_confusions
+    from edgenets.export.measure.accuracy import commonest_confusions
 
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"
     own = ", the model's own test part of the folder" if result["split"] == OWN_TEST else ""

@@ -10,8 +10,8 @@ from edgenets.cli.output import echo, json_option, max_bytes_option, print_json,
 from edgenets.cli.train import parse_range
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export.edge_tpu_compiler import Outcome, compile_file, find_compiler
 from edgenets.export.formats import FORMATS
+from edgenets.export.inspect.edge_tpu.compiler import Outcome, compile_file, find_compiler
 from edgenets.export.targets import TARGETS, find_target
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
@@ -147,8 +147,8 @@ def command(
 
     A .keras or .h5 file of your own is taken with --trust-source and --labels.
     """
-    from edgenets.export.checked import Ends
-    from edgenets.pipeline.single import export_folder, export_keras_file
+    from edgenets.export.write.checked_file import Ends
+    from edgenets.pipeline.one_step import export_folder, export_keras_file
 
     if compiles and target != "coral":
         raise click.UsageError("--compile is for --target coral")

@@ -43,7 +43,7 @@ def command(
     Operators, inputs and outputs, MACs, weights, the memory of activations, XNNPACK's partitions,
     metadata and labels; with --target also what limits it there, and what to do about it.
     """
-    from edgenets.export.inspect import draw_inspection, inspect_file
+    from edgenets.export.inspect.inspection import draw_inspection, inspect_file
     from edgenets.files import check_output
 
     if svg is not None:

@@ -23,7 +23,7 @@ from edgenets.units import format_bytes
 def command(model: Path, out: Path, as_json: bool) -> None:
     """Write a .tflite file as a small package, exactly recoverable."""
     from edgenets.files import check_output, read_bytes, sha256_bytes, write_bytes
-    from edgenets.quantize.package import check_size, pack
+    from edgenets.quantize.package.epk import check_size, pack
 
     check_output(out, [model])
     if model.is_file():

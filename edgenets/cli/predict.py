@@ -63,7 +63,7 @@ def command(
     'photos/**/*.jpg'. One that cannot be read is reported, the others are classified, and the exit
     status is 1. A file of another tool may be asked for its --labels and its --input-range.
     """
-    from edgenets.export.predict import find_images, predict_files, write_csv
+    from edgenets.export.measure.predict import find_images, predict_files, write_csv
     from edgenets.files import check_output
     from edgenets.models.weights.labels import read_labels
 

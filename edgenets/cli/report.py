@@ -27,7 +27,7 @@ def command(run_dir: Path, as_json: bool) -> None:
 
     The page is RUN_DIR/report.html, made from RUN_DIR/report.json.
     """
-    from edgenets.export.report import load_report, write_html
+    from edgenets.export.report.page import load_report, write_html
 
     report = load_report(run_dir)
     write_html(report, run_dir)
@@ -39,7 +39,7 @@ def command(run_dir: Path, as_json: bool) -> None:
 
 def print_report(report: dict[str, Any], folder: Path) -> None:
     """Print a run's stages side by side, what was gained, and where the files are."""
-    from edgenets.export.evaluate import commonest_class
+    from edgenets.export.measure.accuracy import commonest_class
 
     rows = [
         (

@@ -173,7 +173,7 @@ def command(
         lambda place: f"edgenets train {name}",
     )
     require_sources(config)
-    from edgenets.pipeline.single import import_folder, train_folder
+    from edgenets.pipeline.one_step import import_folder, train_folder
 
     result = import_folder(config, out) if data is None else train_folder(config, out, log_dir)
     if as_json:

@@ -29,7 +29,7 @@ def command(package: Path, out: Path, as_json: bool) -> None:
     """
     from edgenets.files import check_output, sha256_bytes, write_bytes
     from edgenets.memory import read_bounded
-    from edgenets.quantize.package import unpack
+    from edgenets.quantize.package.epk import unpack
 
     check_output(out, [package])
     packed = read_bounded(package)

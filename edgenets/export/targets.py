@@ -1,6 +1,6 @@
 """Targets: what a file is made for, one row each. Everything that differs by target is in its row.
 
-Adding a target is adding a row and, at most, one rewrite in `edgenets.export.lower`. Needs no
+Adding a target is adding a row and, at most, one rewrite in `edgenets.export.lower.lower`. Needs no
 TensorFlow.
 
 Source: docs/targets.md has the measurements behind each choice.
@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from edgenets.errors import unknown_name
-from edgenets.export.edge_tpu_rules import RULES
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
+from edgenets.export.inspect.edge_tpu.rules import RULES
 
 Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
-"""A rewrite of the net, in `edgenets.export.lower.REWRITES`."""
+"""A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
 
 SPARSE_FROM = 2 / 3
 """Zeros of a 1x1 kernel from which on XNNPACK computes it sparsely."""

@@ -15,9 +15,9 @@ from shutil import copytree, rmtree
 from typing import Any, NamedTuple
 
 from edgenets.errors import EdgenetsError
-from edgenets.export import tflite
-from edgenets.export.evaluate import classify, score
-from edgenets.export.runtime import Classifier
+from edgenets.export.measure.accuracy import classify, score
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write import tflite
 from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
 from edgenets.models.folder import load_codes, load_model, load_spec, versions
 from edgenets.pipeline.compress import (
@@ -32,12 +32,12 @@ from edgenets.pipeline.draft import Drafts
 from edgenets.pipeline.output import locked_folder
 from edgenets.pipeline.stages import Record
 from edgenets.progress import say
-from edgenets.quantize.choice import Choice, trade_offs
+from edgenets.quantize.budget.choice import Choice, trade_offs
+from edgenets.quantize.budget.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan
+from edgenets.quantize.budget.sensitivity_plot import draw_sensitivity
 from edgenets.quantize.recipe import Recipe
-from edgenets.quantize.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan
-from edgenets.quantize.sensitivity_plot import draw_sensitivity
-from edgenets.train.fit import compile_inference, predict_logits
-from edgenets.train.settings import FitSettings
+from edgenets.training.fit import compile_inference, predict_logits
+from edgenets.training.settings import FitSettings
 
 SENSITIVITY, PLOT = "sensitivity.json", "sensitivity.svg"
 SCAN_IMAGES = 256

@@ -9,8 +9,8 @@ from typing import Any
 
 from edgenets.data.folder import first_few
 from edgenets.errors import EdgenetsError
-from edgenets.export.checked import float_file
-from edgenets.export.evaluate import warnings_of_score
+from edgenets.export.measure.accuracy import warnings_of_score
+from edgenets.export.write.checked_file import float_file
 from edgenets.files import read_bytes, write_bytes, write_json
 from edgenets.models.folder import (
     CODES,
@@ -22,9 +22,9 @@ from edgenets.models.folder import (
     require_no_model,
     save_model,
 )
-from edgenets.pipeline.accounting import account_folder
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_recipe
+from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import MODEL_FILES, check_outputs, locked_folder
 from edgenets.pipeline.run import run_stages
 from edgenets.pipeline.stages import (
@@ -58,7 +58,7 @@ def compress_folder(
     Returns:
         `stages`, of which the first one, `model`, is the model as it was; `warnings`, as
         `train_folder` gives them; `skipped`; `accounting`, the size of what the last stage made, as
-        `edgenets.quantize.accounting.account` gives it.
+        `edgenets.quantize.sizes.accounting.account` gives it.
 
     Raises:
         EdgenetsError: the folder or images cannot be used, or a stage failed; finished stages are

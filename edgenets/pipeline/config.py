@@ -22,7 +22,7 @@ from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.sources import NAMES, find_weights, has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
 from edgenets.settings import Settings
-from edgenets.train.settings import TrainSettings
+from edgenets.training.settings import TrainSettings
 
 Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")
 

@@ -10,20 +10,19 @@ from collections.abc import Collection
 from functools import cached_property
 from statistics import mode
 
-from edgenets.export import tflite
-from edgenets.export.codes import with_codes
-from edgenets.export.metadata import describe
+from edgenets.export.inspect.metadata import describe
+from edgenets.export.write import tflite
+from edgenets.export.write.codes import with_codes
 from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
 from edgenets.pipeline.stages import RunImages
-from edgenets.quantize.choice import MOST_CLUSTERS, Choice
+from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
+from edgenets.quantize.budget.sensitivity import compress_untrained
 from edgenets.quantize.layers import is_prunable
-from edgenets.quantize.prune import sparsity_of
 from edgenets.quantize.recipe import AnyStage, Recipe
-from edgenets.quantize.sensitivity import compress_untrained
 from edgenets.quantize.settings import (
     Int8Settings,
     PruneOverride,
@@ -31,7 +30,8 @@ from edgenets.quantize.settings import (
     ShareOverride,
     ShareSettings,
 )
-from edgenets.quantize.sizes import stored_bytes
+from edgenets.quantize.sizes.counts import stored_bytes
+from edgenets.quantize.stages.prune import sparsity_of
 
 
 class Drafts:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.report import write_html
-from edgenets.export.runtime import runtime_name_and_version
+from edgenets.export.measure.classifier import runtime_name_and_version
+from edgenets.export.report.page import write_html
 from edgenets.files import (
     read_bytes,
     read_sealed,
@@ -25,9 +25,9 @@ from edgenets.files import (
     write_sealed,
 )
 from edgenets.models.folder import versions
-from edgenets.pipeline.accounting import account_folder
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
+from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import check_outputs, locked_folder
 from edgenets.pipeline.stages import (
     CHECKPOINT,
@@ -40,7 +40,7 @@ from edgenets.pipeline.stages import (
 )
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
-from edgenets.train.checkpoint import checkpoint_names
+from edgenets.training.checkpoint import checkpoint_names
 from edgenets.units import (
     format_bytes,
     format_interval,

@@ -23,17 +23,17 @@ from edgenets.data.images import Preparation
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export.benchmark import benchmark_file
-from edgenets.export.checked import Exported, export_checked, float_file
-from edgenets.export.codes import read_grids
-from edgenets.export.error import measure_error
-from edgenets.export.error_plot import draw_errors
-from edgenets.export.evaluate import classify, score
 from edgenets.export.formats import FP16, INT8
-from edgenets.export.metadata import layer_names
-from edgenets.export.mistakes import describe_mistakes, worst_mistakes
-from edgenets.export.runtime import Classifier
+from edgenets.export.inspect.metadata import layer_names
+from edgenets.export.measure.accuracy import classify, score
+from edgenets.export.measure.benchmark import benchmark_file
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.mistakes import describe_mistakes, worst_mistakes
+from edgenets.export.report.layer_errors import measure_error
+from edgenets.export.report.layer_errors_plot import draw_errors
 from edgenets.export.targets import find_target
+from edgenets.export.write.checked_file import Exported, export_checked, float_file
+from edgenets.export.write.codes import read_grids
 from edgenets.files import write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
@@ -51,11 +51,9 @@ from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
-from edgenets.pipeline.rate import code_to_goal
+from edgenets.pipeline.rate_search import code_to_goal
 from edgenets.profile import profile
 from edgenets.progress import say, warn
-from edgenets.quantize.fp16 import round_weights
-from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import (
     Compressed,
     assign_kernels,
@@ -63,18 +61,20 @@ from edgenets.quantize.layers import (
     kernel_axes,
     kernel_of,
 )
-from edgenets.quantize.package import pack
-from edgenets.quantize.prune import prune
-from edgenets.quantize.qat import train_quantized
+from edgenets.quantize.package.epk import pack
 from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.settings import Fp16Settings, Int8Settings, RateSettings
-from edgenets.quantize.share import share_weights
-from edgenets.quantize.sizes import count_nonzero, distinct_values, sparsity, stored_bytes
-from edgenets.train.data import TrainingData
-from edgenets.train.epochs import history_csv
-from edgenets.train.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
-from edgenets.train.settings import FROZEN_BELOW
-from edgenets.train.transfer import fit_classifier, freeze_layers, measure
+from edgenets.quantize.sizes.counts import count_nonzero, distinct_values, sparsity, stored_bytes
+from edgenets.quantize.stages.fp16 import round_weights
+from edgenets.quantize.stages.int8 import quantize_kernels
+from edgenets.quantize.stages.prune import prune
+from edgenets.quantize.stages.qat import train_quantized
+from edgenets.quantize.stages.share import share_weights
+from edgenets.training.data import TrainingData
+from edgenets.training.epochs import history_csv
+from edgenets.training.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
+from edgenets.training.settings import FROZEN_BELOW
+from edgenets.training.transfer import fit_classifier, freeze_layers, measure
 
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"

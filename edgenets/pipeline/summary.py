@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from edgenets.export.evaluate import warnings_of_score
+from edgenets.export.measure.accuracy import warnings_of_score
 from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.stages import (

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from edgenets.settings import Settings
-from edgenets.train.settings import FitSettings
+from edgenets.training.settings import FitSettings
 from edgenets.units import parse_bytes
 
 SPARSE_FROM = 2 / 3

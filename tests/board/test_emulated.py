@@ -8,13 +8,13 @@ from functools import partial
 import per_op
 import pytest
 
-from edgenets.export import doctor
-from edgenets.export.benchmark import benchmark_file
-from edgenets.export.cut import cut
-from edgenets.export.instructions import count_contents
-from edgenets.export.per_op import profile_instructions
-from edgenets.export.tflite import to_int8
-from edgenets.export.verify import random_images
+from edgenets.export.devices import doctor
+from edgenets.export.measure.benchmark import benchmark_file
+from edgenets.export.measure.instructions import count_contents
+from edgenets.export.measure.per_op import profile_instructions
+from edgenets.export.measure.verify import random_images
+from edgenets.export.write.tflite import to_int8
+from edgenets.flatbuffer.extract import cut
 from edgenets.models.folder import load_model
 from edgenets.models.weights.sources import PRETRAINED
 

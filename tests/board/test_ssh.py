@@ -15,8 +15,9 @@ from PIL import Image
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export import evaluate, remote, ssh
-from edgenets.export.benchmark import benchmark_file, benchmark_on_devices
+from edgenets.export.devices import ssh
+from edgenets.export.measure import accuracy, remote_classifier
+from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
 
 pytestmark = pytest.mark.board
 
@@ -147,7 +148,9 @@ def test_the_virtual_environment_that_set_up_made_is_taken(board, colour_file):
 
 
 def test_a_set_up_that_fails_says_what_pip_said(board, colour_file, monkeypatch):
-    monkeypatch.setattr("edgenets.export.devices.board_packages", lambda _: ["./no such folder"])
+    monkeypatch.setattr(
+        "edgenets.export.devices.session.board_packages", lambda _: ["./no such folder"]
+    )
     with pytest.raises(EdgenetsError, match=r"cannot install in .*venv: ERROR: .*no such folder"):
         benchmark_file(colour_file, device=board.url, setup=True)
     assert board.is_clean()
@@ -228,7 +231,7 @@ def test_of_two_devices_one_may_fail(board, colour_file):
 def test_a_file_is_evaluated_on_the_board_with_images_prepared_here(
     board, colour_file, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(remote, "SENT_BYTES", 8 * 8 * 3 * 4)  # four images at a time
+    monkeypatch.setattr(remote_classifier, "SENT_BYTES", 8 * 8 * 3 * 4)  # four images at a time
     for i, label in enumerate(("red", "green", "blue")):
         folder = tmp_path / "photos" / label
         folder.mkdir(parents=True)
@@ -239,8 +242,8 @@ def test_a_file_is_evaluated_on_the_board_with_images_prepared_here(
     mistaken = Image.fromarray(np.uint8([[[9, 9, 200]]]))
     mistaken.save(tmp_path / "photos" / "red" / "blue in truth.png")
 
-    there = evaluate.evaluate_file(colour_file, str(tmp_path / "photos"), device=board.url)
-    local = evaluate.evaluate_file(colour_file, str(tmp_path / "photos"))
+    there = accuracy.evaluate_file(colour_file, str(tmp_path / "photos"), device=board.url)
+    local = accuracy.evaluate_file(colour_file, str(tmp_path / "photos"))
     assert there["samples"] == 10 and there["top1"] == 0.9
     assert {key: there[key] for key in local} == local
     assert there["here"]["identical"] == 10 and there["here"]["largest_difference"] == 0

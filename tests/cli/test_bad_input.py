@@ -27,9 +27,9 @@ from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.output import locked_folder
 from edgenets.progress import printable
-from edgenets.train import fit as fit_module
-from edgenets.train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from edgenets.train.settings import FitSettings
+from edgenets.training import fit as fit_module
+from edgenets.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from edgenets.training.settings import FitSettings
 
 NET = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
 TRAIN = ("train", *NET, "--weights", "none")

@@ -47,7 +47,7 @@ def measured(monkeypatch):
         asked.append((path, arguments["threads"], arguments["min_seconds"], arguments["device"]))
         return RESULT | (PROFILE if arguments["per_op"] else {})
 
-    monkeypatch.setattr("edgenets.export.benchmark.benchmark_file", benchmark_file)
+    monkeypatch.setattr("edgenets.export.measure.benchmark.benchmark_file", benchmark_file)
     return asked
 
 
@@ -153,7 +153,7 @@ def test_several_devices_give_one_table_and_a_failure_is_exit_1(monkeypatch):
     failed = {"device": {"name": "ssh://b"}, "error": "ssh://b: it does not answer"}
     pi = {**RESULT, "device": {**RESULT["device"], "name": "ssh://a"}}
     monkeypatch.setattr(
-        "edgenets.export.benchmark.benchmark_on_devices", lambda *_, **__: [pi, failed]
+        "edgenets.export.measure.benchmark.benchmark_on_devices", lambda *_, **__: [pi, failed]
     )
     asked = ["net.tflite", "--device", "ssh://a", "--device", "ssh://b"]
     result = CliRunner().invoke(command, asked)

@@ -43,7 +43,7 @@ def found(monkeypatch):
         devices.append(device)
         return REPORT
 
-    monkeypatch.setattr("edgenets.export.doctor.examine", examine)
+    monkeypatch.setattr("edgenets.export.devices.doctor.examine", examine)
     return devices
 
 

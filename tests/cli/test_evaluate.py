@@ -36,7 +36,7 @@ def evaluated(monkeypatch):
         asked.append((path, data, device, everything))
         return RESULT
 
-    monkeypatch.setattr("edgenets.export.evaluate.evaluate_file", evaluate_file)
+    monkeypatch.setattr("edgenets.export.measure.accuracy.evaluate_file", evaluate_file)
     return asked
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from edgenets import flatbuffer
 from edgenets.cli.inspect import command
 from edgenets.errors import EdgenetsError
-from edgenets.quantize.package import pack
+from edgenets.quantize.package.epk import pack
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 VWW = SHARED_DATA / "mlperf_tiny" / "vww_96_int8.tflite"

@@ -119,7 +119,7 @@ def test_every_package_of_the_extra_is_known_to_the_command_line():
 
 def test_every_command_has_its_file_and_every_file_its_command():
     files = {file.stem for file in (PACKAGE / "cli").glob("*.py")}
-    assert files - {"__init__", "main", "output", "accounting", "budget"} == set(COMMANDS)
+    assert files - {"__init__", "main", "output", "size_tables", "budget"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -149,7 +149,7 @@ def test_command_is_in_the_readme(name: str):
 
 @pytest.mark.slow
 def test_defaults_in_the_help_of_train_are_those_of_its_settings():
-    from edgenets.train.settings import BATCH_SIZES, TrainSettings
+    from edgenets.training.settings import BATCH_SIZES, TrainSettings
 
     settings = TrainSettings()
     scratch, transfer = (

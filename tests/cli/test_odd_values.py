@@ -59,7 +59,7 @@ def place(tmp_path: Path, monkeypatch, colour_file: Path) -> Path:
     """A working directory with a file of each kind."""
     from PIL import Image
 
-    from edgenets.quantize.package import pack
+    from edgenets.quantize.package.epk import pack
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
@@ -80,14 +80,14 @@ def nothing_works(monkeypatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise EdgenetsError(NOTHING)
 
-    monkeypatch.setattr("edgenets.export.devices.LocalSession._start", stop)
-    monkeypatch.setattr("edgenets.export.devices.ssh.connect", stop)
-    monkeypatch.setattr("edgenets.export.doctor._packages", list)
-    monkeypatch.setattr("edgenets.export.emulator_setup.set_up", stop)
+    monkeypatch.setattr("edgenets.export.devices.session.LocalSession._start", stop)
+    monkeypatch.setattr("edgenets.export.devices.session.ssh.connect", stop)
+    monkeypatch.setattr("edgenets.export.devices.doctor._packages", list)
+    monkeypatch.setattr("edgenets.export.devices.emulator_setup.set_up", stop)
     monkeypatch.setattr("edgenets.cli.summary.create", stop)
     for work in (
-        *("run.open_training", "single.open_training", "single.load_initial"),
-        *("single.load_model", "compress.open_images_of", "budget.open_images_of"),
+        *("run.open_training", "one_step.open_training", "one_step.load_initial"),
+        *("one_step.load_model", "compress.open_images_of", "budget.open_images_of"),
     ):
         monkeypatch.setattr(f"edgenets.pipeline.{work}", stop)
 

@@ -72,7 +72,8 @@ def test_a_failure_and_wrong_usage_are_printable(monkeypatch, capsys):
 def test_labels_of_a_file_are_printable_but_as_json(tmp_path: Path, monkeypatch):
     best = {"label": ODD, "name": None, "score": 1.0}
     monkeypatch.setattr(
-        "edgenets.export.predict.predict_files", lambda *_, **__: [{"path": ODD, "top": [best]}]
+        "edgenets.export.measure.predict.predict_files",
+        lambda *_, **__: [{"path": ODD, "top": [best]}],
     )
     shown = CliRunner().invoke(edgenets_command, ["predict", "net.tflite", "a.jpg"]).output
     assert shown.count(SHOWN) == 2 and shown.replace("\n", "").isprintable()

@@ -27,7 +27,7 @@ def predicted(monkeypatch):
 
     def answer(predictions):
         monkeypatch.setattr(
-            "edgenets.export.predict.predict_files",
+            "edgenets.export.measure.predict.predict_files",
             lambda *arguments, labels, input_range, patience_seconds: (
                 asked.append(arguments) or predictions
             ),

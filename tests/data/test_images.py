@@ -193,7 +193,7 @@ def test_pictures_take_no_more_memory_than_is_reckoned(mode, name, options, tmp_
     script = (
         "import sys; from pathlib import Path\n"
         "from edgenets import memory; from edgenets.data.images import load_rgb\n"
-        "from edgenets.export.runner import _forget_peak_memory, _kilobytes\n"
+        "from edgenets.export.board.runner import _forget_peak_memory, _kilobytes\n"
         "reckoned = []\n"
         "load_rgb(Path(sys.argv[1]), 8)\n"  # loads the decoder
         "reserved = memory.reserved\n"

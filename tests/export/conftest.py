@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.export.associated import TFLITE_METADATA
-from edgenets.export.metadata import ENTRY, standard_entry, with_labels
+from edgenets.export.inspect.associated import TFLITE_METADATA
+from edgenets.export.inspect.metadata import ENTRY, standard_entry, with_labels
 
-SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 RESOLUTION = 8
 METADATA = {
@@ -87,19 +85,6 @@ def tiny_int8_file(tiny_net, tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
     path.write_bytes(with_edgenets_metadata(tiny_net.int8, METADATA))
     return path
-
-
-@pytest.fixture
-def shared_file():
-    """A function from a name to a file of the shared data; skips the test where there is none."""
-
-    def find(name):
-        path = SHARED_DATA / name
-        if not path.exists():
-            pytest.skip(f"{path} is not here")
-        return path
-
-    return find
 
 
 @pytest.fixture

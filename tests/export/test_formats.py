@@ -13,19 +13,19 @@ from edgenets import flatbuffer
 from edgenets.data.images import Preparation
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export import verify
-from edgenets.export.checked import export_checked
-from edgenets.export.codes import check_codes
 from edgenets.export.formats import FORMATS, SMALL_KERNEL, find_format
-from edgenets.export.runtime import Classifier
-from edgenets.export.tflite import to_format
+from edgenets.export.measure import verify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write.checked_file import export_checked
+from edgenets.export.write.codes import check_codes
+from edgenets.export.write.tflite import to_format
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
 from edgenets.models.registry import complete_arguments, create
-from edgenets.quantize.codebook import share_codes
-from edgenets.quantize.int8 import quantize_kernels
+from edgenets.quantize.stages.codebook import share_codes
+from edgenets.quantize.stages.int8 import quantize_kernels
 
 NETS = {
     "mobilenet_v1": {"width": 0.25},  # depthwise

@@ -30,7 +30,7 @@ from fuzz import (
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.inspect import contents
+from edgenets.export.inspect.inspection import contents
 
 OUTCOMES = {"works", "sentence", "works, the interpreter died", "sentence, the interpreter died"}
 

@@ -13,11 +13,11 @@ import pytest
 from edgenets.data.images import Preparation
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export import verify
-from edgenets.export.codes import check_codes, read_grids
-from edgenets.export.error import measure_error
-from edgenets.export.runtime import Classifier
-from edgenets.export.tflite import to_float32, to_int8
+from edgenets.export.measure import verify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.report.layer_errors import measure_error
+from edgenets.export.write.codes import check_codes, read_grids
+from edgenets.export.write.tflite import to_float32, to_int8
 from edgenets.flatbuffer import read
 from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
 from edgenets.models.codes import Codes
@@ -25,16 +25,16 @@ from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model, save_model
 from edgenets.models.registry import NETS, complete_arguments, create
 from edgenets.profile import profile
-from edgenets.quantize.codebook import share_codes
-from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import (
     clone_with_weights,
     copy_model,
     is_prunable,
     restore_weights,
 )
-from edgenets.quantize.rounding import with_rounding
-from edgenets.train.fit import check_images, compile_inference, predict_logits
+from edgenets.quantize.stages.codebook import share_codes
+from edgenets.quantize.stages.int8 import quantize_kernels
+from edgenets.quantize.stages.rounding import with_rounding
+from edgenets.training.fit import check_images, compile_inference, predict_logits
 
 COMMON = {"resolution": 32, "classes": 3, "output_stride": 8}
 SMALLEST = {

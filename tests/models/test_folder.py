@@ -18,8 +18,8 @@ from edgenets.models.codes import Codes, Grid
 from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import Spec, load_codes, load_model, load_spec, save_model
 from edgenets.models.registry import complete_arguments, create
-from edgenets.quantize.int8 import quantize_kernels
 from edgenets.quantize.layers import assign_kernels
+from edgenets.quantize.stages.int8 import quantize_kernels
 
 ARGUMENTS = {"width": 0.25, "resolution": 32, "classes": 2}
 

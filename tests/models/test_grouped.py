@@ -14,7 +14,7 @@ from edgenets.models.grouped import (
     with_native_groups,
 )
 from edgenets.quantize.layers import copy_model
-from edgenets.quantize.rounding import with_rounding
+from edgenets.quantize.stages.rounding import with_rounding
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(2, 5, 4, 12)).astype(np.float32)

@@ -5,9 +5,9 @@ import pytest
 
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.export import verify
-from edgenets.export.runtime import Classifier
-from edgenets.export.tflite import to_int8
+from edgenets.export.measure import verify
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write.tflite import to_int8
 from edgenets.flatbuffer import read
 from edgenets.models.backend import keras, tf, tfmot
 from edgenets.models.folder import Spec

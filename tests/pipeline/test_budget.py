@@ -22,11 +22,11 @@ from edgenets.pipeline.budget import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_config, load_recipe
 from edgenets.pipeline.draft import chosen_recipe
-from edgenets.pipeline.single import export_folder
-from edgenets.quantize.choice import Option
+from edgenets.pipeline.one_step import export_folder
+from edgenets.quantize.budget.choice import Option
 from edgenets.quantize.recipe import RECIPES
 from edgenets.quantize.settings import PruneSettings
-from edgenets.quantize.sizes import stored_bytes
+from edgenets.quantize.sizes.counts import stored_bytes
 
 BUDGET_BYTES = 90_000
 slow = pytest.mark.slow

@@ -14,11 +14,11 @@ from edgenets import flatbuffer
 from edgenets.cli.compress import print_worst_layers
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
-from edgenets.export.metadata import layer_names
+from edgenets.export.inspect.metadata import layer_names
 from edgenets.models.folder import load_codes, load_model
 from edgenets.pipeline import stages
 from edgenets.quantize.layers import kernel_axes, kernel_of
-from edgenets.quantize.package import pack
+from edgenets.quantize.package.epk import pack
 
 pytestmark = pytest.mark.slow
 RECIPE = """\

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.rate import MOST_TRIES, _kl, _package_bytes, _search
+from edgenets.pipeline.rate_search import MOST_TRIES, _kl, _package_bytes, _search
 
 
 class Coder:

@@ -20,7 +20,7 @@ from edgenets.files import sha256_file
 from edgenets.intervals import wilson_interval
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.run import run
-from edgenets.quantize.package import unpack
+from edgenets.quantize.package.epk import unpack
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgenets.data.images import Preparation
-from edgenets.export.checked import export_checked
 from edgenets.export.formats import FP16, INT8
 from edgenets.export.targets import TARGETS
+from edgenets.export.write.checked_file import export_checked
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec
 from edgenets.models.grouped import GroupedPointwise

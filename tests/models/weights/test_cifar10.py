@@ -14,10 +14,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from edgenets.data.images import Preparation, load_rgb, prepare, to_network
-from edgenets.export.checked import export_checked
 from edgenets.export.formats import INT8
-from edgenets.export.runtime import Classifier
+from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import TARGETS
+from edgenets.export.write.checked_file import export_checked
 from edgenets.models.registry import NETS
 from edgenets.models.weights.initial import load_weights
 from edgenets.models.weights.sources import PRETRAINED

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edgenets import flatbuffer
 from edgenets.data.images import Preparation, load_rgb, prepare, to_network
 from edgenets.errors import EdgenetsError
-from edgenets.export.tflite import to_int8
+from edgenets.export.write.tflite import to_int8
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec

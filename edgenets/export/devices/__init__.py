@@ -1,0 +1,1 @@
+"""A device as a session: this machine, a board over SSH, an emulated one."""

@@ -1,0 +1,133 @@
+"""An ARM board that is emulated: the aarch64 Python and LiteRT under qemu.
+
+The kernels that run are those of the named core: XNNPACK is told the core by /proc/cpuinfo, as on a
+board. `emulator_setup.py` puts the board into the cache; docs/emulated_board.md says what it is
+good for.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.files import read_json
+from edgenets.models.weights.fetch import cache_folder
+
+PREFIX = "emulated:"
+PYTHON = "python3.11"
+PLUGIN = "instructions.so"
+SET_UP = "edgenets doctor --setup-emulator"
+
+
+class Cpu(NamedTuple):
+    """A core as Linux describes it in /proc/cpuinfo of the board that has it."""
+
+    board: str
+    variant: str
+    part: str
+    revision: int
+    features: str
+
+
+ARMV8 = "fp asimd evtstrm crc32 cpuid"
+ARMV8_2 = (
+    "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop "
+    "asimddp"
+)
+CPUS = {
+    "cortex-a53": Cpu("Raspberry Pi 3", "0x0", "0xd03", 4, ARMV8),
+    "cortex-a72": Cpu("Raspberry Pi 4", "0x0", "0xd08", 3, ARMV8),
+    "cortex-a76": Cpu("Raspberry Pi 5", "0x4", "0xd0b", 1, ARMV8_2),
+}
+"""By the name that `emulated:` takes, which is also qemu's."""
+
+
+class Board(NamedTuple):
+    """An emulated board that is set up."""
+
+    folder: Path
+    qemu: str
+    about: dict[str, Any]  # as emulator_setup.py writes it: recipe, packages, wheels, qemu
+
+    def command(self, cpu: str, count: Path | None = None) -> list[str]:
+        """Return the command that starts the board's Python on the core `cpu`.
+
+        With `count`, a file, the instructions that it executes are counted (see instructions.c).
+        """
+        root = self.folder / "root"
+        environment = {
+            "PYTHONHOME": str(root / "usr"),
+            "PYTHONPATH": str(self.folder / "site"),
+            "PYTHONHASHSEED": "0",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        plugin = f"{self.folder / PLUGIN},count={count}" if count else None
+        return [
+            self.qemu,
+            *("-cpu", cpu),
+            *("-L", str(self.folder / "cpus" / cpu)),
+            *(("-plugin", plugin) if plugin else ()),
+            *(part for item in environment.items() for part in ("-E", "=".join(item))),
+            str(root / "usr" / "bin" / PYTHON),
+        ]
+
+
+def board_folder() -> Path:
+    """Return where the board is set up: `emulator` in the cache."""
+    return cache_folder().absolute() / "emulator"
+
+
+def cpu_of(device: str) -> str:
+    """Return the core that a device names.
+
+    >>> cpu_of("emulated:cortex-a72")
+    'cortex-a72'
+
+    Raises:
+        EdgenetsError: it is none of `CPUS`.
+    """
+    cpu = device.removeprefix(PREFIX)
+    if cpu not in CPUS:
+        raise unknown_name("emulated core", cpu, CPUS)
+    return cpu
+
+
+def find_qemu() -> str:
+    """Return the path of the emulator.
+
+    Raises:
+        EdgenetsError: it is not installed.
+    """
+    qemu = shutil.which("qemu-aarch64")
+    if qemu is None:
+        raise EdgenetsError(
+            "the emulated board needs qemu-aarch64, which is not installed; run: "
+            "sudo apt-get install qemu-user"
+        )
+    return qemu
+
+
+def find_board() -> Board:
+    """Return the board in the cache.
+
+    Raises:
+        EdgenetsError: it is not set up, or was by another version of edgenets or of qemu.
+    """
+    from edgenets.export.devices.emulator_setup import ABOUT, RECIPE, qemu_version
+
+    folder = board_folder()
+    if not (folder / ABOUT).exists():
+        raise EdgenetsError(f"the emulated board is not set up; run: {SET_UP}")
+    qemu, about = find_qemu(), read_json(folder / ABOUT)
+    if (
+        not isinstance(about, dict)
+        or about.get("recipe") != RECIPE
+        or about.get("qemu") != qemu_version(qemu)
+    ):
+        raise EdgenetsError(
+            f"the emulated board in {folder} was set up for another version of edgenets or qemu; "
+            f"run: {SET_UP}"
+        )
+    return Board(folder, qemu, about)

@@ -1,0 +1,181 @@
+"""A board over SSH: the OpenSSH client, one connection, and what its failures mean.
+
+The client runs with `BatchMode` (never asks) and `StrictHostKeyChecking` (a host whose key is
+unknown or has changed is refused); user names, keys, ports and jump hosts come from the user's own
+configuration. On the board runs `supervisor.py` in the Python of `VENV` if that exists, else in
+`python3`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from edgenets.errors import EdgenetsError
+
+VENV = "~/.local/share/edgenets/venv"
+"""The virtual environment on the board that `--setup` makes."""
+
+CONNECT_SECONDS = 10
+ALIVE_SECONDS = 5
+ALIVE_MISSES = 3
+"""A silent link is given up after ALIVE_SECONDS * ALIVE_MISSES."""
+SILENCE_SECONDS = 30
+"""After which the board takes the host for gone, which gives a sign of life every sixth of it."""
+
+OPTIONS = {
+    "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
+    "ConnectTimeout": str(CONNECT_SECONDS),
+    "ServerAliveInterval": str(ALIVE_SECONDS),
+    "ServerAliveCountMax": str(ALIVE_MISSES),
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ClearAllForwardings": "yes",
+    "ControlPath": "none",  # a shared connection would have its own time-outs
+}
+OLDEST_PYTHON = (3, 10)
+NO_PYTHON, OLD_PYTHON = 127, 78
+PYTHON_FAILURES = {
+    NO_PYTHON: "it has no python3; run there: sudo apt install python3-venv",
+    OLD_PYTHON: "its python3 is older than 3.10; install a newer system on it",
+}
+"""By the status of the remote command."""
+SSH_FAILED = 255
+
+ADDRESS = re.compile(
+    r"ssh://(?:(?P<user>[^@:/]*)@)?(?P<host>\[[^\]]*\]|[^@:/\[\]]*)(?::(?P<port>\d*))?/?"
+)
+HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?")
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\$?")
+
+
+class Address(NamedTuple):
+    """Where a board is; None is left to the user's configuration."""
+
+    user: str | None
+    host: str
+    port: int | None
+
+
+def parse_address(text: str) -> Address:
+    """Return the parts of `ssh://[user@]host[:port]`.
+
+    >>> parse_address("ssh://pi@raspberrypi.local:2222")
+    Address(user='pi', host='raspberrypi.local', port=2222)
+    >>> parse_address("ssh://[fe80::1%eth0]").host
+    'fe80::1%eth0'
+
+    Raises:
+        EdgenetsError: it is none, or a part could be taken for an option or a command.
+    """
+    match = ADDRESS.fullmatch(text)
+    if not match:
+        raise EdgenetsError(f"{text!r} is no address of a board; pass ssh://[user@]host[:port]")
+    user, host, port = match["user"], match["host"].strip("[]"), match["port"]
+    for kind, pattern, value in (("host", HOST, host), ("user", USER, user)):
+        if value is not None and not pattern.fullmatch(value):
+            raise EdgenetsError(
+                f"{value!r} in {text!r} cannot be the {kind}: it must begin with a letter or a "
+                "digit and hold no spaces or signs; put another name for it into ~/.ssh/config"
+            )
+    if port is not None and not (port and 0 < int(port) < 65536):
+        raise EdgenetsError(f"{port!r} in {text!r} is no port; pass 1 to 65535")
+    return Address(user, host, None if port is None else int(port))
+
+
+def client_command(address: Address, remote: str) -> list[str]:
+    """Return the argument list of the OpenSSH client that runs the shell command `remote`."""
+    options = [f"-o{name}={value}" for name, value in OPTIONS.items()]
+    user = ["-l", address.user] if address.user else []
+    port = ["-p", str(address.port)] if address.port else []
+    return ["ssh", *options, *user, *port, "--", address.host, remote]
+
+
+def remote_command(supervisor_bytes: int) -> str:
+    """Return the shell command that finds Python and lets it execute a source sent on stdin."""
+    start = (
+        f"import sys;sys.version_info<{OLDEST_PYTHON}and sys.exit({OLD_PYTHON});"
+        f'f=open(0,"rb",closefd=False);exec(f.read({supervisor_bytes}));'
+        f"main(sys.argv[1],f,{SILENCE_SECONDS})"
+    )
+    venv = VENV.replace("~", '"$HOME"') + "/bin/python3"
+    script = (
+        f"for python in {venv} python3; do "
+        'if command -v "$python" >/dev/null 2>&1; then '
+        f'exec "$python" -u -c {shlex.quote(start)} "$python"; fi; done; exit {NO_PYTHON}'
+    )
+    return f"exec sh -c {shlex.quote(script)}"
+
+
+def connect(address: Address, messages: int) -> subprocess.Popen[bytes]:
+    """Start the client with the supervisor on the board; its stderr goes to the file `messages`.
+
+    Raises:
+        EdgenetsError: there is no OpenSSH client here.
+    """
+    source = (Path(__file__).parents[1] / "board" / "supervisor.py").read_bytes()
+    command = client_command(address, remote_command(len(source)))
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages
+        )
+    except FileNotFoundError as error:
+        raise EdgenetsError(
+            "the OpenSSH client is not installed; run: sudo apt install openssh-client"
+        ) from error
+    assert process.stdin
+    try:
+        process.stdin.write(source)
+        process.stdin.flush()
+    except OSError:  # it ended already; its status and messages say why
+        pass
+    return process
+
+
+# What the client says -> what it means and what to do, tried in this order.
+FAILURES = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not the one in your known_hosts: another machine may answer in its place; "
+        "if the board was installed anew, run: ssh-keygen -R {known}, then: ssh {ssh}",
+    ),
+    (
+        "Host key verification failed",
+        "its host key is not known here; compare and accept it once with: ssh {ssh}",
+    ),
+    (
+        "Permission denied",
+        "it does not let you in ({last}); check the user name, and run: ssh-copy-id {ssh}",
+    ),
+    ("Could not resolve hostname", "there is no such name in the network ({last})"),
+    ("Connection refused", "no SSH server answers ({last}); on a Raspberry Pi enable SSH"),
+    ("timed out", "it does not answer within {seconds} s ({last})"),
+    ("No route to host", "the network does not reach it ({last})"),
+    ("not responding", "the link was lost ({last})"),
+    ("Connection closed", "the link was closed ({last})"),
+    ("closed by remote host", "the link was closed ({last})"),
+)
+
+
+def failure(address: Address, status: int, messages: str) -> str:
+    """Return the sentence for a client that ended with `status` after saying `messages`."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    last = lines[-1].rstrip(".") if lines else "no message"
+    if status in PYTHON_FAILURES:
+        return PYTHON_FAILURES[status]
+    port = f"-p {address.port} " if address.port else ""
+    user = f"{address.user}@" if address.user else ""
+    known = f"'[{address.host}]:{address.port}'" if address.port else address.host
+    for sign, sentence in FAILURES:
+        if status == SSH_FAILED and sign.lower() in messages.lower():
+            return sentence.format(
+                known=known, ssh=f"{port}{user}{address.host}", last=last, seconds=CONNECT_SECONDS
+            )
+    what = "the link was lost" if status == SSH_FAILED else f"ssh ended with status {status}"
+    return f"{what} ({last})"

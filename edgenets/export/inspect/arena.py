@@ -1,0 +1,137 @@
+"""How much memory the activations of a `.tflite` file take, planned from how long each is needed.
+
+An activation occupies the arena from the operator that computes it to the last one that reads it;
+two that are needed at different times may lie at the same place. Inputs, outputs and states are
+kept from beginning to end, so that a caller can read and fill them between runs. As TFLite's
+ArenaPlanner does, tensors are placed from the largest to the smallest, each into the tightest gap
+that is free for all of its time, at multiples of 64 bytes.
+
+What an interpreter takes differs: its own kernels may ask for scratch memory (im2col), it lets some
+operators write over their input, and XNNPACK plans what lies inside its partitions itself, with
+other alignment. docs/inspect.md has both figures side by side. A size that may vary counts as in
+the file, which is 1.
+
+Source: tensorflow/lite/arena_planner.cc and simple_memory_arena.cc.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.flatbuffer.extract import preparing_operators
+
+ALIGNMENT = 64
+MOST_TENSORS = 10_000
+"""The plan's effort grows with their square."""
+
+# Bits of an element of types that NumPy lacks. Texts and resources are not in the arena.
+BITS = {"bfloat16": 16, "float8_e4m3fn": 8, "float8_e5m2": 8, "int4": 4, "uint4": 4, "int2": 2}
+
+
+class Placed(NamedTuple):
+    """An activation in the arena."""
+
+    tensor: int
+    first: int  # operator that it must be there for, by index
+    last: int
+    offset: int
+    size_bytes: int
+
+    @property
+    def end(self) -> int:
+        """Where the memory behind it begins."""
+        return self.offset + self.size_bytes
+
+
+def plan(model: flatbuffer.Model) -> tuple[Placed, ...]:
+    """Return every activation's place, by offset.
+
+    Raises:
+        EdgenetsError: the model has too many tensors.
+
+    Source: ArenaPlanner::PlanAllocations and SimpleMemoryArena::Allocate.
+    """
+    lives = lifetimes(model)
+    if len(lives) > MOST_TENSORS:
+        raise EdgenetsError(
+            f"the model computes {len(lives)} tensors; the arena of up to {MOST_TENSORS} is "
+            "planned: check the file"
+        )
+    whole = (0, len(model.operators))
+    sizes = {tensor: tensor_bytes(model.tensors[tensor]) for tensor in lives}
+    placed: list[Placed] = []
+    for tensor in sorted(
+        lives,
+        key=lambda t: (lives[t] != whole, -sizes[t] if lives[t] != whole else 0, lives[t][0], t),
+    ):
+        first, last = lives[tensor]
+        offset = _tightest_gap(
+            [other for other in placed if other.last >= first and other.first <= last],
+            sizes[tensor],
+        )
+        placed.append(Placed(tensor, first, last, offset, sizes[tensor]))
+        placed.sort(key=lambda other: other.offset)
+    return tuple(placed)
+
+
+def arena_bytes(model: flatbuffer.Model) -> int:
+    """Return the size of the arena that holds all activations."""
+    return max((one.end for one in plan(model)), default=0)
+
+
+def lifetimes(model: flatbuffer.Model) -> dict[int, tuple[int, int]]:
+    """Return the first and the last operator that each activation must be there for, by tensor.
+
+    The number of operators stands for the end: what is read after the last one.
+    """
+    end = len(model.operators)
+    preparing = preparing_operators(model)
+    prepared = {t for i in preparing for t in model.operators[i].outputs}
+    kept = [t for t in model.input_indices if not model.tensors[t].is_constant]
+    kept += [i for i, tensor in enumerate(model.tensors) if tensor.is_variable]
+    first = dict.fromkeys(kept, 0)
+    last = dict.fromkeys(kept, end)
+    for i, operator in enumerate(model.operators):
+        for tensor in operator.inputs:
+            if tensor in first and tensor not in kept:
+                last[tensor] = i
+        for tensor in operator.outputs:
+            if tensor not in prepared and not model.tensors[tensor].is_constant:
+                first.setdefault(tensor, i)
+    last |= {tensor: end for tensor in model.output_indices if tensor in first}
+    return {tensor: (start, last.get(tensor, end)) for tensor, start in first.items()}
+
+
+def tensor_bytes(tensor: flatbuffer.Tensor) -> int:
+    """Return what a tensor's elements take; a size that is unknown counts as 1.
+
+    >>> from edgenets.flatbuffer import Tensor
+    >>> tensor_bytes(Tensor("", (1, 3, 3), (), "int4", None, None, 0, False, 0, 0, None))
+    5
+    """
+    elements = prod(1 if size < 0 else size for size in tensor.shape)
+    if tensor.dtype in flatbuffer.NUMPY_DTYPES:
+        return elements * np.dtype(tensor.dtype).itemsize
+    return -(-elements * BITS.get(tensor.dtype, 0) // 8)
+
+
+def _tightest_gap(neighbours: list[Placed], size_bytes: int) -> int:
+    """Return the offset of the smallest gap among those that are there at the same time."""
+    best, tightest = None, None
+    free = 0
+    for other in neighbours:
+        start = _aligned(free)
+        gap = other.offset - start
+        if gap >= size_bytes and (tightest is None or gap < tightest):
+            best, tightest = start, gap
+        free = max(free, other.end)
+    return _aligned(free) if best is None else best
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT

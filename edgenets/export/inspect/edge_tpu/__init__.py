@@ -1,0 +1,1 @@
+"""The Coral Edge TPU: its compiler's rules, a prediction by them, its outcome."""

@@ -1,0 +1,323 @@
+"""What is in a `.tflite` file, edgenets' or not: its costs, how it runs, what it says of itself.
+
+Everything but XNNPACK's partitions is read off the file; those are asked of the interpreter, in a
+process of its own, which a damaged file may end. Needs NumPy; for the partitions an interpreter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.export.devices.session import LocalSession
+from edgenets.export.inspect import arena, xnnpack
+from edgenets.export.inspect.associated import describe, read_archive
+from edgenets.export.inspect.drawing import draw
+from edgenets.export.inspect.edge_tpu import prediction
+from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limits
+from edgenets.export.inspect.metadata import layer_names, read_entry
+from edgenets.export.measure.classifier import refuse_compiled
+from edgenets.export.targets import find_target
+from edgenets.files import read_bytes, write_bytes
+from edgenets.flatbuffer.extract import preparing_operators
+from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
+
+BIASED = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3, "CONV_3D": 2}
+"""Operators with a bias, and at which input: it may be int32 without a scale."""
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+PACKED = ("int4", "uint4")
+
+
+def inspect_file(
+    path: Path, target: str | None = None, *, content: bytes | None = None
+) -> dict[str, Any]:
+    """Return what is in a `.tflite` file.
+
+    Args:
+        path: of the file.
+        target: a name of `targets.TARGETS`, to say what limits the file there.
+        content: of the file, where it is not written yet.
+
+    Returns:
+        `size_bytes`; `subgraphs` (all but the first are counted only); `ops`, counts by name;
+        `op_versions`, lists by name; `operators`, one for each in execution order: index, op,
+        version, name (of the layer), prepares (whether it computes from constants alone, once),
+        kernel (height and width), inputs and outputs (indices of tensors), shape and dtype of the
+        first output, input_dtype of the first input, macs, weight_bytes, xnnpack (whether it is
+        inside a partition; None: not known);
+        `inputs`, `outputs`: tensor (index), name, shape, shape_signature (-1 for a size that may
+        vary), dtype, scale, zero_point (None where the tensor has none);
+        `macs` of convolutions and dense layers;
+        `weights`, the constants that operators compute with, as stored, in execution order: name,
+        op (index), shape, dtype, bytes, index_bytes (of sparse ones), sparsity, distinct (values,
+        zero included), entropy_bytes (of its values, each coded on its own); `weight_bytes`,
+        `entropy_bytes`: their sums;
+        `unpacked_bytes`, of constants that are made when the file is opened (fp16, sparse);
+        `arena_bytes`, of activations, as `arena.plan` places them;
+        `xnnpack`: partitions, ops_outside (a count), outside (indices), runtime, and reason, which
+        says why there are none of them where the interpreter cannot run the file;
+        `edge_tpu`, as `edge_tpu.Prediction.to_json` has it;
+        `metadata`, bytes by name; `described`, by the standard metadata; `files`, bytes by name, in
+        the archive behind the model; `labels` and `labels_from`; `edgenets`, what it wrote besides;
+        `compiled_for`, the accelerator that it was compiled for; None for other files;
+        `target`: name, device, note, and limits, sentences; None without one.
+
+    Raises:
+        EdgenetsError: the file cannot be read, is no TFLite model, or is damaged, or the target is
+            unknown.
+    """
+    row = None if target is None else find_target(target)
+    source = path if content is None else content
+    content = read_bytes(path) if content is None else content
+    model = flatbuffer.read(content, str(path))
+    inspection = {**_contents(content, model), "xnnpack": _partitions(path, source, model)}
+    outside = inspection["xnnpack"]["outside"]
+    for operator in inspection["operators"]:
+        operator["xnnpack"] = None if outside is None else operator["index"] not in outside
+    inspection["target"] = None
+    if row is not None:
+        limits = cpu_limits if row.operators is None else edge_tpu_limits
+        inspection["target"] = {
+            "name": row.name,
+            "device": row.device,
+            "note": row.note,
+            "limits": limits(inspection, row),
+        }
+    return inspection
+
+
+def contents(content: bytes) -> dict[str, Any]:
+    """Return what `inspect_file` does but for `xnnpack` and `target`: no interpreter is needed.
+
+    Raises:
+        EdgenetsError: it is no TFLite model, or damaged.
+    """
+    return _contents(content, flatbuffer.read(content))
+
+
+def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
+    """Write the drawing of what `inspect_file` returned, by the accelerator of its target.
+
+    Raises:
+        EdgenetsError: the file cannot be written.
+    """
+    target = inspection["target"]
+    if target is not None and find_target(target["name"]).operators is not None:
+        placed = inspection["edge_tpu"]["ops"]
+        name, inside = "the Edge TPU", [op["mapped"] for op in placed]
+        reasons = ["" if op["mapped"] else op["reason"] or "" for op in placed]
+    else:
+        name, inside = "XNNPACK", [op["xnnpack"] for op in inspection["operators"]]
+        reasons = [
+            change_of(inspection, op) if op["xnnpack"] is False else ""
+            for op in inspection["operators"]
+        ]
+    write_bytes(path, draw(inspection, title, name, inside, reasons).encode())
+
+
+def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
+    ops = Counter(operator.name for operator in model.operators)
+    versions = defaultdict(set)
+    for operator in model.operators:
+        versions[operator.name].add(operator.version)
+    weights = list(_weights(model))
+    operators = _operators(model)
+    for weight in weights:
+        operators[weight["op"]]["weight_bytes"] += weight["bytes"]
+    stored = {row.pop("offset"): row for row in weights}.values()  # equal ones perhaps once
+    return {
+        "size_bytes": model.size_bytes,
+        "subgraphs": model.subgraphs,
+        "ops": dict(ops.most_common()),
+        "op_versions": {name: sorted(versions[name]) for name, _ in ops.most_common()},
+        "operators": operators,
+        "inputs": [_end(model, index) for index in model.input_indices],
+        "outputs": [_end(model, index) for index in model.output_indices],
+        "macs": sum(row["macs"] for row in operators),
+        "weights": weights,
+        "weight_bytes": sum(row["bytes"] for row in stored),
+        "entropy_bytes": sum(row["entropy_bytes"] for row in stored),
+        "unpacked_bytes": _unpacked_bytes(model),
+        "arena_bytes": arena.arena_bytes(model),
+        "edge_tpu": prediction.predict(model).to_json(),
+        "compiled_for": flatbuffer.COMPILED[model.compiled] if model.compiled else None,
+        **_told(content, model),
+    }
+
+
+def _operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
+    rows = []
+    preparing, names = preparing_operators(model), layer_names(model)
+    for index, operator in enumerate(model.operators):
+        made = model.tensors[operator.outputs[0]] if operator.outputs else None
+        rows.append(
+            {
+                "index": index,
+                "op": operator.name,
+                "version": operator.version,
+                "name": names[index],
+                "prepares": index in preparing,
+                "kernel": _kernel(model, operator),
+                "inputs": list(operator.inputs),
+                "outputs": list(operator.outputs),
+                "shape": list(made.shape) if made else None,
+                "dtype": made.dtype if made else None,
+                "input_dtype": model.tensors[operator.inputs[0]].dtype if operator.inputs else None,
+                "macs": model.macs(operator),
+                "weight_bytes": 0,
+            }
+        )
+    return rows
+
+
+def _kernel(model: flatbuffer.Model, operator: flatbuffer.Operator) -> list[int] | None:
+    """Return height and width of a convolution's kernel."""
+    shapes = [model.tensors[i].shape for i in operator.inputs[1:2] if i >= 0]
+    spatial = operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+    return list(shapes[0][1:3]) if spatial and shapes and len(shapes[0]) == 4 else None
+
+
+def _end(model: flatbuffer.Model, index: int) -> dict[str, Any]:
+    tensor = model.tensors[index]
+    quantized = bool(tensor.scale.size)
+    return {
+        "tensor": index,
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "shape_signature": list(tensor.shape_signature),
+        "dtype": tensor.dtype,
+        "scale": float(tensor.scale[0]) if quantized else None,
+        "zero_point": int(tensor.zero_point[0]) if quantized and tensor.zero_point.size else None,
+    }
+
+
+def _weights(model: flatbuffer.Model) -> Iterator[dict[str, Any]]:
+    """Yield the constants that operators compute with, in execution order, each once."""
+    preparing, layers = preparing_operators(model), layer_names(model)
+    source: dict[int, int] = {}  # of what the interpreter unpacks once, the constant in the file
+    for i in sorted(preparing):
+        for output in model.operators[i].outputs:
+            if not model.tensors[output].is_constant:
+                source.setdefault(output, model.operators[i].inputs[0])
+    listed = set()
+    for index, operator in enumerate(model.operators):
+        if index in preparing:
+            continue
+        for position, constant in enumerate(operator.inputs):
+            while constant in source:
+                constant = source[constant]
+            if constant in listed or not _is_parameter(model, operator, position, constant):
+                continue
+            listed.add(constant)
+            tensor = model.tensors[constant]
+            yield {
+                "name": tensor.name or f"{layers[index]}, {_role(operator, position)}",
+                "op": index,
+                "offset": tensor.offset,
+                "shape": list(tensor.shape),
+                "dtype": tensor.dtype,
+                "bytes": tensor.size_bytes + tensor.sparse_index_bytes,
+                "index_bytes": tensor.sparse_index_bytes,
+                **weight_statistics(tensor),
+            }
+
+
+def _role(operator: flatbuffer.Operator, position: int) -> str:
+    bias = BIASED.get(operator.name)
+    roles = {1: "kernel", bias: "bias"} if bias else {}
+    return roles.get(position, f"input {position}")
+
+
+def _is_parameter(
+    model: flatbuffer.Model, operator: flatbuffer.Operator, position: int, index: int
+) -> bool:
+    """Return whether an input is a weight and not an argument, such as a shape or an axis."""
+    if index < 0 or not model.tensors[index].is_constant:
+        return False
+    tensor = model.tensors[index]
+    if tensor.dtype in ("int32", "int64"):
+        return bool(tensor.scale.size) or BIASED.get(operator.name) == position
+    return tensor.dtype not in ("string", "resource", "variant", "bool")
+
+
+def weight_statistics(tensor: flatbuffer.Tensor) -> dict[str, Any]:
+    """Return sparsity, distinct values and entropy of a constant; zeros left out count as zeros."""
+    values, zeros = _stored_values(tensor), 0
+    if tensor.sparse_index_bytes:
+        zeros = max(0, prod(tensor.shape) - values.size)
+    if values.dtype.kind == "c":  # its two parts count as values
+        values = values.view(values.real.dtype)
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            values = values + values.dtype.type(0)  # makes the negative zero one with the other
+    bits, counts = np.unique(values.view(UNSIGNED[values.itemsize]), return_counts=True)
+    all_zeros = zeros + int(values.size - np.count_nonzero(values))
+    if zeros:
+        counts = np.append(counts[bits != 0], all_zeros)
+    return {
+        "sparsity": all_zeros / (values.size + zeros),
+        "distinct": len(counts),
+        "entropy_bytes": entropy_bytes_of_counts(counts),
+    }
+
+
+def _stored_values(tensor: flatbuffer.Tensor) -> NDArray[Any]:
+    """Return the values of a constant as a flat array, those of sparse ones without their zeros."""
+    content = tensor.content.reshape(-1)
+    if tensor.dtype in PACKED:  # two in a byte, the low half first
+        codes = np.stack([content & 15, content >> 4], axis=1).reshape(-1)
+        return codes[: prod(tensor.shape)] if prod(tensor.shape) > 0 else codes
+    if content.dtype == np.uint8 and tensor.dtype in flatbuffer.NUMPY_DTYPES:
+        size = np.dtype(tensor.dtype).itemsize
+        content = content[: content.size // size * size].view(tensor.dtype)
+    return content if content.size else np.zeros(1, np.uint8)
+
+
+def _unpacked_bytes(model: flatbuffer.Model) -> int:
+    """Return what the interpreter makes of constants once: whole float32 kernels, for example."""
+    return sum(
+        arena.tensor_bytes(model.tensors[output])
+        for i in preparing_operators(model)
+        for output in model.operators[i].outputs
+    )
+
+
+def _partitions(path: Path, source: Path | bytes, model: flatbuffer.Model) -> dict[str, Any]:
+    try:
+        refuse_compiled(model, str(path))
+        with LocalSession() as session:
+            session.put(str(path), source)
+            (plan,) = session.ask([{"do": "plan", "file": str(path)}])
+    except EdgenetsError as error:
+        nothing = dict.fromkeys(("partitions", "ops_outside", "outside", "runtime"))
+        return {**nothing, "reason": str(error)}
+    found = xnnpack.divided(model, plan["steps"])
+    return {
+        "partitions": found.number,
+        "ops_outside": len(found.outside),
+        "outside": list(found.outside),
+        "runtime": plan["runtime"],
+        "reason": None,
+    }
+
+
+def _told(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
+    """Return what the file says of itself, in edgenets' way and in TFLite's."""
+    described = describe(model)
+    archive = read_archive(content, described.label_files if described else ())
+    return {
+        "metadata": {name: len(value) for name, value in model.metadata.items()},
+        "described": described._asdict() if described else None,
+        "files": archive.sizes_bytes,
+        "labels": None if archive.labels is None else list(archive.labels),
+        "labels_from": archive.labels_file,
+        "edgenets": read_entry(model) or None,
+    }

@@ -1,0 +1,1 @@
+"""Rewrites of a net for a target."""

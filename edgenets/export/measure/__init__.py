@@ -1,0 +1,1 @@
+"""What a `.tflite` file does: its answers, accuracy, latency, memory and instructions."""

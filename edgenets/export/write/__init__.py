@@ -1,0 +1,1 @@
+"""From a model to a checked `.tflite` file."""

@@ -1,0 +1,194 @@
+"""Keras model -> `.tflite` file that was run in LiteRT and held against the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.export.formats import FP32, INT8, Format
+from edgenets.export.inspect.inspection import inspect_file
+from edgenets.export.inspect.metadata import describe
+from edgenets.export.lower.lower import lower, runs_sparsely
+from edgenets.export.lower.rewriting import Net
+from edgenets.export.measure import verify
+from edgenets.export.targets import GENERIC, Target
+from edgenets.export.write import tflite
+from edgenets.export.write.codes import layers_kept_float, operators_of
+from edgenets.export.write.inputs_outputs import PROBABILITIES, ends_in, with_ends, without_softmax
+from edgenets.files import replacing, sha256_bytes, write_json
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes
+from edgenets.models.folder import Spec, weights_sha256
+from edgenets.training.fit import Inference, compile_inference, predict_logits
+
+REPORT = ".json"
+"""What is added to a file's name for that of its report."""
+INTEGERS = ("int8", "int16", "int32", "uint8")
+
+
+class Ends(NamedTuple):
+    """What a file takes and gives; by default what its format says, and logits."""
+
+    is_float: bool = False  # float32 in and out, whatever is computed with between
+    softmax: bool = False  # probabilities instead of logits
+
+
+LOGITS = Ends()
+
+
+class Exported(NamedTuple):
+    """A file that passed its checks."""
+
+    content: bytes
+    named: bytes
+    """As the converter wrote it: each tensor is named after the layer that computes it."""
+    fidelity: verify.Fidelity | None
+    """None where codes told the ranges of activations: noise would leave them."""
+    is_sparse: bool = False  # whether kernels are stored, and on ARM computed, sparsely
+
+
+def float_file(model: keras.Model, spec: Spec) -> bytes:
+    """Return the float32 `.tflite` of `model`, described, but not run."""
+    return describe(tflite.to_float32(model, spec), spec, weights_sha256(model))
+
+
+def write_checked(
+    out: Path,
+    number_format: Format,
+    model: keras.Model,
+    spec: Spec,
+    images: NDArray[np.uint8] | None = None,
+    codes: Codes | None = None,
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
+    *,
+    names: bool | None = None,
+    answers: Inference | None = None,
+) -> dict[str, Any]:
+    """Write `model` to the `.tflite` file `out`, and what was verified to a JSON file beside it.
+
+    Arguments and errors are those of `export_checked`; `out` is replaced if it exists.
+
+    Returns:
+        `size_bytes`, `sha256`, `format`, `target`; `sparse`, whether kernels are stored without
+        their zeros; `fidelity` (null where nothing was compared) on `fidelity_images`,
+        "calibration" or "random"; `codes`, what the file holds of the codes (null without such);
+        `kept_float`, the layers computed in float32 between integers; `inputs` and `outputs`, as in
+        `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
+        installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
+        `edge_tpu`, the mapped and the CPU's operators as predicted; `notes`, sentences about the
+        file on the target.
+    """
+    names = _keeps_names(names, number_format, target)
+    exported = export_checked(
+        number_format, model, spec, images, codes, target, ends, names=names, answers=answers
+    )
+    content, fidelity = exported.content, exported.fidelity
+    runtimes = verify.run_everywhere(content)
+    inspection = inspect_file(out, target.name, content=content)
+    about = inspection["target"]
+    told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
+    compared_on = "random" if images is None else "calibration"
+    result = {
+        "size_bytes": len(content),
+        "sha256": sha256_bytes(content),
+        "format": number_format.name,
+        "target": target.name,
+        "sparse": exported.is_sparse,
+        "names": names,
+        "fidelity": fidelity._asdict() if fidelity else None,
+        "fidelity_images": compared_on if fidelity else None,
+        "codes": number_format.codes if codes else None,
+        "kept_float": layers_kept_float(model, spec) if number_format is INT8 else [],
+        "inputs": inspection["inputs"],
+        "outputs": inspection["outputs"],
+        "integer_only": all(op["dtype"] in INTEGERS for op in inspection["operators"]),
+        "runtimes": runtimes,
+        "xnnpack": inspection["xnnpack"],
+        "edge_tpu": {key: inspection["edge_tpu"][key] for key in ("mapped_ops", "cpu_ops")},
+        "notes": [sentence for sentence in told if sentence],
+    }
+    with replacing(out) as partial:  # gets its name last: where the file is, its report is
+        partial.write_bytes(content)
+        write_json(out.with_name(out.name + REPORT), result)
+    return result
+
+
+def export_checked(
+    number_format: Format,
+    model: keras.Model,
+    spec: Spec,
+    images: NDArray[np.uint8] | None,
+    codes: Codes | None,
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
+    *,
+    names: bool | None = None,
+    answers: Inference | None = None,
+) -> Exported:
+    """Return `model` as a `.tflite` that keeps the promises of its format.
+
+    Args:
+        number_format: of the file.
+        model: of which `spec` is.
+        spec: what the file says of itself.
+        images: prepared ones, `[images, resolution, resolution, 3]`, to calibrate with where the
+            format needs it, and to compare on: logits and, if the model is trained, first answers.
+            Without any, logits are compared on a few images of noise.
+        codes: of a folded model.
+        target: device that the file is for, in whose form the net is written.
+        ends: what the file takes and gives.
+        names: whether tensors keep the names that the converter gave them; by default as the target
+            and the format say.
+        answers: what the file is held against, from images in [-1, 1] to logits or, where `model`
+            ends in a softmax, to probabilities; by default `model` itself.
+
+    Raises:
+        EdgenetsError: the target does not run the format, images are missing, the converter cannot
+            write the model, or the file is not what was promised or follows the model too badly.
+    """
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise EdgenetsError(f"{spec.name} has weights that are NaN or infinite; train it again")
+    if number_format.name not in target.formats:
+        raise EdgenetsError(
+            f"{target.name} runs {', '.join(target.formats)}, not {number_format.name}"
+        )
+    is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
+    net = lower(Net(model, codes), target, number_format, sparse=is_sparse)
+    converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
+    named = without_softmax(converted)
+    if ends.softmax and ends_in(flatbuffer.read(named)) in PROBABILITIES:
+        raise EdgenetsError(f"{spec.name} gives probabilities already; leave --softmax out")
+    kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
+    floats = operators_of(flatbuffer.read(named), net.model, kept) if kept else ()
+    verify.check_structure(named, number_format, floats)
+    # Stored sparsely they are the same kernels.
+    plain = tflite.to_sparse(net.model) if is_sparse else named
+    plain = with_ends(plain, is_float=ends.is_float)
+    names = _keeps_names(names, number_format, target)
+    content = with_ends(plain, softmax=ends.softmax)
+    content = describe(content, spec, weights_sha256(model), names=names)
+    is_noise = images is None
+    if images is None:
+        if number_format.needs_calibration:
+            return Exported(content, named, None, is_sparse)
+        images = verify.random_images(spec.preparation.resolution)
+    reference = predict_logits(answers or compile_inference(model), images)
+    fidelity = verify.measure_fidelity(
+        plain if ends.softmax else content,
+        images,
+        reference,
+        probabilities=named is not converted,
+    )
+    trained = spec.is_trained and not is_noise
+    verify.check_fidelity(fidelity, number_format, trained=trained)
+    return Exported(content, named, fidelity, is_sparse)
+
+
+def _keeps_names(names: bool | None, number_format: Format, target: Target) -> bool:
+    return number_format.names or target.names if names is None else names

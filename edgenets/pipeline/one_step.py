@@ -1,0 +1,240 @@
+"""One step alone: train to a model folder, or import weights; export a file; evaluate a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
+from edgenets.data.splits import balanced_sample
+from edgenets.errors import EdgenetsError
+from edgenets.export.formats import INT8, find_format
+from edgenets.export.lower.lower import preferred_format
+from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
+from edgenets.export.targets import GENERIC, Target
+from edgenets.export.write.checked_file import LOGITS, REPORT, Ends, write_checked
+from edgenets.export.write.foreign import adopt, load_trusted
+from edgenets.files import check_output, sha256_json
+from edgenets.models.folder import (
+    SPEC,
+    Spec,
+    load_codes,
+    load_model,
+    require_no_model,
+    save_model,
+    versions,
+)
+from edgenets.models.weights.labels import read_labels
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
+from edgenets.pipeline.stages import (
+    CHECKPOINT,
+    HISTORY,
+    load_initial,
+    open_training,
+    say_left_out,
+    train_model,
+    training_settings,
+    write_history,
+)
+from edgenets.training.checkpoint import checkpoint_names, remove_checkpoint
+from edgenets.training.fit import compile_inference, predict_logits
+
+
+def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
+    """Train the config's net into the model folder `out`; return its accuracy on the test images.
+
+    Args:
+        config: the net, the images and how it is trained.
+        out: the model folder.
+        log_dir: the training writes events for TensorBoard into it; it changes no result.
+
+    Returns:
+        What `edgenets.export.measure.accuracy.score` returns; `warnings`, sentences about images
+        that are too few or uneven, and about an accuracy that says nothing; `skipped`.
+
+    Raises:
+        EdgenetsError: `out` already holds a model or another training's checkpoint, or the images
+            or settings do not fit.
+    """
+    train = config.train
+    read = (train.weights, train.labels, train.teacher)
+    with locked_folder(out):
+        if (out / SPEC).exists():  # a process was killed after its end, before its tidying up
+            remove_checkpoint(out / CHECKPOINT)
+        require_no_model(out)
+        check_outputs(out, (*checkpoint_names(CHECKPOINT), HISTORY, *MODEL_FILES), read)
+        images, initial = open_training(config)
+        config = images.config
+        dataset = images.dataset
+        settings = training_settings(config, initial)
+        del settings["data"]["source"]  # the images count, not where they are
+        key = sha256_json(
+            {"images": dataset.fingerprint, "settings": settings, "versions": versions()}
+        )
+        model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
+        write_history(out, spec.history.get("train"))
+        save_model(out, model, spec)
+        remove_checkpoint(out / CHECKPOINT)
+        measured = images.score(predict_logits(compile_inference(model), images.test))
+        return {
+            **measured,
+            "warnings": [*images.warnings, *warnings_of_score(measured)],
+            "skipped": [skipped.to_json() for skipped in dataset.skipped],
+        }
+
+
+def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
+    """Write the config's net with its first weights, as they are, to the model folder `out`.
+
+    Returns:
+        source and SHA-256 of the weights, and the number of their classes.
+
+    Raises:
+        EdgenetsError: `out` already holds a model, or the config names no weights, or such that
+            cannot be used.
+    """
+    with locked_folder(out):
+        require_no_model(out)
+        _, initial = load_initial(config)
+        if initial is None:
+            raise EdgenetsError("there is nothing to import; name weights, or images to train on")
+        model, spec = initial
+        save_model(out, model, spec)
+        return {**spec.initial_weights, "classes": len(spec.labels)}
+
+
+def export_folder(
+    folder: Path,
+    out: Path,
+    number_format: str | None,
+    data: str | None,
+    calibration_images: int,
+    seed: int,
+    keep_float: tuple[str, ...] = (),
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
+    names: bool | None = None,
+) -> dict[str, Any]:
+    """Write the model of `folder` to the `.tflite` file `out`; return its size, hash and fidelity.
+
+    Args:
+        folder: the model folder.
+        out: the file, replaced if it exists.
+        number_format: a name of `edgenets.export.formats.FORMATS`; by default the one in which the
+            model runs fastest on the target.
+        data: where images come from, of its training split. Integer formats are calibrated with
+            them, and every file is compared with the model on them. int8 of a folder that says how
+            activations are rounded and formats with float activations need none.
+        calibration_images: how many.
+        seed: chooses them.
+        keep_float: patterns of layers that an int8 file computes in float32; a folder that says how
+            activations are rounded has its own.
+        target: device that the file is for.
+        ends: what the file takes and gives.
+        names: whether tensors keep their names; by default as the target and the format say.
+
+    Returns:
+        What `edgenets.export.write.checked_file.write_checked` returns, and `skipped`, the files
+        left out with their reasons.
+
+    Raises:
+        EdgenetsError: the folder or images cannot be used, or the file failed its checks.
+    """
+    named = find_format(number_format) if number_format else None
+    _check_files(out, files_of(folder))
+    model, spec = load_model(folder)
+    row = named or preferred_format(model, target)
+    codes = load_codes(folder, model)
+    if keep_float:
+        if row is not INT8:
+            raise EdgenetsError(f"{row.name} cannot keep some layers float; export as int8")
+        if codes and codes.activations:
+            raise EdgenetsError(
+                f"{folder} says which layers are kept float, as its int8 file was calibrated with; "
+                "compress again with other keep_float in the stage int8"
+            )
+        spec = replace(spec, keep_float=keep_float)
+    if data is None and row.needs_calibration and not (row is INT8 and codes and codes.activations):
+        reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
+        raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
+    images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
+    result = write_checked(out, row, model, spec, images, codes, target, ends, names=names)
+    return {**result, "skipped": [file.to_json() for file in skipped]}
+
+
+def export_keras_file(
+    path: Path,
+    out: Path,
+    number_format: str | None,
+    data: str | None,
+    calibration_images: int,
+    seed: int,
+    labels: Path,
+    input_range: tuple[float, float],
+    target: Target = GENERIC,
+    ends: Ends = LOGITS,
+    names: bool | None = None,
+) -> dict[str, Any]:
+    """Write the model in a `.keras` or `.h5` file, whose code is run, as a `.tflite` file.
+
+    Args:
+        path: the file, from a source that is trusted.
+        labels: a file with one label a line, in the order of the model's outputs.
+        input_range: what the model takes for black and for white.
+
+    The other arguments, results and errors are those of `export_folder`.
+    """
+    row = find_format(number_format or target.formats[0])
+    _check_files(out, [path, labels])
+    if data is None and row.needs_calibration:
+        raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
+    model, spec, answers = adopt(load_trusted(path), read_labels(labels), input_range)
+    images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
+    result = write_checked(
+        out, row, model, spec, images, None, target, ends, names=names, answers=answers
+    )
+    return {**result, "skipped": [file.to_json() for file in skipped]}
+
+
+def _check_files(out: Path, inputs: Sequence[Path]) -> None:
+    """Check that a `.tflite` and the report beside it can be written and are no inputs."""
+    check_output(out, inputs)
+    check_output(out.with_name(out.name + REPORT), inputs)
+
+
+def _comparison_images(
+    out: Path, data: str | None, spec: Spec, count: int, seed: int
+) -> tuple[NDArray[np.uint8] | None, tuple[Skipped, ...]]:
+    """Return prepared training images, and the files that were left out; None without data."""
+    if data is None:
+        return None, ()
+    split = spec.seeded_split
+    dataset = (
+        open_dataset(data, seed=split.seed, test_fraction=split.test_fraction)
+        if split
+        else open_dataset(data, seed=spec.seed)
+    )
+    say_left_out(dataset.skipped)
+    _check_files(out, [s for s in dataset.train.sources if isinstance(s, Path)])
+    chosen = balanced_sample(dataset.train.labels, count, seed)
+    images = dataset.train.subset(chosen).load(spec.preparation, once=True)
+    return images.take(range(len(chosen))), dataset.skipped
+
+
+def evaluate_folder(folder: Path, data: str, *, everything: bool = False) -> dict[str, Any]:
+    """Return the accuracy of a model folder on `data`, as `evaluate_file` does.
+
+    Raises:
+        EdgenetsError: the folder or the images cannot be used, or their classes differ.
+    """
+    model, spec = load_model(folder)
+    dataset = open_for_evaluation(data, spec.labels, spec.seeded_split, everything=everything)
+    images = dataset.split.load(spec.preparation, once=True)
+    logits = predict_logits(compile_inference(model), images)
+    return score_dataset(logits, dataset, spec.labels)

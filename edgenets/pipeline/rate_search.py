@@ -1,0 +1,198 @@
+"""The stage `rate`: an int8 file whose package is small, to a price, a budget or a bound.
+
+Everything that does not depend on the price is measured once: the grids of the activations and what
+errors of each kernel cost. A budget or a bound is then met by trying prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.images import to_network
+from edgenets.errors import EdgenetsError
+from edgenets.export.inspect.metadata import describe
+from edgenets.export.lower.grids import choose_grids
+from edgenets.export.measure.classifier import Classifier
+from edgenets.export.write import tflite
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes
+from edgenets.models.folder import Spec, weights_sha256
+from edgenets.progress import say
+from edgenets.quantize.package.epk import pack
+from edgenets.quantize.rate.activation_ranges import mse_range
+from edgenets.quantize.rate.curvature import measure_curvatures, vary
+from edgenets.quantize.rate.equalize import equalize_activations
+from edgenets.quantize.rate.kernel_codes import mean_divergence
+from edgenets.quantize.rate.layerwise import Coded, code_kernels
+from edgenets.quantize.settings import RateSettings
+from edgenets.training.fit import compile_inference, predict_logits
+
+USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
+FIRST_PRICE = 3e-7  # nats per bit
+MOST_TRIES = 7
+NEAR = 0.02  # of a budget or a bound: how much of it may be left
+MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
+USUAL_SLOPE_OF_BYTES, USUAL_SLOPE_OF_KL = -0.15, 1.0  # of logarithms, until two attempts tell
+LEAST_SLOPE = 0.02  # that is believed
+LEAST_VALUE = 1e-12  # whose logarithm is taken
+LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
+
+
+class Attempt(NamedTuple):
+    """A net coded at a price, and what came of it."""
+
+    price: float
+    folded: keras.Model  # what was coded: an equal net to the one given, its channels scaled
+    coded: Coded
+    codes: Codes
+    content: bytes  # of the `.tflite`
+    package_bytes: int
+    kl: float  # nats, from the float net's answers to the file's, mean over images
+    agreement: float  # fraction of images with the float net's answer
+
+
+def code_to_goal(
+    folded: keras.Model,
+    spec: Spec,
+    settings: RateSettings,
+    calibration: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
+    *,
+    flip: bool,
+    seed: int,
+) -> Attempt:
+    """Code a folded net as `settings` ask; the result's file is measured in LiteRT.
+
+    Args:
+        folded: left as it is.
+        spec: of the folded net.
+        settings: price, budget or bound; without any, at most `USUAL_MAX_KL`.
+        calibration: `[images, resolution, resolution, 3]`; they need no labels.
+        held_out: on which divergence is measured, and a bound met.
+        flip: whether mirrored images are such as the net sees.
+        seed: of crops and probes.
+
+    Raises:
+        EdgenetsError: the goal cannot be reached; the message says what can be.
+    """
+    attempt = prepare(folded, spec, calibration, held_out, flip=flip, seed=seed)
+    if settings.price is not None:
+        return attempt(settings.price)
+    if settings.budget_bytes is not None:
+        return _search(attempt, settings.budget_bytes, _package_bytes, falls=True)
+    return _search(attempt, settings.max_kl or USUAL_MAX_KL, _kl, falls=False)
+
+
+def prepare(
+    folded: keras.Model,
+    spec: Spec,
+    calibration: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
+    *,
+    flip: bool,
+    seed: int,
+) -> Callable[[float], Attempt]:
+    """Return the function that codes the net at a price; arguments are those of `code_to_goal`."""
+    images = to_network(calibration)
+    folded = equalize_activations(folded, images)
+    plain = tflite.to_int8(folded, spec, calibration)
+    grids = choose_grids(plain, folded, images, mse_range)
+    varied = vary(images, flip=flip, seed=seed)
+    walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
+    curvatures = measure_curvatures(folded, varied, len(walked), seed=seed)
+    reference = predict_logits(compile_inference(folded), held_out)
+
+    def attempt(price: float) -> Attempt:
+        coded = code_kernels(folded, walked, curvatures, grids, price)
+        codes = Codes(coded.kernels, grids)
+        named = tflite.to_int8(coded.model, spec, None, codes)
+        content = describe(named, spec, weights_sha256(coded.model))
+        logits = Classifier(content).logits(held_out)
+        found = Attempt(
+            price,
+            folded,
+            coded,
+            codes,
+            content,
+            len(pack(content)),
+            mean_divergence(reference, logits),
+            float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1))),
+        )
+        say(
+            f"at {price:.2g} nats a bit the package takes {found.package_bytes:,} bytes, its "
+            f"answers diverge by {found.kl:.4f} nats and {found.agreement:.1%} are the same"
+        )
+        return found
+
+    return attempt
+
+
+def _package_bytes(attempt: Attempt) -> float:
+    return attempt.package_bytes
+
+
+def _kl(attempt: Attempt) -> float:
+    return attempt.kl
+
+
+class _Point(NamedTuple):
+    """Logarithms of a price and of what it gave."""
+
+    price: float
+    value: float
+
+
+def _search(
+    attempt: Callable[[float], Attempt],
+    limit: float,
+    value_of: Callable[[Attempt], float],
+    *,
+    falls: bool,
+) -> Attempt:
+    """Return the attempt nearest below a limit of what falls or rises with the price.
+
+    The next price is where the line through the nearest attempts on both sides, or through the last
+    two, meets the limit; of the logarithms, since both are near to powers of the price.
+    """
+    target = np.log((1 - NEAR / 2) * limit)
+    price, slope = FIRST_PRICE, USUAL_SLOPE_OF_BYTES if falls else USUAL_SLOPE_OF_KL
+    within: tuple[Attempt, _Point] | None = None
+    beyond: _Point | None = None
+    last: _Point | None = None
+    for _ in range(MOST_TRIES):
+        found = attempt(price)
+        value = value_of(found)
+        point = _Point(float(np.log(price)), float(np.log(max(value, LEAST_VALUE))))
+        if value <= limit:
+            within = found, point
+            if value >= (1 - NEAR) * limit:
+                return found
+        else:
+            beyond = point
+        if within and beyond:
+            (start, low), width = within[1], beyond.price - within[1].price
+            part = (target - low) / (beyond.value - low)
+            price = float(np.exp(start + np.clip(part, 0.1, 0.9) * width))
+        else:
+            if last:
+                measured = (point.value - last.value) / (point.price - last.price)
+                slope = min(measured, -LEAST_SLOPE) if falls else max(measured, LEAST_SLOPE)
+            step = np.clip((target - point.value) / slope, -LARGEST_STEP, LARGEST_STEP)
+            price = float(np.exp(point.price + step))
+        last = point
+    assert last is not None  # there were tries
+    goal = "budget_bytes" if falls else "max_kl"
+    if within is None:
+        raise EdgenetsError(
+            f"of {MOST_TRIES} tries the nearest has {np.exp(last.value):,.6g} where {goal} is "
+            f"{limit:,.6g}; pass a larger {goal}"
+        )
+    say(
+        f"after {MOST_TRIES} tries the nearest has {value_of(within[0]):,.6g}, "
+        f"{goal} is {limit:,.6g}; pass `price` to go nearer"
+    )
+    return within[0]

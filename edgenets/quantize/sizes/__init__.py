@@ -1,0 +1,1 @@
+"""What a compressed model takes: counts, Huffman codes, the size accounting."""

@@ -1,0 +1,1 @@
+"""Compression stages: one per file, and what they share."""

@@ -1,0 +1,439 @@
+"""The training loop: cosine learning rate, weight decay, label smoothing, best epoch, resumable.
+
+Training, pruning, weight sharing and quantization-aware training all run through `fit`. Its result
+depends on the model, the data, the settings and the seed alone: killed after any epoch and called
+again it returns the same weights, bit for bit, on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.dataset import Images
+from edgenets.data.images import to_network
+from edgenets.data.loading import UNLABELLED
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras, tf
+from edgenets.models.weights.initial import classifier
+from edgenets.progress import Advance, progress_bar, say
+from edgenets.training.augment import augment
+from edgenets.training.checkpoint import (
+    Arrays,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+    training_variables,
+)
+from edgenets.training.data import TrainingData
+from edgenets.training.distill import check_teacher, distilled_loss
+from edgenets.training.epochs import EpochLog
+from edgenets.training.settings import Distillation, FitSettings, Pace
+
+EVALUATION_BATCH = 256
+TAUGHT_EPOCHS = 12
+"""With a teacher of another resolution, later epochs repeat the views of these, whose answers are
+then known: it takes most of the time, and often is the larger net.
+"""
+MOST_ANSWERS_BYTES = 2**30
+"""More are not kept but worked out again."""
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from frozen features to the last epoch
+AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
+Pixels = NDArray[np.uint8]
+Inference = Callable[[NDArray[np.float32]], Any]
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, and let TensorFlow use repeatable kernels only."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def fit(
+    model: keras.Model,
+    data: TrainingData,
+    settings: FitSettings,
+    *,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    description: str,
+    teacher: keras.Model | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    select_from_epoch: int = 1,
+    begin: Callable[[], dict[str, float]] | None = None,
+    log_dir: Path | None = None,
+) -> dict[str, list[float]]:
+    """Train `model` in place and leave it with the weights of its best epoch.
+
+    Args:
+        model: images float32 [-1, 1] -> logits, or a list of logits of which the first ones count
+            and the others, of auxiliary heads, help to train.
+        data: what to learn from and what to choose the best epoch on.
+        settings: epochs, learning rate and so on; what is left open is completed.
+        seed: of the order of the images, their augmentation and dropout.
+        checkpoint: where the state is kept while training; gone on from if it is there and whole,
+            else from the one of the epoch before, which is kept beside it.
+        key: names this training, so that another one's checkpoint is refused.
+        description: shown at the progress bar and with each epoch.
+        teacher: images -> logits, whose answers are learned from as `settings.distillation` says.
+        callbacks: told of the beginning and end of the training, its epochs and its batches.
+        select_from_epoch: the first epoch (from 1) that may be the best one, for a schedule that
+            reaches its goal only then.
+        begin: changes the model's weights before the first epoch, and returns their loss and
+            accuracy on the images to learn from. What it leaves is epoch 0. Then no best epoch is
+            chosen: the model is left with a mean of epoch 0 and the last one, see `_Loop.blend`.
+        log_dir: events for TensorBoard are written to its subfolder `description`.
+
+    Returns:
+        By epoch: its number, loss, accuracy, validation_loss, validation_accuracy, learning_rate,
+        and kept, its part in the weights that the model is left with.
+
+    Raises:
+        EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
+            is not enough, the checkpoint is not this training's, or `log_dir` cannot be written.
+    """
+    loop = _Loop(model, data, settings, seed, callbacks, teacher)
+    epochs = loop.pace.epochs
+    say(f"{description}: {_pace_in_words(loop.pace, loop.steps)}")
+    log = EpochLog(description, epochs, log_dir)
+    progress, best = Progress(), list[NDArray[Any]]()
+
+    def keep(epoch: int, values: dict[str, float]) -> None:
+        """Record an epoch and, if it is the best so far, its weights; write the checkpoint."""
+        nonlocal best
+        progress.epoch = epoch
+        progress.record({"epoch": epoch, **values})
+        score = _score(values)
+        may_be_best = epoch >= select_from_epoch if begin is None else epoch == 0
+        if may_be_best and score >= progress.best_score:
+            progress.best_score, progress.best_epoch = score, epoch
+            best = [weight.numpy() for weight in model.variables]
+        save_checkpoint(checkpoint, key, progress, loop.variables, best)
+        log.tell(epoch, values)
+
+    if found := load_checkpoint(checkpoint, key, loop.variables):
+        progress, best = found
+    elif begin is not None:
+        keep(0, {**begin(), **loop.validate(0), "learning_rate": 0.0})
+    loop.callbacks.on_train_begin()
+    with progress_bar(description, epochs * loop.steps) as advance:
+        advance(progress.epoch * loop.steps)
+        while progress.epoch < epochs:
+            try:
+                values = loop.run_epoch(progress.epoch, advance)
+            except tf.errors.ResourceExhaustedError as error:
+                raise EdgenetsError(
+                    f"not enough memory to train with {loop.batch} images at a time; "
+                    "pass a smaller batch size"
+                ) from error
+            keep(progress.epoch + 1, values)
+    loop.callbacks.on_train_end()
+    kept = {progress.best_epoch: 1.0}
+    if begin is not None and epochs:
+        share = loop.blend(best)
+        kept = {0: 1 - share, epochs: share}
+        say(f"{description}: {share:.0%} of the way from the frozen features is kept")
+    elif best:  # there is none after no epoch
+        assign(model, best)
+    history = progress.history
+    if history:
+        history["kept"] = [kept.get(int(epoch), 0.0) for epoch in history["epoch"]]
+    return history
+
+
+def assign(model: keras.Model, values: Arrays) -> None:
+    """Set all variables of a model."""
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+
+
+def _score(values: Mapping[str, float]) -> float:
+    """Return by what weights are compared: accuracy, of which one in 1,000 of the loss is taken."""
+    return values["validation_accuracy"] - 1e-3 * values["validation_loss"]
+
+
+def _pace_in_words(pace: Pace, steps: int) -> str:
+    return (
+        f"{pace.epochs} epochs of {steps} steps of {pace.batch_size} images, learning rate "
+        f"{pace.learning_rate:g}, BatchNorm {pace.batch_norm}"
+    )
+
+
+def pace_of(
+    settings: FitSettings, model: keras.Model, images: int, *, transferred: bool = False
+) -> Pace:
+    """Return the pace at which `model` is trained on so many images."""
+    return settings.pace(
+        images,
+        has_batch_norm=bool(_batch_norms(model)),
+        transferred=transferred,
+        features=classifier(model).input_shape[-1],
+    )
+
+
+def batch_and_steps(images: int, pace: Pace) -> tuple[int, int]:
+    """Return how many images a step takes, at most all, and how many whole steps an epoch has."""
+    batch = min(pace.batch_size, images)
+    return batch, images // batch
+
+
+def compile_inference(model: keras.Model) -> Inference:
+    """Return the function from network inputs `[batch, height, width, 3]` to float32 logits.
+
+    It refuses images of another shape with an EdgenetsError.
+    """
+    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
+    logits = tf.function(
+        lambda x: _all_logits(model, x, training=False)[0], input_signature=[signature]
+    )
+
+    def infer(images: NDArray[np.float32]) -> tf.Tensor:
+        check_images(model, images)
+        return logits(images)
+
+    return infer
+
+
+def check_images(model: keras.Model, images: NDArray[Any]) -> None:
+    """Check that `images` have the height, width and channels that `model` takes.
+
+    Raises:
+        EdgenetsError: they have not.
+    """
+    wanted, received = model.input_shape[1:], images.shape[1:]
+    if received != wanted:
+        raise EdgenetsError(
+            f"{model.name} takes images of {' x '.join(map(str, wanted))} (height, width, RGB), "
+            f"got {' x '.join(map(str, received)) or 'numbers'}; resize or convert them, or build "
+            "the net for their resolution"
+        )
+
+
+def predict_logits(inference: Inference, images: Images | NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits `[images, classes]` of every prepared image, in order."""
+    take = images.take if isinstance(images, Images) else images.__getitem__
+    batches = np.array_split(np.arange(len(images)), -(-len(images) // EVALUATION_BATCH))
+    return np.concatenate([inference(to_network(take(batch))).numpy() for batch in batches])
+
+
+class _Loop:
+    """The compiled step and the state of one training."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: TrainingData,
+        settings: FitSettings,
+        seed: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+        teacher: keras.Model | None = None,
+    ) -> None:
+        self.teacher_images = data.images
+        if teacher is not None:
+            self.teacher_images = data.teacher_images or data.images
+            check_teacher(teacher, model, self.teacher_images.take([0]).shape[1:])
+        for images in (data.images, data.validation_images):
+            check_images(model, images.take([0]))
+        make_repeatable(seed)
+        self.model, self.data, self.settings, self.seed = model, data, settings, seed
+        self.distillation = settings.distillation or Distillation()
+        self.teacher = teacher if self.distillation.alpha else None
+        if self.teacher is None and np.any(data.labels == UNLABELLED):
+            raise EdgenetsError(
+                "unlabelled images teach by a teacher's answers; pass a teacher (--teacher) with "
+                "an alpha above 0, or leave them out"
+            )
+        self.pace = pace_of(settings, model, len(data.images))
+        self.batch, self.steps = batch_and_steps(len(data.images), self.pace)
+        self.class_weights = tf.constant(data.class_weights(settings.class_weights))
+        for layer in _batch_norms(model) if self.pace.batch_norm == "frozen" else ():
+            # In Keras, one that is not trainable does in training what it does in inference.
+            layer.trainable = False
+        self.optimizer = _optimizer(model, settings, self.pace, self.steps)
+        self.loss = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        )
+        self.variables = training_variables(model, self.optimizer)
+        self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
+        self.train_step = tf.function(self._train_step)
+        self.teach = tf.function(self._teach)
+        self.taught: dict[tuple[int, int], tf.Tensor] = {}  # answers by epoch and step
+        self.inference = compile_inference(model)
+        _set_batch_norm_momentum(model, self.steps)
+
+    def run_epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
+        """Train on every image once; return the epoch's losses and accuracies."""
+        _reseed_dropout(self.model, self.seed, epoch)
+        self.callbacks.on_epoch_begin(epoch)
+        loss, correct, labelled = 0.0, 0, 0
+        repeats = self.teacher is not None and self.data.teacher_images is not None
+        round_ = epoch % TAUGHT_EPOCHS if repeats else epoch
+        for step, (indices, images) in enumerate(self._batches(round_)):
+            self.callbacks.on_train_batch_begin(step)
+            labels = self.data.labels[indices]
+            step_seed = tf.constant([self.seed, round_ * self.steps + step])
+            taught = self._answers(round_, step, indices, images, step_seed)
+            step_loss, step_correct = self.train_step(images, taught, labels, step_seed)
+            self.callbacks.on_train_batch_end(step)
+            loss += float(step_loss) / self.steps
+            correct += int(step_correct)
+            labelled += np.count_nonzero(labels != UNLABELLED)
+            advance(1, f"loss {float(step_loss):.3f}")
+        self._require_finite(loss, epoch)
+        self.callbacks.on_epoch_end(epoch)
+        return {
+            "loss": loss,
+            "accuracy": correct / max(1, labelled),
+            **self.validate(epoch),
+            "learning_rate": float(self.optimizer.learning_rate),
+        }
+
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Return loss and accuracy on the images that the best epoch is chosen by."""
+        logits = predict_logits(self.inference, self.data.validation_images)
+        truth = self.data.validation_labels
+        loss = float(self._loss(logits, truth))
+        self._require_finite(loss, epoch)
+        accuracy = float(np.mean(logits.argmax(axis=1) == truth))
+        return {"validation_loss": loss, "validation_accuracy": accuracy}
+
+    def blend(self, begun: Arrays) -> float:
+        """Move the weights back towards those that the training began with, as far as that helps.
+
+        A mean of both often does better on new images than either, and its held-out accuracy
+        depends less on chance than that of the best of many epochs.
+
+        Returns:
+            Which part of the way is left: of `SHARES`, the best one on the held-out images.
+
+        Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).
+        """
+        ended = [variable.numpy() for variable in self.model.variables]
+
+        def move(share: float) -> None:
+            pairs = zip(begun, ended, strict=True)
+            assign(self.model, [(1 - share) * first + share * last for first, last in pairs])
+
+        scores = {}
+        for share in SHARES:
+            move(share)
+            scores[share] = _score(self.validate(self.pace.epochs - 1))
+        best = max(SHARES, key=lambda share: scores[share])
+        move(best)
+        return best
+
+    def _require_finite(self, loss: float, epoch: int) -> None:
+        if not np.isfinite(loss):
+            raise EdgenetsError(
+                f"the loss became {loss} in epoch {epoch + 1}; "
+                f"pass a lower learning rate than {self.pace.learning_rate}"
+            )
+
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        """Yield the epoch's batches in its own order, the next one prepared while one is used."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.images))
+        chosen = order[: self.steps * self.batch].reshape(self.steps, self.batch)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            following = pool.submit(self.data.images.take, chosen[0])
+            for step, indices in enumerate(chosen):
+                images = following.result()
+                if step + 1 < self.steps:
+                    following = pool.submit(self.data.images.take, chosen[step + 1])
+                yield indices, images
+
+    def _answers(
+        self, epoch: int, step: int, indices: NDArray[np.int64], images: Pixels, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the teacher's logits for the views of a step, worked out once; else nothing."""
+        if self.teacher is None:
+            return tf.zeros([0])
+        if (epoch, step) in self.taught:
+            return self.taught[epoch, step]
+        same = self.teacher_images is self.data.images
+        answers = self.teach(images if same else self.teacher_images.take(indices), seed)
+        all_bytes = 4 * answers.shape[1] * len(self.data.images) * TAUGHT_EPOCHS
+        if all_bytes <= MOST_ANSWERS_BYTES:
+            self.taught[epoch, step] = answers
+        return answers
+
+    def _teach(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return _all_logits(self.teacher, self._views(images, seed), training=False)[0]
+
+    def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
+        pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
+        return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
+
+    def _train_step(
+        self, images: tf.Tensor, taught: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        views = self._views(images, seed)
+        with tf.GradientTape() as tape:
+            logits, *auxiliary = _all_logits(self.model, views, training=True)
+            loss = self._loss(logits, labels)
+            if self.teacher is not None:
+                loss = distilled_loss(self.distillation, loss, logits, taught)
+            loss = tf.add_n([loss, *self.model.losses])
+            for head in auxiliary:
+                loss += AUXILIARY_WEIGHT * self._loss(head, labels)
+        weights = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
+
+    def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Return the weighted sum of the labelled images' losses by the number of all images."""
+        of_label = tf.gather(self.class_weights, tf.maximum(labels, 0))
+        weights = tf.where(labels != UNLABELLED, of_label, 0.0)
+        return self.loss(tf.one_hot(labels, logits.shape[1]), logits, weights)
+
+
+def _all_logits(model: keras.Model, images: tf.Tensor, *, training: bool) -> list[tf.Tensor]:
+    """Return the float32 logits of every output of the model."""
+    outputs = tf.nest.flatten(model(images, training=training))
+    return [tf.cast(logits, tf.float32) for logits in outputs]
+
+
+def _optimizer(
+    model: keras.Model, settings: FitSettings, pace: Pace, steps: int
+) -> keras.optimizers.Optimizer:
+    total = max(1, pace.epochs * steps)
+    warmup = min(total - 1, round(settings.warmup_epochs * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=pace.learning_rate / 100,
+        warmup_target=pace.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=total - warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    # Decay is for kernels; depthwise ones have too few weights to overfit (arXiv:1704.04861, 3.3).
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "depthwise"])
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _set_batch_norm_momentum(model: keras.Model, steps: int) -> None:
+    """Let moving statistics follow the weights within half an epoch, as short trainings need."""
+    momentum = min(0.99, max(0.9, 1 - 2 / steps))
+    for layer in _batch_norms(model):
+        layer.momentum = momentum
+
+
+def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [m for m in model.submodules if isinstance(m, keras.layers.BatchNormalization)]
+
+
+def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Give every dropout the state it has at the start of this epoch, resumed or not."""
+    dropouts = [m for m in model.submodules if isinstance(m, keras.layers.Dropout)]
+    for i, dropout in enumerate(dropouts):
+        generator = dropout._random_generator._generator
+        if generator is not None:
+            generator.reset_from_key_counter(
+                key=np.uint64(seed), counter=np.array([epoch, i], np.uint64)
+            )

@@ -1,0 +1,195 @@
+"""What `edgenets doctor` finds, and what it says of what does not work."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.export.devices import doctor
+from edgenets.export.devices.doctor import BROKEN, MISSING, OK, PACKAGES, Finding, Package
+
+SETUP = Path(__file__).parents[3] / "setup.cfg"
+
+
+@pytest.fixture
+def versions(monkeypatch):
+    """What is installed: package -> version."""
+    installed = {}
+    monkeypatch.setattr(doctor, "_version", installed.get)
+    return installed
+
+
+def package(name):
+    return next(row for row in PACKAGES if row.name == name)
+
+
+def test_table_of_packages_is_that_of_the_setup():
+    setup = configparser.ConfigParser()
+    setup.read(SETUP)
+    extras = setup["options.extras_require"]
+    text = {
+        "base": setup["options"]["install_requires"],
+        "train": extras["train"],
+        "heic": extras["heic"],
+        "tflite-runtime": extras["tflite-runtime"],
+    }
+    found = {
+        (match[1], match[2], part)
+        for part, lines in text.items()
+        for match in re.finditer(r"^([\w-]+)>=([\d.]+)", lines, re.MULTILINE)
+    }
+    parts = {"ai-edge-litert": "base", "tflite-runtime": "tflite-runtime"}
+    assert found == {(row.name, row.oldest, parts.get(row.name, row.part)) for row in PACKAGES}
+
+
+def test_missing_package_names_the_extra(versions):
+    finding = doctor._finding(package("tensorflow"), None)
+    assert (finding.state, finding.fix) == (MISSING, "pip install 'edgenets[train]'")
+
+
+def test_old_package_is_broken_and_names_the_upgrade(versions):
+    versions["rich"] = "13.6.1"
+    finding = doctor._finding(package("rich"), None)
+    assert (finding.state, finding.fix) == (BROKEN, "pip install --upgrade 'rich>=13.7'")
+
+
+@pytest.mark.parametrize(
+    "installed, fix",
+    [
+        ({}, "pip install 'numpy<2'"),
+        ({"ai-edge-litert": "2.3.0"}, "pip uninstall tflite-runtime"),
+    ],
+)
+def test_tflite_runtime_beside_numpy_2_is_broken(versions, installed, fix):
+    versions |= {"numpy": "2.4.6", "tflite-runtime": "2.14.0", **installed}
+    finding = doctor._finding(package("tflite-runtime"), "AttributeError: _ARRAY_API not found")
+    assert (finding.state, finding.fix) == (BROKEN, fix)
+    assert "NumPy 1" in finding.note and "2.4.6" in finding.note
+
+
+def test_tflite_runtime_beside_numpy_1_works(versions):
+    versions |= {"numpy": "1.26.4", "tflite-runtime": "2.14.0"}
+    assert doctor._finding(package("tflite-runtime"), None).state == OK
+
+
+def test_module_that_kills_python_takes_no_other_with_it(tmp_path, monkeypatch):
+    (tmp_path / "dies.py").write_text("import os; os.kill(os.getpid(), 11)")
+    (tmp_path / "fails.py").write_text("raise ValueError('two\\nlines')")
+    (tmp_path / "chatters.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert doctor._import_failures(["json", "dies", "fails", "chatters"]) == {
+        "dies": "its import ends Python with status -11",
+        "fails": "ValueError: two lines",
+    }
+
+
+def test_installed_package_that_cannot_be_imported_is_broken(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "numpy.py").write_text("raise ImportError('no such library')")
+    monkeypatch.setattr(doctor, "PACKAGES", (Package("numpy", "numpy", "1.26", "base"),))
+    report = doctor.examine()
+    numpy = next(row for row in report["findings"] if row["name"] == "numpy")
+    assert (numpy["state"], numpy["note"]) == (BROKEN, "ImportError: no such library")
+    assert report["broken"] == ["numpy"]
+    assert {row["command"] for row in report["commands"] if not row["ready"]} == set(
+        doctor.COMMANDS
+    )
+
+
+def test_other_interpreter_is_not_missing_where_one_works(versions, monkeypatch):
+    monkeypatch.setattr(doctor, "_import_failures", lambda modules: {})
+    versions |= {row.name: "99" for row in PACKAGES} | {"numpy": "1.99", "ai-edge-litert": None}
+    names = {finding.name for finding in doctor._packages()}
+    assert "tflite-runtime" in names and "ai-edge-litert" not in names
+
+
+def test_command_lacks_what_its_parts_lack():
+    findings = [
+        Finding("numpy", "base", OK, "2.4.6"),
+        Finding("tflite-runtime", "runtime", BROKEN, "2.14.0"),
+        Finding("ai-edge-litert", "runtime", OK, "2.3.0"),
+        Finding("tensorflow", "train", MISSING),
+    ]
+    ready = {"command": "predict", "ready": True, "missing": []}
+    assert doctor._readiness("predict", ("base", "runtime"), findings) == ready
+    lacking = {"command": "train", "ready": False, "missing": ["tensorflow"]}
+    assert doctor._readiness("train", ("base", "train"), findings) == lacking
+
+
+def test_python_out_of_the_range_is_broken(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
+    assert doctor._python().state == BROKEN
+
+
+@pytest.mark.parametrize("device", ["emulated:cortex-a7", "emulated:", "pi"])
+def test_unknown_device_is_refused(device):
+    with pytest.raises(EdgenetsError, match="cortex-a53, cortex-a72, cortex-a76"):
+        doctor.examine(device)
+
+
+@pytest.mark.board
+def test_emulated_board_is_examined_by_asking_its_python(emulated_board):
+    report = doctor.examine("emulated:cortex-a53")
+    assert {row["name"]: row["state"] for row in report["findings"]} == dict.fromkeys(
+        (
+            *("qemu-aarch64", "C compiler", "emulated board", "board", "Python", "numpy"),
+            "ai-edge-litert",
+        ),
+        OK,
+    )
+    assert report["broken"] == []
+
+
+class FakeSession:
+    """A board that answers the job `probe`."""
+
+    def __init__(self, **answer):
+        self.answer = {
+            "device": {
+                "processor": "Raspberry Pi 4",
+                "machine": "aarch64",
+                "python": "3.11.2",
+                "numpy": "1.26.4",
+            },
+            "runtime": None,
+            "problem": None,
+            **answer,
+        }
+
+    def ask(self, jobs):
+        assert jobs == [{"do": "probe"}]
+        return [self.answer]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.mark.parametrize(
+    "answer, name, state, broken",
+    [
+        ({"runtime": {"name": "tflite-runtime", "version": "2.14.0"}}, "tflite-runtime", OK, []),
+        ({"problem": "no interpreter can be imported"}, "interpreter", MISSING, []),
+        (
+            {"problem": "tflite-runtime needs NumPy 1, and 2.0 is installed"},
+            "interpreter",
+            BROKEN,
+            ["interpreter"],
+        ),
+    ],
+)
+def test_board_over_ssh_is_examined_by_asking_its_python(monkeypatch, answer, name, state, broken):
+    monkeypatch.setattr(doctor, "open_device", lambda device, **_: FakeSession(**answer))
+    report = doctor.examine("ssh://pi@board")
+    states = {row["name"]: row["state"] for row in report["findings"]}
+    assert states == {"board": OK, "Python": OK, "numpy": OK, name: state}
+    assert report["broken"] == broken
+    if state != OK:
+        assert report["findings"][-1]["fix"].endswith("--device ssh://pi@board --setup")

@@ -1,0 +1,234 @@
+"""Each rewrite of a net gives the same logits, and files of rewritten nets have the operators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgenets import flatbuffer
+from edgenets.data.images import Preparation
+from edgenets.errors import EdgenetsError
+from edgenets.export.formats import FORMATS, FP32, INT8
+from edgenets.export.inspect.edge_tpu import prediction
+from edgenets.export.inspect.xnnpack import partitions
+from edgenets.export.lower.lower import REWRITES, lower, preferred_format, runs_sparsely
+from edgenets.export.lower.rewriting import Net
+from edgenets.export.measure import verify
+from edgenets.export.measure.classifier import Classifier, open_interpreter
+from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS
+from edgenets.export.write.checked_file import Ends, export_checked
+from edgenets.export.write.codes import read_grids
+from edgenets.export.write.inputs_outputs import with_ends
+from edgenets.export.write.tflite import to_format, to_int8
+from edgenets.models.backend import keras
+from edgenets.models.codes import Codes
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.folder import Spec
+from edgenets.models.registry import complete_arguments, create
+from edgenets.quantize.layers import assign_kernels
+from edgenets.quantize.stages.int8 import quantize_kernels
+
+# Colours that differ from image to image under noise.
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 200, (24, 1, 1, 3)) + RANDOM.integers(0, 56, (24, 64, 64, 3))
+IMAGES = IMAGES.astype(np.uint8)
+TOLERANCE = 1e-4  # of the largest logit: float32 sums in another order, through 50 layers
+SHUFFLE_V1 = ("shufflenet_v1", {"scale": 0.5})
+SHUFFLE_V2 = ("shufflenet_v2", {"scale": 0.5})
+NETS = (
+    ("mobilenet_v1", {"width": 0.25}),
+    ("mobilenet_v3_small", {"width": 0.5, "minimalistic": True}),
+    ("squeezenet", {"version": "1.1"}),
+    SHUFFLE_V1,
+    SHUFFLE_V2,
+)
+
+
+def build(name: str, arguments: dict[str, Any], resolution: int = 64) -> tuple[keras.Model, Spec]:
+    """Return a net whose signals reach the logits."""
+    keras.utils.set_random_seed(0)
+    given = {"output_stride": 8, "resolution": resolution, "classes": 5, **arguments}
+    complete = complete_arguments(name, given)
+    model = create(name, **complete)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(inputs(resolution), training=True)
+    labels = tuple(str(i) for i in range(5))
+    return model, Spec(name, complete, labels, Preparation(resolution, resolution), seed=0)
+
+
+def write(number_format, model, spec, images, target) -> bytes:
+    """Return a file whose logits are held against nothing: few untrained channels lose much."""
+    net = lower(Net(model, None), target, number_format)
+    return to_format(number_format, net.model, spec, images)
+
+
+def inputs(resolution: int) -> np.ndarray:
+    return IMAGES[:, :resolution, :resolution] / np.float32(127.5) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rewrite, name, arguments, resolution",
+    [
+        ("dense", *SHUFFLE_V1, 32),
+        ("dense", "shufflenet_v1", {"scale": 0.5, "groups": 8}, 32),
+        ("dense", *SHUFFLE_V2, 32),
+        ("packed", *SHUFFLE_V1, 32),
+        ("packed", "shufflenet_v1", {"groups": 3}, 32),  # 20 channels: whole pieces move
+        ("spelled", "mobilenet_v3_small", {"width": 0.5}, 32),
+        ("paired", "mobilenet_v1", {"width": 0.25, "output_stride": 32}, 64),
+        ("paired", "squeezenet", {"output_stride": 32}, 63),  # 7x7, 'valid', odd
+        ("paired", "inception_v1", {"output_stride": 32}, 64),  # 7x7, 'same'
+        ("averaged", *SHUFFLE_V1, 64),
+        ("averaged", "shufflenet_v1", {"scale": 0.5, "output_stride": 32}, 60),  # odd maps, too
+        ("averaged", "inception_v3", {"width": 0.25}, 64),
+        ("joined", "xception", {"width": 0.25}, 64),
+        ("nested", "inception_v3", {"width": 0.25}, 64),
+        ("turned", "mobilenet_v1", {"width": 0.25, "output_stride": 32}, 64),
+        ("turned", "mobilenet_v2", {"width": 0.35, "output_stride": 32}, 40),  # 5 at the end
+    ],
+)
+def test_rewritten_net_gives_the_same_logits(rewrite, name, arguments, resolution):
+    model, _ = build(name, arguments, resolution)
+    weights = model.get_weights()
+    rewritten = REWRITES[rewrite](Net(model, None)).model
+    assert rewritten is not model
+    expected = model(inputs(resolution), training=False).numpy()
+    logits = rewritten(inputs(resolution), training=False).numpy()
+    assert np.abs(expected - expected[:1]).max() > 0.01 * np.abs(expected).max()
+    np.testing.assert_allclose(logits, expected, atol=TOLERANCE * np.abs(expected).max())
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("rewrite", REWRITES)
+def test_rewrite_that_finds_nothing_to_do_returns_the_net(rewrite):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    net = Net(keras.Model(image, keras.layers.Dense(2)(x)), None)
+    assert REWRITES[rewrite](net) is net
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, arguments", [SHUFFLE_V1, SHUFFLE_V2])
+@pytest.mark.parametrize("target", [CORAL, RPI4], ids=lambda target: target.name)
+def test_file_for_a_target_holds_the_integers_of_the_codes(name, arguments, target):
+    model, spec = build(name, arguments, 32)
+    folded = fold_batch_norm(model)
+    spec = replace(spec, folded=True)
+    kernels = quantize_kernels(folded)
+    images = IMAGES[:, :32, :32]
+    content = to_int8(folded, spec, images, Codes(kernels, {}))
+    codes = Codes(kernels, read_grids(content, folded))
+    assign_kernels(folded, kernels)
+    settled = export_checked(INT8, folded, spec, None, codes, target).content  # which checks them
+    logits, expected = (Classifier(file).logits(images) for file in (settled, content))
+    if target is CORAL or name == "shufflenet_v2":  # sums of the same integers on the same grids
+        np.testing.assert_allclose(logits, expected, atol=1e-6)
+    else:  # but for average pools, whose edges are rounded twice
+        error = float(np.sum((logits - expected) ** 2))
+        assert verify.to_snr_db(float(np.sum(expected**2)), error) >= 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, arguments", NETS)
+def test_files_for_arm_boards_are_one_partition(name, arguments):
+    model, spec = build(name, arguments, 32 if name != "squeezenet" else 64)
+    images = IMAGES[:, : spec.preparation.resolution, : spec.preparation.resolution]
+    for number_format in (INT8, FP32):
+        content = write(number_format, model, spec, images, RPI4)
+        names = {operator.name for operator in flatbuffer.read(content).operators}
+        assert not names & {"SHAPE", "PACK", "STRIDED_SLICE", "QUANTIZE"}
+        found = partitions(content)
+        if found.number:
+            assert found == (1, ())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, arguments", [*NETS, ("mobilenet_v3_small", {"width": 0.5})])
+def test_files_for_coral_have_only_operators_of_its_table(name, arguments):
+    model, spec = build(name, arguments, 32 if name != "squeezenet" else 64)
+    images = IMAGES[:, : spec.preparation.resolution, : spec.preparation.resolution]
+    content = write(INT8, model, spec, images, CORAL)
+    file = flatbuffer.read(content)
+    names = {operator.name for operator in file.operators}
+    assert names <= CORAL.operators - {"TRANSPOSE", "RESHAPE", "SPLIT", "QUANTIZE"}
+    assert max(len(tensor.shape) for tensor in file.tensors) <= 4
+    assert prediction.predict(file).cpu_ops == 0
+
+
+@pytest.mark.slow
+def test_pruned_mobilenet_is_stored_sparsely_for_the_boards_that_gain():
+    model, spec = build("mobilenet_v1", {"width": 0.25, "output_stride": 32})
+    assert not runs_sparsely(model)
+    assert preferred_format(model, RPI4) is INT8
+    prune_pointwise(model, 0.85)
+    assert runs_sparsely(model)
+    assert [preferred_format(model, target).name for target in (RPI4, RPI5)] == ["fp32", "int8"]
+    sparse = export_checked(FP32, model, spec, IMAGES, None, RPI4)
+    dense = export_checked(FP32, model, spec, IMAGES, None, GENERIC)
+    assert (sparse.is_sparse, dense.is_sparse) == (True, False)
+    assert len(sparse.content) < 0.6 * len(dense.content)
+    found = partitions(sparse.content)
+    if found.number:
+        operators = flatbuffer.read(sparse.content).operators
+        assert found.number == 1
+        assert {operators[i].name for i in found.outside} == {"REVERSE_V2"}
+
+
+def prune_pointwise(model: keras.Model, sparsity: float) -> None:
+    for layer in model.layers:
+        if type(layer) is keras.layers.Conv2D and layer.kernel_size == (1, 1):
+            kernel, *rest = layer.get_weights()
+            kernel[np.abs(kernel) < np.quantile(np.abs(kernel), sparsity)] = 0
+            layer.set_weights([kernel, *rest])
+
+
+@pytest.mark.slow
+def test_ends_are_float_and_probabilities_where_asked():
+    model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
+    images = IMAGES[:, :32, :32]
+    content = write(INT8, model, spec, images, GENERIC)
+    ended = with_ends(with_ends(content, is_float=True), softmax=True)
+    file = flatbuffer.read(ended)
+    assert [tensor.dtype for tensor in (*file.inputs, *file.outputs)] == ["float32", "float32"]
+    plain, interpreter = Classifier(content), open_interpreter(ended)
+    (image,), (scores,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for codes, logits in zip(plain.inputs(images), plain.logits(images), strict=True):
+        # Numbers that are codes: those of pixels lie halfway between two.
+        steps = codes.astype(np.float32) - np.float32(plain.input.zero_point[0])
+        floats = steps * plain.input.scale[0]
+        interpreter.set_tensor(image["index"], floats[np.newaxis])
+        interpreter.invoke()
+        softmax = np.exp(logits) / np.exp(logits).sum()
+        (probabilities,) = interpreter.get_tensor(scores["index"])
+        np.testing.assert_allclose(probabilities, softmax, atol=1e-5)
+    asked = export_checked(FP32, model, spec, images, None, GENERIC, Ends(softmax=True))
+    assert asked.fidelity is not None and asked.fidelity.snr_db >= FP32.minimum_snr_db
+    assert flatbuffer.read(asked.content).operators[-1].name == "SOFTMAX"
+
+
+def test_constant_calibration_images_get_a_sentence():
+    model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
+    with pytest.raises(EdgenetsError, match="every pixel of these is 7"):
+        to_int8(model, spec, np.full((3, 32, 32, 3), 7, np.uint8))
+
+
+def test_format_that_a_target_does_not_run_gets_a_sentence():
+    model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
+    with pytest.raises(EdgenetsError, match="coral runs int8, not fp32"):
+        export_checked(FP32, model, spec, None, None, CORAL)
+
+
+def test_every_target_prefers_a_format_and_names_known_rewrites():
+    for target in TARGETS.values():
+        assert set(target.formats) <= set(FORMATS)
+        assert {*target.rewrites, *target.integer_rewrites} <= set(REWRITES)
+    assert lower(Net("model", None), GENERIC, INT8).model == "model"
+    assert verify.MAXIMUM_SNR_DB > 0

@@ -1,0 +1,212 @@
+"""Pruning, weight sharing and quantization-aware training on a tiny net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm, is_folded
+from edgenets.quantize.layers import Compressed, copy_model, is_prunable
+from edgenets.quantize.settings import PruneSettings, QatSettings, ShareSettings
+from edgenets.quantize.stages.codebook import share_codes
+from edgenets.quantize.stages.int8 import quantize_kernels
+from edgenets.quantize.stages.prune import prune, sparsity_of
+from edgenets.quantize.stages.qat import train_quantized
+from edgenets.quantize.stages.share import share_weights
+from edgenets.training import fit as fit_module
+from edgenets.training.data import TrainingData
+from edgenets.training.fit import fit
+from edgenets.training.settings import FitSettings
+
+pytestmark = pytest.mark.slow
+SHORT = {"epochs": 3, "batch_size": 16}
+PRUNED = ("pointwise", "logits")
+HALF = PruneSettings(sparsity=0.5, dense_below=0, **SHORT)
+
+
+def kernels(model: keras.Model) -> list[np.ndarray]:
+    return [model.get_layer(name).kernel.numpy() for name in PRUNED]
+
+
+@pytest.fixture(scope="module")
+def trained(build_net: Callable, training_data: TrainingData, tmp_path_factory) -> keras.Model:
+    model = build_net()
+    settings = FitSettings(epochs=8, batch_size=16, learning_rate=0.01)
+    checkpoint = tmp_path_factory.mktemp("trained") / "c"
+    fit(model, training_data, settings, seed=0, checkpoint=checkpoint, key="", description="")
+    return model
+
+
+@pytest.fixture(scope="module")
+def pruned(trained: keras.Model, training_data: TrainingData, tmp_path_factory) -> keras.Model:
+    checkpoint = tmp_path_factory.mktemp("pruned") / "c"
+    return prune(trained, {}, training_data, HALF, seed=0, checkpoint=checkpoint, key="").model
+
+
+def test_first_and_depthwise_convolutions_are_not_prunable():
+    image = keras.Input((8, 8, 3))
+    first, depthwise = keras.layers.Conv2D(8, 3), keras.layers.DepthwiseConv2D(3)
+    later, dense = keras.layers.Conv2D(8, 3), keras.layers.Dense(2)
+    dense(keras.layers.Flatten()(later(depthwise(first(image)))))
+    assert [is_prunable(layer) for layer in (first, depthwise, later, dense)] == [0, 0, 1, 1]
+
+
+def test_net_without_prunable_layers_gets_a_sentence():
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="bare")
+    with pytest.raises(EdgenetsError, match="bare has neither a dense layer nor a convolution"):
+        copy_model(model, lambda layer: layer)
+
+
+def test_pruned_kernels_keep_the_asked_share_and_the_others_all(pruned: keras.Model):
+    for kernel in kernels(pruned):
+        assert np.count_nonzero(kernel) == round(0.5 * kernel.size)
+    assert np.count_nonzero(pruned.get_layer("conv").kernel) == 3 * 3 * 3 * 8
+
+
+def test_stage_leaves_the_input_model_unchanged(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    before = trained.get_weights()
+    prune(trained, {}, training_data, HALF, seed=0, checkpoint=tmp_path / "c", key="")
+    for a, b in zip(before, trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_result_has_the_layers_and_weights_of_the_input(trained: keras.Model, pruned: keras.Model):
+    assert [layer.name for layer in pruned.layers] == [layer.name for layer in trained.layers]
+    assert [w.name for w in pruned.weights] == [w.name for w in trained.weights]
+
+
+def test_layers_can_be_pruned_otherwise_or_kept_dense(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    overrides = {"*": {"sparsity": 0.25}, "logits": {"sparsity": 0}}
+    settings = PruneSettings(layers=overrides, schedule="constant", **SHORT)
+    pruned = prune(
+        trained, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+    ).model
+    pointwise, logits = kernels(pruned)
+    assert np.count_nonzero(pointwise) == 0.75 * pointwise.size
+    assert logits.all()
+
+
+def test_small_kernels_stay_dense(trained: keras.Model):
+    pointwise = trained.get_layer("pointwise")
+    assert pointwise.kernel.shape.num_elements() == 8 * 16
+    assert sparsity_of(pointwise, PruneSettings(sparsity=0.5)) == 0
+    assert sparsity_of(pointwise, PruneSettings(sparsity=0.5, dense_below=8 * 16)) == 0.5
+
+
+def test_pattern_that_matches_no_layer_gets_a_sentence(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    sentence = "unknown layer of tiny 'pointwize'; did you mean pointwise?"
+    for function, settings in (
+        (prune, PruneSettings(layers={"pointwize": {"sparsity": 0.5}}, **SHORT)),
+        (share_weights, ShareSettings(layers={"pointwize": {"clusters": 4}}, **SHORT)),
+    ):
+        with pytest.raises(EdgenetsError, match=sentence):
+            function(
+                trained, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+            )
+
+
+def test_shared_kernels_are_few_codes_times_scales_and_keep_their_zeros(
+    pruned: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    settings = ShareSettings(clusters=8, layers={"logits": {"clusters": 4}}, **SHORT)
+    shared, codes, history = share_weights(
+        pruned, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+    )
+    assert len(history["loss"]) == 3
+    assert is_folded(shared)
+    assert codes.keys() == {"conv", "pointwise", "logits"}
+    for name, kernel in codes.items():
+        assert len(np.unique(np.append(kernel.codes, 0))) <= (4 if name == "logits" else 8)
+        np.testing.assert_array_equal(kernel.values, shared.get_layer(name).kernel)
+    for before, after in zip(kernels(pruned), kernels(shared), strict=True):
+        assert (after[before == 0] == 0).all()
+    with pytest.raises(EdgenetsError, match="has shared weights, which pruning would make diff"):
+        prune(shared, codes, training_data, HALF, seed=0, checkpoint=tmp_path / "d", key="")
+
+
+def test_quantization_aware_training_keeps_shared_weights_shared(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    folded = fold_batch_norm(trained)
+    kernels = {name: share_codes(kernel, 6) for name, kernel in quantize_kernels(folded).items()}
+    _, codes, _ = train_quantized(
+        folded,
+        kernels,
+        training_data,
+        QatSettings(learning_rate=0.01, **SHORT),
+        seed=0,
+        checkpoint=tmp_path / "c",
+        key="",
+    )
+    assert codes.keys() == kernels.keys()
+    assert all(len(np.unique(np.append(kernel.codes, 0))) <= 6 for kernel in codes.values())
+    assert any(not np.array_equal(codes[name].codes, kernels[name].codes) for name in codes)
+
+
+def test_quantization_aware_training_keeps_the_zeros_and_gives_a_plain_folded_model(
+    pruned: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    settings = QatSettings(**SHORT)
+    trained, codes, _ = train_quantized(
+        pruned, {}, training_data, settings, seed=0, checkpoint=tmp_path / "c", key=""
+    )
+    assert not codes
+    folded = fold_batch_norm(pruned)
+    assert [layer.name for layer in trained.layers] == [layer.name for layer in folded.layers]
+    assert [w.name for w in trained.weights] == [w.name for w in folded.weights]
+    for before, after in zip(kernels(folded), kernels(trained), strict=True):
+        np.testing.assert_array_equal(after == 0, before == 0)
+        assert not np.array_equal(before, after)
+
+
+def test_stopped_weight_sharing_ends_as_an_undisturbed_one(
+    pruned: keras.Model,
+    training_data: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def train(checkpoint: str) -> Compressed:
+        settings, path = ShareSettings(**SHORT), tmp_path / checkpoint
+        return share_weights(pruned, {}, training_data, settings, seed=0, checkpoint=path, key="")
+
+    undisturbed, codes, history = train("undisturbed")
+    run_epoch = fit_module._Loop.run_epoch
+
+    def stop_in_the_last_epoch(self, epoch, advance):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return run_epoch(self, epoch, advance)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit_module._Loop, "run_epoch", stop_in_the_last_epoch)
+        train("stopped")
+    resumed, resumed_codes, resumed_history = train("stopped")
+    assert resumed_history == history
+    for name, kernel in codes.items():
+        np.testing.assert_array_equal(kernel.codes, resumed_codes[name].codes)
+    for a, b in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_folded_model_can_be_pruned(
+    trained: keras.Model, training_data: TrainingData, tmp_path: Path
+):
+    folded = fold_batch_norm(trained)
+    pruned = prune(
+        folded, {}, training_data, HALF, seed=0, checkpoint=tmp_path / "prune", key=""
+    ).model
+    assert is_folded(pruned)
+    for kernel in kernels(pruned):
+        assert np.count_nonzero(kernel) == round(0.5 * kernel.size)
