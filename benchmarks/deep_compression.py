@@ -25,10 +25,10 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json
 from edgenets.models.folder import load_codes, load_model, load_spec
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED, compress_folder
 from edgenets.pipeline.config import check_config
-from edgenets.training.fit import compile_inference, predict_logits
 from edgenets.units import format_seconds
 
 

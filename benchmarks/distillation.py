@@ -20,10 +20,10 @@ from edgenets.data.dataset import open_dataset
 from edgenets.data.images import Preparation
 from edgenets.data.splits import balanced_sample
 from edgenets.files import read_json, write_json
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages import CHECKPOINT, RunImages, train_model
-from edgenets.training.fit import compile_inference, predict_logits
 
 IMAGES, SEEDS = 10_000, range(3)
 NET = {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8}

@@ -26,9 +26,9 @@ from edgenets.export.measure.verify import measure_fidelity, random_images
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.folder import WEIGHTS, load_codes, load_model
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.quantize.sizes.counts import stored_bytes
-from edgenets.training.fit import compile_inference, predict_logits
 
 CALIBRATION_IMAGES = 200
 SEED = 0

@@ -35,13 +35,13 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import RunImages, open_data
 from edgenets.quantize.rate.activation_ranges import ChooseRange, mse_range, percentile_range
 from edgenets.quantize.settings import Int8Settings
 from edgenets.quantize.stages.int8 import quantize_kernels
-from edgenets.training.fit import compile_inference, predict_logits
 
 RESULTS = Path(__file__).with_suffix(".json")
 NETS = ("mobilenet_v1", "xception", "shufflenet_v2", "squeezenet")

@@ -32,6 +32,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import find_readers, fold_batch_norm
 from edgenets.models.folder import load_model
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages import ERROR_IMAGES, RunImages, open_data
@@ -39,7 +40,6 @@ from edgenets.quantize.layers import kernel_axes
 from edgenets.quantize.settings import Int8Settings
 from edgenets.quantize.sizes.counts import stored_bytes
 from edgenets.quantize.stages.int8 import quantize_kernels
-from edgenets.training.fit import compile_inference, predict_logits
 
 SECONDS = 5.0  # of each latency measurement
 COLUMNS = "kept float|logits, dB|top-1|gain, points|.tflite|stored|fastest, ms".split("|")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.models.folder import load_model
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.stages import open_training
-from edgenets.training.fit import compile_inference, predict_logits
 
 
 def main() -> None:

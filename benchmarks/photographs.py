@@ -29,6 +29,7 @@ from edgenets.data.dataset import Dataset, open_dataset
 from edgenets.data.images import Preparation
 from edgenets.files import read_json, sha256_json, write_json
 from edgenets.models.folder import save_model
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages import (
     CHECKPOINT,
@@ -36,7 +37,6 @@ from edgenets.pipeline.stages import (
     load_initial,
     train_model,
 )
-from edgenets.training.fit import compile_inference, predict_logits
 
 V1, V2 = "mobilenet_v1_0.25_128_quant.tflite", "mobilenet_v2_1.0_224_quant.tflite"
 SMALL = {"name": "mobilenet_v1", "width": 0.25, "resolution": 128}

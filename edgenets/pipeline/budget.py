@@ -20,6 +20,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
 from edgenets.models.folder import load_codes, load_model, load_spec, versions
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.compress import (
     STAGES,
     keep_result,
@@ -36,7 +37,6 @@ from edgenets.quantize.budget.choice import Choice, trade_offs
 from edgenets.quantize.budget.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan
 from edgenets.quantize.budget.sensitivity_plot import draw_sensitivity
 from edgenets.quantize.recipe import Recipe
-from edgenets.training.fit import compile_inference, predict_logits
 from edgenets.training.settings import FitSettings
 
 SENSITIVITY, PLOT = "sensitivity.json", "sensitivity.svg"

@@ -29,6 +29,7 @@ from edgenets.models.folder import (
     save_model,
     versions,
 )
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.labels import read_labels
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
@@ -43,7 +44,6 @@ from edgenets.pipeline.stages import (
     write_history,
 )
 from edgenets.training.checkpoint import checkpoint_names, remove_checkpoint
-from edgenets.training.fit import compile_inference, predict_logits
 
 
 def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.progress import say
 from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
@@ -29,7 +30,6 @@ from edgenets.quantize.rate.equalize import equalize_activations
 from edgenets.quantize.rate.kernel_codes import mean_divergence
 from edgenets.quantize.rate.layerwise import Coded, code_kernels
 from edgenets.quantize.settings import RateSettings
-from edgenets.training.fit import compile_inference, predict_logits
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
 FIRST_PRICE = 3e-7  # nats per bit

@@ -48,6 +48,7 @@ from edgenets.models.folder import (
     save_model,
 )
 from edgenets.models.inception_v1 import with_auxiliary_heads
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import load_weights, replace_classes
 from edgenets.pipeline.config import ExportSettings, RunConfig
@@ -72,7 +73,7 @@ from edgenets.quantize.stages.qat import train_quantized
 from edgenets.quantize.stages.share import share_weights
 from edgenets.training.data import TrainingData
 from edgenets.training.epochs import history_csv
-from edgenets.training.fit import compile_inference, fit, make_repeatable, pace_of, predict_logits
+from edgenets.training.fit import fit, make_repeatable, pace_of
 from edgenets.training.settings import FROZEN_BELOW
 from edgenets.training.transfer import fit_classifier, freeze_layers, measure
 

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.dataset import Images
-from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.inference import all_logits, check_images, compile_inference, predict_logits
 from edgenets.models.weights.initial import classifier
 from edgenets.progress import Advance, progress_bar, say
 from edgenets.training.augment import augment
@@ -35,7 +34,6 @@ from edgenets.training.distill import check_teacher, distilled_loss
 from edgenets.training.epochs import EpochLog
 from edgenets.training.settings import Distillation, FitSettings, Pace
 
-EVALUATION_BATCH = 256
 TAUGHT_EPOCHS = 12
 """With a teacher of another resolution, later epochs repeat the views of these, whose answers are
 then known: it takes most of the time, and often is the larger net.
@@ -45,7 +43,6 @@ MOST_ANSWERS_BYTES = 2**30
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from frozen features to the last epoch
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
 Pixels = NDArray[np.uint8]
-Inference = Callable[[NDArray[np.float32]], Any]
 
 
 def make_repeatable(seed: int) -> None:
@@ -181,45 +178,6 @@ def batch_and_steps(images: int, pace: Pace) -> tuple[int, int]:
     """Return how many images a step takes, at most all, and how many whole steps an epoch has."""
     batch = min(pace.batch_size, images)
     return batch, images // batch
-
-
-def compile_inference(model: keras.Model) -> Inference:
-    """Return the function from network inputs `[batch, height, width, 3]` to float32 logits.
-
-    It refuses images of another shape with an EdgenetsError.
-    """
-    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-    logits = tf.function(
-        lambda x: _all_logits(model, x, training=False)[0], input_signature=[signature]
-    )
-
-    def infer(images: NDArray[np.float32]) -> tf.Tensor:
-        check_images(model, images)
-        return logits(images)
-
-    return infer
-
-
-def check_images(model: keras.Model, images: NDArray[Any]) -> None:
-    """Check that `images` have the height, width and channels that `model` takes.
-
-    Raises:
-        EdgenetsError: they have not.
-    """
-    wanted, received = model.input_shape[1:], images.shape[1:]
-    if received != wanted:
-        raise EdgenetsError(
-            f"{model.name} takes images of {' x '.join(map(str, wanted))} (height, width, RGB), "
-            f"got {' x '.join(map(str, received)) or 'numbers'}; resize or convert them, or build "
-            "the net for their resolution"
-        )
-
-
-def predict_logits(inference: Inference, images: Images | NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the logits `[images, classes]` of every prepared image, in order."""
-    take = images.take if isinstance(images, Images) else images.__getitem__
-    batches = np.array_split(np.arange(len(images)), -(-len(images) // EVALUATION_BATCH))
-    return np.concatenate([inference(to_network(take(batch))).numpy() for batch in batches])
 
 
 class _Loop:
@@ -363,7 +321,7 @@ class _Loop:
         return answers
 
     def _teach(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return _all_logits(self.teacher, self._views(images, seed), training=False)[0]
+        return all_logits(self.teacher, self._views(images, seed), training=False)[0]
 
     def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
@@ -375,7 +333,7 @@ class _Loop:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         views = self._views(images, seed)
         with tf.GradientTape() as tape:
-            logits, *auxiliary = _all_logits(self.model, views, training=True)
+            logits, *auxiliary = all_logits(self.model, views, training=True)
             loss = self._loss(logits, labels)
             if self.teacher is not None:
                 loss = distilled_loss(self.distillation, loss, logits, taught)
@@ -391,12 +349,6 @@ class _Loop:
         of_label = tf.gather(self.class_weights, tf.maximum(labels, 0))
         weights = tf.where(labels != UNLABELLED, of_label, 0.0)
         return self.loss(tf.one_hot(labels, logits.shape[1]), logits, weights)
-
-
-def _all_logits(model: keras.Model, images: tf.Tensor, *, training: bool) -> list[tf.Tensor]:
-    """Return the float32 logits of every output of the model."""
-    outputs = tf.nest.flatten(model(images, training=training))
-    return [tf.cast(logits, tf.float32) for logits in outputs]
 
 
 def _optimizer(

@@ -23,10 +23,10 @@ from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError, missing_extra
 from edgenets.models.backend import keras, tf
+from edgenets.models.inference import compile_inference
 from edgenets.models.weights.initial import classifier
 from edgenets.progress import progress_bar, say
 from edgenets.training.data import TrainingData
-from edgenets.training.fit import compile_inference
 from edgenets.training.settings import FitSettings
 from edgenets.units import format_percent
 

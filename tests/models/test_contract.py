@@ -23,6 +23,7 @@ from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model, save_model
+from edgenets.models.inference import check_images, compile_inference, predict_logits
 from edgenets.models.registry import NETS, complete_arguments, create
 from edgenets.profile import profile
 from edgenets.quantize.layers import (
@@ -34,7 +35,6 @@ from edgenets.quantize.layers import (
 from edgenets.quantize.stages.codebook import share_codes
 from edgenets.quantize.stages.int8 import quantize_kernels
 from edgenets.quantize.stages.rounding import with_rounding
-from edgenets.training.fit import check_images, compile_inference, predict_logits
 
 COMMON = {"resolution": 32, "classes": 3, "output_stride": 8}
 SMALLEST = {

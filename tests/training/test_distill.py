@@ -11,10 +11,11 @@ import pytest
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.training import fit as fit_module
 from edgenets.training.data import TrainingData
 from edgenets.training.distill import distilled_loss
-from edgenets.training.fit import _Loop, compile_inference, fit, predict_logits
+from edgenets.training.fit import _Loop, fit
 from edgenets.training.settings import Distillation, FitSettings
 
 

@@ -8,15 +8,10 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.training import fit as fit_module
 from edgenets.training.data import TrainingData
-from edgenets.training.fit import (
-    compile_inference,
-    fit,
-    make_repeatable,
-    pace_of,
-    predict_logits,
-)
+from edgenets.training.fit import fit, make_repeatable, pace_of
 from edgenets.training.settings import FitSettings
 
 SETTINGS = FitSettings(epochs=4, batch_size=16, learning_rate=0.01, warmup_epochs=1)

@@ -11,10 +11,11 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.registry import create
 from edgenets.training import fit as fit_module
 from edgenets.training.data import TrainingData
-from edgenets.training.fit import compile_inference, fit, predict_logits
+from edgenets.training.fit import fit
 from edgenets.training.settings import FitSettings
 from edgenets.training.transfer import fit_classifier, fit_logistic, freeze_layers, measure
 

@@ -25,9 +25,9 @@ from edgenets.export.measure.verify import to_snr_db
 from edgenets.export.write.codes import activations, in_file_layout, weighted
 from edgenets.models.backend import keras, tf
 from edgenets.models.fold import parents_of
+from edgenets.models.inference import check_images
 from edgenets.quantize.layers import kernel_of
 from edgenets.quantize.stages.rounding import MOVING
-from edgenets.training.fit import check_images
 
 IMAGES_AT_ONCE = 8
 

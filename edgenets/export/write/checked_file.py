@@ -24,7 +24,7 @@ from edgenets.files import replacing, sha256_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
-from edgenets.training.fit import Inference, compile_inference, predict_logits
+from edgenets.models.inference import Inference, compile_inference, predict_logits
 
 REPORT = ".json"
 """What is added to a file's name for that of its report."""

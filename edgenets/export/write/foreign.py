@@ -28,8 +28,8 @@ from edgenets.export.write.converter import in_short, valid_name, valid_scopes
 from edgenets.memory import require
 from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec
+from edgenets.models.inference import Inference
 from edgenets.progress import quiet_stderr
-from edgenets.training.fit import Inference
 
 LOAD_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError),

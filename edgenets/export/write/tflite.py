@@ -23,8 +23,8 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec
 from edgenets.models.grouped import with_native_groups
+from edgenets.models.inference import check_images
 from edgenets.progress import quiet_stderr
-from edgenets.training.fit import check_images
 
 PLACEHOLDERS = 2  # images of noise, where codes say what images would have to tell
 # Operators by format: names of tf.lite.OpsSet, none of which may compute with floats.

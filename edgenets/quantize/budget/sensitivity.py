@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from edgenets.models.backend import keras
 from edgenets.models.codes import KernelCodes, quantize_kernel
 from edgenets.models.fold import fold_batch_norm
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.progress import progress_bar
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice, Option
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.sizes.counts import entropy_bytes
 from edgenets.quantize.stages.codebook import share_codes
 from edgenets.settings import Settings
-from edgenets.training.fit import compile_inference, predict_logits
 
 SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 CLUSTERS = (MOST_CLUSTERS, 64, 32, 16, 8)

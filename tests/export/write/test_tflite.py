@@ -13,8 +13,8 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec, load_model
+from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.profile import profile
-from edgenets.training.fit import compile_inference, predict_logits
 
 pytestmark = pytest.mark.slow
 # Noise with one bright half, neither black nor white anywhere.
