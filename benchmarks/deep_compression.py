@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from paired import paired_loss
 
-from edgenets.data.dataset import open_for_evaluation
+from edgenets.data.sources import open_for_evaluation
 from edgenets.export.formats import INT8
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier

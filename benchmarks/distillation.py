@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenets.data.dataset import open_dataset
 from edgenets.data.images import Preparation
+from edgenets.data.sources import open_dataset
 from edgenets.data.splits import balanced_sample
 from edgenets.files import read_json, write_json
 from edgenets.models.inference import compile_inference, predict_logits

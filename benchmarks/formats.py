@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgenets.data.dataset import Dataset, open_dataset
+from edgenets.data.dataset import Dataset
+from edgenets.data.sources import open_dataset
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from edgenets.data.images import Preparation
-from edgenets.export.devices.emulator import CPUS, PREFIX
-from edgenets.export.devices.emulator_setup import LITERT, RECIPE, SOURCE
+from edgenets.export.devices.emulator import CPUS, LITERT, PREFIX, RECIPE
+from edgenets.export.devices.emulator_setup import SOURCE
 from edgenets.export.devices.session import LocalSession, Session, open_device
 from edgenets.export.measure.instructions import count_instructions
 from edgenets.export.measure.verify import random_images

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from paired import paired_loss
 
-from edgenets.data.dataset import Dataset, open_dataset
+from edgenets.data.dataset import Dataset
 from edgenets.data.images import Preparation
+from edgenets.data.sources import open_dataset
 from edgenets.files import read_json, sha256_json, write_json
 from edgenets.models.folder import save_model
 from edgenets.models.inference import compile_inference, predict_logits

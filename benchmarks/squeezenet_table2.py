@@ -26,11 +26,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from paired import paired_loss
 
-from edgenets.data.dataset import open_for_evaluation
-from edgenets.export.inspect.metadata import describe
+from edgenets.data.sources import open_for_evaluation
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.export.write.checked_file import float_file
+from edgenets.export.write.metadata import describe
 from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
@@ -101,7 +101,7 @@ def measure(weights: Path, source: str, out: Path) -> tuple[list[Row], NDArray[n
     makers: dict[str, Callable[[], bytes]] = {
         "float32": lambda: float_file(model, spec),
         "int8": lambda: _described(model, spec, tflite.to_int8(model, spec, images.calibration)),
-        **{_name(price): partial(rated, price) for price in PRICES},
+        **{name_of(price): partial(rated, price) for price in PRICES},
     }
     found: dict[str, tuple[bytes, NDArray[np.float32]]] = {}
     for name, make in makers.items():
@@ -124,8 +124,8 @@ def measure(weights: Path, source: str, out: Path) -> tuple[list[Row], NDArray[n
     rows += [Row("int8 .tflite", len(content), logits)]
     rows += [Row("its .epk", len(pack(content)), logits)]
     for price in PRICES:
-        content, logits = found[_name(price)]
-        rows.append(Row(f"{_name(price)} .epk", len(pack(content)), logits))
+        content, logits = found[name_of(price)]
+        rows.append(Row(f"{name_of(price)} .epk", len(pack(content)), logits))
     return rows, images.labels
 
 
@@ -134,7 +134,7 @@ def _described(model: keras.Model, spec: Spec, named: bytes) -> bytes:
     return describe(named, spec, weights_sha256(model))
 
 
-def _name(price: float) -> str:
+def name_of(price: float) -> str:
     return f"rate, price {price:g}".replace("e-0", "e-")
 
 

@@ -5,68 +5,43 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "edgenets"
 
-# Each part may import the parts of its own row and of the rows above it.
-ROWS = (
-    {"errors", "units", "intervals", "files", "memory", "progress", "flatbuffer", "settings"},
-    {"data", "models", "profile"},
-    {"training"},
-    {"quantize"},
-    {"export"},
-    {"pipeline"},
-    {"cli"},
-)
-ON_THE_BOARD = (
-    "edgenets",
-    "edgenets.flatbuffer",
-    "edgenets.intervals",
-    "edgenets.memory",
-    "edgenets.data.dataset",
-    "edgenets.data.images",
-    "edgenets.data.input_range",
-    "edgenets.export.devices.answers",
-    "edgenets.export.inspect.arena",
-    "edgenets.export.inspect.associated",
-    "edgenets.export.measure.benchmark",
-    "edgenets.flatbuffer.extract",
-    "edgenets.export.devices.session",
-    "edgenets.export.inspect.drawing",
-    "edgenets.export.inspect.edge_tpu.prediction",
-    "edgenets.export.inspect.edge_tpu.compiler",
-    "edgenets.export.inspect.edge_tpu.rules",
-    "edgenets.export.measure.accuracy",
-    "edgenets.export.formats",
-    "edgenets.export.inspect.inspection",
-    "edgenets.export.inspect.limits",
-    "edgenets.export.measure.per_op",
-    "edgenets.export.measure.predict",
-    "edgenets.export.measure.remote_classifier",
-    "edgenets.export.board.runner",
-    "edgenets.export.measure.classifier",
-    "edgenets.export.devices.ssh",
-    "edgenets.export.measure.stability",
-    "edgenets.export.measure.statistics",
-    "edgenets.export.board.supervisor",
-    "edgenets.export.inspect.xnnpack",
-    "edgenets.models.registry",
-    "edgenets.models.variants",
-    "edgenets.quantize.package.epk",
-    "edgenets.cli.main",
-    *(
-        f"edgenets.cli.{name}"
-        for name in ("benchmark", "evaluate", "inspect", "list", "pack", "predict", "unpack")
+# The rooms of each folder from the top down: each may import those above it, and a file that stands
+# in no room of its folder is in the room that names it. CONTRIBUTING.md says what is in each.
+ROOMS = {
+    "edgenets": (
+        *("errors units intervals files progress memory settings cache".split()),
+        *("flatbuffer", "data", "models", "profile", "training", "quantize", "export"),
+        *("pipeline", "cli"),
     ),
-)
-SLOW_PACKAGES = (
+    "edgenets.quantize": (
+        *("settings", "recipe", "layers"),
+        *("package", "sizes", "stages", "rate", "budget"),
+    ),
+    "edgenets.export": (
+        *("formats", "targets"),
+        *("board", "devices", "inspect", "measure", "lower", "write", "report"),
+    ),
+}
+ALONE = ("edgenets.export.board",)
+"""Rooms that import nothing of edgenets but their own files."""
+
+TRAINING_PACKAGES = (
     *("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"),
-    *("sklearn", "jinja2", "matplotlib"),
+    *("sklearn", "jinja2", "matplotlib", "safetensors", "pydantic", "yaml"),
 )
-TRAINING_PACKAGES = (*SLOW_PACKAGES, "safetensors", "pydantic", "yaml")
+SLOW_PACKAGES = TRAINING_PACKAGES[:7]
+WITHOUT_TENSORFLOW = (
+    *("flatbuffer", "quantize/package"),
+    *(f"export/{room}" for room in ("board", "devices", "inspect", "measure")),
+)
+COMMANDS_OF_A_BOARD = "benchmark doctor evaluate inspect list main pack predict unpack".split()
 # What tells a mistake in a config, at once.
 BEFORE_THE_WORK = (
     "edgenets.cli.compress",
@@ -78,47 +53,95 @@ BEFORE_THE_WORK = (
 )
 
 
-def part_of(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+def module_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
 
 
-def imports_of(file: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(file.read_text()))
+FILES = {module_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """The modules of edgenets that a module names in an import, in a function or not."""
     names = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            # `from edgenets import flatbuffer` names a part, `from edgenets.x import y` holds one.
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            for (
+                alias
+            ) in node.names:  # `from edgenets import flatbuffer`, `from edgenets.x import y`
+                submodule = f"{node.module}.{alias.name}"
+                names.add(submodule if submodule in FILES else node.module)
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name for name in names if name.startswith("edgenets.")}
+    return frozenset(name for name in names if name in FILES)
 
 
-@pytest.mark.parametrize("row", range(len(ROWS)))
-def test_a_part_imports_only_parts_above_it(row: int):
-    allowed = set[str]().union(*ROWS[: row + 1])
-    known = set[str]().union(*ROWS)
-    for part in ROWS[row]:
-        files = list((PACKAGE / part).glob("**/*.py")) or [PACKAGE / f"{part}.py"]
-        for file in files:
-            used = {part_of(name) for name in imports_of(file)} & known
-            assert used <= allowed, f"{file} imports {used - allowed}"
+def room_of(module: str, folder: str) -> str | None:
+    """The room of `folder` that a module is in; None: in none, or it is the folder itself."""
+    inside = module.removeprefix(f"{folder}.")
+    return None if inside == module else inside.partition(".")[0]
 
 
-def test_every_part_of_the_package_has_its_row():
-    parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert parts - {"__init__", "__main__", "__pycache__"} == set[str]().union(*ROWS)
+@pytest.mark.parametrize("folder", ROOMS)
+def test_a_room_imports_only_rooms_above_it(folder: str):
+    order = ROOMS[folder]
+    for module in FILES:
+        room = room_of(module, folder)
+        if room is None or room == "__main__":
+            continue
+        allowed = set(order[: order.index(room) + 1])
+        used = {room_of(name, folder) for name in imports_of(module)} - {None}
+        assert used <= allowed, f"{module} imports {sorted(used - allowed)}"
 
 
-def import_without(packages: tuple[str, ...], module: str) -> None:
+@pytest.mark.parametrize("folder", ROOMS)
+def test_every_room_has_its_place(folder: str):
+    rooms = {room_of(module, folder) for module in FILES} - {None, "__main__"}
+    assert rooms == set(ROOMS[folder])
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    def circle_from(module: str, path: tuple[str, ...]) -> tuple[str, ...] | None:
+        if module in path:
+            return (*path[path.index(module) :], module)
+        if module in done:
+            return None
+        for name in sorted(imports_of(module)):
+            if circle := circle_from(name, (*path, module)):
+                return circle
+        done.add(module)
+        return None
+
+    done = set[str]()
+    for module in FILES:
+        circle = circle_from(module, ())
+        assert circle is None, " -> ".join(circle or ())
+
+
+@pytest.mark.parametrize("room", ALONE)
+def test_what_is_sent_to_a_board_imports_nothing_of_edgenets(room: str):
+    for module in FILES:
+        if module.startswith(f"{room}."):
+            assert not imports_of(module), module
+
+
+def import_without(packages: tuple[str, ...], *modules: str) -> None:
     blocked = dict.fromkeys(packages)  # None in sys.modules makes an import fail
-    script = f"import sys; sys.modules.update({blocked}); import {module}"
+    script = f"import sys; sys.modules.update({blocked}); import {', '.join(modules)}"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("module", ON_THE_BOARD)
-def test_board_module_imports_where_tensorflow_cannot_be(module: str):
-    import_without(TRAINING_PACKAGES, module)
+@pytest.mark.parametrize("folder", WITHOUT_TENSORFLOW)
+def test_room_imports_where_tensorflow_cannot_be(folder: str):
+    top = module_of(PACKAGE / folder / "__init__.py")
+    modules = [name for name in FILES if name == top or name.startswith(f"{top}.")]
+    assert len(modules) > 1
+    import_without(TRAINING_PACKAGES, *modules)
+
+
+def test_commands_of_a_board_import_where_tensorflow_cannot_be():
+    import_without(TRAINING_PACKAGES, *(f"edgenets.cli.{name}" for name in COMMANDS_OF_A_BOARD))
 
 
 @pytest.mark.parametrize("module", BEFORE_THE_WORK)

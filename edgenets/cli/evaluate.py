@@ -102,7 +102,7 @@ def command(
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """Print the headline, the classes, the confusion matrix and the commonest confusions."""
-    from edgenets.data.dataset import OWN_TEST
+    from edgenets.data.sources import OWN_TEST
     from edgenets.export.measure.accuracy import commonest_confusions
 
     top5 = "" if result["top5"] is None else f", top-5 {format_percent(result['top5'])}"

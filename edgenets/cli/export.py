@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import echo, json_option, max_bytes_option, print_json, print_table
-from edgenets.cli.train import parse_range
+from edgenets.cli.output import (
+    echo,
+    json_option,
+    max_bytes_option,
+    parse_range,
+    print_json,
+    print_table,
+)
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS

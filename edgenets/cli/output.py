@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -111,12 +112,22 @@ log_dir_option = click.option(
 """The `--log-dir` option; the command's parameter is `log_dir`."""
 
 
+def parse_range(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    """Return the numbers of a range such as 0..1."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)", value)
+    if not match:
+        raise click.BadParameter(f"expected two numbers such as 0..1 or -1..1, got {value!r}")
+    return float(match[1]), float(match[2])
+
+
 def _channel_ranges(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> tuple[Any, Any] | None:
     """Return black's and white's values: numbers, or lists of three."""
-    from edgenets.cli.train import parse_range
-
     lows, _, highs = (value or "").partition("..")
     low_of, high_of = lows.split(","), highs.split(",")
     if value is None or len(low_of) == len(high_of) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -12,22 +11,11 @@ from edgenets.cli.output import (
     json_option,
     log_dir_option,
     parse_assignments,
+    parse_range,
     print_json,
 )
 from edgenets.progress import warn
 from edgenets.units import format_interval, format_percent
-
-
-def parse_range(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> tuple[float, float] | None:
-    """Return the numbers of a range such as 0..1."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)", value)
-    if not match:
-        raise click.BadParameter(f"expected two numbers such as 0..1 or -1..1, got {value!r}")
-    return float(match[1]), float(match[2])
 
 
 @click.command()

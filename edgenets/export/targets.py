@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 from edgenets.errors import unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
-from edgenets.export.inspect.edge_tpu.rules import RULES
 
 Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
@@ -31,7 +30,7 @@ class Target(NamedTuple):
     integer_rewrites: tuple[Rewrite, ...] = ()  # further ones where activations are integers
     sparse: bool = False  # whether fp32 files store pruned kernels sparsely
     prefers_sparse: bool = False  # fp32 to int8, where all large 1x1 kernels are sparse enough
-    operators: frozenset[str] | None = None  # that run fast there; None: those XNNPACK takes
+    accelerator: Literal["edge_tpu"] | None = None  # that runs what it maps; None: XNNPACK
     cpu: str | None = None  # core of the emulated board that has its kernels
     names: bool = False  # whether files keep the names of their tensors, if not told otherwise
     note: str = ""  # what the user should know, a sentence
@@ -78,7 +77,7 @@ CORAL = Target(
     device="Coral Edge TPU",
     formats=(INT8.name,),
     rewrites=("dense", "spelled"),
-    operators=frozenset(RULES),
+    accelerator="edge_tpu",
     names=True,
     note="compile the file with edgetpu_compiler before it goes to the board",
 )

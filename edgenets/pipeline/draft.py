@@ -10,9 +10,9 @@ from collections.abc import Collection
 from functools import cached_property
 from statistics import mode
 
-from edgenets.export.inspect.metadata import describe
 from edgenets.export.write import tflite
 from edgenets.export.write.codes import with_codes
+from edgenets.export.write.metadata import describe
 from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes

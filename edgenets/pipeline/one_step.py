@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.dataset import Skipped, open_dataset, open_for_evaluation
+from edgenets.data.dataset import Skipped
+from edgenets.data.sources import open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8, find_format

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
-from edgenets.export.inspect.metadata import describe
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
+from edgenets.export.write.metadata import describe
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure.classifier import runtime_name_and_version
+from edgenets.export.devices.interpreter import runtime_name_and_version
 from edgenets.export.report.page import write_html
 from edgenets.files import (
     read_bytes,

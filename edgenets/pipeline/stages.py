@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.data.census import describe, warnings_of_images
-from edgenets.data.dataset import Dataset, Images, Skipped, open_dataset
+from edgenets.data.dataset import Dataset, Images, Skipped
 from edgenets.data.folder import first_few
 from edgenets.data.images import Preparation
 from edgenets.data.loading import UNLABELLED
+from edgenets.data.sources import open_dataset
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP16, INT8

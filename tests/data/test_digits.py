@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from edgenets.data.dataset import open_dataset, open_for_evaluation
 from edgenets.data.images import Preparation
+from edgenets.data.sources import open_dataset, open_for_evaluation
 from edgenets.errors import EdgenetsError
 
 

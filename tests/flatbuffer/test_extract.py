@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure.classifier import open_interpreter
+from edgenets.export.devices.interpreter import open_interpreter
 from edgenets.flatbuffer.extract import cut, find_part, preparing_operators
 
 SHARED_FILES = (

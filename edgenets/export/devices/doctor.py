@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from edgenets import cache
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.runner import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
@@ -239,7 +240,7 @@ def _program(name: str, package: str, part: str) -> Finding:
 def _emulator() -> list[Finding]:
     qemu = _program("qemu-aarch64", "qemu-user", "emulator")
     if qemu.state == OK:
-        qemu = qemu._replace(version=emulator_setup.qemu_version(qemu.version))
+        qemu = qemu._replace(version=emulator.qemu_version(qemu.version))
     try:
         compiler = Finding("C compiler", "emulator", OK, emulator_setup.find_compiler())
     except EdgenetsError:
@@ -253,7 +254,7 @@ def _emulated_board() -> Finding:
     try:
         board = emulator.find_board()
     except EdgenetsError as error:
-        is_there = (emulator.board_folder() / emulator_setup.ABOUT).exists()
+        is_there = (cache.board_folder() / emulator.ABOUT).exists()
         note, state = (str(error), BROKEN) if is_there else ("", MISSING)
         return Finding(name, "emulator", state, note=note, fix=emulator.SET_UP)
     return Finding(name, "emulator", OK, ", ".join(board.about["recipe"]["wheels"]))

@@ -7,18 +7,36 @@ good for.
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgenets.cache import board_folder
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.files import read_json
-from edgenets.models.weights.fetch import cache_folder
 
 PREFIX = "emulated:"
 PYTHON = "python3.11"
 PLUGIN = "instructions.so"
 SET_UP = "edgenets doctor --setup-emulator"
+# Of libc6 the dynamic linker, of the others what Python, NumPy and LiteRT link to.
+PACKAGES = (
+    *("libc6", "libgcc-s1", "libstdc++6", "libgomp1", "zlib1g", "libexpat1", "libssl3", "libffi8"),
+    *("liblzma5", "libbz2-1.0", "libpython3.11-minimal", "libpython3.11-stdlib"),
+    "python3.11-minimal",
+)
+LITERT = "ai-edge-litert==2.1.6"
+WHEELS = (LITERT, "numpy==1.26.4")
+RECIPE = {
+    "version": 3,  # of how emulator_setup.py makes it
+    "source": "http://deb.debian.org/debian bookworm main",
+    "packages": list(PACKAGES),
+    "wheels": list(WHEELS),
+}
+"""What the board is made of; a board of another recipe is set up anew."""
+ABOUT = "about.json"
 
 
 class Cpu(NamedTuple):
@@ -74,11 +92,6 @@ class Board(NamedTuple):
         ]
 
 
-def board_folder() -> Path:
-    """Return where the board is set up: `emulator` in the cache."""
-    return cache_folder().absolute() / "emulator"
-
-
 def cpu_of(device: str) -> str:
     """Return the core that a device names.
 
@@ -115,8 +128,6 @@ def find_board() -> Board:
     Raises:
         EdgenetsError: it is not set up, or was by another version of edgenets or of qemu.
     """
-    from edgenets.export.devices.emulator_setup import ABOUT, RECIPE, qemu_version
-
     folder = board_folder()
     if not (folder / ABOUT).exists():
         raise EdgenetsError(f"the emulated board is not set up; run: {SET_UP}")
@@ -131,3 +142,23 @@ def find_board() -> Board:
             f"run: {SET_UP}"
         )
     return Board(folder, qemu, about)
+
+
+def qemu_version(qemu: str) -> str:
+    """Return the emulator's first line about itself: its version and package."""
+    return run_tool("ask the version of", qemu, "--version").splitlines()[0]
+
+
+def run_tool(what: str, *command: str, **options: Any) -> str:
+    """Run a command and return what it prints; its failure is one sentence."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options
+    )
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+        reasons = [line for line in lines if re.search("error|E:", line, re.IGNORECASE)] or lines
+        raise EdgenetsError(
+            f"cannot {what} {Path(command[0]).name}: {reasons[-1].strip()}; "
+            f"see to it and repeat edgenets doctor --setup-emulator, which goes on from there"
+        )
+    return done.stdout

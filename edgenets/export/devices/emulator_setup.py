@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,40 +21,29 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from edgenets.cache import board_folder
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.runner import MARK
 from edgenets.export.devices.emulator import (
+    ABOUT,
     CPUS,
+    PACKAGES,
     PLUGIN,
+    RECIPE,
+    WHEELS,
     Board,
     Cpu,
-    board_folder,
     find_board,
     find_qemu,
+    qemu_version,
+    run_tool,
 )
 from edgenets.files import rename, write_json
 from edgenets.progress import progress_bar, say
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# Of libc6 the dynamic linker, of the others what Python, NumPy and LiteRT link to.
-PACKAGES = (
-    *("libc6", "libgcc-s1", "libstdc++6", "libgomp1", "zlib1g", "libexpat1", "libssl3", "libffi8"),
-    *("liblzma5", "libbz2-1.0", "libpython3.11-minimal", "libpython3.11-stdlib"),
-    "python3.11-minimal",
-)
-LITERT = "ai-edge-litert==2.1.6"
-WHEELS = (LITERT, "numpy==1.26.4")
-RECIPE = {
-    "version": 3,  # of how this module makes it
-    "source": "http://deb.debian.org/debian bookworm main",
-    "packages": list(PACKAGES),
-    "wheels": list(WHEELS),
-}
-"""What the board is made of; a board of another recipe is set up anew."""
 PLATFORMS = ("manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_27_aarch64")
-ABOUT = "about.json"
 CORES = 4
 SOURCE = Path(__file__).with_name("instructions.c")
 COMPILERS = ("cc", "gcc", "clang")
@@ -110,11 +98,6 @@ def find_compiler() -> str:
     )
 
 
-def qemu_version(qemu: str) -> str:
-    """Return the emulator's first line about itself: its version and package."""
-    return _run("ask the version of", qemu, "--version").splitlines()[0]
-
-
 def _build(folder: Path, qemu: str, compiler: str) -> Board:
     partial = folder.with_name(f".{folder.name}.partial")
     work = partial / "work"
@@ -126,7 +109,7 @@ def _build(folder: Path, qemu: str, compiler: str) -> Board:
         for name in ("root", "site", "cpus"):
             shutil.rmtree(partial / name, ignore_errors=True)
         for package in packages:
-            _run(
+            run_tool(
                 f"unpack {package.name} with", "dpkg-deb", "-x", str(package), str(partial / "root")
             )
         for wheel in wheels:
@@ -177,12 +160,12 @@ def _download_packages(work: Path) -> list[Path]:
         "pkgCacheGen::ForceEssential": "none",
     }
     lines = [f'{key} "{value}";' for key, value in settings.items()]
-    network = _run("ask the settings of", "apt-config", "dump", "Acquire").splitlines()
+    network = run_tool("ask the settings of", "apt-config", "dump", "Acquire").splitlines()
     lines[:0] = [line for line in network if "::Proxy" in line or "::CA" in line]
     (state / "apt.conf").write_text("\n".join([*lines, 'APT::Architectures { "arm64"; };', ""]))
     environment = {**os.environ, "APT_CONFIG": str(state / "apt.conf"), "LC_ALL": "C"}
-    _run("fetch Debian's package list with", "apt-get", "-q", "update", env=environment)
-    _run(
+    run_tool("fetch Debian's package list with", "apt-get", "-q", "update", env=environment)
+    run_tool(
         "fetch Debian's packages with",
         *("apt-get", "-q", "download", *PACKAGES),
         env=environment,
@@ -194,7 +177,7 @@ def _download_packages(work: Path) -> list[Path]:
 
 def _download_wheels(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    _run(
+    run_tool(
         "fetch LiteRT's wheels with",
         *(sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder)),
         *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.11"),
@@ -236,7 +219,7 @@ def _compile_plugin(board: Board, compiler: str) -> None:
     count = board.folder / "work" / "count"
     refusals = []
     for interface in PLUGIN_INTERFACES:
-        _run(
+        run_tool(
             "compile the instruction counter with",
             *(compiler, "-O2", "-shared", "-fPIC", f"-DINTERFACE={interface}"),
             *("-o", str(board.folder / PLUGIN), str(SOURCE)),
@@ -281,18 +264,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _run(what: str, *command: str, **options: Any) -> str:
-    """Run a command and return what it prints; its failure is one sentence."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options
-    )
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        reasons = [line for line in lines if re.search("error|E:", line, re.IGNORECASE)] or lines
-        raise EdgenetsError(
-            f"cannot {what} {Path(command[0]).name}: {reasons[-1].strip()}; "
-            f"see to it and repeat edgenets doctor --setup-emulator, which goes on from there"
-        )
-    return done.stdout

@@ -33,7 +33,7 @@ from edgenets.export.devices.answers import (
     read_answer,
     read_greeting,
 )
-from edgenets.export.measure.classifier import runtime_name_and_version
+from edgenets.export.devices.interpreter import runtime_name_and_version
 from edgenets.files import read_bytes
 
 LOCAL = "local"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.session import LocalSession
 from edgenets.export.inspect import arena, xnnpack
 from edgenets.export.inspect.associated import describe, read_archive
@@ -24,7 +25,6 @@ from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limits
 from edgenets.export.inspect.metadata import layer_names, read_entry
-from edgenets.export.measure.classifier import refuse_compiled
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.flatbuffer.extract import preparing_operators
@@ -84,7 +84,7 @@ def inspect_file(
         operator["xnnpack"] = None if outside is None else operator["index"] not in outside
     inspection["target"] = None
     if row is not None:
-        limits = cpu_limits if row.operators is None else edge_tpu_limits
+        limits = cpu_limits if row.accelerator is None else edge_tpu_limits
         inspection["target"] = {
             "name": row.name,
             "device": row.device,
@@ -110,7 +110,7 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
         EdgenetsError: the file cannot be written.
     """
     target = inspection["target"]
-    if target is not None and find_target(target["name"]).operators is not None:
+    if target is not None and find_target(target["name"]).accelerator is not None:
         placed = inspection["edge_tpu"]["ops"]
         name, inside = "the Edge TPU", [op["mapped"] for op in placed]
         reasons = ["" if op["mapped"] else op["reason"] or "" for op in placed]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgenets import flatbuffer
-from edgenets.export.measure.classifier import open_interpreter
+from edgenets.export.devices.interpreter import open_interpreter
 
 DELEGATE = "DELEGATE"
 """What an interpreter calls the operator that stands for a partition."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgenets import flatbuffer
-from edgenets.export.write.codes import activations
+from edgenets.export.lower.file_layers import activations
 from edgenets.models.backend import keras
 from edgenets.models.codes import Grid
 from edgenets.quantize.rate.activation_ranges import (

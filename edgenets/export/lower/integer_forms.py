@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.export.lower.file_layers import activations
 from edgenets.export.lower.rewriting import (
     CONVOLUTIONS,
     Draft,
@@ -23,7 +24,6 @@ from edgenets.export.lower.rewriting import (
     padding_before,
     rebuild,
 )
-from edgenets.export.write.codes import activations
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
 from edgenets.models.fold import find_readers, parents_of

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.dataset import EvaluationImages, Images, open_for_evaluation
+from edgenets.data.dataset import Images
 from edgenets.data.images import Preparation
 from edgenets.data.input_range import Range
+from edgenets.data.sources import EvaluationImages, open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.session import LOCAL, check_device, open_device
 from edgenets.export.measure.classifier import Classifier
@@ -152,7 +153,7 @@ def evaluate_file(
         threads: of the interpreter.
         device: where the file runs; images are decoded and prepared here.
         everything: score all images, those to train with too.
-        labels, input_range: what the file does not say, as for `runtime.ClassifierFile`.
+        labels, input_range: what the file does not say, as for `ClassifierFile`.
         patience_seconds: as for `devices.open_device`.
 
     Returns:

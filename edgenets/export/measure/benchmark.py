@@ -35,6 +35,7 @@ import numpy as np
 import edgenets
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.session import (
     LOCAL,
     EmulatedSession,
@@ -45,7 +46,6 @@ from edgenets.export.devices.session import (
 )
 from edgenets.export.inspect.metadata import check_end
 from edgenets.export.measure import instructions, statistics
-from edgenets.export.measure.classifier import refuse_compiled
 from edgenets.export.measure.per_op import profile_operators, time_in_turn
 from edgenets.export.measure.stability import judge
 from edgenets.files import read_bytes, sha256_file

@@ -1,13 +1,10 @@
-"""Run a `.tflite` file: pick the interpreter, open the file safely, turn pixels into logits.
+"""An image classifier in a `.tflite` file: pixels to logits, labels and probabilities.
 
-The interpreter is ai-edge-litert's if it can be imported, else tflite-runtime's; always their
-`Interpreter`, because the newer `CompiledModel` crashes the process on a truncated file. Needs
-NumPy and one of the two; a `Classifier` needs Pillow too.
+Needs NumPy and an interpreter, no Pillow.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +16,19 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.input_range import Range, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
-from edgenets.export.board import runner
-from edgenets.export.board.runner import Runtime
 from edgenets.export.inspect.metadata import lost_labels, read_entry, read_labels
-from edgenets.export.write.inputs_outputs import PROBABILITIES, ends_in
+from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.memory import read_bounded
-from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
     from edgenets.data.splits import SeededSplit
+from edgenets.export.devices.interpreter import (
+    interpreter_errors,
+    name_of,
+    open_interpreter,
+    refuse_compiled,
+)
 
 CLASSIFIER_DTYPES = ("float32", "int8", "uint8", "int16")
 """Of inputs and outputs."""
@@ -37,69 +37,6 @@ LEAST_PROBABILITY = 1e-9
 SUM_ROOM = 1e-3
 """By which the sum of a network's probabilities may differ from 1, beside their rounding."""
 MOST_SUM_ROOM = 0.05
-
-
-def load_runtime() -> Runtime:
-    """Import the preferred interpreter; `runner.load_runtime` has the rule.
-
-    Raises:
-        EdgenetsError: none can be imported, or NumPy does not fit it.
-    """
-    try:
-        return runner.load_runtime()
-    except runner.RunnerError as error:
-        raise EdgenetsError(str(error)) from error
-
-
-def runtime_name_and_version() -> tuple[str, str]:
-    """Return the interpreter's distribution name and version, as ("ai-edge-litert", "2.3.0")."""
-    runtime = load_runtime()
-    return runtime.name, runtime.version
-
-
-def open_interpreter(source: Path | bytes, threads: int = 1, *, keep_tensors: bool = False) -> Any:
-    """Return an interpreter of the file with its tensors allocated.
-
-    Args:
-        source: the file's path or its content.
-        threads: that an operator may use.
-        keep_tensors: let every tensor be read after a run, not only the outputs: each then has
-            memory of its own. The operators compute what they do otherwise.
-
-    Raises:
-        EdgenetsError: no interpreter is installed, or it refuses the file.
-    """
-    runtime = load_runtime()
-    file = {"model_path": str(source)} if isinstance(source, Path) else {"model_content": source}
-    with interpreter_errors(source), quiet_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the memory that kept tensors take
-        interpreter = runtime.interpreter(
-            **file, num_threads=threads, experimental_preserve_all_tensors=keep_tensors
-        )
-        interpreter.allocate_tensors()
-    return interpreter
-
-
-@contextmanager
-def interpreter_errors(source: Path | bytes) -> Iterator[None]:
-    """Turn what an interpreter raises inside the block into an `EdgenetsError`."""
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        raise EdgenetsError(runner.refusal(load_runtime(), _name(source), error)) from error
-
-
-def refuse_compiled(model: flatbuffer.Model, name: str) -> None:
-    """Refuse a file that an accelerator's compiler made: no interpreter runs it by itself.
-
-    Raises:
-        EdgenetsError: it is one.
-    """
-    if model.compiled:
-        raise EdgenetsError(
-            f"{name} was compiled for {flatbuffer.COMPILED[model.compiled]} (its operator "
-            f"{model.compiled}) and runs there alone; pass the file that was compiled"
-        )
 
 
 class ClassifierFile:
@@ -138,7 +75,7 @@ class ClassifierFile:
         input_range: Range | None = None,
     ) -> None:
         self._source = source = Path(source) if isinstance(source, str) else source
-        name = _name(source)
+        name = name_of(source)
         content = read_bounded(source) if isinstance(source, Path) else source
         model = flatbuffer.read(content, name)
         refuse_compiled(model, name)
@@ -172,7 +109,7 @@ class ClassifierFile:
         """
         if pixels.dtype != np.uint8 or pixels.shape[1:] != self.input.shape[1:]:
             raise EdgenetsError(
-                f"{_name(self._source)} takes uint8 images of {_shape(self.input.shape[1:])}, "
+                f"{name_of(self._source)} takes uint8 images of {_shape(self.input.shape[1:])}, "
                 f"not {pixels.dtype} of {_shape(pixels.shape[1:])}"
             )
         if self._codes.ndim == 1:
@@ -232,7 +169,7 @@ class ClassifierFile:
             values = (values - np.float32(self.output.zero_point[0])) * self.output.scale[0]
         if not np.isfinite(values).all():
             raise EdgenetsError(
-                f"{_name(self._source)} returned a NaN or an infinity; train it again"
+                f"{name_of(self._source)} returned a NaN or an infinity; train it again"
             )
         return values
 
@@ -245,7 +182,7 @@ class ClassifierFile:
 
 class Classifier(ClassifierFile):
     """A classifier that runs in this process: a damaged file may end it, so it is for files that
-    edgenets has just made; `remote.RemoteClassifier` is for those of users.
+    edgenets has just made; `RemoteClassifier` is for those of users.
 
     Args:
         source: the file's path or its content.
@@ -392,10 +329,6 @@ def _sum_to_one(scores: NDArray[np.float32], step: float) -> bool:
     room = min(MOST_SUM_ROOM, SUM_ROOM + scores.shape[1] * step / 2)
     off = np.abs(scores.sum(axis=1, dtype=np.float64) - 1)
     return bool(len(scores) and (scores >= -SUM_ROOM).all() and (off <= room).all())
-
-
-def _name(source: Path | bytes) -> str:
-    return str(source) if isinstance(source, Path) else "the model"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -69,7 +69,7 @@ def predict_files(
         model_path: of the `.tflite`.
         image_paths: of the images.
         top: how many classes are wanted of each.
-        labels, input_range: what the file does not say, as for `runtime.ClassifierFile`.
+        labels, input_range: what the file does not say, as for `ClassifierFile`.
         patience_seconds: as for `devices.open_device`.
 
     Returns:

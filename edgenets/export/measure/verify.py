@@ -13,9 +13,10 @@ from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.board import runner
+from edgenets.export.devices.interpreter import load_runtime
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
 from edgenets.export.inspect.metadata import layer_name
-from edgenets.export.measure.classifier import Classifier, load_runtime
+from edgenets.export.measure.classifier import Classifier
 from edgenets.progress import quiet_stderr
 
 INDEX_DTYPE = "int32"  # of shapes and axes

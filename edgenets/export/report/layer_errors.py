@@ -20,9 +20,9 @@ from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.data.input_range import CENTRED, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure.classifier import interpreter_errors, open_interpreter
+from edgenets.export.devices.interpreter import interpreter_errors, open_interpreter
+from edgenets.export.lower.file_layers import activations, in_file_layout, weighted
 from edgenets.export.measure.verify import to_snr_db
-from edgenets.export.write.codes import activations, in_file_layout, weighted
 from edgenets.models.backend import keras, tf
 from edgenets.models.fold import parents_of
 from edgenets.models.inference import check_images

@@ -12,14 +12,15 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP32, INT8, Format
 from edgenets.export.inspect.inspection import inspect_file
-from edgenets.export.inspect.metadata import describe
+from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
+from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import Net
 from edgenets.export.measure import verify
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write import tflite
-from edgenets.export.write.codes import layers_kept_float, operators_of
-from edgenets.export.write.inputs_outputs import PROBABILITIES, ends_in, with_ends, without_softmax
+from edgenets.export.write.inputs_outputs import with_ends, without_softmax
+from edgenets.export.write.metadata import describe
 from edgenets.files import replacing, sha256_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes

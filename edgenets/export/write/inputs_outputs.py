@@ -8,6 +8,7 @@ import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.inspect.output_kind import PROBABILITIES, SHAPING, ends_in
 
 PROBABILITY_GRIDS = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
 """Scale and zero point of a softmax's output, which the TFLite quantization specification fixes."""
@@ -16,11 +17,6 @@ VERSIONS = {  # of the operators, by the integers that they read or write
     "QUANTIZE": {"int8": 1, "int16": 2},
     "DEQUANTIZE": {"int8": 2, "int16": 3},
 }
-PROBABILITIES = ("SOFTMAX", "LOGISTIC")
-"""The operators whose outputs are probabilities."""
-SHAPING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")  # what leaves values as they are
-PASSING = ("QUANTIZE", "DEQUANTIZE", *SHAPING)
-"""Those whose outputs are their inputs in another form."""
 IMAGE, LOGITS = "image", "logits"
 """What a file's signature calls its input and output."""
 
@@ -82,17 +78,6 @@ def without_softmax(content: bytes) -> bytes:
     part = flatbuffer.Part(operators, file.input_indices, (output,))
     (rest,) = flatbuffer.split(flatbuffer.rewrite(content, change), [part])
     return with_signature(rest)
-
-
-def ends_in(file: flatbuffer.Model, tensor: int | None = None) -> str:
-    """Return the operator that computes a tensor, by default the output; "" where none does."""
-    (wanted,) = file.output_indices if tensor is None else (tensor,)
-    for operator in reversed(file.operators):
-        if wanted in operator.outputs:
-            if operator.name not in PASSING or not operator.inputs:
-                return operator.name
-            wanted = operator.inputs[0]
-    return ""
 
 
 def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:

@@ -1,6 +1,6 @@
 """Keras model -> `.tflite` file in one of the formats, its tensors named after the layers.
 
-`edgenets.export.inspect.metadata.describe` makes of it the file that is kept.
+`edgenets.export.write.metadata.describe` makes of it the file that is kept.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from edgenets import flatbuffer
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
+from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.integer_forms import with_exact_shares
 from edgenets.export.measure.verify import random_images
-from edgenets.export.write.codes import check_codes, layers_kept_float, operators_of, with_codes
+from edgenets.export.write.codes import check_codes, with_codes
 from edgenets.export.write.converter import converting, in_short, valid_scopes
 from edgenets.export.write.inputs_outputs import with_signature
 from edgenets.models.backend import keras, tf

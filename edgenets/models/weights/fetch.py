@@ -41,13 +41,6 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BY_HAND = "download it yourself and pass --weights FILE (run: --set train.weights=FILE)"
 
 
-def cache_folder() -> Path:
-    """Return where fetched files are kept: EDGENETS_CACHE, or edgenets in the user's cache."""
-    if own := os.environ.get("EDGENETS_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgenets"
-
-
 def fetch(url: str, sha256: str | None, cache: Path, md5: str | None = None) -> Path:
     """Return the file of `url`: from `cache` if it is there, else fetched into it.
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgenets.cache import cache_folder
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
@@ -24,7 +25,7 @@ from edgenets.models.folder import (
     set_named_weights,
 )
 from edgenets.models.registry import complete_arguments
-from edgenets.models.weights.fetch import cache_folder, fetch
+from edgenets.models.weights.fetch import fetch
 from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.reading import Imported, read_weights
 from edgenets.models.weights.sources import ANY_VALUE, NAMES, Published, find_weights

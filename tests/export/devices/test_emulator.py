@@ -109,10 +109,10 @@ def test_set_up_names_what_is_missing(cache, programs, scripts, sentence):
 @pytest.mark.parametrize("changed", ["recipe", "qemu"])
 def test_board_of_another_version_is_not_used(cache, programs, changed):
     programs(qemu_aarch64="echo qemu-aarch64 version 7.2")
-    about = {"recipe": emulator_setup.RECIPE, "qemu": "qemu-aarch64 version 7.2"}
-    write_json(cache / "emulator" / emulator_setup.ABOUT, about)
+    about = {"recipe": emulator.RECIPE, "qemu": "qemu-aarch64 version 7.2"}
+    write_json(cache / "emulator" / emulator.ABOUT, about)
     assert emulator.find_board().about == about
-    write_json(cache / "emulator" / emulator_setup.ABOUT, {**about, changed: None})
+    write_json(cache / "emulator" / emulator.ABOUT, {**about, changed: None})
     with pytest.raises(EdgenetsError, match="another version of edgenets or qemu; run: edgenets"):
         emulator.find_board()
 
@@ -145,8 +145,8 @@ def test_interrupted_set_up_goes_on_with_what_has_come(cache, monkeypatch):
         emulator_setup._build(place, "qemu", "cc")
     assert not place.exists()
     emulator_setup._build(place, "qemu", "cc")
-    assert [path.name for path in place.iterdir()] == [emulator_setup.ABOUT]
-    assert json.loads((place / emulator_setup.ABOUT).read_text())["recipe"] == emulator_setup.RECIPE
+    assert [path.name for path in place.iterdir()] == [emulator.ABOUT]
+    assert json.loads((place / emulator.ABOUT).read_text())["recipe"] == emulator.RECIPE
 
 
 # On the board
@@ -243,7 +243,7 @@ def test_process_that_dies_names_its_file(emulated_board, tiny_int8_file, monkey
 
 @board_test
 def test_set_up_again_changes_nothing(emulated_board):
-    about = emulated_board.folder / emulator_setup.ABOUT
+    about = emulated_board.folder / emulator.ABOUT
     before = about.stat().st_mtime_ns
     assert emulator_setup.set_up().folder == emulated_board.folder
     assert about.stat().st_mtime_ns == before
@@ -263,7 +263,7 @@ def test_set_up_uses_a_package_state_of_its_own(cache, emulated_board):
 
     before = state()
     packages = emulator_setup._download_packages(cache / "work")
-    assert len(packages) == len(emulator_setup.PACKAGES)
+    assert len(packages) == len(emulator.PACKAGES)
     assert all(path.name.endswith("_arm64.deb") for path in packages)
     assert state() == before
     assert os.environ.get("APT_CONFIG") is None

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from edgenets import flatbuffer
-from edgenets.data.dataset import open_dataset
+from edgenets.data.sources import open_dataset
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure import accuracy
 from edgenets.export.measure.accuracy import evaluate_file, label_ranks, score, warnings_of_score

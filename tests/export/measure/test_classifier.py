@@ -9,7 +9,7 @@ from edgenets import flatbuffer
 from edgenets.data.images import Preparation, to_int8
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure import classifier as classifier_module
+from edgenets.export.devices import interpreter
 from edgenets.export.measure.classifier import Classifier
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -158,7 +158,7 @@ def hide_litert(monkeypatch):
 
 def test_litert_is_preferred_to_tflite_runtime(monkeypatch):
     fake_runtime(monkeypatch, "tflite_runtime")
-    name, version = classifier_module.runtime_name_and_version()
+    name, version = interpreter.runtime_name_and_version()
     assert name == "ai-edge-litert" and version[0].isdigit()
 
 
@@ -166,7 +166,7 @@ def test_tflite_runtime_is_taken_where_litert_is_missing(monkeypatch):
     hide_litert(monkeypatch)
     fake_runtime(monkeypatch, "tflite_runtime")
     monkeypatch.setattr(np, "__version__", "1.26.4")
-    assert classifier_module.runtime_name_and_version()[0] == "tflite-runtime"
+    assert interpreter.runtime_name_and_version()[0] == "tflite-runtime"
 
 
 def test_numpy_2_under_tflite_runtime_is_named(monkeypatch):
@@ -174,14 +174,14 @@ def test_numpy_2_under_tflite_runtime_is_named(monkeypatch):
     fake_runtime(monkeypatch, "tflite_runtime")
     monkeypatch.setattr(np, "__version__", "2.1.0")
     with pytest.raises(EdgenetsError, match=r"needs NumPy 1, and 2\.1\.0 is installed; run: pip"):
-        classifier_module.load_runtime()
+        interpreter.load_runtime()
 
 
 def test_a_missing_interpreter_names_the_fix(monkeypatch):
     hide_litert(monkeypatch)
     monkeypatch.setitem(sys.modules, "tflite_runtime", None)
     with pytest.raises(EdgenetsError, match="pip install ai-edge-litert"):
-        classifier_module.load_runtime()
+        interpreter.load_runtime()
 
 
 @pytest.mark.parametrize(

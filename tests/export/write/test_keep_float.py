@@ -13,10 +13,11 @@ from edgenets import flatbuffer
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8, find_format
+from edgenets.export.lower.file_layers import in_file_layout, layers_kept_float, operators_of
+from edgenets.export.lower.file_layers import weighted as find_weighted
 from edgenets.export.measure import verify
 from edgenets.export.report.layer_errors import measure_error
-from edgenets.export.write.codes import in_file_layout, layers_kept_float, operators_of, read_grids
-from edgenets.export.write.codes import weighted as find_weighted
+from edgenets.export.write.codes import read_grids
 from edgenets.export.write.tflite import to_format, to_int8
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes

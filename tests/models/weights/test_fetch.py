@@ -13,7 +13,7 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes
 from edgenets.models.weights import fetch as fetch_module
-from edgenets.models.weights.fetch import cache_folder, fetch
+from edgenets.models.weights.fetch import fetch
 
 
 def failure(url: str, sha256: str | None, cache: Path) -> str:
@@ -274,14 +274,3 @@ def test_two_at_once_fetch_it_once(server, tmp_path):
     for thread in threads:
         thread.join()
     assert server.asked == [None]
-
-
-def test_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/home/someone")
-    for variable in ("EDGENETS_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    assert cache_folder() == Path("/home/someone/.cache/edgenets")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert cache_folder() == Path("/xdg/edgenets")
-    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path

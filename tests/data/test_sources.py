@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgenets.data.dataset import open_dataset, open_for_evaluation
 from edgenets.data.loading import UNLABELLED
+from edgenets.data.sources import open_dataset, open_for_evaluation
 from edgenets.errors import EdgenetsError
 
 
@@ -228,7 +228,7 @@ HEIC = """
 import sys
 if sys.argv[2] == "missing":
     sys.modules["pillow_heif"] = None
-from edgenets.data.dataset import open_dataset, open_for_evaluation
+from edgenets.data.sources import open_dataset, open_for_evaluation
 data = open_dataset(sys.argv[1])
 assert open_for_evaluation(sys.argv[1], data.classes, data.seeded_split).split.sources
 print(len(data.train) + len(data.test), *(file.reason for file in data.skipped))

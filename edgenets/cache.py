@@ -1,0 +1,18 @@
+"""Where downloads and the emulated board are kept, one folder for all projects of a user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return where fetched files are kept: EDGENETS_CACHE, or edgenets in the user's cache."""
+    if own := os.environ.get("EDGENETS_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgenets"
+
+
+def board_folder() -> Path:
+    """Return where the board is set up: `emulator` in the cache."""
+    return cache_folder().absolute() / "emulator"
