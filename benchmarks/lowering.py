@@ -26,7 +26,7 @@ from edgenets.export.formats import FORMATS, FP32
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.lower.lower import lower, runs_sparsely
-from edgenets.export.lower.rewriting import Net
+from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure.instructions import count_instructions
 from edgenets.export.measure.verify import random_images
 from edgenets.export.targets import CORAL, TARGETS
@@ -105,7 +105,7 @@ def convert(row: Row) -> bytes:
         return convert_plainly(model, images)
     number_format, target = FORMATS[row.number_format], TARGETS[row.target]
     sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
-    net = lower(Net(model, None), target, number_format, sparse=sparse)
+    net = lower(CodedModel(model, None), target, number_format, sparse=sparse)
     if sparse:
         return flatbuffer.slim(tflite.to_sparse(net.model))
     return flatbuffer.slim(tflite.to_format(number_format, net.model, spec, images))

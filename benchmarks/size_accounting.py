@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgenets.files import read_bytes
 from edgenets.models.registry import create
-from edgenets.models.weights.convolutions import targets
+from edgenets.models.weights.convolutions import slots
 from edgenets.models.weights.deep_compression import decode_layers
 from edgenets.quantize.sizes.accounting import (
     DEEP_COMPRESSION,
@@ -52,7 +52,7 @@ def main() -> None:
 
 def read_layers(content: bytes, path: Path) -> list[LayerWeights]:
     """Return the file's layers, their weights in its order."""
-    shapes = {target.layer.name: target.kernel_shape for target in targets(create("squeezenet"))}
+    shapes = {slot.layer.name: slot.kernel_shape for slot in slots(create("squeezenet"))}
     return [
         LayerWeights(layer.name, layer.kernel.transpose(3, 2, 0, 1), layer.bias.size)
         for layer in decode_layers(content, shapes, path)

@@ -30,7 +30,7 @@ from edgenets.data.sources import open_for_evaluation
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.export.write.checked_file import float_file
-from edgenets.export.write.metadata import describe
+from edgenets.export.write.metadata import with_description
 from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
@@ -131,7 +131,7 @@ def measure(weights: Path, source: str, out: Path) -> tuple[list[Row], NDArray[n
 
 def _described(model: keras.Model, spec: Spec, named: bytes) -> bytes:
     """Return a converted file as it is kept."""
-    return describe(named, spec, weights_sha256(model))
+    return with_description(named, spec, weights_sha256(model))
 
 
 def name_of(price: float) -> str:

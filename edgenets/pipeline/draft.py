@@ -12,7 +12,7 @@ from statistics import mode
 
 from edgenets.export.write import tflite
 from edgenets.export.write.codes import with_codes
-from edgenets.export.write.metadata import describe
+from edgenets.export.write.metadata import with_description
 from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -58,7 +58,7 @@ class Drafts:
             spec = spec.with_stage(stage.model_dump(mode="json"), {}, folded=True)
         kernels = compress_untrained(self.model, self._folded, choice)
         content = with_codes(self._int8_file, self._folded, Codes(kernels, {}))
-        return stored_bytes(describe(content, spec, sha256_bytes(content)))
+        return stored_bytes(with_description(content, spec, sha256_bytes(content)))
 
     def recipe(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""

@@ -17,7 +17,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
-from edgenets.export.write.metadata import describe
+from edgenets.export.write.metadata import with_description
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
@@ -110,7 +110,7 @@ def prepare(
         coded = code_kernels(folded, walked, curvatures, grids, price)
         codes = Codes(coded.kernels, grids)
         named = tflite.to_int8(coded.model, spec, None, codes)
-        content = describe(named, spec, weights_sha256(coded.model))
+        content = with_description(named, spec, weights_sha256(coded.model))
         logits = Classifier(content).logits(held_out)
         found = Attempt(
             price,

@@ -164,7 +164,7 @@ def refusals(runtime: Runtime, name: str) -> Iterator[None]:
         raise RunnerError(refusal(runtime, name, error)) from error
 
 
-class Net:
+class OpenFile:
     """An open file, its inputs filled.
 
     Args:
@@ -337,7 +337,7 @@ def run_file(
     Raises:
         RunnerError: the interpreter refuses the file, or it returns texts.
     """
-    net = Net(file, request["files"][file], request)
+    net = OpenFile(file, request["files"][file], request)
     rows = []
     if inputs is None:
         for _ in range(runs or 1):
@@ -371,7 +371,7 @@ def plan_file(request: dict[str, Any], file: str) -> dict[str, Any]:
     Raises:
         RunnerError: the interpreter refuses the file.
     """
-    net = Net(file, request["files"][file], request, fills=False)
+    net = OpenFile(file, request["files"][file], request, fills=False)
     with refusals(net.runtime, file):
         steps = net.interpreter._get_ops_details()  # as no public call tells
     return {
@@ -397,7 +397,7 @@ def count_file(request: dict[str, Any], file: str, counter: str) -> dict[str, An
     Raises:
         RunnerError: the interpreter refuses the file.
     """
-    net = Net(file, request["files"][file], request)
+    net = OpenFile(file, request["files"][file], request)
     with Path(counter).open("rb", buffering=0) as digits:
 
         def instructions() -> int:
@@ -553,11 +553,11 @@ def _throttled() -> dict[str, list[str]] | None:
     }
 
 
-def _open(name: str, request: dict[str, Any]) -> tuple[Net, dict[str, Any]]:
+def _open(name: str, request: dict[str, Any]) -> tuple[OpenFile, dict[str, Any]]:
     """Open a file and run it a few times; return what loading cost in time and memory."""
     _forget_peak_memory()
     memory_before = _kilobytes("/proc/self/status", "VmRSS")
-    net = Net(name, request["files"][name], request)
+    net = OpenFile(name, request["files"][name], request)
     first_ms = net.time()
     for _ in range(WINDOW_RUNS):
         net.time()

@@ -45,7 +45,7 @@ class Archive(NamedTuple):
     labels: tuple[str, ...] | None  # the lines of the labels file
 
 
-def describe(model: flatbuffer.Model) -> Description | None:
+def read_description(model: flatbuffer.Model) -> Description | None:
     """Return what the standard metadata says; None when the file has none.
 
     Raises:

@@ -20,7 +20,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.session import LocalSession
 from edgenets.export.inspect import arena, xnnpack
-from edgenets.export.inspect.associated import describe, read_archive
+from edgenets.export.inspect.associated import read_archive, read_description
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limits
@@ -311,7 +311,7 @@ def _partitions(path: Path, source: Path | bytes, model: flatbuffer.Model) -> di
 
 def _told(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
     """Return what the file says of itself, in edgenets' way and in TFLite's."""
-    described = describe(model)
+    described = read_description(model)
     archive = read_archive(content, described.label_files if described else ())
     return {
         "metadata": {name: len(value) for name, value in model.metadata.items()},

@@ -52,7 +52,7 @@ def lost_labels(content: bytes, model: flatbuffer.Model) -> str | None:
 
 
 def _named_labels(model: flatbuffer.Model) -> tuple[str, ...]:
-    described = associated.describe(model)
+    described = associated.read_description(model)
     return described.label_files if described else ()
 
 

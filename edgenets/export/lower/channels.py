@@ -13,9 +13,9 @@ import numpy as np
 from edgenets.errors import EdgenetsError
 from edgenets.export.lower.rewriting import (
     Array,
+    CodedModel,
     Draft,
-    Layer,
-    Net,
+    KerasLayer,
     folded,
     has_layers,
     rebuild,
@@ -51,7 +51,7 @@ class _View(NamedTuple):
         return self.size == len(self.places) and bool((np.diff(self.places) == 1).all())
 
 
-def make_dense(net: Net) -> Net:
+def make_dense(net: CodedModel) -> CodedModel:
     """Return the net without grouped 1x1 convolutions, channel shuffles and halves.
 
     A grouped convolution becomes one dense convolution with zeros. Channels are no longer moved:
@@ -75,7 +75,7 @@ def make_dense(net: Net) -> Net:
     return draft.finish(views[model.input.node.layer.name].tensor, logits)
 
 
-def _dense_view(draft: Draft, layer: Layer, inputs: list[_View]) -> _View:
+def _dense_view(draft: Draft, layer: KerasLayer, inputs: list[_View]) -> _View:
     view, *others = inputs
     channels = layer.output.shape[-1]
     new = partial(_View, places=np.arange(channels), layer=layer.name)
@@ -161,10 +161,10 @@ def _selected(draft: Draft, view: _View) -> _View:
 class _Shuffle(NamedTuple):
     """A shuffle between two 1x1 convolutions, a depthwise one behind it."""
 
-    reduce: Layer
-    shuffle: Layer
-    depthwise: Layer
-    expand: Layer
+    reduce: KerasLayer
+    shuffle: KerasLayer
+    depthwise: KerasLayer
+    expand: KerasLayer
     pack: int  # channels that move together; 0: none must move, 1: each for itself
 
     @property
@@ -185,7 +185,7 @@ class _Shuffle(NamedTuple):
         return groups * groups * self.pack if self.pack > 1 else self.shuffle.output.shape[-1]
 
 
-def pack_shuffles(net: Net) -> Net:
+def pack_shuffles(net: CodedModel) -> CodedModel:
     """Return the net with shuffles that move fewer and larger pieces.
 
     In ShuffleNet V1 a depthwise convolution follows the shuffle. It treats each channel alone, so
@@ -201,7 +201,7 @@ def pack_shuffles(net: Net) -> Net:
     found = _find_shuffles(net.model)
     parts = {part.name: shuffle for shuffle in found for part in shuffle[:4]}
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if layer.name not in parts:
             return None
         (x,) = inputs
@@ -210,7 +210,7 @@ def pack_shuffles(net: Net) -> Net:
     return rebuild(net, build)
 
 
-def _packed_layer(draft: Draft, layer: Layer, shuffle: _Shuffle, x: Any) -> Any:
+def _packed_layer(draft: Draft, layer: KerasLayer, shuffle: _Shuffle, x: Any) -> Any:
     places, size = shuffle.places, shuffle.size
     groups, pack = shuffle.shuffle.groups, shuffle.pack
     if layer is shuffle.shuffle:
@@ -293,7 +293,7 @@ def _find_shuffles(model: keras.Model) -> list[_Shuffle]:
     return found
 
 
-def _pack(before: Layer, shuffle: Layer) -> int:
+def _pack(before: KerasLayer, shuffle: KerasLayer) -> int:
     if before.groups == 1:
         return 0
     channels, groups = shuffle.output.shape[-1], shuffle.groups

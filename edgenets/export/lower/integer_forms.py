@@ -17,9 +17,9 @@ from edgenets import flatbuffer
 from edgenets.export.lower.file_layers import activations
 from edgenets.export.lower.rewriting import (
     CONVOLUTIONS,
+    CodedModel,
     Draft,
-    Layer,
-    Net,
+    KerasLayer,
     has_layers,
     padding_before,
     rebuild,
@@ -32,7 +32,7 @@ MOST_JOINED = 4  # maps that XNNPACK concatenates at once
 QUARTER = 0.25
 
 
-def average_by_convolution(net: Net) -> Net:
+def average_by_convolution(net: CodedModel) -> CodedModel:
     """Return the net with each average pooling as a depthwise convolution of equal weights.
 
     All weights are the code 127, so the average is exact. 'same' padding counts only what is in the
@@ -42,7 +42,7 @@ def average_by_convolution(net: Net) -> Net:
     if not has_layers(net, keras.layers.AveragePooling2D):
         return net
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if not isinstance(layer, keras.layers.AveragePooling2D):
             return None
         (x,) = inputs
@@ -71,7 +71,7 @@ def average_by_convolution(net: Net) -> Net:
     return rebuild(net, build)
 
 
-def _edge_shares(pool: Layer) -> NDArray[np.float32]:
+def _edge_shares(pool: KerasLayer) -> NDArray[np.float32]:
     """Return what each position is multiplied by, `[height, width, 1]`: quarters for 3x3 pools."""
     shares = np.ones((1, 1, 1), np.float32)
     for axis in (0, 1):
@@ -123,7 +123,7 @@ def with_exact_shares(content: bytes, model: keras.Model) -> bytes:
     return flatbuffer.with_quantization(content, replaced)
 
 
-def join_relus(net: Net) -> Net:
+def join_relus(net: CodedModel) -> CodedModel:
     """Return the net with each ReLU that nothing can be fused with as that of a sum.
 
     A ReLU of a map that others read too stays an operator. As ReLU(x + x) it is fused with the
@@ -142,7 +142,7 @@ def join_relus(net: Net) -> Net:
     if not lone:
         return net
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         (x, *_) = inputs
         if layer.name in halved:
             kernel, *bias = layer.get_weights()
@@ -160,10 +160,10 @@ def join_relus(net: Net) -> Net:
     return rebuild(net, build)
 
 
-def nest_concatenations(net: Net) -> Net:
+def nest_concatenations(net: CodedModel) -> CodedModel:
     """Return the net with each concatenation of more maps than XNNPACK joins at once in two."""
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if not _is_long(layer):
             return None
         first = keras.layers.Concatenate(name=f"{layer.name}_first")
@@ -173,5 +173,5 @@ def nest_concatenations(net: Net) -> Net:
     return rebuild(net, build) if any(map(_is_long, net.model.layers)) else net
 
 
-def _is_long(layer: Layer) -> bool:
+def _is_long(layer: KerasLayer) -> bool:
     return isinstance(layer, keras.layers.Concatenate) and len(parents_of(layer)) > MOST_JOINED

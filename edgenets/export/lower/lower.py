@@ -25,9 +25,9 @@ from edgenets.export.lower.integer_forms import (
 from edgenets.export.lower.rewriting import (
     CONVOLUTIONS,
     Array,
+    CodedModel,
     Draft,
-    Layer,
-    Net,
+    KerasLayer,
     padding_before,
     rebuild,
 )
@@ -81,7 +81,9 @@ def preferred_format(model: keras.Model, target: Target) -> Format:
     return FORMATS[target.formats[0]]
 
 
-def lower(net: Net, target: Target, number_format: Format, *, sparse: bool = False) -> Net:
+def lower(
+    net: CodedModel, target: Target, number_format: Format, *, sparse: bool = False
+) -> CodedModel:
     """Return an equal net in the form that the target runs fastest.
 
     Args:
@@ -101,14 +103,14 @@ def lower(net: Net, target: Target, number_format: Format, *, sparse: bool = Fal
     return net
 
 
-def spell_hard_swish(net: Net) -> Net:
+def spell_hard_swish(net: CodedModel) -> CodedModel:
     """Return the net with each hard-swish as two multiplications and an addition with ReLU6.
 
     x * relu6(x + 3) / 6 is written (x / 6) * relu6(x + 3), which the converter does not join: it
     makes MUL, ADD and MUL of it. In int8, x / 6 has the codes of x, and relu6 those of its range.
     """
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if not _is_hard_swish(layer):
             return None
         (x,) = inputs
@@ -126,7 +128,7 @@ def spell_hard_swish(net: Net) -> Net:
     return rebuild(net, build) if any(map(_is_hard_swish, net.model.layers)) else net
 
 
-def _is_hard_swish(layer: Layer) -> bool:
+def _is_hard_swish(layer: KerasLayer) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation is hard_swish
 
 
@@ -138,7 +140,7 @@ def _relu6_gate(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu6(x + HARD_SIGMOID_SHIFT)
 
 
-def pair_columns(net: Net) -> Net:
+def pair_columns(net: CodedModel) -> CodedModel:
     """Return the net with its first convolution over pairs of pixels, six channels at a time.
 
     A convolution with stride 2 over `[height, width, 3]` is one with strides (2, 1) over
@@ -151,7 +153,7 @@ def pair_columns(net: Net) -> Net:
         case _:
             return net
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if layer is not conv:
             return None
         (x,) = inputs
@@ -184,13 +186,13 @@ class _PixelPairs(keras.layers.Layer):
         return tf.reshape(inputs, (-1, height, -(-width // STRIDE), STRIDE * channels))
 
 
-def _left_padding(conv: Layer) -> int:
+def _left_padding(conv: KerasLayer) -> int:
     if conv.padding == "valid":
         return 0
     return padding_before(conv.input.shape[2], conv.output.shape[2], conv.kernel_size[1], STRIDE)
 
 
-def _can_be_paired(image: Layer, conv: Layer) -> bool:
+def _can_be_paired(image: KerasLayer, conv: KerasLayer) -> bool:
     """Tell whether the convolution has stride 2, and paddings that the paired one has too."""
     if type(conv) is not keras.layers.Conv2D or conv.groups > 1 or conv.dilation_rate != (1, 1):
         return False
@@ -203,7 +205,7 @@ def _can_be_paired(image: Layer, conv: Layer) -> bool:
     return image.output.shape[2] % STRIDE == 0 and (taps - 1) // 2 == -(-left // STRIDE)
 
 
-def turn_paddings(net: Net) -> Net:
+def turn_paddings(net: CodedModel) -> CodedModel:
     """Return the net with each stride-2 convolution padded alike all round, for sparse kernels.
 
     'same' pads a map of even size at its far sides only. A net that sees its image turned by half a
@@ -221,7 +223,7 @@ def turn_paddings(net: Net) -> Net:
         for size in layer.input.shape[1:3]
     )
 
-    def build(draft: Draft, layer: Layer, inputs: list[Any]) -> Any:
+    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if not isinstance(layer, CONVOLUTIONS):
             return None
         (x,) = inputs
@@ -252,7 +254,7 @@ class _HalfTurn(keras.layers.Layer):
         return tf.reverse(tf.reverse(inputs, (1,)), (2,))
 
 
-def _is_strided(layer: Layer) -> bool:
+def _is_strided(layer: KerasLayer) -> bool:
     return (
         isinstance(layer, CONVOLUTIONS)
         and layer.kernel_size in ((3, 3), (5, 5))
@@ -261,7 +263,7 @@ def _is_strided(layer: Layer) -> bool:
     )
 
 
-REWRITES: dict[str, Callable[[Net], Net]] = {
+REWRITES: dict[str, Callable[[CodedModel], CodedModel]] = {
     "dense": make_dense,
     "packed": pack_shuffles,
     "spelled": spell_hard_swish,

@@ -12,13 +12,13 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid, KernelCodes
 from edgenets.models.fold import fold_batch_norm, parents_of
 
-Layer = Any  # keras.layers.Layer
+KerasLayer = Any  # keras.layers.Layer
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 Array = NDArray[Any]
 Change = Callable[[Array], Array]
 
 
-class Net(NamedTuple):
+class CodedModel(NamedTuple):
     """A model, and the integers of its int8 file if they are settled."""
 
     model: keras.Model
@@ -28,25 +28,25 @@ class Net(NamedTuple):
 class Draft:
     """A copy in the making: layers are added in the order of the original's."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: CodedModel) -> None:
         self.net = net
         kernels, grids = net.codes or Codes({}, {})
         self.kernels, self.grids = dict(kernels), dict(grids)
         self.weights: dict[str, list[Array]] = {}
 
-    def copy(self, layer: Layer) -> Layer:
+    def copy(self, layer: KerasLayer) -> KerasLayer:
         """Return a layer like `layer`, of its name and weights."""
         self.weights[layer.name] = layer.get_weights()
         return type(layer).from_config(layer.get_config())
 
     def changed(
         self,
-        layer: Layer,
+        layer: KerasLayer,
         kernel: Change,
         channels: Change = lambda vector: vector,
         kind: Any = None,
         **config: Any,
-    ) -> Layer:
+    ) -> KerasLayer:
         """Return a layer like `layer`, of its name if `config` has none, with another kernel.
 
         Args:
@@ -67,26 +67,28 @@ class Draft:
             )
         return (kind or type(layer)).from_config({**layer.get_config(), **config})
 
-    def add(self, layer: Layer, source: str, grids: Iterable[Grid] | None = None) -> Layer:
+    def add(
+        self, layer: KerasLayer, source: str, grids: Iterable[Grid] | None = None
+    ) -> KerasLayer:
         """Return the new `layer`; its outputs have the grid of `source`'s last, or `grids`."""
         if self.grids:
             self.grids[layer.name] = tuple(self.grids[source][-1:] if grids is None else grids)
         return layer
 
-    def finish(self, image: Any, logits: Any) -> Net:
+    def finish(self, image: Any, logits: Any) -> CodedModel:
         """Return the new net, from the tensor `image` to `logits`."""
         model = keras.Model(image, logits, name=self.net.model.name)
         for layer in model.layers:
             layer.set_weights(self.weights.get(layer.name, []))
         if self.net.codes is None:
-            return Net(model, None)
+            return CodedModel(model, None)
         names = {layer.name for layer in model.layers}
         kernels = {name: codes for name, codes in self.kernels.items() if name in names}
         grids = {name: grids for name, grids in self.grids.items() if name in names}
-        return Net(model, Codes(kernels, grids))
+        return CodedModel(model, Codes(kernels, grids))
 
 
-def rebuild(net: Net, build: Callable[[Draft, Layer, list[Any]], Any]) -> Net:
+def rebuild(net: CodedModel, build: Callable[[Draft, KerasLayer, list[Any]], Any]) -> CodedModel:
     """Return the net with layers replaced.
 
     Args:
@@ -108,12 +110,12 @@ def rebuild(net: Net, build: Callable[[Draft, Layer, list[Any]], Any]) -> Net:
     return draft.finish(tensors[model.input.node.layer.name], tensors[model.output.node.layer.name])
 
 
-def folded(net: Net) -> Net:
+def folded(net: CodedModel) -> CodedModel:
     """Return the net with BatchNorm in its convolutions, whose channels can then be moved."""
     return net._replace(model=fold_batch_norm(net.model))
 
 
-def has_layers(net: Net, *kinds: type) -> bool:
+def has_layers(net: CodedModel, *kinds: type) -> bool:
     """Tell whether the net has a layer of one of the kinds."""
     return any(isinstance(layer, kinds) for layer in net.model.layers)
 

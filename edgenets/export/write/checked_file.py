@@ -15,12 +15,12 @@ from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.lower import lower, runs_sparsely
-from edgenets.export.lower.rewriting import Net
+from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import verify
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import with_ends, without_softmax
-from edgenets.export.write.metadata import describe
+from edgenets.export.write.metadata import with_description
 from edgenets.files import replacing, sha256_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -55,7 +55,7 @@ class Exported(NamedTuple):
 
 def float_file(model: keras.Model, spec: Spec) -> bytes:
     """Return the float32 `.tflite` of `model`, described, but not run."""
-    return describe(tflite.to_float32(model, spec), spec, weights_sha256(model))
+    return with_description(tflite.to_float32(model, spec), spec, weights_sha256(model))
 
 
 def write_checked(
@@ -160,7 +160,7 @@ def export_checked(
             f"{target.name} runs {', '.join(target.formats)}, not {number_format.name}"
         )
     is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
-    net = lower(Net(model, codes), target, number_format, sparse=is_sparse)
+    net = lower(CodedModel(model, codes), target, number_format, sparse=is_sparse)
     converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
     named = without_softmax(converted)
     if ends.softmax and ends_in(flatbuffer.read(named)) in PROBABILITIES:
@@ -173,7 +173,7 @@ def export_checked(
     plain = with_ends(plain, is_float=ends.is_float)
     names = _keeps_names(names, number_format, target)
     content = with_ends(plain, softmax=ends.softmax)
-    content = describe(content, spec, weights_sha256(model), names=names)
+    content = with_description(content, spec, weights_sha256(model), names=names)
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:

@@ -39,7 +39,7 @@ class Table(NamedTuple):
     fields: dict[int, Any]  # NumPy scalars, text, float32 vectors, tables, lists of tables
 
 
-def describe(named: bytes, spec: Spec, source_sha256: str, *, names: bool = False) -> bytes:
+def with_description(named: bytes, spec: Spec, source_sha256: str, *, names: bool = False) -> bytes:
     """Return a converted file as it is kept: described, and without what only the converter needs.
 
     Args:

@@ -92,7 +92,7 @@ class InputMap(NamedTuple):
         return cls((high - low) / 2, ((high + low) / 2,) * 3)
 
 
-class Target(NamedTuple):
+class Slot(NamedTuple):
     """A convolution or dense layer of a net, and the BatchNorm that follows it."""
 
     layer: keras.layers.Layer
@@ -144,7 +144,7 @@ def build_net(
     return create(name, **complete), complete
 
 
-def targets(model: keras.Model) -> list[Target]:
+def slots(model: keras.Model) -> list[Slot]:
     """Return the convolutions and dense layers of `model` in the order of this module."""
     return list(_depth_first(model.layers[-1], set()))
 
@@ -158,22 +158,22 @@ def set_convolutions(
     already becomes the identity plus the bias.
 
     Args:
-        convolutions: one for each of `targets(model)`.
+        convolutions: one for each of `slots(model)`.
 
     Raises:
         EdgenetsError: the number, a shape or a layer's kind differs, the net's first convolution
             pads with a zero that is a pixel value or more from the original's, or a value is not
             finite.
     """
-    wanted = targets(model)
+    wanted = slots(model)
     if len(convolutions) != len(wanted):
         raise EdgenetsError(
             f"{path} has {len(convolutions)} convolutions and dense layers, {model.name} has "
             f"{len(wanted)}; pass the net and the arguments that it was made with"
         )
-    for target, source in zip(wanted, convolutions, strict=True):
-        if source.kernel.shape != target.kernel_shape:
-            raise shape_error(target, source, model, path)
+    for slot, source in zip(wanted, convolutions, strict=True):
+        if source.kernel.shape != slot.kernel_shape:
+            raise shape_error(slot, source, model, path)
     pads = wanted[0].layer.padding != "valid"
     shifts = pads and "pad_value" in NETS[model.name].arguments
     # 8 bits have no code for the middle of 0 to 255: half a pixel off is as good as it gets.
@@ -183,24 +183,22 @@ def set_convolutions(
             f"where these weights need {input_map.zero:.4g}; import weights that take [-1, 1]"
         )
     first = _fold_input(convolutions[0], input_map, shifts=shifts)
-    for target, source in zip(wanted, (first, *convolutions[1:]), strict=True):
-        _set(target, source, path)
+    for slot, source in zip(wanted, (first, *convolutions[1:]), strict=True):
+        _set(slot, source, path)
 
 
-def shape_error(
-    target: Target, source: Convolution, model: keras.Model, path: Path
-) -> EdgenetsError:
+def shape_error(slot: Slot, source: Convolution, model: keras.Model, path: Path) -> EdgenetsError:
     """Return the error for a kernel of another shape than the net has in its place."""
     own = [argument for argument in NETS[model.name].arguments if argument not in INDEPENDENT]
     arguments = f", or with other arguments ({', '.join(own)})" if own else ""
     return EdgenetsError(
         f"{source.name} of {path} has the kernel {list(source.kernel.shape)}, where "
-        f"{target.layer.name} of {model.name} has {list(target.kernel_shape)}; "
+        f"{slot.layer.name} of {model.name} has {list(slot.kernel_shape)}; "
         f"was the file made for another net{arguments}?"
     )
 
 
-def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Target]:
+def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Slot]:
     if layer.name in seen:
         return
     seen.add(layer.name)
@@ -209,7 +207,7 @@ def _depth_first(layer: keras.layers.Layer, seen: set[str]) -> Iterator[Target]:
     if isinstance(layer, WEIGHTED):
         following = [node.layer for node in layer.outbound_nodes]
         norms = [x for x in following if isinstance(x, keras.layers.BatchNormalization)]
-        yield Target(layer, norms[0] if norms else None)
+        yield Slot(layer, norms[0] if norms else None)
 
 
 def _fold_input(source: Convolution, input_map: InputMap, *, shifts: bool) -> Convolution:
@@ -222,19 +220,19 @@ def _fold_input(source: Convolution, input_map: InputMap, *, shifts: bool) -> Co
     return source._replace(kernel=scaled, bias=bias.astype(np.float32))
 
 
-def _set(target: Target, source: Convolution, path: Path) -> None:
-    """Make the layers of `target` compute what `source` does."""
-    layer, norm = target.layer, source.batch_norm
-    _refuse_surplus(target, source, path)
-    bias = np.zeros(target.channels, np.float32) if source.bias is None else source.bias
-    if target.batch_norm is None:
+def _set(slot: Slot, source: Convolution, path: Path) -> None:
+    """Make the layers of `slot` compute what `source` does."""
+    layer, norm = slot.layer, source.batch_norm
+    _refuse_surplus(slot, source, path)
+    bias = np.zeros(slot.channels, np.float32) if source.bias is None else source.bias
+    if slot.batch_norm is None:
         _assign(layer, [source.kernel, bias][: len(layer.weights)], source, path)
         return
-    gamma, beta, mean, variance = norm or _identity(target.channels)
-    factor = [np.ones_like(beta) if gamma is None else gamma] if target.batch_norm.scale else []
+    gamma, beta, mean, variance = norm or _identity(slot.channels)
+    factor = [np.ones_like(beta) if gamma is None else gamma] if slot.batch_norm.scale else []
     _assign(layer, [source.kernel], source, path)
     # A bias in front of a BatchNorm is a shift of its mean.
-    _assign(target.batch_norm, [*factor, beta, mean - bias, variance], source, path)
+    _assign(slot.batch_norm, [*factor, beta, mean - bias, variance], source, path)
 
 
 def _identity(channels: int) -> BatchNorm:
@@ -242,20 +240,20 @@ def _identity(channels: int) -> BatchNorm:
     return BatchNorm(None, zeros, zeros, ones - np.float32(BATCH_NORM_EPSILON))
 
 
-def _refuse_surplus(target: Target, source: Convolution, path: Path) -> None:
+def _refuse_surplus(slot: Slot, source: Convolution, path: Path) -> None:
     """Refuse what the file computes and the net cannot."""
-    norm, target_norm = source.batch_norm, target.batch_norm
+    norm, own_norm = source.batch_norm, slot.batch_norm
     surplus = None
-    if target_norm is not None:
-        if norm is not None and norm.gamma is not None and not target_norm.scale:
+    if own_norm is not None:
+        if norm is not None and norm.gamma is not None and not own_norm.scale:
             surplus = "a factor in its BatchNorm"
     elif norm is not None:
         surplus = "a BatchNorm"
-    elif source.bias is not None and not target.layer.use_bias:
+    elif source.bias is not None and not slot.layer.use_bias:
         surplus = "a bias"
     if surplus:
         raise EdgenetsError(
-            f"{source.name} of {path} has {surplus}, {target.layer.name} has none; was the file "
+            f"{source.name} of {path} has {surplus}, {slot.layer.name} has none; was the file "
             "made for another net?"
         )
 

@@ -28,7 +28,7 @@ from edgenets.models.weights.convolutions import (
     Shape,
     build_net,
     set_convolutions,
-    targets,
+    slots,
 )
 
 NET = "squeezenet"
@@ -58,7 +58,7 @@ def read_deep_compression(
                 f"{complete[argument]}; leave {argument} out"
             )
     model, complete = build_net(NET, {**arguments, "classes": CLASSES}, CAFFE_INPUT)
-    shapes = {target.layer.name: target.kernel_shape for target in targets(model)}
+    shapes = {slot.layer.name: slot.kernel_shape for slot in slots(model)}
     convolutions = decode_layers(read_bytes(path), shapes, path)
     set_convolutions(model, convolutions, CAFFE_INPUT, path)
     return model, complete

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.registry import NETS, OUTPUT_STRIDES, create
-from edgenets.models.weights.convolutions import targets
+from edgenets.models.weights.convolutions import slots
 
 Settings = Mapping[str, Any]
 Affine = tuple[float, float]  # factor and offset
@@ -127,7 +127,7 @@ def find_output_stride(
 
     def fits(net: keras.Model) -> bool:
         own = read_computation(net.get_config()).places
-        pairs = [(own.get(t.layer.name), name) for t, name in zip(targets(net), names, strict=True)]
+        pairs = [(own.get(t.layer.name), name) for t, name in zip(slots(net), names, strict=True)]
         return all(place == computation.places.get(name) for place, name in pairs if place)
 
     if fits(model):

@@ -28,12 +28,12 @@ from edgenets.models.weights.convolutions import (
     BatchNorm,
     Convolution,
     InputMap,
-    Target,
+    Slot,
     build_net,
     file_arguments,
     set_convolutions,
     shape_error,
-    targets,
+    slots,
 )
 from edgenets.models.weights.keras_config import (
     IDENTITY,
@@ -48,10 +48,9 @@ try:
 except ImportError as error:
     raise missing_extra("h5py", "train") from error
 
-Range = tuple[float, float]
 
-RANGE: Range = (-1.0, 1.0)  # black and white in the nets of tf_keras.applications
-PIXELS: Range = (0.0, 255.0)  # what a Rescaling is there for
+RANGE: tuple[float, float] = (-1.0, 1.0)  # black and white in the nets of tf_keras.applications
+PIXELS: tuple[float, float] = (0.0, 255.0)  # what a Rescaling is there for
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST_BYTES = 1 << 30  # VGG-16, the largest net, has half of it
 NUMBERED = re.compile(  # the names that Keras 2 gives, and Keras 1, from which some releases are
@@ -62,7 +61,7 @@ DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError
 """What h5py raises for files that were cut short or changed."""
 
 
-class Layer(NamedTuple):
+class StoredLayer(NamedTuple):
     """A layer of the file that has weights, in Keras's order: kernels, bias; or BatchNorm's."""
 
     name: str
@@ -84,7 +83,7 @@ class Source(NamedTuple):
 
 
 def read_keras_h5(
-    path: Path, name: str, arguments: Mapping[str, Any], input_range: Range | None
+    path: Path, name: str, arguments: Mapping[str, Any], input_range: tuple[float, float] | None
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Build the net `name` with the weights of the `.h5` file `path`.
 
@@ -111,7 +110,7 @@ def read_keras_h5(
     told = file_arguments(name, shapes, _settings(computation))
     input_map = _input_map(computation, input_range)
     model, complete = build_net(name, {**told, **arguments, "classes": told["classes"]}, input_map)
-    convolutions = [_take(target, kernels, norms, model, path) for target in targets(model)]
+    convolutions = [_take(slot, kernels, norms, model, path) for slot in slots(model)]
     left = [queue[0].name for queue in norms.values() if queue]
     left += [queue[0].convolution.name for queue in kernels.values() if queue]
     if left:
@@ -127,7 +126,7 @@ def read_keras_h5(
     return model, complete
 
 
-def _read_file(path: Path) -> tuple[list[Layer], Computation | None]:
+def _read_file(path: Path) -> tuple[list[StoredLayer], Computation | None]:
     """Return the layers with weights, and what the config of a whole saved model tells."""
     try:
         with h5py.File(path) as file:
@@ -139,7 +138,7 @@ def _read_file(path: Path) -> tuple[list[Layer], Computation | None]:
             if sum(d.nbytes for layer in datasets.values() for d in layer) > LARGEST_BYTES:
                 raise ValueError(f"it claims more than {LARGEST_BYTES} bytes of weights")
             layers = [
-                Layer(
+                StoredLayer(
                     name,
                     [np.asarray(dataset[()], np.float32) for dataset in datasets[name]],
                     float(settings.get(name, {}).get("epsilon", BATCH_NORM_EPSILON)),
@@ -165,7 +164,9 @@ def _settings(computation: Computation | None) -> dict[str, Any]:
     return {"activation": activation, **({"resolution": resolution} if resolution else {})}
 
 
-def _input_map(computation: Computation | None, input_range: Range | None) -> InputMap:
+def _input_map(
+    computation: Computation | None, input_range: tuple[float, float] | None
+) -> InputMap:
     """Return what the first convolution takes for the values that the model takes."""
     factor, offset = computation.rescaling if computation else IDENTITY
     default = RANGE if (factor, offset) == IDENTITY else PIXELS
@@ -186,11 +187,11 @@ def _text(name: str | bytes) -> str:
 
 
 def _queues(
-    layers: list[Layer], path: Path
-) -> tuple[dict[str, deque[Source]], dict[bool, deque[Layer]]]:
+    layers: list[StoredLayer], path: Path
+) -> tuple[dict[str, deque[Source]], dict[bool, deque[StoredLayer]]]:
     """Return the kernels by the queue they belong to, and the BatchNorms by theirs."""
     kernels: dict[str, deque[Source]] = defaultdict(deque)
-    norms: dict[bool, deque[Layer]] = defaultdict(deque)
+    norms: dict[bool, deque[StoredLayer]] = defaultdict(deque)
     for layer in sorted(layers, key=lambda layer: _queue(layer)[1]):  # stable: named keep theirs
         queue, _ = _queue(layer)
         is_numbered = queue != NAMED
@@ -213,52 +214,52 @@ def _queues(
     return kernels, norms
 
 
-def _queue(layer: Layer) -> tuple[str, int]:
+def _queue(layer: StoredLayer) -> tuple[str, int]:
     """Return the kind of a numbered layer and its number; NAMED and 0 for others."""
     match = NUMBERED.fullmatch(layer.name)
     return (match[1], int(match[2] or 0)) if match else (NAMED, 0)
 
 
-def _convolution(layer: Layer, i: int, bias: Array | None) -> Convolution:
+def _convolution(layer: StoredLayer, i: int, bias: Array | None) -> Convolution:
     kernel = layer.tensors[i]
     return Convolution(layer.name, kernel[None, None] if kernel.ndim == 2 else kernel, bias)
 
 
 def _take(
-    target: Target,
+    slot: Slot,
     kernels: dict[str, deque[Source]],
-    norms: dict[bool, deque[Layer]],
+    norms: dict[bool, deque[StoredLayer]],
     model: keras.Model,
     path: Path,
 ) -> Convolution:
-    """Take from the queues what belongs to `target`."""
+    """Take from the queues what belongs to `slot`."""
     queues = [queue for queue in kernels.values() if queue]
     if not queues:
         raise EdgenetsError(
-            f"{path} ends before {target.layer.name} of {model.name}; was it saved without the "
+            f"{path} ends before {slot.layer.name} of {model.name}; was it saved without the "
             "classifier (include_top=False)? pass the file with it"
         )
     heads = [queue[0].convolution.kernel.shape for queue in queues]
     begun = [queue for queue in queues if queue[0].is_pointwise]
     fitting = begun or [
-        queue for queue, shape in zip(queues, heads, strict=True) if shape == target.kernel_shape
+        queue for queue, shape in zip(queues, heads, strict=True) if shape == slot.kernel_shape
     ]
     if not fitting:
-        raise shape_error(target, queues[0][0].convolution, model, path)
+        raise shape_error(slot, queues[0][0].convolution, model, path)
     if len(fitting) > 1:
         names = " and ".join(queue[0].convolution.name for queue in fitting)
         raise EdgenetsError(
-            f"{names} of {path} both fit {target.layer.name} of {model.name}, and nothing tells "
+            f"{names} of {path} both fit {slot.layer.name} of {model.name}, and nothing tells "
             "which is meant; name all layers or none, and save again"
         )
     source = fitting[0].popleft()
-    if target.batch_norm is None:
+    if slot.batch_norm is None:
         return source.convolution
     queue = norms[source.is_numbered]
     return source.convolution._replace(batch_norm=_batch_norm(queue.popleft()) if queue else None)
 
 
-def _batch_norm(layer: Layer) -> BatchNorm:
+def _batch_norm(layer: StoredLayer) -> BatchNorm:
     *gamma, beta, mean, variance = layer.tensors
     # Epsilon is added to the variance, and that of the nets is fixed.
     excess = np.float32(layer.epsilon - BATCH_NORM_EPSILON)

@@ -18,8 +18,6 @@ from edgenets.models.weights.keras_h5 import SIGNATURE, read_keras_h5
 from edgenets.models.weights.labels import imagenet_labels
 from edgenets.models.weights.tflite import read_tflite
 
-Range = tuple[float, float]
-
 BACKGROUND = "background"  # the class before ImageNet's in TF-slim's nets
 CAFFE_PREPARATION = Preparation(227, 256)
 
@@ -37,7 +35,7 @@ class Imported(NamedTuple):
 class Known(NamedTuple):
     """What a published file does not say itself."""
 
-    input_range: Range
+    input_range: tuple[float, float]
     labels: tuple[str, ...]
 
 
@@ -50,7 +48,11 @@ KNOWN_FILES = {  # by SHA-256
 
 
 def read_weights(
-    path: Path, name: str, arguments: Mapping[str, Any], *, input_range: Range | None = None
+    path: Path,
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    input_range: tuple[float, float] | None = None,
 ) -> Imported:
     """Build the net `name` with the trained weights of the file `path`.
 

@@ -35,7 +35,7 @@ from edgenets.quantize.package.frequencies import (
     first_groups,
     to_frequencies,
 )
-from edgenets.quantize.package.weight_ranges import PRODUCT, Range, find_ranges, gaps
+from edgenets.quantize.package.weight_ranges import PRODUCT, ByteRange, find_ranges, gaps
 
 MAGIC, VERSION = flatbuffer.PACKAGE, 2
 HEADER = struct.Struct("<4sBI32s")  # before its numbers
@@ -125,13 +125,13 @@ def unpack(package: bytes) -> bytes:
 class _Option(NamedTuple):
     """What can be packed of a file, before its weights are coded."""
 
-    ranges: list[Range]
+    ranges: list[ByteRange]
     tables: Tables
     rest: bytes
     packed_rest: bytes  # with the first of PROPERTIES
 
     @property
-    def weights(self) -> list[Range]:
+    def weights(self) -> list[ByteRange]:
         """The ranges that are coded with tables."""
         return [found for found in self.ranges if found.kind != PRODUCT]
 
@@ -146,7 +146,7 @@ class _Option(NamedTuple):
         return len(_compress(self.plan)) + self.tables.bits / 8 + len(self.packed_rest)
 
 
-def _coded(data: Bytes, found: list[Range]) -> Iterator[_Option]:
+def _coded(data: Bytes, found: list[ByteRange]) -> Iterator[_Option]:
     """Yield the option that codes ranges, if there are some that are worth it."""
     ranges, histograms = [], []
     for each in found:
@@ -168,7 +168,7 @@ def _coded(data: Bytes, found: list[Range]) -> Iterator[_Option]:
         yield option
 
 
-def _is_worth_coding(data: Bytes, weights: Range, histograms: NDArray[np.int64]) -> bool:
+def _is_worth_coding(data: Bytes, weights: ByteRange, histograms: NDArray[np.int64]) -> bool:
     """Tell whether weights take less by one table than by lzma."""
     bits = choose_tables(histograms, np.zeros(weights.rows, np.intp)).bits
     return bits / 8 < len(_compress(data[weights.start : weights.end].tobytes()))
@@ -249,7 +249,7 @@ def _unpack(package: memoryview) -> tuple[Bytes, bytes]:
 
 
 def _decode_weights(
-    coded: memoryview, numbers: _Numbers, weights: list[Range], tables: Tables
+    coded: memoryview, numbers: _Numbers, weights: list[ByteRange], tables: Tables
 ) -> tuple[Bytes, memoryview]:
     """Return the bytes of all weights, and the packed rest."""
     lanes, rest_bytes = numbers.lanes, numbers.packed_rest_bytes
@@ -270,7 +270,7 @@ def _decode_weights(
     return symbols, memoryview(head + coded[words_end:].tobytes())
 
 
-def _which(weights: list[Range], rows: NDArray[np.uint8]) -> Bytes:
+def _which(weights: list[ByteRange], rows: NDArray[np.uint8]) -> Bytes:
     """Return the table of each coded byte."""
     which = np.empty(sum(found.size_bytes for found in weights), np.uint8)
     position, row = 0, 0
@@ -280,7 +280,7 @@ def _which(weights: list[Range], rows: NDArray[np.uint8]) -> Bytes:
     return which
 
 
-def _multiply(data: Bytes, product: Range) -> None:
+def _multiply(data: Bytes, product: ByteRange) -> None:
     numbers = [
         data[start : start + 4 * count].view("<f4")
         for start, count in ((product.columns, product.rows), (product.base, 1))
@@ -288,7 +288,7 @@ def _multiply(data: Bytes, product: Range) -> None:
     data[product.start : product.end] = (numbers[0] * numbers[1]).astype("<f4").view(np.uint8)
 
 
-def _plan(ranges: Iterable[Range]) -> bytes:
+def _plan(ranges: Iterable[ByteRange]) -> bytes:
     numbers: list[int] = []
     position = 0
     for found in ranges:
@@ -303,15 +303,15 @@ def _stored(tables: Tables) -> bytes:
     return _varints([len(tables.stored)]) + steps.tobytes() + tables.rows.tobytes()
 
 
-def _read_plan(plan: bytes, size: int) -> tuple[list[Range], Tables]:
+def _read_plan(plan: bytes, size: int) -> tuple[list[ByteRange], Tables]:
     if not plan:
         return [], NO_TABLES
     numbers = _read_varints(plan)
-    ranges: list[Range] = []
+    ranges: list[ByteRange] = []
     position, rows = 0, 0
     while kind := next(numbers)[0]:
         start, *others = (next(numbers)[0] for _ in range(4))
-        found = Range(kind - 1, position + start, *others)
+        found = ByteRange(kind - 1, position + start, *others)
         if kind > PRODUCT + 1 or not found.size_bytes or found.size_bytes > size - found.start:
             raise ValueError("its plan names bytes that the file has not")
         if found.kind == PRODUCT:

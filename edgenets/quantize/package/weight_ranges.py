@@ -24,7 +24,7 @@ WEIGHTS_BY_ROW, WEIGHTS_BY_COLUMN, PRODUCT = range(3)
 Number = TypeVar("Number", bound=np.integer[Any])
 
 
-class Range(NamedTuple):
+class ByteRange(NamedTuple):
     """Bytes of the file that are coded by themselves.
 
     Of weights, row i has the table i: `rows` runs of `columns` bytes, or with WEIGHTS_BY_COLUMN
@@ -49,7 +49,7 @@ class Range(NamedTuple):
         """Where it ends."""
         return self.start + self.size_bytes
 
-    def as_one_row(self) -> Range:
+    def as_one_row(self) -> ByteRange:
         """Return the same weights with one table for all."""
         return self._replace(kind=WEIGHTS_BY_ROW, rows=1, columns=self.size_bytes)
 
@@ -70,7 +70,7 @@ class Range(NamedTuple):
         return counts.reshape(self.rows, SYMBOLS)
 
 
-def find_ranges(content: bytes) -> list[Range]:
+def find_ranges(content: bytes) -> list[ByteRange]:
     """Return what can be coded by itself in a `.tflite`, in order; [] for any other file."""
     try:
         model = flatbuffer.read(content)
@@ -80,7 +80,7 @@ def find_ranges(content: bytes) -> list[Range]:
         [*_products(model, content), *_weights(model)],
         key=lambda each: (each.start, -each.size_bytes),
     )
-    apart: list[Range] = []
+    apart: list[ByteRange] = []
     for each in found:  # tensors may share their content
         if each.size_bytes and (not apart or each.start >= apart[-1].end):
             apart.append(each)
@@ -89,7 +89,7 @@ def find_ranges(content: bytes) -> list[Range]:
     return [each for each in apart if each.kind != PRODUCT or not _reads(each, apart)]
 
 
-def gaps(size: int, ranges: Iterable[Range]) -> list[slice]:
+def gaps(size: int, ranges: Iterable[ByteRange]) -> list[slice]:
     """Return the bytes of the file that no range has, in order."""
     position, found = 0, []
     for each in ranges:
@@ -98,23 +98,23 @@ def gaps(size: int, ranges: Iterable[Range]) -> list[slice]:
     return [*found, slice(position, size)]
 
 
-def _weights(model: flatbuffer.Model) -> Iterator[Range]:
+def _weights(model: flatbuffer.Model) -> Iterator[ByteRange]:
     for tensor in model.tensors:
         size = tensor.size_bytes
         if tensor.dtype not in WEIGHT_DTYPES or size < LEAST_WEIGHTS or tensor.data is None:
             continue
         base = int(tensor.zero_point[0]) % SYMBOLS if tensor.zero_point.size == 1 else 0
         if tensor.data.shape != tensor.shape:  # stored sparsely
-            yield Range(WEIGHTS_BY_ROW, tensor.offset, 1, size, base)
+            yield ByteRange(WEIGHTS_BY_ROW, tensor.offset, 1, size, base)
         elif tensor.scale.size > 1 and tensor.axis == len(tensor.shape) - 1:
             rows = tensor.shape[-1]
-            yield Range(WEIGHTS_BY_COLUMN, tensor.offset, rows, size // rows, base)
+            yield ByteRange(WEIGHTS_BY_COLUMN, tensor.offset, rows, size // rows, base)
         else:
             rows = tensor.shape[0]
-            yield Range(WEIGHTS_BY_ROW, tensor.offset, rows, size // rows, base)
+            yield ByteRange(WEIGHTS_BY_ROW, tensor.offset, rows, size // rows, base)
 
 
-def _products(model: flatbuffer.Model, content: bytes) -> Iterator[Range]:
+def _products(model: flatbuffer.Model, content: bytes) -> Iterator[ByteRange]:
     """Yield the scales of biases that are the input's scale times the kernel's."""
     first = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
 
@@ -134,10 +134,10 @@ def _products(model: flatbuffer.Model, content: bytes) -> Iterator[Range]:
         # What is not a number is another one on another processor; zero has two signs.
         if np.isfinite(product).all() and product.tobytes() == bias.scale.tobytes():
             places = place(bias.scale), bias.scale.size, place(kernel.scale), place(image.scale)
-            yield Range(PRODUCT, *places)
+            yield ByteRange(PRODUCT, *places)
 
 
-def _reads(product: Range, ranges: Iterable[Range]) -> bool:
+def _reads(product: ByteRange, ranges: Iterable[ByteRange]) -> bool:
     """Tell whether a product is of bytes that a range has."""
     read = ((product.columns, 4 * product.rows), (product.base, 4))
     return any(

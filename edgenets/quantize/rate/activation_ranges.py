@@ -20,21 +20,21 @@ MOST_VALUES, MOST_MSE_VALUES = 1_000_000, 100_000
 MSE_STEPS = np.linspace(0.2, 1.0, 81)  # of the whole range
 
 Array = NDArray[np.float32]
-Range = tuple[float, float]
-ChooseRange = Callable[[Array], Range]
+ActivationRange = tuple[float, float]
+ChooseRange = Callable[[Array], ActivationRange]
 
 
 def percentile_range(percent: float) -> ChooseRange:
     """Return the function that leaves out 100 - `percent` % of the values at either end."""
 
-    def choose(values: Array) -> Range:
+    def choose(values: Array) -> ActivationRange:
         low, high = np.percentile(values, (100 - percent, percent))
         return float(low), float(high)
 
     return choose
 
 
-def mse_range(values: Array) -> Range:
+def mse_range(values: Array) -> ActivationRange:
     """Return the part of the whole range whose 256 steps have the least mean squared error."""
     drawn = sample(values, MOST_MSE_VALUES)
 

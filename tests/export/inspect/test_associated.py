@@ -10,7 +10,7 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect import associated
-from edgenets.export.inspect.associated import Archive, describe, read_archive
+from edgenets.export.inspect.associated import Archive, read_archive, read_description
 
 MODEL = b"\x1c\0\0\0TFL3" + bytes(100)
 
@@ -25,7 +25,7 @@ def with_archive(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATE
 
 def test_labels_of_coral_s_file_are_those_that_its_metadata_names(shared_file):
     path = shared_file("coral/mobilenet_v1_0.25_128_quant.tflite")
-    described = describe(flatbuffer.read(path))
+    described = read_description(flatbuffer.read(path))
     assert described is not None and described.name == "ImageClassifier"
     assert described.label_files == ("imagenet_labels.txt",)
     archive = read_archive(path.read_bytes(), described.label_files)
@@ -77,5 +77,5 @@ def test_labels_that_are_no_text_are_one_sentence():
 def test_metadata_that_is_damaged_is_one_sentence(entry: bytes):
     model = flatbuffer.Model(0, 1, (), (), (), (), {associated.TFLITE_METADATA: entry})
     with pytest.raises(EdgenetsError, match="TFLITE_METADATA is damaged"):
-        describe(model)
-    assert describe(model._replace(metadata={})) is None
+        read_description(model)
+    assert read_description(model._replace(metadata={})) is None

@@ -18,7 +18,7 @@ from edgenets.export.inspect.metadata import check_end, layer_names, read_entry,
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.checked_file import float_file
-from edgenets.export.write.metadata import describe
+from edgenets.export.write.metadata import with_description
 from edgenets.export.write.tflite import to_format
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
@@ -54,7 +54,7 @@ def test_the_file_that_is_kept_computes_the_same_and_holds_no_waste(name, number
 
     model, spec = net_of(name)
     named = to_format(FORMATS[number_format], model, spec, IMAGES)
-    content = describe(named, spec, weights_sha256(model))
+    content = with_description(named, spec, weights_sha256(model))
     file, before = flatbuffer.read(content), flatbuffer.read(named)
     kept, plain = Classifier(content), Classifier(named, input_range=CENTRED)
     np.testing.assert_array_equal(kept.outputs(IMAGES), plain.outputs(IMAGES))

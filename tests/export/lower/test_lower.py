@@ -17,7 +17,7 @@ from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.edge_tpu.rules import RULES
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.lower.lower import REWRITES, lower, preferred_format, runs_sparsely
-from edgenets.export.lower.rewriting import Net
+from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import verify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS
@@ -65,7 +65,7 @@ def build(name: str, arguments: dict[str, Any], resolution: int = 64) -> tuple[k
 
 def write(number_format, model, spec, images, target) -> bytes:
     """Return a file whose logits are held against nothing: few untrained channels lose much."""
-    net = lower(Net(model, None), target, number_format)
+    net = lower(CodedModel(model, None), target, number_format)
     return to_format(number_format, net.model, spec, images)
 
 
@@ -98,7 +98,7 @@ def inputs(resolution: int) -> np.ndarray:
 def test_rewritten_net_gives_the_same_logits(rewrite, name, arguments, resolution):
     model, _ = build(name, arguments, resolution)
     weights = model.get_weights()
-    rewritten = REWRITES[rewrite](Net(model, None)).model
+    rewritten = REWRITES[rewrite](CodedModel(model, None)).model
     assert rewritten is not model
     expected = model(inputs(resolution), training=False).numpy()
     logits = rewritten(inputs(resolution), training=False).numpy()
@@ -113,7 +113,7 @@ def test_rewrite_that_finds_nothing_to_do_returns_the_net(rewrite):
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, name="conv")(image)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    net = Net(keras.Model(image, keras.layers.Dense(2)(x)), None)
+    net = CodedModel(keras.Model(image, keras.layers.Dense(2)(x)), None)
     assert REWRITES[rewrite](net) is net
 
 
@@ -232,5 +232,5 @@ def test_every_target_prefers_a_format_and_names_known_rewrites():
     for target in TARGETS.values():
         assert set(target.formats) <= set(FORMATS)
         assert {*target.rewrites, *target.integer_rewrites} <= set(REWRITES)
-    assert lower(Net("model", None), GENERIC, INT8).model == "model"
+    assert lower(CodedModel("model", None), GENERIC, INT8).model == "model"
     assert verify.MAXIMUM_SNR_DB > 0

@@ -9,7 +9,7 @@ from edgenets.data.images import Preparation, load_rgb, prepare, to_network
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.registry import create
-from edgenets.models.weights.convolutions import targets
+from edgenets.models.weights.convolutions import slots
 from edgenets.models.weights.labels import imagenet_labels
 from edgenets.models.weights.reading import read_weights
 
@@ -42,14 +42,14 @@ def encode(shapes: list[tuple[int, ...]]) -> tuple[bytes, list[tuple[np.ndarray,
 
 @pytest.fixture(scope="module")
 def encoded() -> tuple[bytes, list[tuple[np.ndarray, np.ndarray]]]:
-    return encode([target.kernel_shape for target in targets(create("squeezenet"))])
+    return encode([slot.kernel_shape for slot in slots(create("squeezenet"))])
 
 
 def test_kernels_are_caffe_s_and_the_first_takes_bgr_less_the_mean(encoded, tmp_path: Path):
     content, layers = encoded
     (tmp_path / "x.net").write_bytes(content)
     imported = read_weights(tmp_path / "x.net", "squeezenet", {"resolution": 64})
-    read = targets(imported.model)
+    read = slots(imported.model)
     for (kernel, bias), target in list(zip(layers, read, strict=True))[1:]:
         ours, our_bias = target.layer.get_weights()
         np.testing.assert_array_equal(ours.transpose(3, 2, 0, 1), kernel)

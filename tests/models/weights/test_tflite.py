@@ -16,7 +16,7 @@ from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
 from edgenets.models.registry import complete_arguments, create
-from edgenets.models.weights.convolutions import targets
+from edgenets.models.weights.convolutions import slots
 from edgenets.models.weights.labels import imagenet_labels
 from edgenets.models.weights.reading import read_weights
 
@@ -109,7 +109,7 @@ def test_an_exported_mobilenet_v2_is_read_back_within_half_a_code(
     images = to_network(exported.pixels)
     imported = read_weights(tmp_path / "x.tflite", "mobilenet_v2", GIVEN)
     assert imported.arguments == exported.arguments
-    folded = [targets(fold_batch_norm(net)) for net in (exported.model, imported.model)]
+    folded = [slots(fold_batch_norm(net)) for net in (exported.model, imported.model)]
     for written, read in zip(*folded, strict=True):
         kernel = written.layer.get_weights()[0]
         half_a_code = np.abs(kernel).max() / 127 / 2

@@ -175,12 +175,12 @@ def test_layers_are_told_in_the_columns_of_the_paper_s_tables():
 @pytest.mark.slow
 def test_the_authors_file_of_squeezenet_has_the_size_of_its_shared_row(shared_data: Path):
     from edgenets.models.registry import create
-    from edgenets.models.weights.convolutions import targets
+    from edgenets.models.weights.convolutions import slots
     from edgenets.models.weights.deep_compression import decode_layers
 
     path = shared_data / "squeezenet_deep_compression.net"
     content = path.read_bytes()
-    shapes = {target.layer.name: target.kernel_shape for target in targets(create("squeezenet"))}
+    shapes = {slot.layer.name: slot.kernel_shape for slot in slots(create("squeezenet"))}
     layers = [
         LayerWeights(layer.name, layer.kernel.transpose(3, 2, 0, 1), layer.bias.size)
         for layer in decode_layers(content, shapes, path)
