@@ -28,9 +28,9 @@ from paired import paired_loss
 
 from edgenets.data.sources import open_for_evaluation
 from edgenets.export.measure.classifier import Classifier
+from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
 from edgenets.export.write.checked_file import float_file
-from edgenets.export.write.metadata import with_description
 from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm

@@ -20,8 +20,7 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.emulator import Board, find_board
 from edgenets.export.devices.emulator_setup import COMPILERS, set_up
-from edgenets.export.inspect.metadata import ENTRY
-from edgenets.export.write.metadata import with_labels
+from edgenets.export.metadata import ENTRY, with_labels
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 CLASSES = ("dark", "left", "right")

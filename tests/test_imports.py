@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "edgenets"
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 # The rooms of each folder from the top down: each may import those above it, and a file that stands
 # in no room of its folder is in the room that names it. CONTRIBUTING.md says what is in each.
@@ -25,7 +27,7 @@ ROOMS = {
         *("package", "sizes", "stages", "rate", "budget"),
     ),
     "edgenets.export": (
-        *("formats", "targets"),
+        *("formats", "targets", "associated", "metadata"),
         *("board", "devices", "inspect", "measure", "lower", "write", "report"),
     ),
 }
@@ -66,12 +68,12 @@ def imports_of(module: str) -> frozenset[str]:
     """The modules of edgenets that a module names in an import, in a function or not."""
     names = set()
     for node in ast.walk(ast.parse(FILES[module].read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for (
-                alias
-            ) in node.names:  # `from edgenets import flatbuffer`, `from edgenets.x import y`
-                submodule = f"{node.module}.{alias.name}"
-                names.add(submodule if submodule in FILES else node.module)
+        if isinstance(node, ast.ImportFrom):
+            package = module.rpartition(".")[0]  # of `from .x import y`
+            source = f"{package}.{node.module}" if node.level else str(node.module)
+            for alias in node.names:  # `from edgenets import flatbuffer` names a module, too
+                submodule = f"{source}.{alias.name}"
+                names.add(submodule if submodule in FILES else source)
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     return frozenset(name for name in names if name in FILES)
@@ -101,6 +103,18 @@ def test_every_room_has_its_place(folder: str):
     assert rooms == set(ROOMS[folder])
 
 
+def test_the_map_in_contributing_is_the_tree():
+    rows = re.findall(r"^\| `([^|]+)` \|", CONTRIBUTING.read_text(), re.MULTILINE)
+    rooms = [name.rstrip("/") for row in rows for name in row.split()]
+    below = {name for name in rooms if "/" in name}
+    assert set(rooms) - below == set(ROOMS["edgenets"])
+    for folder in ("quantize", "export"):
+        inside = {
+            name for name in ROOMS[f"edgenets.{folder}"] if (PACKAGE / folder / name).is_dir()
+        }
+        assert inside == {name.partition("/")[2] for name in below if name.startswith(f"{folder}/")}
+
+
 def test_no_module_imports_itself_by_way_of_others():
     def circle_from(module: str, path: tuple[str, ...]) -> tuple[str, ...] | None:
         if module in path:
@@ -123,7 +137,8 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_what_is_sent_to_a_board_imports_nothing_of_edgenets(room: str):
     for module in FILES:
         if module.startswith(f"{room}."):
-            assert not imports_of(module), module
+            outside = {name for name in imports_of(module) if not name.startswith(f"{room}.")}
+            assert not outside, module
 
 
 def import_without(packages: tuple[str, ...], *modules: str) -> None:

@@ -10,15 +10,15 @@ from collections.abc import Collection
 from functools import cached_property
 from statistics import mode
 
+from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
 from edgenets.export.write.codes import with_codes
-from edgenets.export.write.metadata import with_description
 from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
-from edgenets.pipeline.stages import RunImages
+from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
 from edgenets.quantize.budget.sensitivity import compress_untrained
 from edgenets.quantize.layers import is_prunable

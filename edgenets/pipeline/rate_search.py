@@ -16,8 +16,8 @@ from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.classifier import Classifier
+from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
-from edgenets.export.write.metadata import with_description
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256

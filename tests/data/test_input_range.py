@@ -13,7 +13,7 @@ from edgenets.data.input_range import (
     input_range_of,
 )
 from edgenets.errors import EdgenetsError
-from edgenets.export.write.metadata import Table, _encode, standard_entry
+from edgenets.export.metadata import Table, _encode, standard_entry
 
 LEVELS = np.arange(256, dtype=np.uint8)
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.export.inspect.associated import TFLITE_METADATA
-from edgenets.export.inspect.metadata import ENTRY
-from edgenets.export.write.metadata import standard_entry, with_labels
+from edgenets.export.associated import TFLITE_METADATA
+from edgenets.export.metadata import ENTRY, standard_entry, with_labels
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 RESOLUTION = 8

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from edgenets import cache
 from edgenets.errors import EdgenetsError
-from edgenets.export.board.runner import DELEGATES
+from edgenets.export.board.interpreter import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
-from edgenets.export.devices.session import open_device
+from edgenets.export.devices.opening import open_device
 from edgenets.progress import progress_bar
 
 OLDEST_PYTHON, FIRST_UNTESTED_PYTHON = (3, 10), (3, 14)
@@ -90,8 +90,8 @@ def examine(device: str = "local", *, patience_seconds: float | None = None) -> 
     """Return what is installed on `device` and what commands lack.
 
     Args:
-        device: "local", or as `devices.open_device` takes it.
-        patience_seconds: as for `devices.open_device`.
+        device: "local", or as `open_device` takes it.
+        patience_seconds: as for `open_device`.
 
     Returns:
         `device`; `findings`: a `Finding` each; `commands`: of each its `ready` and the `missing`

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.associated import read_archive, read_description
 from edgenets.export.devices.interpreter import refuse_compiled
-from edgenets.export.devices.session import LocalSession
+from edgenets.export.devices.local import LocalSession
 from edgenets.export.inspect import arena, xnnpack
-from edgenets.export.inspect.associated import read_archive, read_description
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limits
-from edgenets.export.inspect.metadata import layer_names, read_entry
+from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.flatbuffer.extract import preparing_operators

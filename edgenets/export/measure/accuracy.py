@@ -16,7 +16,8 @@ from edgenets.data.images import Preparation
 from edgenets.data.input_range import Range
 from edgenets.data.sources import EvaluationImages, open_for_evaluation
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.session import LOCAL, check_device, open_device
+from edgenets.export.devices.opening import check_device, open_device
+from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.measure.remote_classifier import RemoteClassifier
@@ -154,7 +155,7 @@ def evaluate_file(
         device: where the file runs; images are decoded and prepared here.
         everything: score all images, those to train with too.
         labels, input_range: what the file does not say, as for `ClassifierFile`.
-        patience_seconds: as for `devices.open_device`.
+        patience_seconds: as for `open_device`.
 
     Returns:
         What `score` returns; `labels`; `split`, which part of the dataset was scored; `skipped`,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.input_range import Range, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
-from edgenets.export.inspect.metadata import lost_labels, read_entry, read_labels
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
+from edgenets.export.metadata import lost_labels, read_entry, read_labels
 from edgenets.memory import read_bounded
 
 if TYPE_CHECKING:

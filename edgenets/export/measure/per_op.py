@@ -26,8 +26,8 @@ import numpy as np
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.session import Report, Session
-from edgenets.export.inspect.metadata import layer_names
 from edgenets.export.measure.statistics import undisturbed, undisturbed_difference
+from edgenets.export.metadata import layer_names
 from edgenets.flatbuffer.extract import find_part, preparing_operators
 
 MIN_SECONDS = 2.0

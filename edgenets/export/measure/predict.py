@@ -18,7 +18,8 @@ from edgenets.data.images import Preparation, load_prepared
 from edgenets.data.input_range import Range
 from edgenets.data.loading import map_in_threads
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.session import LOCAL, open_device
+from edgenets.export.devices.opening import open_device
+from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.files import write_bytes
@@ -70,7 +71,7 @@ def predict_files(
         image_paths: of the images.
         top: how many classes are wanted of each.
         labels, input_range: what the file does not say, as for `ClassifierFile`.
-        patience_seconds: as for `devices.open_device`.
+        patience_seconds: as for `open_device`.
 
     Returns:
         For each image its `path`, and `top`: the likeliest classes, at most `top` of them, each

@@ -17,10 +17,10 @@ from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import verify
+from edgenets.export.metadata import with_description
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import with_ends, without_softmax
-from edgenets.export.write.metadata import with_description
 from edgenets.files import replacing, sha256_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes

@@ -1,6 +1,6 @@
 """Keras model -> `.tflite` file in one of the formats, its tensors named after the layers.
 
-`edgenets.export.write.metadata.with_description` makes of it the file that is kept.
+`edgenets.export.metadata.with_description` makes of it the file that is kept.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.inspect import associated
-from edgenets.export.inspect.associated import Archive, read_archive, read_description
+from edgenets.export import associated
+from edgenets.export.associated import Archive, read_archive, read_description
 
 MODEL = b"\x1c\0\0\0TFL3" + bytes(100)
 

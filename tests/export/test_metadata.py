@@ -12,13 +12,18 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
+from edgenets.export import metadata
 from edgenets.export.formats import FORMATS
-from edgenets.export.inspect import metadata
-from edgenets.export.inspect.metadata import check_end, layer_names, read_entry, read_labels
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.measure.classifier import Classifier
+from edgenets.export.metadata import (
+    check_end,
+    layer_names,
+    read_entry,
+    read_labels,
+    with_description,
+)
 from edgenets.export.write.checked_file import float_file
-from edgenets.export.write.metadata import with_description
 from edgenets.export.write.tflite import to_format
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
