@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter
 
 from edgenets.models.variants import VARIANTS, Variant
 
-DOCS = Path(__file__).parents[1] / "docs"
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence"
 
 
 class Look(NamedTuple):
@@ -77,7 +77,7 @@ PLOTS = {"params": "parameters", "macs": "MACs"}  # of a variant -> label of the
 
 
 def plot_path(cost: str) -> Path:
-    return DOCS / f"accuracy_over_{cost}.svg"
+    return EVIDENCE / f"accuracy_over_{cost}.svg"
 
 
 def arguments_of(variant: Variant) -> str:

@@ -1,4 +1,4 @@
-"""Write docs/architectures.md and its two plots: what makes small nets small, computed.
+"""Write docs/evidence/architectures.md and its two plots: what makes small nets small, computed.
 
 python benchmarks/architectures.py
 
@@ -24,7 +24,7 @@ from edgenets.models.variants import VARIANTS, Variant
 from edgenets.profile import ASSUMPTIONS, LayerProfile, Profile, profile
 from edgenets.units import format_bytes, format_count, format_percent
 
-PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+PAGE = Path(__file__).parents[1] / "docs" / "evidence" / "architectures.md"
 
 INTRODUCTION = f"""\
 # What makes small nets small
@@ -462,7 +462,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for technique in TECHNIQUES:
         where = ", ".join(
-            f"`{function}` in [{module}.py](../edgenets/models/{module}.py)"
+            f"`{function}` in [{module}.py](../../edgenets/models/{module}.py)"
             for module, _, function in (place.partition(".") for place in technique.where.split())
         )
         parts.append(f"## {technique.title}\n\nIn the code: {where}.\n\n{technique.text()}")

@@ -1,4 +1,4 @@
-"""Deep Compression of the CIFAR-10 nets in the package: the table of docs/compression.md.
+"""Deep Compression of the CIFAR-10 nets in the package: the table of docs/evidence/compression.md.
 
     python benchmarks/deep_compression.py --data cifar10 [--out runs/deep-compression] [NET ...]
 

@@ -1,4 +1,4 @@
-"""Run the main job on the digits with seeds 0 to 4 and print the table of docs/results.md.
+"""Run the main job on the digits with seeds 0 to 4 and print the table of docs/evidence/results.md.
 
     python benchmarks/digits_seeds.py [--out runs/seeds]
 

@@ -1,4 +1,4 @@
-"""What a teacher gives the smallest of the package's nets: the table of docs/compression.md.
+"""What a teacher gives a small net: a table of docs/evidence/compression.md.
 
     python benchmarks/distillation.py --data cifar10 [--out runs/distillation]
 

@@ -5,7 +5,7 @@
 Without MODEL_DIR, the four nets in the package. DATA/train calibrates (200 images, seed 0, as
 `edgenets export` does), all of DATA/test is evaluated, once. Each row is kept in the folder --out
 when it is measured; started again, the command goes on. It prints the tables of
-docs/compression.md: of files that passed their checks, or why there is none.
+docs/evidence/formats.md: of files that passed their checks, or why there is none.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ not depend on the weights. The outputs for two images of noise are compared, bit
 of the same LiteRT on this machine, which pip installs into the folder --out. The MobileNets are
 counted as fp32 too, on the A72, for which there are published latencies. Each row is kept in --out
 when it is measured; started again, the command goes on. It prints the table of
-docs/emulated_board.md.
+docs/evidence/emulated_board.md.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def right(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the results as the Markdown table of docs/compression.md."""
+    """Return the results as the Markdown table of docs/evidence/compression.md."""
     lines = [
         "| net | int8 with | top-1 | logits, dB | loss to float, points | gain over plain int8 |",
         "|---|---|---|---|---|---|",

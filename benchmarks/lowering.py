@@ -7,7 +7,7 @@
 Nets have fresh weights and are calibrated on noise; counts of dense kernels do not depend on them.
 The first form prints what each lowering saves; --families all families for every target. Files and
 counts are kept in --out; started again, the command goes on. It prints the tables of
-docs/targets.md.
+docs/evidence/targets.md.
 """
 
 from __future__ import annotations

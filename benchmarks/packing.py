@@ -1,4 +1,4 @@
-"""Packages against general compressors: the tables of docs/package-format.md.
+"""Packages against general compressors: the tables of docs/evidence/packing.md.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/packing.py FILE.tflite ...
 

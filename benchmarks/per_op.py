@@ -7,7 +7,8 @@ convolution more (1 x 1, or 3 x 3), which keeps the map and its channels. Its st
 the median latency of it as a file of its own, by `edgenets benchmark`; against that stand what
 `benchmark --per-op` attributes to it within the net, and three other methods: the operator alone,
 timed in turn with other files; the difference of two prefixes of the net; the difference of the
-whole net with and without it. It prints the table of docs/per_op.md. Rows that are measured are
+whole net with and without it. It prints the table of
+docs/evidence/per_op.md. Rows that are measured are
 kept in the folder --out; started again, the command goes on.
 """
 

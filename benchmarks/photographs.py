@@ -1,4 +1,4 @@
-"""How well a few hundred photographs are learned: the table of docs/photographs.md.
+"""How well a few hundred photographs are learned: the table of docs/evidence/photographs.md.
 
     python benchmarks/photographs.py ../shared/data/flowers [--rows NAME ...] [--seeds 0 1 2]
 

@@ -1,4 +1,4 @@
-"""Plain int8 and the stage `rate` on trained and on compressed nets: a table of docs/rate.md.
+"""Plain int8 and the stage `rate` on trained and compressed nets: a table of docs/evidence/rate.md.
 
     python benchmarks/rate.py --data cifar10 [MODEL_DIR ...] [--out runs/rate]
 

@@ -1,4 +1,4 @@
-"""What the parts of the stage `rate` are worth on images not seen: a table of docs/rate.md.
+"""What the parts of `rate` are worth on images not seen: a table of docs/evidence/rate.md.
 
     python benchmarks/rate_choices.py squeezenet_deep_compression.net imagenet500
 

@@ -1,4 +1,4 @@
-"""Ways to share weights, compared on the int8 files that they end in (docs/compression.md).
+"""Ways to share weights, compared on their int8 files (docs/evidence/compression.md).
 
     python benchmarks/sharing_methods.py PRUNED_MODEL_DIR --data cifar10 [--epochs 1] [--out DIR]
 

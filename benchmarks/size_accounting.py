@@ -2,9 +2,9 @@
 
     python benchmarks/size_accounting.py compressed_SqueezeNet.net
 
-Prints the table of docs/size_accounting.md: theoretical sizes of the file's weights as it stores
-them, with layers stored whole where that is smaller, and so with the gaps of the paper's section 2;
-below them the file itself and its package (.epk).
+Prints the table of docs/evidence/size_accounting.md: theoretical sizes of the file's weights as it
+stores them, with layers stored whole where that is smaller, and so with the gaps of the paper's
+section 2; below them the file itself and its package (.epk).
 """
 
 from __future__ import annotations

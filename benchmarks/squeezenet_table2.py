@@ -5,7 +5,7 @@
 The images are one of every second class of ImageNet, `test/WNID/NNNN.jpg`, NNNN the class. Those of
 which NNNN / 2 is divisible by 5 calibrate; everything is measured on the other ones, in LiteRT, and
 nothing is chosen by them. Differences are against the float file, with their paired 95 % intervals.
-Writes docs/rate.svg and prints the table of docs/rate.md; stopped, the command goes on.
+Writes docs/evidence/rate.svg and prints the table of docs/evidence/rate.md; stopped, it goes on.
 
     python benchmarks/squeezenet_table2.py --folders runs/deep-compression/*
 
@@ -40,7 +40,7 @@ from edgenets.pipeline.rate_search import Attempt, prepare
 from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.kernel_codes import mean_divergence
 
-PLOT = Path(__file__).parents[1] / "docs" / "rate.svg"
+PLOT = Path(__file__).parents[1] / "docs" / "evidence" / "rate.svg"
 ALEXNET_BYTES = 240_000_000
 PRICES = (6e-8, 1.5e-7, 3e-7, 5.4e-7, 8e-7, 1.5e-6)  # nats of KL divergence that a bit may cost
 PAPER = {"8 bits": 0.66e6, "6 bits": 0.47e6}  # bytes of table 2, of 240 MB 363x and 510x

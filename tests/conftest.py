@@ -133,6 +133,21 @@ def training_data():
 
 
 @pytest.fixture(scope="session")
+def crop_data(training_data):
+    """The same with photographs of twice the size, of which crops are learned from."""
+    from dataclasses import replace
+
+    from edgenets.data.dataset import Split
+    from edgenets.data.images import Preparation
+
+    pixels = training_data.images.take(range(len(training_data.images)))
+    large = tuple(pixels.repeat(2, axis=1).repeat(2, axis=2))
+    return replace(
+        training_data, sources=Split(large, training_data.labels).load(Preparation(16, 16))
+    )
+
+
+@pytest.fixture(scope="session")
 def build_net():
     """A function that builds a net small enough to train in a second, always the same."""
     from edgenets.models.backend import keras

@@ -1,4 +1,4 @@
-"""docs/architectures.md and its plots say what the code says today."""
+"""docs/evidence/architectures.md and its plots say what the code says today."""
 
 from __future__ import annotations
 

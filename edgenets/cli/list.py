@@ -20,7 +20,7 @@ SORT_KEYS = {
 }
 
 
-# docs/photographs.md has the measurements.
+# docs/evidence/photographs.md has the measurements.
 START = (
     ("a few hundred, for a Pi 4 or less", "mobilenet_v1 width=0.25 resolution=128"),
     ("the same, more accurate and 22 times the work", "mobilenet_v2 resolution=224"),

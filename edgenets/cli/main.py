@@ -22,22 +22,15 @@ from edgenets.errors import EdgenetsError, did_you_mean, missing_extra
 from edgenets.progress import say
 
 # In the order of the work; each is `command` in the file edgenets/cli/NAME.py.
-COMMANDS = (
-    "list",
-    "summary",
-    "run",
-    "train",
-    "compress",
-    "export",
-    "inspect",
-    "pack",
-    "unpack",
-    "evaluate",
-    "predict",
-    "benchmark",
-    "report",
-    "doctor",
-)
+GROUPS = {
+    "Choose a net": ("list", "summary"),
+    "Do everything at once": ("run", "report"),
+    "Make a model": ("train", "compress"),
+    "Make a file": ("export", "pack", "unpack"),
+    "Use and measure a file": ("inspect", "evaluate", "predict", "benchmark"),
+    "Check the installation": ("doctor",),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
 # What the `train` extra installs: module -> package.
 TRAIN_PACKAGES = {
@@ -71,6 +64,19 @@ class LazyCommands(click.Group):
         command = importlib.import_module(f"edgenets.cli.{name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the subcommands under the headings of `GROUPS`, all in the same columns."""
+        width = max(map(len, COMMANDS))
+        limit = formatter.width - width - 6  # as click has it: indented, and spaces in between
+        for heading, names in GROUPS.items():
+            rows = [
+                (name.ljust(width), command.get_short_help_str(limit))
+                for name in names
+                if (command := self.get_command(context, name))
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, context: click.Context, args: list[str]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,29 +59,23 @@ class Split:
         return Split((*self.sources, *other.sources), labels)
 
     def load(self, preparation: Preparation, *, once: bool = False) -> Images:
-        """Return the prepared pixels, read now if they are kept; `once`: each is taken once."""
+        """Return the prepared pixels; `once`: each is taken once."""
         return Images(self, preparation, once=once)
 
 
 class Images:
     """The prepared pixels of a split.
 
-    They are decoded once and kept, in memory if they fit and else in a file without a name, which
-    is gone when they are. Where the disk has no room either, and beyond memory if each is taken
-    `once`, they are decoded at every `take`.
+    They are decoded at the first `take` and kept, in memory if they fit and else in a file without
+    a name, which is gone when they are. Where the disk has no room either, and beyond memory if
+    each is taken `once`, they are decoded at every `take`.
     """
 
     def __init__(self, split: Split, preparation: Preparation, *, once: bool = False) -> None:
         self._sources = split.sources
         self._preparation = preparation
-        self._pixels: NDArray[np.uint8] | None = None
+        self._once = once
         self._shape = (len(split), preparation.resolution, preparation.resolution, 3)
-        size_bytes = math.prod(self._shape)
-        if size_bytes <= bound_bytes():
-            with progress_bar("Preparing images", len(split)) as advance:
-                self._pixels = self._decode(np.arange(len(split)), advance)
-        elif not once:
-            self._pixels = self._decode_to_disk(size_bytes)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -92,7 +87,16 @@ class Images:
             EdgenetsError: a file cannot be read any more.
         """
         chosen = np.asarray(indices, np.int64)
-        return self._decode(chosen) if self._pixels is None else self._pixels[chosen]
+        return self._decode(chosen) if self._kept is None else self._kept[chosen]
+
+    @cached_property
+    def _kept(self) -> NDArray[np.uint8] | None:
+        """All pixels, where they are kept."""
+        size_bytes = math.prod(self._shape)
+        if size_bytes <= bound_bytes():
+            with progress_bar("Preparing images", len(self)) as advance:
+                return self._decode(np.arange(len(self)), advance)
+        return None if self._once else self._decode_to_disk(size_bytes)
 
     def _decode(
         self, indices: NDArray[np.int64], advance: Advance | None = None

@@ -37,7 +37,7 @@ class Format(NamedTuple):
 
 
 # The least dB and agreement catch files that went wrong, not files that lose a little: untrained
-# nets of few channels must pass them too. docs/compression.md has what a trained net reaches.
+# nets of few channels must pass them too. docs/evidence/formats.md has what a trained net reaches.
 INT8 = Format(
     name="int8",
     meaning="8-bit integers",

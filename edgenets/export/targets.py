@@ -3,7 +3,7 @@
 Adding a target is adding a row and, at most, one rewrite in `edgenets.export.lower.lower`. Needs no
 TensorFlow.
 
-Source: docs/targets.md has the measurements behind each choice.
+Source: docs/evidence/targets.md has the measurements behind each choice.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from edgenets.errors import EdgenetsError
 class TrainingData:
     """Images to learn from, and images split from them on which the best epoch is chosen.
 
-    Images to learn from may be unlabelled: a teacher's answers are then all they teach. A teacher
-    that takes them at another resolution has images of its own, the same in the same order.
+    Images to learn from may be unlabelled: a teacher's answers are then all they teach. Those of
+    photographs are there a second time, larger, for crops of them: `sources`, in the same order.
     """
 
     images: Images
@@ -28,7 +28,7 @@ class TrainingData:
     validation_images: Images
     validation_labels: NDArray[np.int64]
     flip: bool
-    teacher_images: Images | None = None
+    sources: Images | None = None
 
     @classmethod
     def from_split(
@@ -41,12 +41,12 @@ class TrainingData:
         seed: int,
         unlabelled: Split | None = None,
         validation: Split | None = None,
-        teacher_preparation: Preparation | None = None,
+        sources: Preparation | None = None,
     ) -> TrainingData:
         """Hold out a stratified fraction of the training images for choosing the best epoch.
 
         With images of `validation`, these are for that. Unlabelled ones are added to the others.
-        `teacher_preparation` is that of a teacher that does not take the same images.
+        `sources` is how the images are prepared that crops are cut from, if they are.
         """
         train = split
         if not validation:
@@ -65,7 +65,7 @@ class TrainingData:
             validation.load(preparation),
             validation.labels,
             flip,
-            train.load(teacher_preparation) if teacher_preparation else None,
+            train.load(sources) if sources else None,
         )
 
     def class_weights(self, wanted: bool | None = None) -> NDArray[np.float32]:

@@ -26,21 +26,15 @@ def distilled_loss(
     return (1 - settings.alpha) * labels_loss + settings.alpha * taught
 
 
-def check_teacher(teacher: keras.Model, student: keras.Model, images: tuple[int, ...]) -> None:
-    """Check that a teacher takes the images that there are and knows as many classes.
-
-    Args:
-        teacher: images -> logits.
-        student: the net that it teaches.
-        images: height, width and channels of the images that it is given.
+def check_teacher(teacher: keras.Model, student: keras.Model) -> None:
+    """Check that a teacher knows as many classes.
 
     Raises:
-        EdgenetsError: the teacher takes others, or knows another number of classes.
+        EdgenetsError: it knows another number.
     """
-    classes = tf.nest.flatten(student.output_shape)[-1]
-    taken, known = teacher.input_shape[1:], teacher.output_shape[-1]
-    if (taken, known) != (images, classes):
+    classes, known = (tf.nest.flatten(net.output_shape)[-1] for net in (student, teacher))
+    if known != classes:
         raise EdgenetsError(
-            f"a teacher must take the images that there are for it, {images}, and know the "
-            f"{classes} classes; {teacher.name} takes {taken} and knows {known}; pass another"
+            f"a teacher must know the {classes} classes that there are; {teacher.name} knows "
+            f"{known}; pass another"
         )

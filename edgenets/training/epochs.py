@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import median
 
 from edgenets.errors import EdgenetsError
+from edgenets.intervals import wilson_interval
 from edgenets.models.backend import tf
 from edgenets.progress import say
-from edgenets.units import format_percent, format_seconds
+from edgenets.units import format_interval, format_percent, format_seconds
 
 # Marks a value as one of TensorBoard's scalars. `tf.summary.scalar` would take this mark from the
 # package tensorboard, which is needed only where the events are looked at.
@@ -25,14 +26,15 @@ class EpochLog:
     Args:
         name: of the training.
         epochs: how many there will be.
+        held_out: how many images their accuracy is of.
         log_dir: events are written to its subfolder `name`, if it is given.
 
     Raises:
         EdgenetsError: the folder cannot be written.
     """
 
-    def __init__(self, name: str, epochs: int, log_dir: Path | None = None) -> None:
-        self._name, self._epochs = name, epochs
+    def __init__(self, name: str, epochs: int, held_out: int, log_dir: Path | None = None) -> None:
+        self._name, self._epochs, self._held_out = name, epochs, held_out
         self._seconds: list[float] = []
         self._last = time.monotonic()
         self._events = None if log_dir is None else _open_events(log_dir / name)
@@ -44,7 +46,7 @@ class EpochLog:
             self._seconds.append(now - self._last)
         self._last = now
         left = median(self._seconds) * (self._epochs - epoch) if self._seconds else 0.0
-        say(epoch_line(self._name, epoch, self._epochs, values, left))
+        say(epoch_line(self._name, epoch, self._epochs, values, self._held_out, left))
         if self._events is not None:
             with self._events.as_default(step=epoch):
                 for key, value in values.items():
@@ -53,18 +55,25 @@ class EpochLog:
 
 
 def epoch_line(
-    name: str, epoch: int, epochs: int, values: Mapping[str, float], seconds_left: float
+    name: str,
+    epoch: int,
+    epochs: int,
+    values: Mapping[str, float],
+    held_out: int,
+    seconds_left: float,
 ) -> str:
     """Return what an epoch came to, in one line; 0 seconds left are none or not known.
 
     >>> values = {"loss": 0.8123, "validation_accuracy": 0.78}
-    >>> epoch_line("train", 3, 30, values, seconds_left=41.2)
-    'train 3/30: loss 0.812, held-out top-1 78.00 %, 41.2 s left'
+    >>> epoch_line("train", 3, 30, values, held_out=50, seconds_left=41.2)
+    'train 3/30: loss 0.812, held-out top-1 78.00 % (64.8 to 87.2 %), 41.2 s left'
     """
+    accuracy = values["validation_accuracy"]
+    interval = format_interval(wilson_interval(accuracy, held_out))
     left = f", {format_seconds(seconds_left)} left" if seconds_left else ""
     return (
         f"{name} {epoch}/{epochs}: loss {values['loss']:.3f}, held-out top-1 "
-        f"{format_percent(values['validation_accuracy'])}{left}"
+        f"{format_percent(accuracy)} ({interval}){left}"
     )
 
 

@@ -21,7 +21,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.inference import all_logits, check_images, compile_inference, predict_logits
 from edgenets.models.weights.initial import classifier
 from edgenets.progress import Advance, progress_bar, say
-from edgenets.training.augment import augment
+from edgenets.training.augment import augment, random_crops
 from edgenets.training.checkpoint import (
     Arrays,
     Progress,
@@ -34,12 +34,6 @@ from edgenets.training.distill import check_teacher, distilled_loss
 from edgenets.training.epochs import EpochLog
 from edgenets.training.settings import Distillation, FitSettings, Pace
 
-TAUGHT_EPOCHS = 12
-"""With a teacher of another resolution, later epochs repeat the views of these, whose answers are
-then known: it takes most of the time, and often is the larger net.
-"""
-MOST_ANSWERS_BYTES = 2**30
-"""More are not kept but worked out again."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from frozen features to the last epoch
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
 Pixels = NDArray[np.uint8]
@@ -98,7 +92,7 @@ def fit(
     loop = _Loop(model, data, settings, seed, callbacks, teacher)
     epochs = loop.pace.epochs
     say(f"{description}: {_pace_in_words(loop.pace, loop.steps)}")
-    log = EpochLog(description, epochs, log_dir)
+    log = EpochLog(description, epochs, len(data.validation_images), log_dir)
     progress, best = Progress(), list[NDArray[Any]]()
 
     def keep(epoch: int, values: dict[str, float]) -> None:
@@ -163,13 +157,19 @@ def _pace_in_words(pace: Pace, steps: int) -> str:
 
 
 def pace_of(
-    settings: FitSettings, model: keras.Model, images: int, *, transferred: bool = False
+    settings: FitSettings,
+    model: keras.Model,
+    images: int,
+    *,
+    transferred: bool = False,
+    taught: bool = False,
 ) -> Pace:
     """Return the pace at which `model` is trained on so many images."""
     return settings.pace(
         images,
         has_batch_norm=bool(_batch_norms(model)),
         transferred=transferred,
+        taught=taught,
         features=classifier(model).input_shape[-1],
     )
 
@@ -192,12 +192,13 @@ class _Loop:
         callbacks: Sequence[keras.callbacks.Callback],
         teacher: keras.Model | None = None,
     ) -> None:
-        self.teacher_images = data.images
         if teacher is not None:
-            self.teacher_images = data.teacher_images or data.images
-            check_teacher(teacher, model, self.teacher_images.take([0]).shape[1:])
+            check_teacher(teacher, model)
         for images in (data.images, data.validation_images):
             check_images(model, images.take([0]))
+        self.crops = data.sources is not None and settings.augment > 0
+        if self.crops and data.sources is not None:
+            data.sources.take([0])  # prepared here, before another thread takes some
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
         self.distillation = settings.distillation or Distillation()
@@ -221,7 +222,6 @@ class _Loop:
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self.train_step = tf.function(self._train_step)
         self.teach = tf.function(self._teach)
-        self.taught: dict[tuple[int, int], tf.Tensor] = {}  # answers by epoch and step
         self.inference = compile_inference(model)
         _set_batch_norm_momentum(model, self.steps)
 
@@ -230,14 +230,12 @@ class _Loop:
         _reseed_dropout(self.model, self.seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
         loss, correct, labelled = 0.0, 0, 0
-        repeats = self.teacher is not None and self.data.teacher_images is not None
-        round_ = epoch % TAUGHT_EPOCHS if repeats else epoch
-        for step, (indices, images) in enumerate(self._batches(round_)):
+        for step, (indices, images) in enumerate(self._batches(epoch)):
             self.callbacks.on_train_batch_begin(step)
             labels = self.data.labels[indices]
-            step_seed = tf.constant([self.seed, round_ * self.steps + step])
-            taught = self._answers(round_, step, indices, images, step_seed)
-            step_loss, step_correct = self.train_step(images, taught, labels, step_seed)
+            step_seed = tf.constant([self.seed, epoch * self.steps + step])
+            taught = tf.zeros([0]) if self.teacher is None else self.teach(images[-1], step_seed)
+            step_loss, step_correct = self.train_step(images[0], taught, labels, step_seed)
             self.callbacks.on_train_batch_end(step)
             loss += float(step_loss) / self.steps
             correct += int(step_correct)
@@ -293,39 +291,45 @@ class _Loop:
                 f"pass a lower learning rate than {self.pace.learning_rate}"
             )
 
-    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
-        """Yield the epoch's batches in its own order, the next one prepared while one is used."""
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.int64], list[Pixels]]]:
+        """Yield the epoch's batches in its own order, the next one prepared while one is used.
+
+        Each is its indices and its images: the net's, and last the teacher's, which may be those.
+        """
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.images))
         chosen = order[: self.steps * self.batch].reshape(self.steps, self.batch)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            following = pool.submit(self.data.images.take, chosen[0])
+            following = pool.submit(self._take, chosen[0], (self.seed, epoch, 0))
             for step, indices in enumerate(chosen):
                 images = following.result()
                 if step + 1 < self.steps:
-                    following = pool.submit(self.data.images.take, chosen[step + 1])
+                    seed = (self.seed, epoch, step + 1)
+                    following = pool.submit(self._take, chosen[step + 1], seed)
                 yield indices, images
 
-    def _answers(
-        self, epoch: int, step: int, indices: NDArray[np.int64], images: Pixels, seed: tf.Tensor
-    ) -> tf.Tensor:
-        """Return the teacher's logits for the views of a step, worked out once; else nothing."""
-        if self.teacher is None:
-            return tf.zeros([0])
-        if (epoch, step) in self.taught:
-            return self.taught[epoch, step]
-        same = self.teacher_images is self.data.images
-        answers = self.teach(images if same else self.teacher_images.take(indices), seed)
-        all_bytes = 4 * answers.shape[1] * len(self.data.images) * TAUGHT_EPOCHS
-        if all_bytes <= MOST_ANSWERS_BYTES:
-            self.taught[epoch, step] = answers
-        return answers
+    def _take(self, indices: NDArray[np.int64], seed: tuple[int, ...]) -> list[Pixels]:
+        """Return some images, or crops of them, for the net and last for its teacher."""
+        if not self.crops or self.data.sources is None:
+            return [self.data.images.take(indices)]
+        nets = (self.model, self.teacher) if self.teacher else (self.model,)
+        sides = list(dict.fromkeys(net.input_shape[1] for net in nets))
+        strength, flip = self.settings.augment, self.data.flip
+        return random_crops(
+            self.data.sources.take(indices), seed, sides, strength=strength, flip=flip
+        )
 
     def _teach(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return all_logits(self.teacher, self._views(images, seed), training=False)[0]
+        assert self.teacher is not None  # is not called without one
+        views, (side, _) = self._views(images, seed), self.teacher.input_shape[1:3]
+        if views.shape[1] != side:  # of small images that are not cropped
+            views = tf.image.resize(views, (side, side), antialias=True)
+        return all_logits(self.teacher, views, training=False)[0]
 
     def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
         pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
+        if self.crops:  # they are views already
+            return pixels
         return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
 
     def _train_step(

@@ -22,13 +22,14 @@ from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.intervals import wilson_interval
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import compile_inference
 from edgenets.models.weights.initial import classifier
 from edgenets.progress import progress_bar, say
 from edgenets.training.data import TrainingData
 from edgenets.training.settings import FitSettings
-from edgenets.units import format_percent
+from edgenets.units import format_interval, format_percent
 
 STRENGTHS = 10.0 ** np.arange(-4, 2.5, 0.5)
 """Inverse strengths of regularisation that are tried, for features of unit variance."""
@@ -85,9 +86,11 @@ def fit_classifier(
         features, labels, held_out, data.validation_labels, net.classes, weights
     )
     net.set_classifier(kernel, bias, data.images)
+    interval = wilson_interval(fitted.validation_accuracy, len(held_out))
     say(
-        f"classifier on frozen features: held-out top-1 "
-        f"{format_percent(fitted.validation_accuracy)} (inverse regularisation {fitted.strength:g})"
+        "classifier on frozen features: held-out top-1 "
+        f"{format_percent(fitted.validation_accuracy)} ({format_interval(interval)}), inverse "
+        f"regularisation {fitted.strength:g}"
     )
     return {"loss": fitted.loss, "accuracy": fitted.accuracy}
 

@@ -25,11 +25,12 @@ def split(make_folder):
 
 def test_images_in_memory_and_decoded_on_demand_are_equal(split, monkeypatch):
     in_memory = split.load(PREPARATION)
+    in_memory.take([0])
     monkeypatch.setattr(loading, "bound_bytes", lambda: 0)
     on_disk, on_demand = split.load(PREPARATION), split.load(PREPARATION, once=True)
-    assert type(in_memory._pixels) is np.ndarray
-    assert type(on_disk._pixels) is np.memmap
-    assert on_demand._pixels is None
+    assert type(in_memory._kept) is np.ndarray
+    assert type(on_disk._kept) is np.memmap
+    assert on_demand._kept is None
     for indices in ([3, 40, 0, 3], range(41), np.array([], np.int64)):
         for images in (on_disk, on_demand):
             np.testing.assert_array_equal(in_memory.take(indices), images.take(indices))
@@ -42,6 +43,7 @@ def test_pixels_on_disk_are_read_once_and_leave_no_file(split, monkeypatch, tmp_
     monkeypatch.delenv("TMPDIR", raising=False)
     before = set(tmp_path.iterdir())
     images = split.load(PREPARATION)
+    images.take([0])
     assert set(tmp_path.iterdir()) == before
     expected = prepare(load_rgb(split.sources[20]), PREPARATION)
     split.sources[20].unlink()
@@ -60,7 +62,7 @@ def test_pixels_without_room_on_disk_are_decoded_at_every_take(split, monkeypatc
     else:
         monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     images = split.load(PREPARATION)
-    assert images._pixels is None
+    assert images._kept is None
     np.testing.assert_array_equal(
         images.take([2])[0], prepare(load_rgb(split.sources[2]), PREPARATION)
     )
@@ -91,7 +93,7 @@ def test_split_uses_at_most_a_quarter_of_the_memory(split, monkeypatch):
     size_bytes = 41 * 6 * 6 * 3
     for free_bytes, kept in ((4 * size_bytes, True), (4 * size_bytes - 4, False)):
         monkeypatch.setattr(memory, "free_bytes", lambda free=free_bytes: free)
-        assert (split.load(PREPARATION, once=True)._pixels is not None) == kept
+        assert (split.load(PREPARATION, once=True)._kept is not None) == kept
 
 
 def test_subset_keeps_sources_and_labels_together(split):
@@ -103,7 +105,7 @@ def test_subset_keeps_sources_and_labels_together(split):
 def test_file_that_vanished_is_an_error_that_names_it(split):
     split.sources[3].unlink()
     with pytest.raises(EdgenetsError, match=rf"{split.sources[3]} was readable .*: no such file"):
-        split.subset(np.array([3])).load(PREPARATION)
+        split.subset(np.array([3])).load(PREPARATION).take([0])
 
 
 def test_threads_return_results_in_order_and_report_every_item():

@@ -20,7 +20,7 @@ PRICE = 5.4e-7
 
 @pytest.mark.slow
 def test_squeezenet_takes_a_seven_hundredth_of_alexnet(shared_data: Path):
-    """Calibrated on 100 images of imagenet500, measured on the other 400; docs/rate.md."""
+    """Calibrated on 100 images of imagenet500, measured on the other 400; docs/evidence/rate.md."""
     weights = str(shared_data / "squeezenet_deep_compression.net")
     model, spec = load_weights(weights, "squeezenet", {}, seed=0)
     table = importlib.import_module("squeezenet_table2")  # pytest puts benchmarks on the path

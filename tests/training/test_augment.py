@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgenets.models.backend import tf
-from edgenets.training.augment import augment
+from edgenets.training.augment import augment, random_crops
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,52 @@ def test_digits_are_never_mirrored():
     arrow[:, :, 10:] = 1  # bright on the right
     result = views(arrow, 3, strength=1.0, flip=False)
     assert (result[:, :, 12:].mean(axis=(1, 2, 3)) > result[:, :, :4].mean(axis=(1, 2, 3))).all()
+
+
+@pytest.fixture(scope="module")
+def places() -> np.ndarray:
+    """Images whose red is the column and whose green is the row, from 0 to 255."""
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8), (256, 256))
+    return np.stack([np.stack([ramp, ramp.T, ramp], axis=-1)] * 200)
+
+
+def shown(views: np.ndarray) -> np.ndarray:
+    """Return the middle column and row that each view of `places` shows: [images, 2]."""
+    return views[..., :2].astype(float).mean(axis=(1, 2))
+
+
+def area(views: np.ndarray) -> np.ndarray:
+    """Return about which part of `places` each view shows, from its own range of values."""
+    part = np.abs(views[:, -1, -1].astype(float) - views[:, 0, 0])[:, :2]
+    return part.prod(axis=1) / 255**2
+
+
+def test_crops_show_the_same_part_at_every_resolution(places: np.ndarray):
+    small, large = random_crops(places, (3, 0), (32, 128), strength=1.0, flip=True)
+    assert small.shape == (200, 32, 32, 3) and large.shape == (200, 128, 128, 3)
+    np.testing.assert_allclose(shown(small), shown(large), atol=1)
+    again, other = (
+        random_crops(places, (seed, 0), (32,), strength=1.0, flip=True)[0] for seed in (3, 4)
+    )
+    np.testing.assert_array_equal(small, again)
+    assert not np.allclose(shown(small), shown(other), atol=1)
+
+
+def test_crops_show_a_quarter_to_all_of_an_image(places: np.ndarray):
+    (views,) = random_crops(places, (0,), (64,), strength=1.0, flip=False)
+    # A view's corners are half a pixel of its own from the crop's: at most 3 % of each side.
+    assert 0.25 * 0.97**2 <= area(views).min() < 0.3
+    assert 0.85 < area(views).max() <= 1
+    # Uniform from 1/4 to 1, but that a crop is no longer than the image: at most 5/8 on average.
+    assert area(views).mean() == pytest.approx(0.59, abs=0.04)
+    assert np.ptp(shown(views), axis=0).min() > 60  # all over the image
+
+
+def test_half_of_the_crops_are_mirrored_and_none_where_a_mirror_image_means_another_class(
+    places: np.ndarray,
+):
+    for flip, least, most in ((True, 70, 130), (False, 0, 0)):
+        (views,) = random_crops(places, (0,), (16,), strength=1.0, flip=flip)
+        mirrored = views[:, 0, 0, 0] > views[:, 0, -1, 0]
+        assert least <= mirrored.sum() <= most  # outside with probability 2e-5
+        assert (views[:, 0, 0, 1] < views[:, -1, 0, 1]).all()

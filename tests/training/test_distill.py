@@ -12,7 +12,6 @@ from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import compile_inference, predict_logits
-from edgenets.training import fit as fit_module
 from edgenets.training.data import TrainingData
 from edgenets.training.distill import distilled_loss
 from edgenets.training.fit import _Loop, fit
@@ -94,13 +93,33 @@ def test_unlabelled_images_have_no_part_in_the_loss_of_the_labels(
     assert float(loop._loss(all_logits, half)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_teacher_of_other_images_or_classes_gets_a_sentence(
+def test_teacher_sees_what_its_pupil_sees_at_its_own_resolution(build_net, crop_data: TrainingData):
+    """Crops are cut for both from the larger photographs; other views are resized for it."""
+    image = keras.Input((16, 16, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    teacher = keras.Model(image, keras.layers.Dense(2)(pooled), name="teacher")
+    settings = FitSettings(epochs=1, batch_size=80)
+    whole = replace(crop_data, sources=None)
+    for data, sides in ((crop_data, [8, 16]), (whole, [8])):
+        loop = _Loop(build_net(), data, settings, 0, (), teacher)
+        ((indices, images),) = loop._batches(0)
+        assert [views.shape[1:] for views in images] == [(side, side, 3) for side in sides]
+        answers = loop.teach(images[-1], tf.constant([0, 0]))
+        seen = loop._views(images[0], tf.constant([0, 0]))
+        expected = teacher(tf.image.resize(seen, (16, 16), antialias=True))
+        np.testing.assert_allclose(answers, expected, atol=0.03)
+        means = data.images.take(indices).mean(axis=(1, 2))
+        is_whole = np.allclose(images[0].mean(axis=(1, 2)), means, atol=1)
+        assert is_whole == (data is whole)
+
+
+def test_teacher_of_other_classes_gets_a_sentence(
     build_net, training_data: TrainingData, tmp_path: Path
 ):
     image = keras.Input((8, 8, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(image)
     other = keras.Model(image, keras.layers.Dense(5)(pooled), name="other")
-    with pytest.raises(EdgenetsError, match=r"the 2 classes; other takes .* and knows 5; pass"):
+    with pytest.raises(EdgenetsError, match="the 2 classes that there are; other knows 5; pass"):
         fit(
             build_net(),
             training_data,
@@ -111,47 +130,3 @@ def test_teacher_of_other_images_or_classes_gets_a_sentence(
             description="",
             teacher=other,
         )
-
-
-@pytest.mark.parametrize("keeps", [True, False])
-def test_teacher_is_asked_once_for_the_views_of_twelve_epochs(
-    keeps: bool, build_net, training_data: TrainingData, tmp_path: Path, monkeypatch
-):
-    """Kept or not, its answers are the same, and so is what they teach, resumed or not."""
-    settings = FitSettings(epochs=14, batch_size=16, learning_rate=0.01)
-    training_data = replace(training_data, teacher_images=training_data.images)
-    begin, asked, stop = _Loop.__init__, [], 0
-
-    def counting(loop: _Loop, *arguments: object) -> None:
-        begin(loop, *arguments)
-        teach = loop.teach
-
-        def counted(images, seed):
-            asked.append(len(images))
-            if len(asked) == stop:
-                raise KeyboardInterrupt
-            return teach(images, seed)
-
-        loop.teach = counted
-
-    def train(checkpoint: Path) -> list[np.ndarray]:
-        pupil = build_net()
-        options = {"seed": 0, "key": "", "description": "", "teacher": build_net()}
-        fit(pupil, training_data, settings, checkpoint=checkpoint, **options)
-        return pupil.get_weights()
-
-    monkeypatch.setattr(_Loop, "__init__", counting)
-    undisturbed = train(tmp_path / "undisturbed")
-    assert len(asked) == 12 * 5
-    if not keeps:
-        monkeypatch.setattr(fit_module, "MOST_ANSWERS_BYTES", 0)
-    asked.clear()
-    stop = 30  # of 5 steps an epoch: at the end of the sixth
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "c")
-    asked.clear()
-    stop = 0
-    for weight, expected in zip(train(tmp_path / "c"), undisturbed, strict=True):
-        np.testing.assert_array_equal(weight, expected)
-    # Epochs 6 to 14; the last two repeat the views of the first two, which are asked for anew.
-    assert len(asked) == 9 * 5

@@ -21,13 +21,13 @@ def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_epoch_is_a_line_on_stderr(capsys: pytest.CaptureFixture):
-    log = EpochLog("prune", 2)
+    log = EpochLog("prune", 2, 40)
     log.tell(1, VALUES)
     log.tell(2, VALUES)
     first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("prune 1/2: loss 0.800, held-out top-1 75.00 %, ")
+    assert first.startswith("prune 1/2: loss 0.800, held-out top-1 75.00 % (59.8 to 85.8 %), ")
     assert first.endswith(" s left")
-    assert last == "prune 2/2: loss 0.800, held-out top-1 75.00 %"
+    assert last == "prune 2/2: loss 0.800, held-out top-1 75.00 % (59.8 to 85.8 %)"
 
 
 def test_time_left_is_that_of_usual_epochs(
@@ -35,11 +35,11 @@ def test_time_left_is_that_of_usual_epochs(
 ):
     moments = iter([0.0, 500.0, 560.0, 562.0, 564.0])  # the first epoch is compiled
     monkeypatch.setattr("time.monotonic", lambda: next(moments))
-    log = EpochLog("train", 13)
+    log = EpochLog("train", 13, 40)
     for epoch in (0, 1, 2, 3):
         log.tell(epoch, VALUES)
     before, first, *_, third = capsys.readouterr().err.splitlines()
-    assert before == "train 0/13: loss 0.800, held-out top-1 75.00 %"
+    assert before == "train 0/13: loss 0.800, held-out top-1 75.00 % (59.8 to 85.8 %)"
     assert first.endswith(", 12 min 0 s left")
     assert third.endswith(", 20.0 s left")
 
@@ -48,7 +48,7 @@ def test_events_need_no_tensorboard(tmp_path: Path):
     with pytest.raises(ImportError):
         import tensorboard  # noqa: F401
 
-    log = EpochLog("train", 2, tmp_path / "log")
+    log = EpochLog("train", 2, 40, tmp_path / "log")
     log.tell(1, VALUES)
     log.tell(2, {**VALUES, "loss": 0.5})
     (file,) = (tmp_path / "log" / "train").iterdir()
@@ -73,4 +73,4 @@ def test_events_need_no_tensorboard(tmp_path: Path):
 def test_log_dir_that_is_a_file_is_one_sentence(tmp_path: Path):
     (tmp_path / "log").write_text("")
     with pytest.raises(EdgenetsError, match=r"must be written to a folder, .* pass another"):
-        EpochLog("train", 2, tmp_path / "log")
+        EpochLog("train", 2, 40, tmp_path / "log")

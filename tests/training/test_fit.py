@@ -69,12 +69,15 @@ def test_same_seed_gives_the_same_weights(
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("views", ["training_data", "crop_data"])
 def test_interrupted_training_ends_as_an_undisturbed_one(
     build_net: Callable,
-    training_data: TrainingData,
+    views: str,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
+    training_data = request.getfixturevalue(views)
     undisturbed = build_net()
     history = train(undisturbed, training_data, tmp_path / "undisturbed")
 

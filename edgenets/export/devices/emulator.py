@@ -1,8 +1,8 @@
 """An ARM board that is emulated: the aarch64 Python and LiteRT under qemu.
 
 The kernels that run are those of the named core: XNNPACK is told the core by /proc/cpuinfo, as on a
-board. `emulator_setup.py` puts the board into the cache; docs/emulated_board.md says what it is
-good for.
+board. `emulator_setup.py` puts the board into the cache; docs/guide/emulated_board.md
+lists what it is good for.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ that is free for all of its time, at multiples of 64 bytes.
 
 What an interpreter takes differs: its own kernels may ask for scratch memory (im2col), it lets some
 operators write over their input, and XNNPACK plans what lies inside its partitions itself, with
-other alignment. docs/inspect.md has both figures side by side. A size that may vary counts as in
-the file, which is 1.
+other alignment. docs/evidence/inspect.md has both figures side by side. A size that may vary counts
+as in the file, which is 1.
 
 Source: tensorflow/lite/arena_planner.cc and simple_memory_arena.cc.
 """

@@ -2,7 +2,7 @@
 
 Each check is a function from what `inspect` found to a sentence, or to none where nothing limits.
 
-Source: docs/inspect.md says where each limit was measured.
+Source: docs/evidence/targets.md and docs/evidence/per_op.md have the measurements.
 """
 
 from __future__ import annotations

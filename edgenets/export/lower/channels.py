@@ -1,6 +1,6 @@
 """Rewrites that move channels: grouped convolutions and the shuffles between them.
 
-Source: docs/targets.md says of each what it does and what it saves.
+Source: docs/reference/targets.md says of each what it does and what it saves.
 """
 
 from __future__ import annotations

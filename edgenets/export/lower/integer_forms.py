@@ -3,7 +3,7 @@
 Left as they are, these operators run on the interpreter's plain kernels and split the net into
 several partitions.
 
-Source: docs/targets.md says of each what it does and what it saves.
+Source: docs/reference/targets.md says of each what it does and what it saves.
 """
 
 from __future__ import annotations

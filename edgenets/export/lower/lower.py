@@ -5,7 +5,7 @@ are moved, padded with zeros or embedded in a larger kernel, its codes are chang
 integers of a compressed net stay exactly what they are. A rewrite that finds nothing to do returns
 the net itself.
 
-Source: docs/targets.md says of each rewrite what it does and what it saves.
+Source: docs/reference/targets.md says of each rewrite what it does and what it saves.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ numbers from a fixed seed, times the first inference, warms up, and then times s
 - Two files are compared in one process, in random order run by run, and opened anew `OPENINGS`
   times; the interval of the ratio is `statistics.ratio_interval`.
 
-docs/benchmarking.md says why.
+docs/reference/benchmark.md says why.
 
 Source: MLPerf Tiny and MLPerf Mobile rules (single stream, warm-up, minimum duration and count).
 """

@@ -7,7 +7,7 @@ calibrate the three constants; others, of nets that did not, say how far off the
 board or number format without enough published latencies gets no estimate.
 
 Source: XNNPACK's README, February 2022: Raspberry Pi 4, 64 bits, multi-threaded, random weights.
-docs/emulated_board.md says how the instructions were counted.
+docs/evidence/emulated_board.md says how the instructions were counted.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ into them.
 How small a cost can be told from none is measured, too: `AGAIN` of the pairs are opened and timed a
 second time, and what differs between equal files, where nothing should, is the resolution.
 
-docs/per_op.md has the evidence: convolutions of known cost put into nets of four families.
+docs/evidence/per_op.md has the evidence: convolutions of known cost put into nets of four families.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def compress_stage(
         return _settle_rate(settings, images, folder, model, spec)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model, spec)
-    data = replace(images.training, teacher_images=None)  # the first model has the net's own
+    data = images.training
     transferred = bool(spec.initial_weights) and len(data.images) < FROZEN_BELOW
     trained = model if settings.stage == "prune" else fold_batch_norm(model)
     pace = pace_of(settings, trained, len(data.images), transferred=transferred)

@@ -29,6 +29,7 @@ from edgenets.pipeline.stages.places import Record
 from edgenets.progress import say, warn
 from edgenets.training.data import TrainingData
 
+CROPPED_FROM = 64  # pixels of a side; smaller images show one thing, close by
 Initial = tuple[keras.Model, Spec]  # a net with trained weights to begin with
 
 
@@ -42,18 +43,27 @@ class RunImages:
     @cached_property
     def training(self) -> TrainingData:
         """The training images, without those that the best epoch is chosen on."""
-        settings, teacher = self.config.data, self.config.train.teacher
-        of_teacher = load_spec(Path(teacher))[0].preparation if teacher else self.preparation
+        settings = self.config.data
+        flip = self.dataset.flip if settings.flip is None else settings.flip
         return TrainingData.from_split(
             self.dataset.train,
             self.preparation,
             validation_fraction=settings.validation_fraction,
-            flip=self.dataset.flip if settings.flip is None else settings.flip,
+            flip=flip,
             seed=self.config.seed,
             unlabelled=self.dataset.unlabelled,
-            teacher_preparation=None if of_teacher == self.preparation else of_teacher,
+            sources=self._sources() if flip else None,
             validation=self.dataset.validation,
         )
+
+    def _sources(self) -> Preparation | None:
+        """Return how photographs are prepared that crops are cut from; None for small images."""
+        resolution, teacher = self.preparation.resolution, self.config.train.teacher
+        if resolution < CROPPED_FROM:
+            return None
+        if teacher:
+            resolution = max(resolution, load_spec(Path(teacher))[0].preparation.resolution)
+        return Preparation(2 * resolution, 2 * resolution)
 
     @cached_property
     def test(self) -> Images:

@@ -84,7 +84,13 @@ def train_model(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     model.set_weights(result.get_weights())
-    pace = pace_of(config.train, model, len(data.images), transferred=initial is not None)
+    pace = pace_of(
+        config.train,
+        model,
+        len(data.images),
+        transferred=initial is not None,
+        taught=config.train.teacher is not None,
+    )
     distillation = config.train.distillation_for(transferred=initial is not None)
     settings = config.train.model_copy(update={**pace._asdict(), "distillation": distillation})
     begin = None

@@ -7,7 +7,7 @@
 
 Weights are coded with a table for each output channel; products are computed, not stored. Nothing
 is allocated that the package's sizes do not allow, and nothing is returned before its SHA-256 is
-that of the original. docs/package-format.md says all that another decoder needs.
+that of the original. docs/reference/package-format.md says all that another decoder needs.
 
 Unpacking needs NumPy and the standard library only.
 """

@@ -23,7 +23,7 @@ from edgenets.models.weights.initial import load_weights
 from edgenets.models.weights.sources import PRETRAINED
 
 FOLDERS = sorted(PRETRAINED.glob("cifar10_*"))
-TOP1 = {  # per cent of 5,000 test images: docs/results.md, column float16
+TOP1 = {  # per cent of 5,000 test images: docs/evidence/results.md, column float16
     "mobilenet_v1": 82.78,
     "shufflenet_v2": 80.24,
     "squeezenet": 75.84,

@@ -1,4 +1,4 @@
-"""docs/package-format.md says enough: a plain decoder that follows it, and nothing else."""
+"""docs/reference/package-format.md is enough: a plain decoder that follows it alone."""
 
 from __future__ import annotations
 

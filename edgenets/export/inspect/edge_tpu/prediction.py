@@ -6,7 +6,7 @@ there: the part ends at the first operator that is not supported, and what needs
 on the CPU.
 
 Source: Coral, "TensorFlow models on the Edge TPU" (op table, compiler 16.0); what compiled files
-and compilers' logs add to it is in docs/edge_tpu.md.
+and compilers' logs add to it is in docs/reference/edge_tpu.md.
 """
 
 from __future__ import annotations

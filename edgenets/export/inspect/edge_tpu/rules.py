@@ -4,7 +4,7 @@ An operator that has no row in `RULES`, or fails a check, stays on the CPU. A ch
 the model and an operator of it, and looks at nothing else.
 
 Source: Coral, "TensorFlow models on the Edge TPU" (op table, compiler 16.0); what compiled files
-and compilers' logs add to it is in docs/edge_tpu.md.
+and compilers' logs add to it is in docs/reference/edge_tpu.md.
 """
 
 from __future__ import annotations

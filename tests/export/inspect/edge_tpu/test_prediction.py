@@ -320,6 +320,6 @@ def test_replacements_are_for_operators_that_exist_and_have_no_rule():
 
 
 def test_every_rule_is_in_the_docs():
-    text = (Path(__file__).parents[4] / "docs" / "edge_tpu.md").read_text()
+    text = (Path(__file__).parents[4] / "docs" / "reference" / "edge_tpu.md").read_text()
     table = text.partition("## The rules")[2].partition("\n## ")[0]
     assert set(re.findall(r"`([A-Z0-9_]+)`", table)) == set(RULES)
