@@ -8,7 +8,7 @@ verbs are, and cannot call them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edgenets.models.folder import Spec
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A net with its weights and what is known of it: what a model folder holds.
 
@@ -61,7 +61,7 @@ class Model:
 
     spec: Spec
     folder: Path | None = None
-    record: TrainRecord | ImportRecord | CompressRecord | None = field(default=None, repr=False)
+    record: TrainRecord | ImportRecord | CompressRecord | None = None
 
     @classmethod
     @naming_extras()
@@ -264,9 +264,9 @@ class Model:
 
         def write(row: Target) -> dict[str, Any]:
             from edgenets.export.write.checked_file import Ends
-            from edgenets.pipeline import one_step
+            from edgenets.pipeline.one_step import export
 
-            return one_step.export(
+            return export(
                 self._content,
                 path,
                 format,
@@ -308,11 +308,15 @@ class Model:
             EdgenetsError: the images cannot be used, or are of other classes.
         """
         require_one_of("split", split, SPLITS)
-        from edgenets.pipeline import one_step
+        from edgenets.pipeline.one_step import evaluate
 
         with bounded_memory(max_bytes):
-            result = one_step.evaluate(self._content, source_of(data), everything=split == "all")
+            result = evaluate(self._content, source_of(data), everything=split == "all")
         return Evaluation.from_json(result)
+
+    def __repr__(self) -> str:
+        place = f", folder={str(self.folder)!r}" if self.folder else ""
+        return f"<Model {self.spec.name}, {len(self.spec.labels)} labels{place}>"
 
     def _repr_html_(self) -> str:
         spec = self.spec

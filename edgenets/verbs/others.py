@@ -66,10 +66,10 @@ def run(
     )
     settings = load_config(path, assignments)
     require_sources(settings)
-    from edgenets.pipeline import run as pipeline_run
+    from edgenets.pipeline.run import run as run_stages
 
     folder = Path("runs", path.stem if path else "digits") if out is None else Path(out)
-    report = pipeline_run.run(settings, folder, optional_path(log_dir))
+    report = run_stages(settings, folder, optional_path(log_dir))
     return Report.from_json(report, folder=folder)
 
 
@@ -142,9 +142,9 @@ def export_model(
     def write(row: Target) -> dict[str, Any]:
         from edgenets.data.input_range import CENTRED
         from edgenets.export.write.checked_file import Ends
-        from edgenets.pipeline import one_step
+        from edgenets.pipeline.one_step import export_foreign
 
-        return one_step.export_foreign(
+        return export_foreign(
             Path(model) if is_file else model,
             path,
             labels_of(labels, distinct=True) or (),
