@@ -550,23 +550,24 @@ def _stage_table(stages: Iterable[Mapping[str, Any]], title: str = "") -> str:
 
 def _read(value: Any, kind: Any) -> Any:
     """Return a JSON value as the type of a field has it."""
-    if value is None or kind is None:
-        return value
     if get_origin(kind) in (Union, types.UnionType):  # with None
         (kind,) = (each for each in get_args(kind) if each is not type(None))
-    if isinstance(kind, type) and issubclass(kind, Result):
+    if value is not None and isinstance(kind, type) and issubclass(kind, Result):
         return kind.from_json(value)
-    if get_origin(kind) is tuple:
+    if value is not None and get_origin(kind) is tuple:
         return tuple(_read(each, get_args(kind)[0]) for each in value)
-    return value
+    return _write(value)
 
 
 def _write(value: Any) -> Any:
+    """Return a value as JSON has it: a tuple, at any depth, is a list."""
     match value:
         case Result():
             return value.to_json()
-        case tuple():
+        case list() | tuple():
             return [_write(each) for each in value]
+        case dict():
+            return {key: _write(each) for key, each in value.items()}
     return value
 
 

@@ -47,9 +47,12 @@ def options_of(command: str) -> dict[str, Any]:
 
 def default_of(option: click.Option) -> Any:
     """What a command gets where the option is not given; of a repeatable one with one value, it."""
-    context = click.Context(click.Command("any"))
-    default = option.type_cast_value(context, option.get_default(context))
-    return default[0] if isinstance(default, tuple) and len(default) == 1 else default
+    default = option.to_info_dict()["default"]
+    if default is None and option.multiple:
+        return ()
+    if isinstance(default, list | tuple) and len(default) == 1:
+        return default[0]
+    return default
 
 
 def keywords_of(verb: Any) -> dict[str, Any]:

@@ -12,15 +12,7 @@ import pytest
 import edgenets as en
 
 ROOT = Path(en.__file__).parents[1]
-HEAVY = (
-    "tensorflow",
-    "tf_keras",
-    "keras",
-    "tensorflow_model_optimization",
-    "numpy",
-    "PIL",
-    "click",
-)
+HEAVY = ("tensorflow", "tf_keras", "keras", "numpy", "PIL", "click", "rich")
 TRAINING = (
     *("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "safetensors"),
     *("pydantic", "yaml", "sklearn", "jinja2", "matplotlib", "h5py"),
