@@ -11,6 +11,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from edgenets.errors import EdgenetsError
@@ -27,6 +28,10 @@ from edgenets.units import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+BRIEF = Repr()
+"""What `repr` leaves out of long values: a report holds pictures."""
+BRIEF.maxlevel, BRIEF.maxstring, BRIEF.maxother = 2, 40, 60
+BRIEF.maxdict = BRIEF.maxlist = BRIEF.maxtuple = 3
 MOST_ROWS = 20
 """Of a table in a notebook."""
 SOMETIMES = {"sometimes": True}
@@ -55,7 +60,7 @@ def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
     return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a verb measured or did; the base of the classes below."""
 
@@ -80,12 +85,16 @@ class Result:
             content[each.name] = _write(value)
         return content
 
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={BRIEF.repr(getattr(self, each.name))}" for each in fields(self))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def _repr_html_(self) -> str:
         rows = [(key, _short(value)) for key, value in self.to_json().items()]
         return html_table(("", ""), rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Skipped(Result):
     """A file that was left out, and why."""
 
@@ -93,7 +102,7 @@ class Skipped(Result):
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassScore(Result):
     """The accuracy on one class; None without images of it."""
 
@@ -102,7 +111,7 @@ class ClassScore(Result):
     top1: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Accuracy(Result):
     """How often a net is right, and what it takes for what.
 
@@ -141,12 +150,12 @@ class Accuracy(Result):
         return html_table(("class", ">images", ">top-1"), rows, title)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainRecord(Accuracy):
     """What a training made: its accuracy on the test images."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation(Accuracy):
     """The accuracy on a dataset, here or on a device.
 
@@ -165,7 +174,7 @@ class Evaluation(Accuracy):
     here: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportRecord(Result):
     """Trained weights that were written as a model folder without any training."""
 
@@ -175,7 +184,7 @@ class ImportRecord(Result):
     input_range: tuple[float, float] | None = field(default=None, metadata=SOMETIMES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompressRecord(Result):
     """What each stage of a compression made of a model.
 
@@ -202,7 +211,7 @@ class CompressRecord(Result):
         return _stage_table(self.stages)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportRecord(Result):
     """What was verified of a file that was written; also beside it, as FILE.tflite.json.
 
@@ -235,7 +244,7 @@ class ExportRecord(Result):
     compiled: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PackRecord(Result):
     """A `.tflite` and its package: their sizes, and the SHA-256 of the `.tflite`."""
 
@@ -244,7 +253,7 @@ class PackRecord(Result):
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer(Result):
     """A class that may be in an image; `name` is what an ImageNet class is called."""
 
@@ -253,7 +262,7 @@ class Answer(Result):
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction(Result):
     """What is in one image: the likeliest classes, or why it could not be read."""
 
@@ -330,7 +339,7 @@ class Predictions(tuple[Prediction, ...]):
         return html_table(("image", "class", ">probability"), rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Latency(Result):
     """Of single inferences, in ms; `ci95` is the 95 % confidence interval of the median."""
 
@@ -341,7 +350,7 @@ class Latency(Result):
     ci95: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeasuredFile(Result):
     """Which file was measured."""
 
@@ -350,7 +359,7 @@ class MeasuredFile(Result):
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmark(Result):
     """Latency and memory of a file on a device, or on an emulated one its instructions.
 
@@ -403,7 +412,7 @@ class Benchmark(Result):
         return html_table((self.model.name, ">"), rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FailedBenchmark(Result):
     """A device of several on which a file could not be measured, and why."""
 
@@ -411,7 +420,7 @@ class FailedBenchmark(Result):
     error: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection(Result):
     """What is in a `.tflite` file, and what limits it on a target.
 
@@ -457,7 +466,7 @@ class Inspection(Result):
         return shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReportStage(Result):
     """What one stage of a run made of the model."""
 
@@ -476,7 +485,7 @@ class ReportStage(Result):
     history: dict[str, list[float]] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reduction(Result):
     """How much smaller a run made the model; `stored_bytes` is what travels, the package."""
 
@@ -488,7 +497,7 @@ class Reduction(Result):
     vs_alexnet: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Result):
     """What a run made and measured: the content of its report.json.
 
