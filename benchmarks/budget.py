@@ -22,9 +22,9 @@ from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.files import read_json
-from edgenets.models.folder import SPEC, load_codes, load_model, load_spec
+from edgenets.models.folder import SPEC, Model, load_codes, load_model, load_spec
 from edgenets.pipeline.budget import compress_to_budget, with_epochs
-from edgenets.pipeline.compress import MEASURED, compress_folder, open_images_of
+from edgenets.pipeline.compress import MEASURED, compress, open_images_of
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_recipe
 from edgenets.pipeline.draft import Drafts
@@ -46,8 +46,8 @@ def compressed(folder: Path, config: RunConfig, out: Path, budget_bytes: int | N
     if (out / SPEC).exists():
         return read_json(out / MEASURED)
     if budget_bytes is None:
-        return compress_folder(folder, config, out)
-    return compress_to_budget(folder, config, budget_bytes, out)
+        return compress(Model.load(folder), config, out)
+    return compress_to_budget(Model.load(folder), config, budget_bytes, out)
 
 
 def uniform(drafts: Drafts, clusters: int, size_bytes: int) -> tuple[float, Choice]:
@@ -88,9 +88,9 @@ def main() -> None:
     int8 = compressed(folder, config_of(folder, options.data, "int8"), out / "int8")["stages"][-1]
     budget_bytes = int(options.part * int8["stored_bytes"])
     chosen = compressed(folder, config, out / "budget", budget_bytes)["stages"][-1]
-    images = open_images_of(folder, config)
-    model, spec = load_model(folder)
-    drafts = Drafts(model, spec, images, config.compress)
+    model = Model.load(folder)
+    images = open_images_of(model, config)
+    drafts = Drafts(model.net, model.spec, images, config.compress)
     right = right_answers(out / "budget", images)
     print("| recipe | zeros | values | stored, bytes | top-1 | --budget is better by, points |")
     print("|---|---|---|---|---|---|")

@@ -24,10 +24,11 @@ from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json
-from edgenets.models.folder import load_codes, load_model, load_spec
+from edgenets.models.folder import Model, load_codes, load_model, load_spec
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.pipeline.compress import MEASURED, compress_folder
+from edgenets.pipeline.compress import MEASURED
+from edgenets.pipeline.compress import compress as compress_model
 from edgenets.pipeline.config import check_config
 from edgenets.units import format_seconds
 
@@ -67,7 +68,8 @@ def recipe(name: str) -> Recipe:
 def compress(folder: Path, stages: Recipe, data: str, out: Path) -> None:
     spec, _ = load_spec(folder)
     values = {"model": spec.net, "data": {"source": data}, "compress": stages}
-    compress_folder(folder, check_config(values, lambda place: folder.name), out)
+    config = check_config(values, lambda place: folder.name)
+    compress_model(Model.load(folder), config, out)
 
 
 def exported(out: Path) -> bytes:

@@ -227,11 +227,11 @@ def _without(value: Any) -> Any:
 def commands(folder: Path) -> dict[str, Command]:
     """Return commands on a tiny set in `folder`; what they need is made there."""
     from edgenets.data.images import Preparation
-    from edgenets.models.folder import Spec, save_model
+    from edgenets.models.folder import Model, Spec, save_model
     from edgenets.models.registry import complete_arguments, create
-    from edgenets.pipeline.compress import compress_folder
+    from edgenets.pipeline.compress import compress
     from edgenets.pipeline.config import RunConfig, check_config
-    from edgenets.pipeline.one_step import export_folder, train_folder
+    from edgenets.pipeline.one_step import export, train_folder
     from edgenets.pipeline.run import run
     from edgenets.training.fit import make_repeatable
 
@@ -260,9 +260,11 @@ def commands(folder: Path) -> dict[str, Command]:
     return {
         "train": lambda out: train_folder(config(), out),
         "transfer": lambda out: train_folder(config(other), out),
-        "compress": lambda out: compress_folder(trained, config(compress=RECIPE), out),
-        "compress-int8": lambda out: compress_folder(trained, config(), out),
-        "export": lambda out: export_folder(trained, out / "a.tflite", "int8", str(data), 8, 0),
+        "compress": lambda out: compress(Model.load(trained), config(compress=RECIPE), out),
+        "compress-int8": lambda out: compress(Model.load(trained), config(), out),
+        "export": lambda out: export(
+            Model.load(trained), out / "a.tflite", "int8", str(data), 8, 0
+        ),
         "run": lambda out: run(config(), out),
     }
 

@@ -1,4 +1,4 @@
-"""Run notebooks/own_photos.ipynb from top to bottom and save it with its outputs.
+"""Run the notebooks from top to bottom and save them with their outputs.
 
 Progress and messages (stderr) are left out, and so are times.
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "own_photos.ipynb"
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
@@ -29,10 +29,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
 
 
 def main() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    with tempfile.TemporaryDirectory() as folder:
-        execute(notebook, Path(folder))
-    nbformat.write(notebook, NOTEBOOK)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        with tempfile.TemporaryDirectory() as folder:
+            execute(notebook, Path(folder))
+        nbformat.write(notebook, path)
 
 
 if __name__ == "__main__":

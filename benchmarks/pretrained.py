@@ -18,9 +18,9 @@ import safetensors.numpy
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
-from edgenets.models.folder import SPEC, WEIGHTS, load_model
+from edgenets.models.folder import SPEC, WEIGHTS, Model, load_model
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.pipeline.one_step import evaluate_folder
+from edgenets.pipeline.one_step import evaluate
 from edgenets.units import format_bytes, format_percent
 
 LARGEST_BYTES = 2_000_000
@@ -62,7 +62,9 @@ def main() -> None:
         trained = run / "stages" / "01-train"
         folder = keep(trained, PRETRAINED)
         if options.data:
-            before, after = (evaluate_folder(f, options.data)["top1"] for f in (trained, folder))
+            before, after = (
+                evaluate(Model.load(f), options.data)["top1"] for f in (trained, folder)
+            )
             print(
                 f"  top-1 {format_percent(before)} in float32, {format_percent(after)} in float16"
             )

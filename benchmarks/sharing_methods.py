@@ -28,7 +28,7 @@ from edgenets.files import read_json, write_json
 from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec, load_model
+from edgenets.models.folder import Model, Spec, load_model
 from edgenets.pipeline.compress import open_images_of
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages.inputs import RunImages
@@ -52,7 +52,7 @@ class Bench:
         self.model, self.spec = load_model(folder)
         values = {"model": self.spec.net, "data": {"source": data}}
         config = check_config({**values, "seed": self.spec.seed}, lambda place: "the benchmark")
-        self.images: RunImages = open_images_of(folder, config)
+        self.images: RunImages = open_images_of(Model.load(folder), config)
         self.calibration = self.images.calibration(200)
         self.epochs, self.out = epochs, out
 

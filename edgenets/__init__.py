@@ -1,6 +1,76 @@
 """Image classifiers from Keras to edge boards: built, trained, compressed, exported, measured.
 
+```python
+import edgenets as en
+
+model = en.train("mobilenet_v1", data="photos", width=0.25, resolution=96, weights="imagenet")
+small = model.compress(data="photos")
+file = small.export("photos.tflite", target="rpi4")
+file.predict("holiday.jpg").label
+```
+
 `import edgenets` loads no TensorFlow; what needs it loads it when it is called.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgenets.errors import EdgenetsError
+    from edgenets.models.registry import create
+    from edgenets.results import Report
+    from edgenets.verbs.file import File, unpack
+    from edgenets.verbs.model import Model, load, train
+    from edgenets.verbs.nets import variants
+    from edgenets.verbs.others import export_model, run
+
 __version__ = "0.1.0"
+__all__ = [
+    "EdgenetsError",
+    "File",
+    "Model",
+    "Report",
+    "__version__",
+    "create",
+    "export_model",
+    "load",
+    "run",
+    "train",
+    "unpack",
+    "variants",
+]
+
+_MODULES = {
+    "EdgenetsError": "edgenets.errors",
+    "File": "edgenets.verbs.file",
+    "Model": "edgenets.verbs.model",
+    "Report": "edgenets.results",
+    "create": "edgenets.models.registry",
+    "export_model": "edgenets.verbs.others",
+    "load": "edgenets.verbs.model",
+    "run": "edgenets.verbs.others",
+    "train": "edgenets.verbs.model",
+    "unpack": "edgenets.verbs.file",
+    "variants": "edgenets.verbs.nets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a public name when it is first asked for."""
+    if name not in _MODULES:
+        from edgenets.errors import did_you_mean
+
+        raise AttributeError(
+            f"module 'edgenets' has no attribute {name!r}{did_you_mean(name, __all__)}"
+        )
+    from importlib import import_module
+
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What the `train` extra installs: module -> package.
+TRAIN_PACKAGES = {
+    "tensorflow": "tensorflow",
+    "tf_keras": "tf_keras",
+    "tensorflow_model_optimization": "tensorflow-model-optimization",
+    "safetensors": "safetensors",
+    "h5py": "h5py",
+    "pydantic": "pydantic",
+    "yaml": "PyYAML",
+    "sklearn": "scikit-learn",
+    "jinja2": "jinja2",
+    "matplotlib": "matplotlib",
+}
 
 
 class EdgenetsError(Exception):
@@ -44,3 +59,20 @@ def missing_extra(package: str, extra: str) -> EdgenetsError:
     return EdgenetsError(
         f"this needs {package}, which is not installed; run: pip install 'edgenets[{extra}]'"
     )
+
+
+def explain_missing(error: ModuleNotFoundError) -> EdgenetsError | None:
+    """Return the sentence for a module that the `train` extra installs; None for any other."""
+    module, _, _ = (error.name or "").partition(".")
+    return missing_extra(TRAIN_PACKAGES[module], "train") if module in TRAIN_PACKAGES else None
+
+
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Let the block, or the function that it decorates, name the extra that a module lacks."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if sentence := explain_missing(error):
+            raise sentence from error
+        raise

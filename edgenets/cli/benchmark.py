@@ -9,20 +9,14 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import (
-    Seconds,
-    echo,
-    json_option,
-    patience_option,
-    print_json,
-    print_table,
-)
+from edgenets.cli.options import Seconds, file_argument, json_option, patience_option
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
 
 @click.command()
-@click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@file_argument
 @click.option(
     "--device",
     "devices",
@@ -60,7 +54,6 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 )
 @click.option(
     "--vs",
-    "versus",
     metavar="OTHER.tflite",
     type=click.Path(path_type=Path),
     help="Compare with this file, in turn.",
@@ -73,39 +66,24 @@ def command(
     model: Path,
     devices: tuple[str, ...],
     setup: bool,
-    threads: int,
-    min_seconds: float,
-    min_runs: int,
-    versus: Path | None,
-    delegate: str | None,
-    per_op: bool,
-    patience_seconds: float | None,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Measure the latency and peak memory of a .tflite file.
 
     Inferences are timed after a warm-up: median with its 95 % interval, 90th and 99th percentile.
     """
-    from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
+    from edgenets.verbs.file import File
 
     if len(set(devices)) < len(devices):
         raise click.UsageError("a device is given twice; measuring it twice at once disturbs both")
     if setup and "local" in devices:
         raise click.UsageError("--setup is for boards; pass --device ssh://[user@]host[:port]")
-    settings: dict[str, Any] = {
-        "threads": threads,
-        "min_seconds": min_seconds,
-        "min_runs": min_runs,
-        "versus": versus,
-        "delegate": delegate,
-        "setup": setup,
-        "per_op": per_op,
-        "patience_seconds": patience_seconds,
-    }
-    if len(devices) == 1:
-        results = [benchmark_file(model, device=devices[0], **settings)]
-    else:
-        results = benchmark_on_devices(model, devices, **settings)
+    several = len(devices) > 1
+    measured = File(model).benchmark(
+        device=list(devices) if several else devices[0], setup=setup, **settings
+    )
+    results = [each.to_json() for each in (measured if isinstance(measured, list) else [measured])]
     for result in results:
         if "error" in result:
             say(f"edgenets: {result['error']}")
@@ -113,7 +91,7 @@ def command(
             reasons = "; ".join(result["stability"]["reasons"])
             say(f"{result['device']['name']} was unstable: {reasons}; measure again when it rests")
     if as_json:
-        print_json(results[0] if len(devices) == 1 else results)
+        print_json(results if several else results[0])
     else:
         print_benchmarks(results)
     if any("error" in result for result in results):

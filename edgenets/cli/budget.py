@@ -1,29 +1,11 @@
-"""What `edgenets compress` takes as a budget or a largest loss, and shows of what it chose."""
+"""What `edgenets compress` shows of what a budget or a largest loss chose."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
-
-import click
 
 from edgenets.cli.output import echo, print_table
 from edgenets.units import format_bytes, format_percent
-
-
-class Points(click.ParamType):
-    """Points of accuracy, such as 1.0."""
-
-    name = "points"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, context: click.Context | None
-    ) -> float:
-        """Return the number, or fail with a sentence."""
-        with suppress(ValueError):
-            if 0 <= (points := float(value)) <= 100:
-                return points
-        self.fail(f"expected points from 0 to 100, such as 1.0, got {value!r}", param, context)
 
 
 def print_choice(result: dict[str, Any]) -> None:

@@ -7,8 +7,18 @@ from typing import Any
 
 import click
 
-from edgenets.cli.budget import Points, print_choice
-from edgenets.cli.output import Size, echo, json_option, log_dir_option, print_json, print_table
+from edgenets.cli.budget import print_choice
+from edgenets.cli.options import (
+    Points,
+    Size,
+    data_option,
+    json_option,
+    log_dir_option,
+    out_option,
+    seed_option,
+    training_images_options,
+)
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.cli.size_tables import print_accounting
 from edgenets.progress import warn
 from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
@@ -26,7 +36,6 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 )
 @click.option(
     "--budget",
-    "budget_bytes",
     metavar="SIZE",
     type=Size(),
     help="Choose zeros and values of each layer so that the file, packed, takes at most "
@@ -45,50 +54,24 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     help="Of each training, with --budget or --max-drop.  [default: 10 to prune, 4 to share; "
     "more of fewer than 1,200 images]",
 )
-@click.option(
-    "--data",
-    required=True,
-    metavar="DATA",
-    help="Folder DATA/{train,test}/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
-)
-@click.option(
-    "--out",
-    required=True,
-    metavar="MODEL_DIR",
-    type=click.Path(path_type=Path),
-    help="New model folder.",
-)
-@click.option(
-    "--unlabelled",
-    metavar="DIR",
-    help="More images to learn from, of any classes and in any folders: the teacher labels them.",
-)
-@click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: as suits the set]")
-@click.option("--strict", is_flag=True, help="Fail on a file that is not a readable image.")
-@click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Decides splits and the order of the images.  [default: the model's]",
-)
+@data_option(required=True)
+@out_option("MODEL_DIR", "New model folder.")
+@training_images_options
+@seed_option("Decides splits and the order of the images.  [default: the model's]", None)
 @click.option("--per-layer", is_flag=True, help="Show the bits per weight of every layer.")
 @log_dir_option
 @json_option
 def command(
     model_dir: Path,
     recipe: str | None,
-    budget_bytes: int | None,
+    budget: int | None,
     max_drop: float | None,
     epochs: int | None,
     data: str,
     out: Path,
-    unlabelled: str | None,
-    flip: bool | None,
-    strict: bool,
-    seed: int | None,
     per_layer: bool,
-    log_dir: Path | None,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Prune, share weights and quantize a model folder.
 
@@ -96,42 +79,17 @@ def command(
     the integers of its int8 file, which `edgenets export` writes as they are. Fine-tuning learns
     from the model as it was, too. Stopped at any time, the same command goes on.
     """
-    if sum(given is not None for given in (recipe, budget_bytes, max_drop)) != 1:
+    if sum(given is not None for given in (recipe, budget, max_drop)) != 1:
         raise click.UsageError("pass one of --recipe, --budget and --max-drop")
     if recipe is not None and epochs is not None:
         raise click.UsageError("--epochs goes with --budget or --max-drop; a recipe has its own")
-    from edgenets.models.folder import load_spec
-    from edgenets.pipeline.config import require_sources
-    from edgenets.pipeline.config_file import load_recipe
-    from edgenets.quantize.recipe import DEFAULT_RECIPE
+    from edgenets.results import CompressRecord
+    from edgenets.verbs.model import Model
 
-    spec, _ = load_spec(model_dir)
-    images = {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled}
-    if split := spec.seeded_split:  # the images that it was tested on stay apart
-        images["test_fraction"] = split.test_fraction
-    usual_seed = split.seed if split else spec.seed
-    config = load_recipe(
-        recipe or DEFAULT_RECIPE,
-        {
-            "model": spec.net,
-            "data": images,
-            "seed": usual_seed if seed is None else seed,
-        },
-    )
-    require_sources(config)
-    from edgenets.files import check_output
-    from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
-    from edgenets.pipeline.compress import RECIPE, compress_folder
-
-    check_output(out / RECIPE, [Path(recipe or DEFAULT_RECIPE)])
-    if epochs is not None:
-        config = with_epochs(config, epochs)
-    if budget_bytes is not None:
-        result = compress_to_budget(model_dir, config, budget_bytes, out, log_dir)
-    elif max_drop is not None:
-        result = compress_within_drop(model_dir, config, max_drop, out, log_dir)
-    else:
-        result = compress_folder(model_dir, config, out, log_dir)
+    settings |= {"recipe": recipe, "budget": budget, "max_drop": max_drop, "epochs": epochs}
+    record = Model.load(model_dir).compress(data, out=out, **settings).record
+    assert isinstance(record, CompressRecord)
+    result = record.to_json()
     if as_json:
         print_json(result)
         return

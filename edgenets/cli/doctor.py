@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import echo, json_option, patience_option, print_json, print_table
+from edgenets.cli.options import json_option, patience_option
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import say
 
@@ -22,9 +23,7 @@ DEFAULT_EMULATED = "emulated:cortex-a72"
 )
 @patience_option
 @json_option
-def command(
-    device: str, setup_emulator: bool, patience_seconds: float | None, as_json: bool
-) -> None:
+def command(device: str, setup_emulator: bool, patience: float | None, as_json: bool) -> None:
     """Say what is installed, what works, and how to get the rest.
 
     DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
@@ -37,7 +36,7 @@ def command(
 
         say(f"the emulated board is in {set_up().folder}")
         device = DEFAULT_EMULATED if device == "local" else device
-    report = examine(device, patience_seconds=patience_seconds)
+    report = examine(device, patience_seconds=patience)
     if as_json:
         print_json(report)
     else:

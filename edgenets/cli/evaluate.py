@@ -7,16 +7,15 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import (
-    echo,
+from edgenets.cli.options import (
+    data_option,
     input_range_option,
     json_option,
     labels_option,
     max_bytes_option,
     patience_option,
-    print_json,
-    print_table,
 )
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -27,11 +26,8 @@ MAX_CONFUSIONS = 10
 
 @click.command()
 @click.argument("model", metavar="FILE.tflite|MODEL_DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    required=True,
-    metavar="DATA",
-    help="Folder DATA/test/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
+@data_option(
+    "Folder DATA/test/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.", required=True
 )
 @click.option(
     "--device",
@@ -59,7 +55,8 @@ def command(
     split: str,
     labels: Path | None,
     input_range: Any,
-    patience_seconds: float | None,
+    patience: float | None,
+    max_bytes: int | None,
     as_json: bool,
 ) -> None:
     """Measure the accuracy on a dataset's test images.
@@ -68,29 +65,26 @@ def command(
     the images that the model's own training set aside; of another such folder all. A .tflite file
     runs in LiteRT, a model folder in Keras.
     """
-    everything = split == "all"
+    from edgenets.verbs.file import File
+    from edgenets.verbs.model import Model
+
     if model.is_dir():
         if device != "local":
             raise click.UsageError("a model folder runs here only; export it for a device")
         if labels is not None or input_range is not None:
             raise click.UsageError("--labels and --input-range are for a .tflite of another tool")
-        from edgenets.pipeline.one_step import evaluate_folder
-
-        result = evaluate_folder(model, data, everything=everything)
+        evaluation = Model.load(model).evaluate(data, split=split, max_bytes=max_bytes)
     else:
-        from edgenets.export.measure.accuracy import evaluate_file
-        from edgenets.models.weights.labels import read_labels
-
-        result = evaluate_file(
-            model,
+        evaluation = File(model).evaluate(
             data,
             device=device,
-            everything=everything,
-            labels=None if labels is None else read_labels(labels, distinct=False),
+            split=split,
+            labels=labels,
             input_range=input_range,
-            patience_seconds=patience_seconds,
+            patience=patience,
+            max_bytes=max_bytes,
         )
-
+    result = evaluation.to_json()
     for skipped in result["skipped"]:
         say(f"skipped {skipped['path']}: {skipped['reason']}")
     warn(result["warnings"])

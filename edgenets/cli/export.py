@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edgenets.cli.output import (
-    echo,
+from edgenets.cli.options import (
+    data_option,
     json_option,
     max_bytes_option,
+    out_option,
     parse_range,
-    print_json,
-    print_table,
+    seed_option,
 )
-from edgenets.data.input_range import CENTRED
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS
-from edgenets.export.inspect.edge_tpu.compiler import Outcome, compile_file, find_compiler
-from edgenets.export.targets import TARGETS, find_target
+from edgenets.export.targets import TARGETS
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
-
-KERAS_SUFFIXES = (".keras", ".h5")
 
 
 @click.command()
@@ -38,19 +36,16 @@ KERAS_SUFFIXES = (".keras", ".h5")
 )
 @click.option(
     "--format",
-    "number_format",
     type=click.Choice(list(FORMATS)),
     help="Numbers of the file: "
     + "; ".join(f"{row.name}: {row.meaning}" for row in FORMATS.values())
     + ". By default int8, or fp32 where a pruned net runs faster so (rpi3, rpi4).",
 )
-@click.option(
-    "--data",
-    metavar="DATA",
-    help="Images (of DATA/train), or the word digits, to calibrate "
+@data_option(
+    "Images (of DATA/train), or the word digits, to calibrate "
     + " and ".join(row.name for row in FORMATS.values() if row.needs_calibration)
     + " with and to compare any file with its model on; int8 of a folder that `edgenets compress` "
-    "made needs none.",
+    "made needs none."
 )
 @click.option(
     "--calibration-images",
@@ -60,14 +55,7 @@ KERAS_SUFFIXES = (".keras", ".h5")
     type=click.IntRange(min=1),
     help="How many of them.",
 )
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Chooses the calibration images.",
-)
+@seed_option("Chooses the calibration images.")
 @click.option(
     "--keep-float",
     multiple=True,
@@ -90,7 +78,6 @@ KERAS_SUFFIXES = (".keras", ".h5")
 )
 @click.option(
     "--compile",
-    "compiles",
     is_flag=True,
     help="For coral: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
 )
@@ -116,33 +103,21 @@ KERAS_SUFFIXES = (".keras", ".h5")
     metavar="LOW..HIGH",
     help="What a Keras file's model takes for black and white.  [default: -1..1]",
 )
-@click.option(
-    "--out",
-    required=True,
-    metavar="FILE.tflite",
-    type=click.Path(path_type=Path),
-    help="File to write; one that is there is replaced.",
-)
+@out_option("FILE.tflite", "File to write; one that is there is replaced.")
 @max_bytes_option
 @json_option
 def command(
     model: Path,
     target: str,
-    number_format: str | None,
-    data: str | None,
-    calibration_images: int,
-    seed: int,
     keep_float: tuple[str, ...],
-    float_ends: bool,
-    softmax: bool,
-    names: bool | None,
-    compiles: bool,
+    compile: bool,
     allow_cpu_ops: bool,
     trust_source: bool,
     labels: Path | None,
     input_range: tuple[float, float] | None,
     out: Path,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Write a model folder as a .tflite file.
 
@@ -153,17 +128,15 @@ def command(
 
     A .keras or .h5 file of your own is taken with --trust-source and --labels.
     """
-    from edgenets.export.write.checked_file import Ends
-    from edgenets.pipeline.one_step import export_folder, export_keras_file
+    from edgenets.results import ExportRecord
+    from edgenets.verbs.model import Model
+    from edgenets.verbs.others import KERAS_SUFFIXES, export_model
 
-    if compiles and target != "coral":
+    if compile and target != "coral":
         raise click.UsageError("--compile is for --target coral")
-    if allow_cpu_ops and not compiles:
+    if allow_cpu_ops and not compile:
         raise click.UsageError("--allow-cpu-ops is for --compile")
-    if compiles:
-        find_compiler()  # before the export, which takes its time
-    settings = (out, number_format, data, calibration_images, seed)
-    row, ends = find_target(target), Ends(float_ends, softmax)
+    settings |= {"target": target, "compile": compile, "allow_cpu_ops": allow_cpu_ops}
     if model.suffix in KERAS_SUFFIXES and model.is_file():
         if not trust_source:
             raise EdgenetsError(
@@ -176,13 +149,14 @@ def command(
             raise click.UsageError("--keep-float is for a model folder")
         if input_range is None:
             say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
-        given = (labels, input_range or CENTRED)
-        result = export_keras_file(model, *settings, *given, row, ends, names)
+        settings |= {"input_range": input_range, "trust_source": True}
+        record = export_model(model, out, labels, **settings).record
     else:
-        result = export_folder(model, *settings, keep_float, row, ends, names)
-    compiled = compile_file(out, allow_cpu_ops=allow_cpu_ops) if compiles else None
+        record = Model.load(model).export(out, keep_float=keep_float, **settings).record
+    assert isinstance(record, ExportRecord)
+    result = record.to_json()
     if as_json:
-        print_json(result | ({"compiled": compiled.to_json()} if compiled else {}))
+        print_json(result)
         return
     fidelity, images = result["fidelity"], result["fidelity_images"]
     stored = ", kernels stored sparsely" if result["sparse"] else ""
@@ -201,19 +175,18 @@ def command(
             compared = f"on {compared}"
         figure = f"{fidelity['compared']} at {fidelity['snr_db']:.1f} dB"
         echo(f"{figure} from the Keras model's, {compared}")
-    if compiled:
-        _print_compiled(compiled)
+    if "compiled" in result:
+        _print_compiled(result["compiled"])
 
 
-def _print_compiled(compiled: Outcome) -> None:
-    figures = compiled.compilation.figures
+def _print_compiled(compiled: dict[str, Any]) -> None:
     echo(
-        f"{compiled.path}: {compiled.mapped_ops} operators on the Edge TPU, "
-        f"{compiled.on_cpu.total()} on the CPU; parameters: "
-        f"{format_bytes(figures.get('on_chip_bytes', 0))} on chip, "
-        f"{format_bytes(figures.get('off_chip_bytes', 0))} sent for every inference"
+        f"{compiled['path']}: {compiled['mapped_ops']} operators on the Edge TPU, "
+        f"{compiled['cpu_ops']} on the CPU; parameters: "
+        f"{format_bytes(compiled['on_chip_bytes'] or 0)} on chip, "
+        f"{format_bytes(compiled['off_chip_bytes'] or 0)} sent for every inference"
     )
-    rows = [row for row in compiled.table if row["on_cpu"] or row["predicted_on_cpu"]]
+    rows = [row for row in compiled["table"] if row["on_cpu"] or row["predicted_on_cpu"]]
     if rows:
         print_table(
             ("Operator", ">Edge TPU", ">CPU", ">CPU predicted", "Why"),

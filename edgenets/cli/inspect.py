@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import echo, json_option, print_json, print_table
+from edgenets.cli.options import file_argument, json_option
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.targets import TARGETS
 from edgenets.units import format_bytes, format_count, format_percent
 
@@ -21,7 +22,7 @@ LONGEST_NAME = 40
 
 
 @click.command()
-@click.argument("path", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@file_argument
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
@@ -36,25 +37,20 @@ LONGEST_NAME = 40
 @click.option("--all", "show_all", is_flag=True, help="Show all weights, not the heaviest only.")
 @json_option
 def command(
-    path: Path, target: str | None, svg: Path | None, show_all: bool, as_json: bool
+    model: Path, target: str | None, svg: Path | None, show_all: bool, as_json: bool
 ) -> None:
     """Show what is in a .tflite file, edgenets' or not.
 
     Operators, inputs and outputs, MACs, weights, the memory of activations, XNNPACK's partitions,
     metadata and labels; with --target also what limits it there, and what to do about it.
     """
-    from edgenets.export.inspect.inspection import draw_inspection, inspect_file
-    from edgenets.files import check_output
+    from edgenets.verbs.file import File
 
-    if svg is not None:
-        check_output(svg, [path], option="--svg")
-    inspection = inspect_file(path, target)
-    if svg is not None:
-        draw_inspection(inspection, path.name, svg)
+    inspection = File(model).inspect(target=target, svg=svg).to_json()
     if as_json:
         print_json(inspection)
         return
-    _print_head(path, inspection)
+    _print_head(model, inspection)
     _print_ends(inspection)
     _print_operators(inspection)
     _print_weights(inspection, show_all)

@@ -6,19 +6,11 @@ import textwrap
 
 import click
 
-from edgenets.cli.output import echo, json_option, print_json, print_table
-from edgenets.errors import unknown_name
-from edgenets.models.variants import VARIANTS, Variant
+from edgenets.cli.options import json_option
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import say
 from edgenets.units import format_count, format_percent, parse_count
-
-SORT_KEYS = {
-    "name": lambda variant: variant.name,
-    "params": lambda variant: variant.params,
-    "macs": lambda variant: variant.macs,
-    "top1": lambda variant: -(variant.top1_published or 0),  # the best first, the unknown last
-}
-
+from edgenets.verbs.nets import SORT_KEYS, Variants, variants
 
 # docs/evidence/photographs.md has the measurements.
 START = (
@@ -66,20 +58,9 @@ def command(
     Parameters and MACs are those of 1,000 classes; top-1 is the published accuracy on ImageNet.
     Below stands which net to start with for photographs of your own.
     """
-    families = {variant.family.lower(): variant.family for variant in VARIANTS}
-    if family and family.lower() not in families:
-        raise unknown_name("family", family, families.values())
-    chosen = [
-        variant
-        for variant in VARIANTS
-        if (not family or variant.family.lower() == family.lower())
-        and (max_params is None or variant.params <= max_params)
-        and (max_macs is None or variant.macs <= max_macs)
-    ]
-    if sort:
-        chosen.sort(key=SORT_KEYS[sort])
+    chosen = variants(family=family, max_params=max_params, max_macs=max_macs, sort=sort)
     if as_json:
-        print_json([{**variant._asdict(), "family": variant.family} for variant in chosen])
+        print_json(chosen.to_json())
     elif chosen:
         _print_variants(chosen)
         echo("", "Where to start with photographs of your own:")
@@ -89,7 +70,7 @@ def command(
         say("no net is as small as that; edgenets list --sort params begins with the smallest")
 
 
-def _print_variants(variants: list[Variant]) -> None:
+def _print_variants(variants: Variants) -> None:
     rows = [
         (
             v.name,

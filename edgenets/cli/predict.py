@@ -7,23 +7,22 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import (
-    echo,
+from edgenets.cli.options import (
+    file_argument,
     input_range_option,
     json_option,
     labels_option,
     max_bytes_option,
     patience_option,
-    print_json,
-    print_table,
 )
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import say
 from edgenets.units import format_percent
 
 
 @click.command()
-@click.argument("model", metavar="FILE.tflite", type=click.Path(path_type=Path))
+@file_argument
 @click.argument(
     "images", metavar="IMAGE ...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -37,7 +36,6 @@ from edgenets.units import format_percent
 )
 @click.option(
     "--csv",
-    "csv_path",
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Write a row for each image and class there, instead of a table here.",
@@ -50,12 +48,9 @@ from edgenets.units import format_percent
 def command(
     model: Path,
     images: tuple[Path, ...],
-    top: int,
-    csv_path: Path | None,
-    labels: Path | None,
-    input_range: Any,
-    patience_seconds: float | None,
+    csv: Path | None,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Name what is in images, with a .tflite file.
 
@@ -63,28 +58,14 @@ def command(
     'photos/**/*.jpg'. One that cannot be read is reported, the others are classified, and the exit
     status is 1. A file of another tool may be asked for its --labels and its --input-range.
     """
-    from edgenets.export.measure.predict import find_images, predict_files, write_csv
-    from edgenets.files import check_output
-    from edgenets.models.weights.labels import read_labels
+    from edgenets.verbs.file import File
 
-    found = find_images(images)
-    if csv_path is not None:
-        check_output(csv_path, [model, *found, *([labels] if labels else [])], option="--csv")
-    predictions = predict_files(
-        model,
-        found,
-        top,
-        labels=None if labels is None else read_labels(labels, distinct=False),
-        input_range=input_range,
-        patience_seconds=patience_seconds,
-    )
+    predictions = File(model).predict(*images, csv=csv, **settings).to_json()
     unread = [prediction for prediction in predictions if "error" in prediction]
-    if csv_path is not None:
-        write_csv(csv_path, predictions)
     if as_json:
         print_json(predictions)
-    elif csv_path is not None:
-        echo(f"what is in {len(predictions)} images is in {csv_path}")
+    elif csv is not None:
+        echo(f"what is in {len(predictions)} images is in {csv}")
     elif len(unread) < len(predictions):
         rows = [
             ("" if rank else prediction["path"], _shown(best), format_percent(best["score"]))

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from edgenets.cli.output import echo, json_option, print_json, print_table
+from edgenets.cli.options import json_option
+from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import warn
 from edgenets.units import (
     format_bytes,

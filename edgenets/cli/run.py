@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgenets.cli.output import json_option, log_dir_option, print_json
+from edgenets.cli.options import json_option, log_dir_option
+from edgenets.cli.output import print_json
 
 
 @click.command()
@@ -38,17 +39,11 @@ def command(
     CONFIG.yaml says how; without one it is done on the built-in handwritten digits. Run again with
     the same folder, it finishes what is missing and repeats nothing.
     """
-    from edgenets.pipeline.config import require_sources
-    from edgenets.pipeline.config_file import load_config
-
-    settings = load_config(config, assignments)
-    require_sources(settings)
     from edgenets.cli.report import print_report
-    from edgenets.pipeline.run import run  # TensorFlow takes seconds, which a mistake need not
+    from edgenets.verbs.others import run
 
-    folder = out or Path("runs") / (config.stem if config else "digits")
-    report = run(settings, folder, log_dir)
+    report = run(config, set=assignments, out=out, log_dir=log_dir)
     if as_json:
-        print_json(report)
+        print_json(report.to_json())
     else:
-        print_report(report, folder)
+        print_report(report.to_json(), report.folder)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgenets.cli.output import echo, json_option, parse_assignments, print_json, print_table
+from edgenets.cli.options import json_option
+from edgenets.cli.output import echo, parse_assignments, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.models.alternatives import alternatives, published_variant
 from edgenets.models.registry import complete_arguments, create

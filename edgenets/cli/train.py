@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edgenets.cli.output import (
-    echo,
+from edgenets.cli.options import (
+    data_option,
     json_option,
     log_dir_option,
-    parse_assignments,
+    out_option,
     parse_range,
-    print_json,
+    seed_option,
+    training_images_options,
 )
+from edgenets.cli.output import echo, parse_assignments, print_json
 from edgenets.progress import warn
 from edgenets.units import format_interval, format_percent
 
@@ -21,18 +25,8 @@ from edgenets.units import format_interval, format_percent
 @click.command()
 @click.argument("name")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--data",
-    metavar="DATA",
-    help="Folder DATA/{train,test}/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.",
-)
-@click.option(
-    "--out",
-    required=True,
-    metavar="MODEL_DIR",
-    type=click.Path(path_type=Path),
-    help="New model folder.",
-)
+@data_option()
+@out_option("MODEL_DIR", "New model folder.")
 @click.option(
     "--epochs",
     metavar="N",
@@ -83,21 +77,8 @@ from edgenets.units import format_interval, format_percent
     help="mixed_bfloat16 is faster for plain convolutions on CPUs that have it.  "
     "[default: float32]",
 )
-@click.option(
-    "--unlabelled",
-    metavar="DIR",
-    help="More images to learn from, of any classes and in any folders: the teacher labels them.",
-)
-@click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: as suits the set]")
-@click.option("--strict", is_flag=True, help="Fail on a file that is not a readable image.")
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Decides the first weights and the order of the images.",
-)
+@training_images_options
+@seed_option("Decides the first weights and the order of the images.")
 @log_dir_option
 @json_option
 def command(
@@ -107,18 +88,8 @@ def command(
     out: Path,
     epochs: int | None,
     weights: str | None,
-    input_range: tuple[float, float] | None,
-    labels: str | None,
-    teacher: str | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    precision: str | None,
-    unlabelled: str | None,
-    flip: bool | None,
-    strict: bool,
-    seed: int,
-    log_dir: Path | None,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Train a net on images and write a model folder.
 
@@ -134,44 +105,23 @@ def command(
         )
     if data is None and weights is None:
         raise click.UsageError("--epochs 0 without --data only imports weights: pass --weights")
-    from edgenets.pipeline.config import check_config, require_sources
+    from edgenets.models.registry import complete_arguments
+    from edgenets.results import ImportRecord, TrainRecord
+    from edgenets.verbs.model import train
 
-    given = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "precision": precision,
-        "weights": weights,
-        "input_range": input_range,
-        "labels": labels,
-        "teacher": teacher,
-    }
-    images = (
-        {}
-        if data is None
-        else {"source": data, "strict": strict, "flip": flip, "unlabelled": unlabelled}
-    )
-    config = check_config(
-        {
-            "model": {"name": name, **parse_assignments(arguments)},
-            "data": images,
-            "train": {key: value for key, value in given.items() if value is not None},
-            "seed": seed,
-        },
-        lambda place: f"edgenets train {name}",
-    )
-    require_sources(config)
-    from edgenets.pipeline.one_step import import_folder, train_folder
-
-    result = import_folder(config, out) if data is None else train_folder(config, out, log_dir)
+    given = parse_assignments(arguments)
+    if given.keys() & signature(train).parameters:  # an option's name is no net's argument
+        complete_arguments(name, given)
+    settings |= {"epochs": epochs, "weights": weights, **given}
+    record = train(name, data, out=out, **settings).record
     if as_json:
-        print_json(result)
-    elif data is None:
-        echo(f"{name} with the {result['classes']} classes of {result['source']} is in {out}")
-    else:
+        assert record is not None
+        print_json(record.to_json())
+    elif isinstance(record, TrainRecord):
         echo(
-            f"top-1 {format_percent(result['top1'])} (95 % interval "
-            f"{format_interval(result['ci95'])}) on {result['samples']} test images; "
-            f"the model is in {out}"
+            f"top-1 {format_percent(record.top1)} (95 % interval {format_interval(record.ci95)}) "
+            f"on {record.samples} test images; the model is in {out}"
         )
-        warn(result["warnings"])
+        warn(record.warnings)
+    elif isinstance(record, ImportRecord):
+        echo(f"{name} with the {record.classes} classes of {record.source} is in {out}")

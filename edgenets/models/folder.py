@@ -138,6 +138,34 @@ class Spec:
         return {k: v for k, v in content.items() if k not in OPTIONAL or v != OPTIONAL[k]}
 
 
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What a model folder holds: a net, its spec and, where it has them, its int8 file's codes."""
+
+    net: keras.Model
+    spec: Spec
+    codes: Codes | None = None
+    folder: Path | None = None  # that it was loaded from
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Rebuild the model of a model folder, with its codes.
+
+        Raises:
+            EdgenetsError: as `load_model` and `load_codes`.
+        """
+        net, spec = load_model(folder)
+        return cls(net, spec, load_codes(folder, net), folder)
+
+    def save(self, folder: Path) -> None:
+        """Write a new model folder; errors are those of `save_model`."""
+        save_model(folder, self.net, self.spec, self.codes)
+
+    def __str__(self) -> str:
+        """The folder or, without one, the net's name: how sentences name the model."""
+        return str(self.folder or self.spec.name)
+
+
 def build_model(spec: Spec) -> keras.Model:
     """Build the net of `spec` with freshly initialised weights, folded if `spec` says so."""
     from edgenets.models.fold import fold_batch_norm  # which loads TensorFlow

@@ -19,7 +19,7 @@ from edgenets.export.measure.accuracy import classify, score
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
-from edgenets.models.folder import load_codes, load_model, load_spec, versions
+from edgenets.models.folder import Model, versions, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.compress import (
     STAGES,
@@ -48,29 +48,29 @@ NEAR = 1.05  # ratio of two sizes between which no further try is worth its time
 
 
 def compress_to_budget(
-    folder: Path, config: RunConfig, budget_bytes: int, out: Path, log_dir: Path | None = None
+    model: Model, config: RunConfig, budget_bytes: int, out: Path, log_dir: Path | None = None
 ) -> dict[str, Any]:
     """Compress a model so that its int8 file takes at most `budget_bytes` when it travels.
 
     Args:
-        folder: a model folder without shared weights, left as it is.
+        model: a trained one without shared weights, left as it is.
         config: images, seed and recipe; the recipe's sparsities and shared values are replaced by
             chosen ones.
         budget_bytes: for the `stored_bytes` of the `.tflite`.
-        out: will hold what `compress_folder` leaves there, `sensitivity.json` and
+        out: will hold what `compress` leaves there, `sensitivity.json` and
             `sensitivity.svg`.
         log_dir: the trainings of each try write events for TensorBoard into a subfolder.
 
     Returns:
-        As `compress_folder`, and `choice`: what was chosen for each layer; `tries`: how large each
+        As `compress`, and `choice`: what was chosen for each layer; `tries`: how large each
         one became.
 
     Raises:
         EdgenetsError: the budget cannot be reached; the message says what can be. As
-            `compress_folder` otherwise.
+            `compress` otherwise.
     """
     with locked_folder(out):
-        search = _Search(folder, config, out, log_dir)
+        search = _Search(model, config, out, log_dir)
         limit = budget_bytes / GROWTH
         if search.draft_bytes(-1) > limit:
             raise EdgenetsError(
@@ -93,7 +93,7 @@ def compress_to_budget(
 
 
 def compress_within_drop(
-    folder: Path, config: RunConfig, max_drop: float, out: Path, log_dir: Path | None = None
+    model: Model, config: RunConfig, max_drop: float, out: Path, log_dir: Path | None = None
 ) -> dict[str, Any]:
     """Compress a model as far as it loses at most `max_drop` points of top-1.
 
@@ -101,23 +101,23 @@ def compress_within_drop(
     epochs are chosen: no test image has a part in it. Sizes are searched by bisection.
 
     Args:
-        folder: a model folder without shared weights, left as it is.
+        model: a trained one without shared weights, left as it is.
         config: images, seed and recipe; the recipe's sparsities and shared values are replaced by
             chosen ones.
         max_drop: in points, 1 point being 1 % of the images.
-        out: will hold what `compress_folder` leaves there, `sensitivity.json` and
+        out: will hold what `compress` leaves there, `sensitivity.json` and
             `sensitivity.svg`.
         log_dir: the trainings of each try write events for TensorBoard into a subfolder.
 
     Returns:
-        As `compress_folder`, and `choice`: what was chosen for each layer; `tries`: the size of
+        As `compress`, and `choice`: what was chosen for each layer; `tries`: the size of
         each one and its loss in points; `validation`: top-1 of the model as it was.
 
     Raises:
-        EdgenetsError: no try lost so little. As `compress_folder` otherwise.
+        EdgenetsError: no try lost so little. As `compress` otherwise.
     """
     with locked_folder(out):
-        search = _Search(folder, config, out, log_dir)
+        search = _Search(model, config, out, log_dir)
         described: list[dict[str, float]] = []
 
         def attempt(index: int) -> _Try | None:
@@ -175,16 +175,15 @@ class _Try(NamedTuple):
 class _Search:
     """What can be chosen for a model, and the tries, each in a folder below `out`."""
 
-    def __init__(self, folder: Path, config: RunConfig, out: Path, log_dir: Path | None) -> None:
+    def __init__(self, model: Model, config: RunConfig, out: Path, log_dir: Path | None) -> None:
         require_place(out)
-        self.folder, self.out, self.log_dir = folder, out, log_dir
-        self.model, self.spec = load_model(folder)
-        if load_codes(folder, self.model):
+        self.model, self.spec, self.out, self.log_dir = model, model.spec, out, log_dir
+        if model.codes:
             raise EdgenetsError(
-                f"{folder} has shared weights already; pass the model that it was made of"
+                f"{model} has shared weights already; pass the model that it was made of"
             )
-        self.images = open_images_of(folder, config)
-        self.drafts = Drafts(self.model, self.spec, self.images, config.compress)
+        self.images = open_images_of(model, config)
+        self.drafts = Drafts(model.net, self.spec, self.images, config.compress)
         self.sensitivity = self._scan()
         self.choices = trade_offs({name: s.options for name, s in self.sensitivity.items()})
         self.draft_bytes = cache(lambda i: self.drafts.stored_bytes(self.choices[i]))
@@ -204,7 +203,7 @@ class _Search:
         if earlier.exists() and not stages.exists():
             copytree(earlier, stages)
         log_dir = self.log_dir and self.log_dir / stages.name
-        records = run_recipe(self.folder, self.images, recipe, stages, log_dir)
+        records = run_recipe(self.model, self.images, recipe, stages, log_dir)
         return _Try(choice, recipe, self.draft_bytes(index), stages, records)
 
     def keep(self, kept: _Try, **more: Any) -> dict[str, Any]:
@@ -224,13 +223,13 @@ class _Search:
     def top1_before(self) -> float:
         """The accuracy of the model as it was on the validation images."""
         images = self.images.training.validation_images
-        return self._top1(predict_logits(compile_inference(self.model), images))
+        return self._top1(predict_logits(compile_inference(self.model.net), images))
 
     def top1_of(self, current: _Try) -> float:
         """Return the accuracy of a try's int8 file on the validation images."""
         folder = current.stages / current.records[-1]["folder"]
-        model, spec = load_model(folder)
-        content = tflite.to_int8(model, spec, None, load_codes(folder, model))
+        made = Model.load(folder)
+        content = tflite.to_int8(made.net, made.spec, None, made.codes)
         images = self.images.training.validation_images
         return self._top1(classify(Classifier(content), images))
 
@@ -244,7 +243,7 @@ class _Search:
         config = self.images.config
         key = sha256_json(
             {
-                "weights": load_spec(self.folder)[1],
+                "weights": weights_sha256(self.model.net),
                 "images": self.images.dataset.fingerprint,
                 "validation": [config.data.validation_fraction, config.seed, SCAN_IMAGES],
                 "options": [self.drafts.prunable, SPARSITIES, CLUSTERS],
@@ -254,7 +253,7 @@ class _Search:
         if (found := _read_sensitivity(self.out / SENSITIVITY, key)) is None:
             say("measuring how much each layer minds being compressed ...")
             images = self.images.validation(SCAN_IMAGES)
-            found = scan(self.model, images, self.drafts.prunable)
+            found = scan(self.model.net, images, self.drafts.prunable)
             layers = {name: layer.model_dump(mode="json") for name, layer in found.items()}
             write_sealed(self.out / SENSITIVITY, {"key": key, "layers": layers})
         return found

@@ -16,11 +16,10 @@ from edgenets.models.folder import (
     CODES,
     SPEC,
     WEIGHTS,
-    load_codes,
-    load_model,
-    load_spec,
+    Model,
     require_no_model,
     save_model,
+    weights_sha256,
 )
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_recipe
@@ -38,14 +37,14 @@ STAGES = "stages"
 RECIPE, MEASURED = "recipe.yaml", "compress.json"
 
 
-def compress_folder(
-    folder: Path, config: RunConfig, out: Path, log_dir: Path | None = None
+def compress(
+    model: Model, config: RunConfig, out: Path, log_dir: Path | None = None
 ) -> dict[str, Any]:
-    """Compress the model of `folder` into the model folder `out`; return what was measured.
+    """Compress `model` into the model folder `out`; return what was measured.
 
     Args:
-        folder: a model folder, left as it is.
-        config: its images, recipe and seed; its net is that of `folder`.
+        model: a trained one, left as it is.
+        config: its images, recipe and seed; its net is that of `model`.
         out: also gets the recipe as `recipe.yaml`, what was measured as `compress.json`, and a plot
             of the int8 file's error by layer as `int8_error.svg`.
         log_dir: trainings write events for TensorBoard into it; it changes no result.
@@ -56,13 +55,13 @@ def compress_folder(
         `edgenets.quantize.sizes.accounting.account` gives it.
 
     Raises:
-        EdgenetsError: the folder or images cannot be used, or a stage failed; finished stages are
+        EdgenetsError: `out` or the images cannot be used, or a stage failed; finished stages are
             kept, and the same command goes on from them.
     """
     with locked_folder(out):
         require_place(out)
-        images = open_images_of(folder, config)
-        records = run_recipe(folder, images, config.compress, out / STAGES, log_dir)
+        images = open_images_of(model, config)
+        records = run_recipe(model, images, config.compress, out / STAGES, log_dir)
         result = keep_result(out, out / STAGES, records, config.compress, images)
         shutil.rmtree(out / STAGES)
         return result
@@ -80,46 +79,43 @@ def require_place(out: Path) -> None:
     check_outputs(out, (RECIPE, MEASURED, ERROR_PLOT, *MODEL_FILES), ())
 
 
-def open_images_of(folder: Path, config: RunConfig) -> RunImages:
-    """Open the config's images, which must be of the classes that the model of `folder` knows.
+def open_images_of(model: Model, config: RunConfig) -> RunImages:
+    """Open the config's images, which must be of the classes that `model` knows.
 
     A word says if it may have been trained on some that it is tested on now.
 
     Raises:
         EdgenetsError: they are not, or cannot be used.
     """
-    spec, _ = load_spec(folder)
+    spec = model.spec
     images = RunImages(open_data(config), spec.preparation, config)
     if images.dataset.classes != spec.labels:
         raise EdgenetsError(
-            f"{folder} knows {first_few(spec.labels)}, the images are of "
+            f"{model} knows {first_few(spec.labels)}, the images are of "
             f"{first_few(images.dataset.classes)}; pass the images that it was trained on"
         )
     now, then = images.dataset.seeded_split, spec.seeded_split
     if now and then and now.fingerprint != then.fingerprint:
         say(
-            f"{folder} was trained on another split of images: some that it learned from may be "
+            f"{model} was trained on another split of images: some that it learned from may be "
             "among the test images now; leave --seed out if the images are the same"
         )
     return images
 
 
 def run_recipe(
-    folder: Path, images: RunImages, recipe: Recipe, stages: Path, log_dir: Path | None = None
+    model: Model, images: RunImages, recipe: Recipe, stages: Path, log_dir: Path | None = None
 ) -> list[Record]:
-    """Do what is missing of a recipe's stages in the folder `stages`, on the model of `folder`."""
-    _, weights_sha256 = load_spec(folder)
+    """Do what is missing of a recipe's stages in the folder `stages`, on `model`."""
 
     def copy(own: Path, previous: Path, key: str) -> Record:
-        model, spec = load_model(folder)
-        spec = replace(spec, seeded_split=images.dataset.seeded_split or spec.seeded_split)
-        codes = load_codes(folder, model)
-        save_model(own, model, spec, codes)
-        return measure_model(
-            images, model, float_file(model, spec), codes.kernels if codes else None
-        )
+        net, codes = model.net, model.codes
+        split = images.dataset.seeded_split or model.spec.seeded_split
+        spec = replace(model.spec, seeded_split=split)
+        save_model(own, net, spec, codes)
+        return measure_model(images, net, float_file(net, spec), codes.kernels if codes else None)
 
-    first = Stage("model", {"weights": weights_sha256}, copy)
+    first = Stage("model", {"weights": weights_sha256(model.net)}, copy)
     following = compress_stages(recipe, images, log_dir)
     return run_stages(stages, [first, *following], images.dataset.fingerprint)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import load_codes, load_model
+from edgenets.models.folder import Model
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.sizes.accounting import LayerWeights, account
 
@@ -43,11 +43,11 @@ def account_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[s
     Raises:
         EdgenetsError: the folder cannot be loaded.
     """
-    model, _ = load_model(folder)
+    model = Model.load(folder)
     first, last = (records[position]["measured"] for position in (0, -1))
     return account_model(
-        model,
-        load_codes(folder, model),
+        model.net,
+        model.codes,
         float_file_bytes=first["size_bytes"],
         file_bytes=last["size_bytes"],
         stored_bytes=last["stored_bytes"],

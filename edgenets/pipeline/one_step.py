@@ -1,4 +1,4 @@
-"""One step alone: train to a model folder, or import weights; export a file; evaluate a folder."""
+"""One step alone: train to a model folder, or import weights; export or evaluate a model."""
 
 from __future__ import annotations
 
@@ -23,15 +23,13 @@ from edgenets.export.write.foreign import adopt, load_trusted
 from edgenets.files import check_output, sha256_json
 from edgenets.models.folder import (
     SPEC,
+    Model,
     Spec,
-    load_codes,
-    load_model,
     require_no_model,
     save_model,
     versions,
 )
 from edgenets.models.inference import compile_inference, predict_logits
-from edgenets.models.weights.labels import read_labels
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
 from edgenets.pipeline.stages.inputs import (
@@ -108,8 +106,8 @@ def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
         return {**spec.initial_weights, "classes": len(spec.labels)}
 
 
-def export_folder(
-    folder: Path,
+def export(
+    model: Model,
     out: Path,
     number_format: str | None,
     data: str | None,
@@ -120,19 +118,19 @@ def export_folder(
     ends: Ends = LOGITS,
     names: bool | None = None,
 ) -> dict[str, Any]:
-    """Write the model of `folder` to the `.tflite` file `out`; return its size, hash and fidelity.
+    """Write `model` to the `.tflite` file `out`; return its size, hash and fidelity.
 
     Args:
-        folder: the model folder.
+        model: a trained or compressed one.
         out: the file, replaced if it exists.
         number_format: a name of `edgenets.export.formats.FORMATS`; by default the one in which the
             model runs fastest on the target.
         data: where images come from, of its training split. Integer formats are calibrated with
-            them, and every file is compared with the model on them. int8 of a folder that says how
+            them, and every file is compared with the model on them. int8 of a model that says how
             activations are rounded and formats with float activations need none.
         calibration_images: how many.
         seed: chooses them.
-        keep_float: patterns of layers that an int8 file computes in float32; a folder that says how
+        keep_float: patterns of layers that an int8 file computes in float32; a model that says how
             activations are rounded has its own.
         target: device that the file is for.
         ends: what the file takes and gives.
@@ -143,60 +141,68 @@ def export_folder(
         left out with their reasons.
 
     Raises:
-        EdgenetsError: the folder or images cannot be used, or the file failed its checks.
+        EdgenetsError: the model or images cannot be used, or the file failed its checks.
     """
     named = find_format(number_format) if number_format else None
-    _check_files(out, files_of(folder))
-    model, spec = load_model(folder)
-    row = named or preferred_format(model, target)
-    codes = load_codes(folder, model)
+    _check_files(out, files_of(model.folder) if model.folder else ())
+    net, spec, codes = model.net, model.spec, model.codes
+    row = named or preferred_format(net, target)
     if keep_float:
         if row is not INT8:
             raise EdgenetsError(f"{row.name} cannot keep some layers float; export as int8")
         if codes and codes.activations:
             raise EdgenetsError(
-                f"{folder} says which layers are kept float, as its int8 file was calibrated with; "
+                f"{model} says which layers are kept float, as its int8 file was calibrated with; "
                 "compress again with other keep_float in the stage int8"
             )
         spec = replace(spec, keep_float=keep_float)
     if data is None and row.needs_calibration and not (row is INT8 and codes and codes.activations):
-        reason = f"{folder} does not say how activations are rounded, so " if row is INT8 else ""
+        reason = f"{model} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
     images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
-    result = write_checked(out, row, model, spec, images, codes, target, ends, names=names)
+    result = write_checked(out, row, net, spec, images, codes, target, ends, names=names)
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
 
-def export_keras_file(
-    path: Path,
+def export_foreign(
+    model: Any,
     out: Path,
+    labels: Sequence[str],
     number_format: str | None,
     data: str | None,
     calibration_images: int,
     seed: int,
-    labels: Path,
     input_range: tuple[float, float],
     target: Target = GENERIC,
     ends: Ends = LOGITS,
     names: bool | None = None,
+    *,
+    images: NDArray[np.uint8] | None = None,
+    resize: int | None = None,
+    inputs: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Write the model in a `.keras` or `.h5` file, whose code is run, as a `.tflite` file.
+    """Write a Keras model of any origin as a `.tflite` file.
 
     Args:
-        path: the file, from a source that is trusted.
-        labels: a file with one label a line, in the order of the model's outputs.
-        input_range: what the model takes for black and for white.
+        model: as for `edgenets.export.write.foreign.export_model`, or the `.keras` or `.h5` file of
+            one, from a source that is trusted: its code is run.
+        labels, input_range, resize: as there.
+        images: prepared ones, in place of `data`.
+        inputs: files that were read, which `out` must not replace.
 
-    The other arguments, results and errors are those of `export_folder`.
+    The other arguments, results and errors are those of `export`.
     """
     row = find_format(number_format or target.formats[0])
-    _check_files(out, [path, labels])
-    if data is None and row.needs_calibration:
+    _check_files(out, [*inputs, *([model] if isinstance(model, Path) else [])])
+    if data is None and images is None and row.needs_calibration:
         raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
-    model, spec, answers = adopt(load_trusted(path), read_labels(labels), input_range)
-    images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
+    given = load_trusted(model) if isinstance(model, Path) else model
+    adopted, spec, answers = adopt(given, labels, input_range, resize)
+    skipped: tuple[Skipped, ...] = ()
+    if images is None:
+        images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
     result = write_checked(
-        out, row, model, spec, images, None, target, ends, names=names, answers=answers
+        out, row, adopted, spec, images, None, target, ends, names=names, answers=answers
     )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
@@ -226,14 +232,14 @@ def _comparison_images(
     return images.take(range(len(chosen))), dataset.skipped
 
 
-def evaluate_folder(folder: Path, data: str, *, everything: bool = False) -> dict[str, Any]:
-    """Return the accuracy of a model folder on `data`, as `evaluate_file` does.
+def evaluate(model: Model, data: str, *, everything: bool = False) -> dict[str, Any]:
+    """Return the accuracy of a model on `data`, as `evaluate_file` does.
 
     Raises:
-        EdgenetsError: the folder or the images cannot be used, or their classes differ.
+        EdgenetsError: the images cannot be used, or their classes differ from the model's.
     """
-    model, spec = load_model(folder)
+    spec = model.spec
     dataset = open_for_evaluation(data, spec.labels, spec.seeded_split, everything=everything)
     images = dataset.split.load(spec.preparation, once=True)
-    logits = predict_logits(compile_inference(model), images)
+    logits = predict_logits(compile_inference(model.net), images)
     return score_dataset(logits, dataset, spec.labels)

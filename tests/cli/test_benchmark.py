@@ -34,6 +34,7 @@ RESULT = {
     "first_ms": 12.5,
     "peak_memory_bytes": 7_000_000,
     "instructions": None,
+    "energy_mj": None,
     "ops": [],
 }
 

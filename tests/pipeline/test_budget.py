@@ -10,7 +10,7 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes
-from edgenets.models.folder import SPEC
+from edgenets.models.folder import SPEC, Model
 from edgenets.pipeline import budget as budget_module
 from edgenets.pipeline.budget import (
     PLOT,
@@ -22,7 +22,7 @@ from edgenets.pipeline.budget import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_config, load_recipe
 from edgenets.pipeline.draft import chosen_recipe
-from edgenets.pipeline.one_step import export_folder
+from edgenets.pipeline.one_step import export
 from edgenets.quantize.budget.choice import Option
 from edgenets.quantize.recipe import RECIPES
 from edgenets.quantize.settings import PruneSettings
@@ -48,7 +48,7 @@ def config(tiny_config: Path) -> RunConfig:
 @pytest.fixture(scope="module")
 def compressed(model_dir: Path, config: RunConfig, tmp_path_factory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("budget") / "small"
-    return out, compress_to_budget(model_dir, config, BUDGET_BYTES, out)
+    return out, compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, out)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def scanned(compressed: tuple[Path, dict], tmp_path: Path) -> Path:
 def test_exported_file_is_within_the_budget_and_near_it(compressed, tmp_path: Path):
     out, result = compressed
     file = tmp_path / "small.tflite"
-    export_folder(out, file, "int8", None, 0, 0)
+    export(Model.load(out), file, "int8", None, 0, 0)
     size = stored_bytes(file.read_bytes())
     assert size == result["stages"][-1]["stored_bytes"] == result["tries"][-1]["stored_bytes"]
     assert 0.9 * BUDGET_BYTES < size <= result["budget_bytes"] == BUDGET_BYTES
@@ -108,7 +108,7 @@ def test_interrupted_command_scans_and_trains_nothing_twice(
     monkeypatch.setattr(budget_module, "scan", stop)
     monkeypatch.setattr(budget_module, "keep_result", stop)
     with pytest.raises(KeyboardInterrupt):
-        compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+        compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
     stages = {f: f.stat().st_mtime_ns for f in scanned.glob("stages/try-1/*/stage.json")}
     assert len(stages) == 4 and not (scanned / SPEC).exists()
 
@@ -117,7 +117,7 @@ def test_interrupted_command_scans_and_trains_nothing_twice(
         return keep(*arguments, **more)
 
     monkeypatch.setattr(budget_module, "keep_result", keep_unchanged)
-    compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+    compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
     for name in (SPEC, "recipe.yaml", SENSITIVITY, PLOT):
         assert read_bytes(scanned / name) == read_bytes(compressed[0] / name)
 
@@ -136,7 +136,7 @@ def test_damaged_scan_is_made_again(
     for content in ("{", "[]", '{"layers": {}, "key": "of other images"}', '{"layers": [1]}'):
         (scanned / SENSITIVITY).write_text(content)
         with pytest.raises(Scanning):
-            compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+            compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
 
 
 @slow
@@ -144,7 +144,7 @@ def test_budget_below_the_graph_says_what_is_reachable(
     model_dir: Path, config: RunConfig, scanned: Path
 ):
     with pytest.raises(EdgenetsError) as raised:
-        compress_to_budget(model_dir, config, 10_000, scanned)
+        compress_to_budget(Model.load(model_dir), config, 10_000, scanned)
     sentence = str(raised.value)
     assert "mobilenet_v1 cannot be compressed to 10,000 bytes" in sentence and "\n" not in sentence
     reachable = int(sentence.split("--budget ")[1].split()[0])
@@ -156,7 +156,7 @@ def test_budget_below_the_graph_says_what_is_reachable(
 def test_generous_budget_is_plain_int8_without_training(
     model_dir: Path, config: RunConfig, scanned: Path
 ):
-    result = compress_to_budget(model_dir, config, 10**9, scanned)
+    result = compress_to_budget(Model.load(model_dir), config, 10**9, scanned)
     assert [stage["name"] for stage in result["stages"]] == ["model", "int8"]
     assert {row["clusters"] for row in result["choice"]} == {255}
 
@@ -174,7 +174,7 @@ def test_file_that_grew_by_training_is_tried_smaller(
         return [*others, {**last, "measured": {**last["measured"], "stored_bytes": round(size)}}]
 
     monkeypatch.setattr(budget_module, "run_recipe", grown)
-    result = compress_to_budget(model_dir, config, BUDGET_BYTES, scanned)
+    result = compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
     first, second = (one["stored_bytes"] for one in result["tries"])
     assert first > BUDGET_BYTES >= second > 0.9 * BUDGET_BYTES
 
@@ -183,7 +183,7 @@ def test_file_that_grew_by_training_is_tried_smaller(
 def test_largest_loss_is_kept_on_validation_images_with_few_tries(
     model_dir: Path, config: RunConfig, scanned: Path
 ):
-    result = compress_within_drop(model_dir, config, 20.0, scanned)
+    result = compress_within_drop(Model.load(model_dir), config, 20.0, scanned)
     kept = result["stages"][-1]["stored_bytes"]
     tries = {one["stored_bytes"]: one["drop"] for one in result["tries"]}
     assert 1 <= len(result["tries"]) <= budget_module.DROP_TRIES + 1
@@ -198,7 +198,7 @@ def test_loss_that_no_file_keeps_gets_a_sentence(
     monkeypatch.setattr(budget_module, "DROP_TRIES", 0)  # int8 alone is left
     monkeypatch.setattr(budget_module._Search, "top1_of", lambda self, current: 0.0)
     with pytest.raises(EdgenetsError, match="int8 alone loses"):
-        compress_within_drop(model_dir, config, 1.0, scanned)
+        compress_within_drop(Model.load(model_dir), config, 1.0, scanned)
 
 
 @slow

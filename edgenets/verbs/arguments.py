@@ -1,0 +1,99 @@
+"""How arguments of verbs are taken: a `str` or a `Path`, a size as text, labels or their file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+from edgenets.errors import EdgenetsError
+from edgenets.memory import at_most
+from edgenets.units import parse_bytes
+
+PathOrName: TypeAlias = str | PathLike[str]
+Size: TypeAlias = int | str
+"""A number of bytes, or a text such as "300KB"."""
+
+
+def source_of(data: PathOrName) -> str:
+    """Return images as the pipeline names them; as a path, `digits` is a folder like any other.
+
+    >>> source_of("digits"), source_of(Path("photos"))
+    ('digits', 'photos')
+    """
+    if isinstance(data, str):
+        return data
+    return str(Path(data).absolute() if str(data) == "digits" else Path(data))
+
+
+def optional_path(path: PathOrName | None) -> Path | None:
+    """Return a path, or None."""
+    return None if path is None else Path(path)
+
+
+def size_of(size: Size, name: str) -> int:
+    """Return a number of bytes.
+
+    Raises:
+        EdgenetsError: it is none; the message names the argument `name`.
+
+    >>> size_of("300KB", "budget"), size_of(4096, "budget")
+    (300000, 4096)
+    """
+    try:
+        return parse_bytes(str(size))
+    except ValueError as error:
+        raise EdgenetsError(
+            f"{name} must be a size of at least one byte, such as 300KB or 1.5MiB, got {size!r}"
+        ) from error
+
+
+def labels_of(
+    labels: Sequence[str] | PathOrName | None, *, distinct: bool = False
+) -> tuple[str, ...] | None:
+    """Return labels that are given themselves, or by the name of a file with one a line.
+
+    Args:
+        labels: or None.
+        distinct: whether a file may not repeat one.
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, str | PathLike):
+        from edgenets.models.weights.labels import read_labels
+
+        return read_labels(Path(labels), distinct=distinct)
+    return tuple(labels)
+
+
+def require_one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Check that an argument is one of a few words.
+
+    Raises:
+        EdgenetsError: it is not.
+    """
+    if value not in known:
+        raise EdgenetsError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+@contextmanager
+def bounded_memory(max_bytes: Size | None) -> Iterator[None]:
+    """Let a file take `max_bytes` of memory while the block runs; None: as is usual."""
+    if max_bytes is None:
+        yield
+        return
+    with at_most(size_of(max_bytes, "max_bytes")):
+        yield
+
+
+@contextmanager
+def folder_or_temporary(out: PathOrName | None) -> Iterator[Path]:
+    """Yield the model folder to write: `out`, or one that is gone after the block."""
+    if out is not None:
+        yield Path(out)
+        return
+    with TemporaryDirectory(prefix="edgenets-") as folder:
+        yield Path(folder, "model")

@@ -1,0 +1,51 @@
+"""What `Model.export` and `export_model` do alike: a target, and perhaps its compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenets.errors import EdgenetsError
+from edgenets.results import ExportRecord
+from edgenets.verbs.arguments import Size, bounded_memory
+from edgenets.verbs.file import File
+
+if TYPE_CHECKING:
+    from edgenets.export.targets import Target
+
+
+def write_file(
+    write: Callable[[Target], dict[str, Any]],
+    path: Path,
+    target: str,
+    *,
+    calibration_images: int,
+    compile: bool,
+    allow_cpu_ops: bool,
+    max_bytes: Size | None,
+) -> File:
+    """Return the file that `write` writes for a target, compiled if that is asked for.
+
+    Raises:
+        EdgenetsError: the target is unknown, arguments do not go together, the compiler is not
+            installed or fails; or what `write` raises.
+    """
+    from edgenets.export.inspect.edge_tpu.compiler import compile_file, find_compiler
+    from edgenets.export.targets import find_target
+
+    row = find_target(target)
+    if compile and target != "coral":
+        raise EdgenetsError("compile is for the target coral")
+    if allow_cpu_ops and not compile:
+        raise EdgenetsError("allow_cpu_ops is for compile")
+    if calibration_images < 1:
+        raise EdgenetsError(f"calibration_images must be at least 1, got {calibration_images}")
+    if compile:
+        find_compiler()  # before the export, which takes its time
+    with bounded_memory(max_bytes):
+        result = write(row)
+        if compile:
+            outcome = compile_file(path, allow_cpu_ops=allow_cpu_ops)
+            result = {**result, "compiled": outcome.to_json()}
+    return File(path, ExportRecord.from_json(result))

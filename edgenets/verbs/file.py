@@ -1,0 +1,376 @@
+"""A `.tflite` file and what is done with it: `File`. Nothing here needs TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from edgenets.errors import EdgenetsError
+from edgenets.results import (
+    Benchmark,
+    Evaluation,
+    ExportRecord,
+    FailedBenchmark,
+    Inspection,
+    PackRecord,
+    Prediction,
+    Predictions,
+    html_table,
+)
+from edgenets.units import format_bytes
+from edgenets.verbs.arguments import (
+    PathOrName,
+    Size,
+    bounded_memory,
+    labels_of,
+    optional_path,
+    require_one_of,
+    source_of,
+)
+
+if TYPE_CHECKING:
+    from edgenets.data.input_range import Range
+
+SPLITS = ("test", "all")
+DELEGATES = ("edgetpu",)
+
+
+@dataclass(frozen=True)
+class File:
+    """A `.tflite` file, edgenets' or not.
+
+    ```python
+    file = en.load("photos.tflite")          # or en.File("photos.tflite"), which reads nothing yet
+    file.evaluate("photos").top1
+    ```
+
+    Attributes:
+        path: of the file, which is read anew by each verb.
+        record: what was verified when it was written here; None for a file that was there.
+    """
+
+    path: Path
+    record: ExportRecord | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Take a `str` as a path, too."""
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            EdgenetsError: it cannot be read.
+        """
+        from edgenets.files import read_bytes
+
+        return read_bytes(self.path)
+
+    def evaluate(
+        self,
+        data: PathOrName,
+        *,
+        device: str = "local",
+        split: str = "test",
+        labels: Sequence[str] | PathOrName | None = None,
+        input_range: Range | None = None,
+        patience: float | None = None,
+        max_bytes: Size | None = None,
+    ) -> Evaluation:
+        """Measure the accuracy on a dataset's test images.
+
+        ```python
+        file.evaluate("photos").top1
+        file.evaluate("photos", device="ssh://pi@raspberrypi.local").here
+        ```
+
+        Args:
+            data: folder with test/CLASS/*.jpg or CLASS/*.jpg, or the word "digits".
+            device: where the file runs: "local" or "ssh://[user@]host[:port]".
+            split: "test", or "all" for every image, those to train with too.
+            labels: of a file that holds none: themselves, or a text file with one a line.
+            input_range: what the file takes for black and for white, if it does not say that.
+            patience: seconds after which a device that says nothing is given up.
+            max_bytes: memory that a file may take, such as "2GiB".
+
+        Raises:
+            EdgenetsError: the file, the images or the device cannot be used, or do not fit.
+        """
+        require_one_of("split", split, SPLITS)
+        from edgenets.export.measure.accuracy import evaluate_file
+
+        with bounded_memory(max_bytes):
+            result = evaluate_file(
+                self.path,
+                source_of(data),
+                device=device,
+                everything=split == "all",
+                labels=labels_of(labels),
+                input_range=input_range,
+                patience_seconds=patience,
+            )
+        return Evaluation.from_json(result)
+
+    def predict(
+        self,
+        *images: PathOrName,
+        top: int = 5,
+        csv: PathOrName | None = None,
+        labels: Sequence[str] | PathOrName | None = None,
+        input_range: Range | None = None,
+        patience: float | None = None,
+        max_bytes: Size | None = None,
+    ) -> Predictions:
+        """Name what is in images.
+
+        ```python
+        file.predict("holiday.jpg").label
+        [(one.path, one.label) for one in file.predict("holidays", "more/*.jpg")]
+        ```
+
+        Args:
+            images: files, folders for the images in them and below, or patterns.
+            top: how many classes are wanted of each image, likeliest first.
+            csv: file to write a row for each image and class to, too.
+            labels, input_range, patience, max_bytes: as for `evaluate`.
+
+        Returns:
+            One prediction for each image; of a single image, `label` and `score` are its own.
+
+        Raises:
+            EdgenetsError: the file cannot be used, or there is no image. One that cannot be read
+                has `error`, and the others are classified.
+        """
+        if not images:
+            raise EdgenetsError("there is no image to classify; pass files, folders or patterns")
+        if top < 1:
+            raise EdgenetsError(f"top must be at least 1, got {top}")
+        from edgenets.export.measure.predict import find_images, predict_files, write_csv
+        from edgenets.files import check_output
+
+        found = find_images([Path(image) for image in images])
+        table = optional_path(csv)
+        if table is not None:
+            label_file = [Path(labels)] if isinstance(labels, str | PathLike) else []
+            check_output(table, [self.path, *found, *label_file], option="--csv")
+        with bounded_memory(max_bytes):
+            predictions = predict_files(
+                self.path,
+                found,
+                top,
+                labels=labels_of(labels),
+                input_range=input_range,
+                patience_seconds=patience,
+            )
+        if table is not None:
+            write_csv(table, predictions)
+        return Predictions(map(Prediction.from_json, predictions))
+
+    def inspect(self, *, target: str | None = None, svg: PathOrName | None = None) -> Inspection:
+        """Return what is in the file: operators, weights, memory, and what limits it on a target.
+
+        ```python
+        file.inspect().ops                                   # {"CONV_2D": 14, ...}
+        file.inspect(target="coral").target["limits"]        # sentences
+        ```
+
+        Args:
+            target: say what limits the file there, such as "rpi4" or "coral".
+            svg: file to draw the graph into.
+
+        Raises:
+            EdgenetsError: the file is damaged or no TFLite model, or the target is unknown.
+        """
+        from edgenets.export.inspect.inspection import draw_inspection, inspect_file
+        from edgenets.files import check_output
+
+        drawing = optional_path(svg)
+        if drawing is not None:
+            check_output(drawing, [self.path], option="--svg")
+        inspection = inspect_file(self.path, target)
+        if drawing is not None:
+            draw_inspection(inspection, self.path.name, drawing)
+        return Inspection.from_json(inspection)
+
+    @overload
+    def benchmark(
+        self,
+        *,
+        device: str = "local",
+        setup: bool = False,
+        threads: int = 1,
+        min_seconds: float = 2.0,
+        min_runs: int = 100,
+        vs: File | PathOrName | None = None,
+        delegate: str | None = None,
+        per_op: bool = False,
+        patience: float | None = None,
+    ) -> Benchmark: ...
+
+    @overload
+    def benchmark(
+        self,
+        *,
+        device: list[str] | tuple[str, ...],
+        setup: bool = False,
+        threads: int = 1,
+        min_seconds: float = 2.0,
+        min_runs: int = 100,
+        vs: File | PathOrName | None = None,
+        delegate: str | None = None,
+        per_op: bool = False,
+        patience: float | None = None,
+    ) -> list[Benchmark | FailedBenchmark]: ...
+
+    def benchmark(
+        self,
+        *,
+        device: str | list[str] | tuple[str, ...] = "local",
+        setup: bool = False,
+        threads: int = 1,
+        min_seconds: float = 2.0,
+        min_runs: int = 100,
+        vs: File | PathOrName | None = None,
+        delegate: str | None = None,
+        per_op: bool = False,
+        patience: float | None = None,
+    ) -> Benchmark | list[Benchmark | FailedBenchmark]:
+        """Measure latency and peak memory, here or on a board.
+
+        ```python
+        file.benchmark(device="ssh://pi@raspberrypi.local").latency_ms.median
+        ```
+
+        Args:
+            device: "local", "ssh://[user@]host[:port]", or "emulated:CPU", which counts the
+                instructions of a cortex-a53, -a72 or -a76; or a list, for several at once.
+            setup: install NumPy and an interpreter on the board first.
+            threads: of the interpreter.
+            min_seconds: that the timed inferences take, at least.
+            min_runs: timed inferences, at least.
+            vs: another file to compare with, in turn.
+            delegate: "edgetpu" for a Coral device.
+            per_op: measure what each operator takes, too.
+            patience: seconds after which a device that says nothing is given up.
+
+        Returns:
+            What was measured; of a list of devices one result for each, in their order.
+
+        Raises:
+            EdgenetsError: the file is damaged, or the device cannot be used. One of several devices
+                that fails is a `FailedBenchmark`.
+        """
+        from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
+
+        if delegate is not None:
+            require_one_of("delegate", delegate, DELEGATES)
+        devices = [device] if isinstance(device, str) else list(device)
+        if len(set(devices)) < len(devices):
+            raise EdgenetsError("a device is given twice; measuring it twice at once disturbs both")
+        if setup and "local" in devices:
+            raise EdgenetsError("setup is for boards; pass a device such as ssh://[user@]host")
+        other = vs.path if isinstance(vs, File) else optional_path(vs)
+        settings: dict[str, Any] = {
+            "threads": threads,
+            "min_seconds": min_seconds,
+            "min_runs": min_runs,
+            "versus": other,
+            "delegate": delegate,
+            "setup": setup,
+            "per_op": per_op,
+            "patience_seconds": patience,
+        }
+        if isinstance(device, str):
+            return Benchmark.from_json(benchmark_file(self.path, device=device, **settings))
+        return [
+            (FailedBenchmark if "error" in result else Benchmark).from_json(result)
+            for result in benchmark_on_devices(self.path, devices, **settings)
+        ]
+
+    def pack(self, out: PathOrName) -> PackRecord:
+        """Write the file as a small package, exactly recoverable by `en.unpack`.
+
+        ```python
+        file.pack("photos.epk").out_bytes
+        ```
+
+        Args:
+            out: the package, replaced if it exists.
+
+        Raises:
+            EdgenetsError: the file cannot be read, or the package cannot be written.
+        """
+        from edgenets.files import check_output, sha256_bytes, write_bytes
+        from edgenets.quantize.package.epk import check_size, pack
+
+        package_path = Path(out)
+        check_output(package_path, [self.path])
+        if self.path.is_file():
+            check_size(self.path.stat().st_size)
+        content = self.content
+        package = pack(content)
+        write_bytes(package_path, package)
+        return PackRecord(len(content), len(package), sha256_bytes(content))
+
+    def _repr_html_(self) -> str:
+        rows = [("file", str(self.path))]
+        if self.path.is_file():
+            rows.append(("size", format_bytes(self.path.stat().st_size)))
+        if self.record:
+            rows += [("format", self.record.format), ("target", self.record.target)]
+            rows += [("note", note) for note in self.record.notes]
+        return html_table(("", ""), rows)
+
+
+def load_file(path: Path) -> File:
+    """Return a `.tflite` file that is one.
+
+    Raises:
+        EdgenetsError: it cannot be read, or is no TFLite model.
+    """
+    from edgenets import flatbuffer
+    from edgenets.quantize.package.epk import MAGIC
+
+    file = File(path)
+    content = file.content
+    if content.startswith(MAGIC):
+        raise EdgenetsError(
+            f"{path} is a package; write its file first: en.unpack({str(path)!r}, ...)"
+        )
+    flatbuffer.read(content, str(path))
+    return file
+
+
+def unpack(package: PathOrName, out: PathOrName, *, max_bytes: Size | None = None) -> File:
+    """Write the file that a package holds, byte for byte, and return it.
+
+    ```python
+    en.unpack("photos.epk", "photos.tflite").predict("holiday.jpg").label
+    ```
+
+    Args:
+        package: that `File.pack` wrote.
+        out: the `.tflite`, replaced if it exists; it appears only if its SHA-256 is the original's.
+        max_bytes: memory that the file may take, such as "2GiB".
+
+    Raises:
+        EdgenetsError: the package cannot be read or is damaged, or the file cannot be written.
+    """
+    from edgenets.files import check_output, write_bytes
+    from edgenets.memory import read_bounded
+    from edgenets.quantize.package import epk
+
+    source, file = Path(package), File(Path(out))
+    check_output(file.path, [source])
+    with bounded_memory(max_bytes):
+        packed = read_bounded(source)
+        try:
+            content = epk.unpack(packed)
+        except EdgenetsError as error:
+            raise EdgenetsError(f"{source}: {error}") from error
+    write_bytes(file.path, content)
+    return file

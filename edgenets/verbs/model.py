@@ -1,0 +1,452 @@
+"""Trained models and what is done with them: `train`, `load` and `Model`.
+
+The class `Model` here is the public one: a thin object around what a model folder holds
+(`edgenets.models.folder.Model`), with the verbs. That one stands below the rooms whose work the
+verbs are, and cannot call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenets.errors import EdgenetsError, naming_extras
+from edgenets.results import (
+    CompressRecord,
+    Evaluation,
+    ImportRecord,
+    TrainRecord,
+    html_table,
+)
+from edgenets.verbs.arguments import (
+    PathOrName,
+    Size,
+    bounded_memory,
+    folder_or_temporary,
+    optional_path,
+    require_one_of,
+    size_of,
+    source_of,
+)
+from edgenets.verbs.exporting import write_file
+from edgenets.verbs.file import SPLITS, File, load_file
+
+if TYPE_CHECKING:
+    from edgenets.export.targets import Target
+    from edgenets.models import folder as folders
+    from edgenets.models.codes import Codes
+    from edgenets.models.folder import Spec
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Model:
+    """A net with its weights and what is known of it: what a model folder holds.
+
+    ```python
+    model = en.load("models/photos")
+    small = model.compress("photos")
+    file = small.export("photos.tflite", target="rpi4")
+    ```
+
+    `spec` is read at once, the net when it is first asked for: that loads TensorFlow.
+
+    Attributes:
+        spec: name, arguments, labels, image preparation and origin.
+        folder: the model folder that it was loaded from or written to; None for none.
+        record: what the training or compression that made it measured; None if it was loaded.
+    """
+
+    spec: Spec
+    folder: Path | None = None
+    record: TrainRecord | ImportRecord | CompressRecord | None = None
+
+    @classmethod
+    @naming_extras()
+    def load(cls, folder: PathOrName) -> Model:
+        """Return the model of a model folder.
+
+        ```python
+        en.Model.load("models/photos").spec.labels
+        ```
+
+        Raises:
+            EdgenetsError: it is not a model folder, or its spec does not describe a known net.
+        """
+        from edgenets.models.folder import load_spec
+
+        return cls(load_spec(Path(folder))[0], Path(folder))
+
+    @property
+    def net(self) -> Any:
+        """The `tf_keras.Model`: RGB images in [-1, 1] to logits.
+
+        Raises:
+            EdgenetsError: the model folder was changed or damaged.
+        """
+        return self._content.net
+
+    @property
+    def codes(self) -> Codes | None:
+        """The integers of its int8 file, after a compression; errors are those of `net`."""
+        return self._content.codes
+
+    @cached_property
+    def _content(self) -> folders.Model:
+        from edgenets.models import folder as folders
+
+        if self.folder is None:
+            raise EdgenetsError("this model has no folder to load its net from")
+        content = folders.Model.load(self.folder)
+        if content.spec != self.spec:
+            raise EdgenetsError(f"{self.folder} holds another model than when it was loaded")
+        return content
+
+    @naming_extras()
+    def save(self, out: PathOrName) -> Path:
+        """Write a new model folder and return its path.
+
+        ```python
+        model.save("models/photos")
+        ```
+
+        Raises:
+            EdgenetsError: it already holds a model, or cannot be written.
+        """
+        from edgenets.pipeline.output import locked_folder
+
+        folder = Path(out)
+        with locked_folder(folder):
+            self._content.save(folder)
+        return folder
+
+    @naming_extras()
+    def compress(
+        self,
+        data: PathOrName,
+        *,
+        recipe: PathOrName | None = None,
+        budget: Size | None = None,
+        max_drop: float | None = None,
+        epochs: int | None = None,
+        out: PathOrName | None = None,
+        unlabelled: PathOrName | None = None,
+        flip: bool | None = None,
+        strict: bool = False,
+        seed: int | None = None,
+        log_dir: PathOrName | None = None,
+    ) -> Model:
+        """Prune, share weights and quantize; the model itself stays as it is.
+
+        ```python
+        small = model.compress("photos")
+        small = model.compress("photos", budget="300KB")
+        small.record.stages[-1]["top1"]
+        ```
+
+        Args:
+            data: the images that the model was trained on.
+            recipe: a name ("deep-compression", "prune", "int8", ...) or a .yaml file with a list of
+                stages; "deep-compression" if neither it nor `budget` or `max_drop` is given.
+            budget: choose zeros and values of each layer so that the file, packed, takes at most so
+                much, such as "300KB".
+            max_drop: choose them so that it loses at most so many points of top-1.
+            epochs: of each training, with `budget` or `max_drop`.
+            out: new model folder, in which an interrupted compression is kept and goes on.
+            unlabelled: folder with more images to learn from.
+            flip: whether images are mirrored; by default as suits them.
+            strict: fail on a file that is not a readable image.
+            seed: decides splits and the order of the images; by default the model's.
+            log_dir: folder for TensorBoard's events.
+
+        Returns:
+            The smaller model, with the integers of its int8 file.
+
+        Raises:
+            EdgenetsError: the images do not fit, a budget or largest loss cannot be kept, or `out`
+                holds a model.
+        """
+        if sum(given is not None for given in (recipe, budget, max_drop)) > 1:
+            raise EdgenetsError("pass one of recipe, budget and max_drop")
+        if budget is None and max_drop is None and epochs is not None:
+            raise EdgenetsError("epochs goes with budget or max_drop; a recipe has its own")
+        if max_drop is not None and not 0 <= max_drop <= 100:
+            raise EdgenetsError(f"max_drop must be points from 0 to 100, got {max_drop}")
+        if epochs is not None and epochs < 1:
+            raise EdgenetsError(f"epochs must be at least 1, got {epochs}")
+        from edgenets.pipeline.config import require_sources
+        from edgenets.pipeline.config_file import load_recipe
+        from edgenets.quantize.recipe import DEFAULT_RECIPE
+
+        named = DEFAULT_RECIPE if recipe is None else str(recipe)
+        images: dict[str, Any] = {
+            "source": source_of(data),
+            "strict": strict,
+            "flip": flip,
+            "unlabelled": None if unlabelled is None else str(unlabelled),
+        }
+        split = self.spec.seeded_split
+        if split:  # the images that it was tested on stay apart
+            images["test_fraction"] = split.test_fraction
+        usual_seed = split.seed if split else self.spec.seed
+        values = {
+            "model": self.spec.net,
+            "data": images,
+            "seed": usual_seed if seed is None else seed,
+        }
+        config = load_recipe(named, values)
+        budget_bytes = None if budget is None else size_of(budget, "budget")
+        require_sources(config)
+        from edgenets.files import check_output
+        from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
+        from edgenets.pipeline.compress import RECIPE, compress
+
+        if epochs is not None:
+            config = with_epochs(config, epochs)
+        logs = optional_path(log_dir)
+        with folder_or_temporary(out) as folder:
+            check_output(folder / RECIPE, [Path(named)])
+            if budget_bytes is not None:
+                result = compress_to_budget(self._content, config, budget_bytes, folder, logs)
+            elif max_drop is not None:
+                result = compress_within_drop(self._content, config, max_drop, folder, logs)
+            else:
+                result = compress(self._content, config, folder, logs)
+            return _written(folder, CompressRecord.from_json(result), keep=out is not None)
+
+    @naming_extras()
+    def export(
+        self,
+        out: PathOrName,
+        *,
+        target: str = "generic",
+        format: str | None = None,
+        data: PathOrName | None = None,
+        calibration_images: int = 200,
+        seed: int = 0,
+        keep_float: Sequence[str] = (),
+        float_ends: bool = False,
+        softmax: bool = False,
+        names: bool | None = None,
+        compile: bool = False,
+        allow_cpu_ops: bool = False,
+        max_bytes: Size | None = None,
+    ) -> File:
+        """Write the model as a checked `.tflite` file.
+
+        ```python
+        file = small.export("photos.tflite", target="rpi4")
+        file.record.notes
+        ```
+
+        Args:
+            out: the file, replaced if it exists; beside it stands what was verified, as JSON.
+            target: device that the file is for, such as "rpi4" or "coral".
+            format: "int8", "int16x8", "fp16", "dynamic" or "fp32"; by default int8, or fp32 where a
+                pruned net runs faster so.
+            data: images to calibrate integers with, which a compressed model needs none of.
+            calibration_images: how many.
+            seed: chooses them.
+            keep_float: patterns of layers that an int8 file computes in float32.
+            float_ends: take and give float32, whatever the file computes with.
+            softmax: give probabilities instead of logits.
+            names: whether tensors keep their names; by default as target and format say.
+            compile: for coral, run Google's edgetpu_compiler, too.
+            allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
+            max_bytes: memory that a file may take, such as "2GiB".
+
+        Raises:
+            EdgenetsError: target, format or images do not fit, or the file failed its checks.
+        """
+        path = Path(out)
+
+        def write(row: Target) -> dict[str, Any]:
+            from edgenets.export.write.checked_file import Ends
+            from edgenets.pipeline.one_step import export
+
+            return export(
+                self._content,
+                path,
+                format,
+                None if data is None else source_of(data),
+                calibration_images,
+                seed,
+                tuple(keep_float),
+                row,
+                Ends(float_ends, softmax),
+                names,
+            )
+
+        return write_file(
+            write,
+            path,
+            target,
+            calibration_images=calibration_images,
+            compile=compile,
+            allow_cpu_ops=allow_cpu_ops,
+            max_bytes=max_bytes,
+        )
+
+    @naming_extras()
+    def evaluate(
+        self, data: PathOrName, *, split: str = "test", max_bytes: Size | None = None
+    ) -> Evaluation:
+        """Measure the accuracy on a dataset's test images, in Keras.
+
+        ```python
+        model.evaluate("photos").top1
+        ```
+
+        Args:
+            data: folder with test/CLASS/*.jpg or CLASS/*.jpg, or the word "digits".
+            split: "test", or "all" for every image, those to train with too.
+            max_bytes: memory that a file may take, such as "2GiB".
+
+        Raises:
+            EdgenetsError: the images cannot be used, or are of other classes.
+        """
+        require_one_of("split", split, SPLITS)
+        from edgenets.pipeline.one_step import evaluate
+
+        with bounded_memory(max_bytes):
+            result = evaluate(self._content, source_of(data), everything=split == "all")
+        return Evaluation.from_json(result)
+
+    def __repr__(self) -> str:
+        place = f", folder={str(self.folder)!r}" if self.folder else ""
+        return f"<Model {self.spec.name}, {len(self.spec.labels)} labels{place}>"
+
+    def _repr_html_(self) -> str:
+        spec = self.spec
+        arguments = ", ".join(f"{key}={value}" for key, value in spec.arguments.items())
+        stages = ", ".join(["train" if spec.is_trained else "random weights"])
+        stages = ", ".join([stages, *(str(stage["stage"]) for stage in spec.recipe)])
+        rows = [("net", spec.name), ("arguments", arguments), ("labels", ", ".join(spec.labels))]
+        table = html_table(("", ""), [*rows, ("made by", stages)])
+        return table + (self.record._repr_html_() if self.record else "")
+
+
+@naming_extras()
+def train(
+    name: str,
+    data: PathOrName | None = None,
+    *,
+    out: PathOrName | None = None,
+    epochs: int | None = None,
+    weights: PathOrName | None = None,
+    input_range: tuple[float, float] | None = None,
+    labels: PathOrName | None = None,
+    teacher: PathOrName | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    precision: str | None = None,
+    unlabelled: PathOrName | None = None,
+    flip: bool | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    log_dir: PathOrName | None = None,
+    **arguments: Any,
+) -> Model:
+    """Train a net on images.
+
+    ```python
+    model = en.train("mobilenet_v1", data="photos", width=0.25, resolution=96, weights="imagenet")
+    model.record.top1
+    model.save("models/photos")
+    ```
+
+    Args:
+        name: of a net, as `en.variants()` has it.
+        data: folder with {train,test}/CLASS/*.jpg or CLASS/*.jpg, or the word "digits". With
+            `weights` and `epochs=0`, None only imports them.
+        out: new model folder, in which an interrupted training is kept and goes on; without one
+            nothing is written that stays: see `Model.save`.
+        epochs: passes over the images; by default 30, with weights 6, more of few images.
+        weights: trained ones to begin with: "imagenet", "cifar10", a .h5, .net or .tflite file, or
+            a model folder; "none" for random ones. By default as suits the images.
+        input_range: what the model of a file of weights took for black and for white.
+        labels: text file with the classes of the weights, one a line.
+        teacher: model folder of a net of the same classes to learn from, too.
+        batch_size: images per step; by default 8 to 64, as suits their number.
+        learning_rate: at its peak.
+        precision: "float32" or "mixed_bfloat16".
+        unlabelled: folder with more images, which the teacher labels.
+        flip: whether images are mirrored; by default as suits them.
+        strict: fail on a file that is not a readable image.
+        seed: decides the first weights and the order of the images.
+        log_dir: folder for TensorBoard's events.
+        arguments: of the net, such as width=0.25.
+
+    Raises:
+        EdgenetsError: the net, an argument or a setting is unknown, or the images do not fit.
+    """
+    if data is None and epochs != 0:
+        raise EdgenetsError("training needs images: pass data (weights with epochs=0 needs none)")
+    if data is None and weights is None:
+        raise EdgenetsError("epochs=0 without data only imports weights: pass weights")
+    from edgenets.pipeline.config import check_config, require_sources
+
+    given = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "precision": precision,
+        "weights": None if weights is None else str(weights),
+        "input_range": input_range,
+        "labels": None if labels is None else str(labels),
+        "teacher": None if teacher is None else str(teacher),
+    }
+    images = {} if data is None else {"source": source_of(data), "strict": strict, "flip": flip}
+    if data is not None and unlabelled is not None:
+        images["unlabelled"] = str(unlabelled)
+    values = {
+        "model": {"name": name, **arguments},
+        "data": images,
+        "train": {key: value for key, value in given.items() if value is not None},
+        "seed": seed,
+    }
+    config = check_config(values, lambda place: f"edgenets train {name}")
+    require_sources(config)
+    from edgenets.pipeline.one_step import import_folder, train_folder
+
+    record: TrainRecord | ImportRecord
+    with folder_or_temporary(out) as folder:
+        if data is None:
+            record = ImportRecord.from_json(import_folder(config, folder))
+        else:
+            result = train_folder(config, folder, optional_path(log_dir))
+            record = TrainRecord.from_json(result)
+        return _written(folder, record, keep=out is not None)
+
+
+def load(path: PathOrName) -> Model | File:
+    """Return the model of a model folder, or a `.tflite` file.
+
+    ```python
+    model = en.load("models/photos")
+    file = en.load("photos.tflite")
+    ```
+
+    Type checkers, which cannot tell the two apart, are helped by `en.Model.load` and `en.File`.
+
+    Raises:
+        EdgenetsError: it is neither.
+    """
+    place = Path(path)
+    return Model.load(place) if place.is_dir() else load_file(place)
+
+
+def _written(
+    folder: Path, record: TrainRecord | ImportRecord | CompressRecord, *, keep: bool
+) -> Model:
+    """Return the model that was written to `folder`, loaded now if that will not stay."""
+    model = Model.load(folder)
+    if keep:
+        return Model(model.spec, folder, record)
+    made = Model(model.spec, None, record)
+    # What the property would load from a folder; without one its sentences name the net.
+    content = model._content
+    made.__dict__["_content"] = type(content)(content.net, content.spec, content.codes)
+    return made

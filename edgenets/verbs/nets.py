@@ -1,0 +1,96 @@
+"""Which nets there are: `variants`. (`create` is `edgenets.models.registry.create` itself.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.models.variants import VARIANTS, Variant
+from edgenets.results import html_table
+from edgenets.units import format_count, format_percent, parse_count
+from edgenets.verbs.arguments import require_one_of
+
+SORT_KEYS = {
+    "name": lambda variant: variant.name,
+    "params": lambda variant: variant.params,
+    "macs": lambda variant: variant.macs,
+    "top1": lambda variant: -(variant.top1_published or 0),  # the best first, the unknown last
+}
+
+
+class Variants(tuple[Variant, ...]):
+    """Published variants of nets, each with its arguments, cost, accuracy and source."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the JSON value that `edgenets list --json` prints."""
+        return [{**variant._asdict(), "family": variant.family} for variant in self]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                v.name,
+                " ".join(f"{name}={value}" for name, value in v.arguments.items()),
+                str(v.resolution),
+                format_count(v.params),
+                format_count(v.macs),
+                format_percent(v.top1_published),
+            )
+            for v in self
+        ]
+        columns = ("net", "arguments", ">px", ">params", ">MACs", ">top-1")
+        return html_table(columns, rows)
+
+
+def variants(
+    *,
+    family: str | None = None,
+    max_params: int | str | None = None,
+    max_macs: int | str | None = None,
+    sort: str | None = None,
+) -> Variants:
+    """Return the nets, what they cost, and how accurate they are.
+
+    ```python
+    en.variants(max_macs="100M", sort="top1")[0].name
+    ```
+
+    Args:
+        family: only the nets of one family, such as "MobileNet".
+        max_params: only nets of at most so many parameters, a number or a text such as "2.5M".
+        max_macs: only nets of at most so many MACs.
+        sort: "name", "params" or "macs", smallest first, or "top1", most accurate first; by family
+            if not given.
+
+    Raises:
+        EdgenetsError: there is no such family or order, or a number is none.
+
+    >>> variants(max_params="1M", sort="top1")[0].name
+    'mobilenet_v1'
+    """
+    families = {variant.family.lower(): variant.family for variant in VARIANTS}
+    if family and family.lower() not in families:
+        raise unknown_name("family", family, families.values())
+    if sort is not None:
+        require_one_of("sort", sort, list(SORT_KEYS))
+    most_params, most_macs = _count("max_params", max_params), _count("max_macs", max_macs)
+    chosen = [
+        variant
+        for variant in VARIANTS
+        if (not family or variant.family.lower() == family.lower())
+        and (most_params is None or variant.params <= most_params)
+        and (most_macs is None or variant.macs <= most_macs)
+    ]
+    if sort:
+        chosen.sort(key=SORT_KEYS[sort])
+    return Variants(chosen)
+
+
+def _count(name: str, count: int | str | None) -> int | None:
+    if count is None or isinstance(count, int):
+        return count
+    try:
+        return parse_count(count)
+    except ValueError as error:
+        raise EdgenetsError(
+            f"{name} must be a number such as 2.5M or 300k, got {count!r}"
+        ) from error
