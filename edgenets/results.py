@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BRIEF = Repr()
 """What `repr` leaves out of long values: a report holds pictures."""
-BRIEF.maxlevel, BRIEF.maxstring, BRIEF.maxother = 2, 40, 60
+BRIEF.maxlevel, BRIEF.maxstring, BRIEF.maxother = 1, 40, 60
 BRIEF.maxdict = BRIEF.maxlist = BRIEF.maxtuple = 3
 MOST_ROWS = 20
 """Of a table in a notebook."""
