@@ -19,6 +19,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.metadata import lost_labels, read_entry, read_labels
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.memory import read_bounded
+from edgenets.models.logits import softmax
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
@@ -216,17 +217,6 @@ class Classifier(ClassifierFile):
                 self._interpreter.invoke()
                 row[:] = self._interpreter.get_tensor(scores["index"])[0]
         return outputs
-
-
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return the probabilities of classes: exp(logits) / sum(exp(logits)), [..., classes].
-
-    >>> softmax(np.float32([1000, 1000]))
-    array([0.5, 0.5])
-    """
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
 
 
 def _image_and_scores(
