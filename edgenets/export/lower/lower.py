@@ -34,7 +34,7 @@ from edgenets.export.lower.rewriting import (
 from edgenets.export.targets import SPARSE_FROM, Target
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Grid
-from edgenets.models.fold import parents_of
+from edgenets.models.graph import parents_of
 from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_swish
 
 RELU6_GRID = Grid(6 / 255, -128)

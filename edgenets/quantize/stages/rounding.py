@@ -22,7 +22,7 @@ import numpy as np
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf, tfmot
 from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE, KernelCodes
-from edgenets.models.fold import find_readers
+from edgenets.models.graph import find_readers
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle
 from edgenets.quantize.layers import (
     KERNEL_AXES,
