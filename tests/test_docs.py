@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 
 from edgenets.cli.main import COMMANDS, GROUPS, edgenets_command
 from edgenets.export.targets import TARGETS
+from edgenets.models.sparsity import SPARSE_FROM
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -188,6 +190,15 @@ def test_targets_of_the_docs_are_those_of_the_code():
         ]
         for row in TARGETS.values()
     ]
+
+
+def test_pages_state_the_zeros_from_which_kernels_are_computed_sparsely():
+    assert Fraction(SPARSE_FROM).limit_denominator(100) == Fraction(2, 3)
+    for page in (
+        *(f"reference/{name}.md" for name in ("inspect", "recipes", "targets")),
+        "guide/inspect.md",
+    ):
+        assert "two thirds" in (REFERENCE.parent / page).read_text()
 
 
 def test_every_dependency_has_its_reason():

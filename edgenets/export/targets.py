@@ -16,9 +16,6 @@ from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
 
-SPARSE_FROM = 2 / 3
-"""Zeros of a 1x1 kernel from which on XNNPACK computes it sparsely."""
-
 
 class Target(NamedTuple):
     """What a file for a kind of device looks like."""

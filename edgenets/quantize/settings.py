@@ -6,12 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
+from edgenets.models.sparsity import SPARSE_FROM
 from edgenets.settings import Settings
 from edgenets.training.settings import FitSettings
 from edgenets.units import parse_bytes
-
-SPARSE_FROM = 2 / 3
-"""The part of zeros from which XNNPACK computes a kernel sparsely."""
 
 
 class PruneOverride(Settings):
@@ -42,8 +40,8 @@ class PruneSettings(FitSettings):
     def _check_policy(self) -> PruneSettings:
         if self.policy == "xnnpack" and self.sparsity < SPARSE_FROM:
             raise ValueError(
-                "with the policy xnnpack the sparsity must be at least 0.67: XNNPACK computes "
-                "kernels sparsely that are zero by two thirds"
+                f"with the policy xnnpack the sparsity must be at least {SPARSE_FROM:.4f}, from "
+                "which on XNNPACK computes kernels sparsely"
             )
         return self
 

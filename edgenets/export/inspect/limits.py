@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from edgenets.export.targets import SPARSE_FROM, Target
+from edgenets.export.targets import Target
+from edgenets.models.sparsity import SPARSE_FROM
 from edgenets.units import format_bytes, format_percent
 
 Inspection = dict[str, Any]
