@@ -192,6 +192,12 @@ def test_targets_of_the_docs_are_those_of_the_code():
     ]
 
 
+@pytest.mark.parametrize("page", ["guide/export.md", "reference/inspect.md"])
+def test_pages_name_every_target(page: str):
+    named = re.findall(r"`([a-z0-9-]+)`", (DOCS / page).read_text())
+    assert set(TARGETS) <= set(named)
+
+
 def test_pages_state_the_zeros_from_which_kernels_are_computed_sparsely():
     assert Fraction(SPARSE_FROM).limit_denominator(100) == Fraction(2, 3)
     for page in (

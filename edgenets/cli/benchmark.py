@@ -17,6 +17,7 @@ from edgenets.cli.output import (
     print_json,
     print_table,
 )
+from edgenets.export.devices.emulator import CPUS
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
@@ -31,7 +32,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     show_default=True,
     metavar="DEVICE",
     help="Where to measure: local, ssh://[user@]host[:port], or emulated:CPU, which counts the "
-    "instructions of a cortex-a53, -a72 or -a76. Again for several at once.",
+    f"instructions of a CPU ({', '.join(CPUS)}). Again for several at once.",
 )
 @click.option("--setup", is_flag=True, help="Install NumPy and an interpreter on the board first.")
 @click.option(

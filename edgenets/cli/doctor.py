@@ -8,9 +8,11 @@ import click
 
 from edgenets.cli.output import echo, json_option, patience_option, print_json, print_table
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.emulator import PREFIX
+from edgenets.export.targets import RPI4
 from edgenets.progress import say
 
-DEFAULT_EMULATED = "emulated:cortex-a72"
+DEFAULT_EMULATED = f"{PREFIX}{RPI4.cpu}"
 
 
 @click.command()
@@ -27,8 +29,8 @@ def command(
 ) -> None:
     """Say what is installed, what works, and how to get the rest.
 
-    DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
-    -a72 or -a76. Exit status 1 means that something that is installed does not work.
+    DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:CPU. Exit
+    status 1 means that something that is installed does not work.
     """
     from edgenets.export.devices.doctor import examine
 

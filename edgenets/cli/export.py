@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -18,11 +19,18 @@ from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS
 from edgenets.export.inspect.edge_tpu.compiler import Outcome, compile_file, find_compiler
-from edgenets.export.targets import TARGETS, find_target
+from edgenets.export.targets import TARGETS, Target, find_target
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
 
 KERAS_SUFFIXES = (".keras", ".h5")
+
+
+def _names(targets: Iterable[Target]) -> str:
+    return ", ".join(row.name for row in targets)
+
+
+EDGE_TPU = _names(row for row in TARGETS.values() if row.accelerator == "edge_tpu")
 
 
 @click.command()
@@ -42,7 +50,8 @@ KERAS_SUFFIXES = (".keras", ".h5")
     type=click.Choice(list(FORMATS)),
     help="Numbers of the file: "
     + "; ".join(f"{row.name}: {row.meaning}" for row in FORMATS.values())
-    + ". By default int8, or fp32 where a pruned net runs faster so (rpi3, rpi4).",
+    + ". By default the target's first, int8, or fp32 where a pruned net runs faster so "
+    + f"({_names(row for row in TARGETS.values() if row.prefers_sparse)}).",
 )
 @click.option(
     "--data",
@@ -85,14 +94,14 @@ KERAS_SUFFIXES = (".keras", ".h5")
     default=None,
     help="Keep the tensors' names, which other tools show and ask for, or leave them out to save "
     "some KiB.  [default: kept in fp32 and for "
-    + ", ".join(row.name for row in TARGETS.values() if row.names)
+    + _names(row for row in TARGETS.values() if row.names)
     + "]",
 )
 @click.option(
     "--compile",
     "compiles",
     is_flag=True,
-    help="For coral: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
+    help=f"For {EDGE_TPU}: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
 )
 @click.option(
     "--allow-cpu-ops",
@@ -156,8 +165,8 @@ def command(
     from edgenets.export.write.checked_file import Ends
     from edgenets.pipeline.one_step import export_folder, export_keras_file
 
-    if compiles and target != "coral":
-        raise click.UsageError("--compile is for --target coral")
+    if compiles and find_target(target).accelerator != "edge_tpu":
+        raise click.UsageError(f"--compile is for --target {EDGE_TPU}")
     if allow_cpu_ops and not compiles:
         raise click.UsageError("--allow-cpu-ops is for --compile")
     if compiles:

@@ -1,7 +1,7 @@
 """Targets: what a file is made for, one row each. Everything that differs by target is in its row.
 
-Adding a target is adding a row and, at most, one rewrite in `edgenets.export.lower.lower`. Needs no
-TensorFlow.
+Adding a target is adding a row to `TARGETS` and, at most, one rewrite in
+`edgenets.export.lower.lower`: commands and configs follow the table. Needs no TensorFlow.
 
 Source: docs/evidence/targets.md has the measurements behind each choice.
 """

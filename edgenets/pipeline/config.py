@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from edgenets.data.folder import existing_folder, unlabelled_folder
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
+from edgenets.export.targets import GENERIC, find_target
 from edgenets.models.folder import load_spec
 from edgenets.models.registry import BASELINES, complete_arguments
 from edgenets.models.weights.labels import read_labels
@@ -49,9 +50,17 @@ class DataSettings(Settings):
 class ExportSettings(Settings):
     """Which file is written."""
 
-    target: Literal["generic", "rpi3", "rpi4", "rpi5", "coral"] = "generic"
+    target: str = GENERIC.name  # of `edgenets.export.targets`
     format: Literal["int8"] = "int8"
     calibration_images: pydantic.PositiveInt = 200
+
+    @pydantic.field_validator("target")
+    @classmethod
+    def _check_target(cls, target: str) -> str:
+        try:
+            return find_target(target).name
+        except EdgenetsError as error:
+            raise PydanticCustomError("name", "{sentence}", {"sentence": str(error)}) from error
 
 
 class BenchmarkSettings(Settings):
@@ -200,6 +209,8 @@ def _sentence(error: Any, place: Place) -> str:
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
     if error["type"] in ("model_argument", "recipe_name"):
         return f"{error['loc'][0]}: {error['msg']}"
+    if error["type"] == "name":
+        return f"{key}: {error['msg']}"
     if error["type"] == "union_tag_invalid":
         return f"{key}: {unknown_name('stage', error['ctx']['tag'], STAGE_SETTINGS)}"
     if error["type"] == "union_tag_not_found":

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from edgenets.cache import board_folder
 from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.export.targets import RPI3, RPI4, RPI5
 from edgenets.files import read_json
 
 PREFIX = "emulated:"
@@ -55,9 +56,9 @@ ARMV8_2 = (
     "asimddp"
 )
 CPUS = {
-    "cortex-a53": Cpu("Raspberry Pi 3", "0x0", "0xd03", 4, ARMV8),
-    "cortex-a72": Cpu("Raspberry Pi 4", "0x0", "0xd08", 3, ARMV8),
-    "cortex-a76": Cpu("Raspberry Pi 5", "0x4", "0xd0b", 1, ARMV8_2),
+    "cortex-a53": Cpu(RPI3.device, "0x0", "0xd03", 4, ARMV8),
+    "cortex-a72": Cpu(RPI4.device, "0x0", "0xd08", 3, ARMV8),
+    "cortex-a76": Cpu(RPI5.device, "0x4", "0xd0b", 1, ARMV8_2),
 }
 """By the name that `emulated:` takes, which is also qemu's."""
 

@@ -239,7 +239,7 @@ def _unpacked(inspection: Inspection, target: Target) -> str | None:
 
 def _float_where_int8_wins(inspection: Inspection, target: Target) -> str | None:
     """Say it on cores with dot products of bytes: a third of the instructions (A76)."""
-    if target.prefers_sparse or target.formats[0] != "int8" or target.name == "generic":
+    if target.prefers_sparse or target.formats[0] != "int8" or target.cpu is None:
         return None
     macs = sum(op["macs"] for op in inspection["operators"] if op["dtype"] == "float32")
     if not inspection["macs"] or macs < inspection["macs"] / 2:
