@@ -33,14 +33,3 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgenetsError:
     return EdgenetsError(
         f"unknown {kind} {name!r}{did_you_mean(name, names)} (known: {', '.join(names)})"
     )
-
-
-def missing_extra(package: str, extra: str) -> EdgenetsError:
-    """Return the error for a `package` that only the optional dependencies `extra` install.
-
-    >>> str(missing_extra("tensorflow", "train"))
-    "this needs tensorflow, which is not installed; run: pip install 'edgenets[train]'"
-    """
-    return EdgenetsError(
-        f"this needs {package}, which is not installed; run: pip install 'edgenets[{extra}]'"
-    )

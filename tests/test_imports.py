@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "edgenets"
 # in no room of its folder is in the room that names it. CONTRIBUTING.md says what is in each.
 ROOMS = {
     "edgenets": (
-        *("errors units intervals files progress memory settings cache".split()),
+        *("errors packages units intervals files progress memory settings cache".split()),
         *("flatbuffer", "data", "models", "profile", "training", "quantize", "export"),
         *("pipeline", "cli"),
     ),

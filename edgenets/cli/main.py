@@ -18,7 +18,8 @@ from typing import NoReturn
 import click
 
 import edgenets
-from edgenets.errors import EdgenetsError, did_you_mean, missing_extra
+from edgenets.errors import EdgenetsError, did_you_mean
+from edgenets.packages import missing_package, needed
 from edgenets.progress import say
 
 # In the order of the work; each is `command` in the file edgenets/cli/NAME.py.
@@ -31,20 +32,6 @@ GROUPS = {
     "Check the installation": ("doctor",),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
-
-# What the `train` extra installs: module -> package.
-TRAIN_PACKAGES = {
-    "tensorflow": "tensorflow",
-    "tf_keras": "tf_keras",
-    "tensorflow_model_optimization": "tensorflow-model-optimization",
-    "safetensors": "safetensors",
-    "h5py": "h5py",
-    "pydantic": "pydantic",
-    "yaml": "PyYAML",
-    "sklearn": "scikit-learn",
-    "jinja2": "jinja2",
-    "matplotlib": "matplotlib",
-}
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""
@@ -134,8 +121,8 @@ def _explain(error: BaseException) -> int:
             return error.exit_code
         case EdgenetsError():
             say(f"edgenets: {error}")
-        case ModuleNotFoundError() if package := TRAIN_PACKAGES.get(_top_package(error)):
-            say(f"edgenets: {missing_extra(package, 'train')}")
+        case ModuleNotFoundError() if _top_module(error) in {p.module for p in needed("train")}:
+            say(f"edgenets: {missing_package(_top_module(error))}")
         case BrokenPipeError():  # the reader of a pipe went away, as `| head` does
             sys.stderr.close()
         case OSError():  # the file system's, where no one knew better
@@ -150,7 +137,7 @@ def _explain(error: BaseException) -> int:
     return 1
 
 
-def _top_package(error: ModuleNotFoundError) -> str:
+def _top_module(error: ModuleNotFoundError) -> str:
     return (error.name or "").partition(".")[0]
 
 

@@ -24,7 +24,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
+from edgenets.packages import missing_package
 
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
@@ -269,7 +270,7 @@ def _register_heif() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
-        raise missing_extra("pillow-heif", "heic") from error
+        raise missing_package("pillow-heif") from error
     register_heif_opener()
 
 

@@ -21,12 +21,13 @@ from edgenets.data.dataset import Images
 from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
 from edgenets.intervals import wilson_interval
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import compile_inference
 from edgenets.models.logits import cross_entropy
 from edgenets.models.weights.initial import classifier
+from edgenets.packages import missing_package
 from edgenets.progress import progress_bar, say
 from edgenets.training.data import TrainingData
 from edgenets.training.settings import FitSettings
@@ -155,7 +156,7 @@ def fit_logistic(
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
-        raise missing_extra("scikit-learn", "train") from error
+        raise missing_package("scikit-learn") from error
     features, held_out = features.astype(np.float64), held_out.astype(np.float64)
     mean, scale = features.mean(axis=0), features.std() or 1.0
     regression = LogisticRegression(max_iter=MOST_ITERATIONS, tol=TOLERANCE, warm_start=True)
