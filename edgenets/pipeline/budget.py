@@ -18,7 +18,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import classify, score
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
-from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
+from edgenets.files import locked_folder, read_sealed, sha256_json, write_bytes, write_sealed
 from edgenets.models.folder import load_codes, load_model, load_spec, versions
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.compress import (
@@ -30,7 +30,6 @@ from edgenets.pipeline.compress import (
 )
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.draft import Drafts
-from edgenets.pipeline.output import locked_folder
 from edgenets.pipeline.stages import Record
 from edgenets.progress import say
 from edgenets.quantize.budget.choice import Choice, trade_offs

@@ -20,7 +20,7 @@ from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write.checked_file import LOGITS, REPORT, Ends, write_checked
 from edgenets.export.write.foreign import adopt, load_trusted
-from edgenets.files import check_output, sha256_json
+from edgenets.files import check_output, locked_folder, sha256_json
 from edgenets.models.folder import (
     SPEC,
     Spec,
@@ -33,7 +33,7 @@ from edgenets.models.folder import (
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.labels import read_labels
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
+from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of
 from edgenets.pipeline.stages import (
     CHECKPOINT,
     HISTORY,

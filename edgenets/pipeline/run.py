@@ -15,6 +15,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import runtime_name_and_version
 from edgenets.export.report.page import write_html
 from edgenets.files import (
+    locked_folder,
     read_bytes,
     read_sealed,
     rename,
@@ -28,7 +29,7 @@ from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.model_sizes import account_folder
-from edgenets.pipeline.output import check_outputs, locked_folder
+from edgenets.pipeline.output import check_outputs
 from edgenets.pipeline.stages import (
     CHECKPOINT,
     INT8_FILE,

@@ -20,12 +20,11 @@ from PIL import Image
 from edgenets.cli.main import edgenets_command
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.files import sha256_file
+from edgenets.files import locked_folder, sha256_file
 from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config_file import dump_config, load_config
-from edgenets.pipeline.output import locked_folder
 from edgenets.progress import printable
 from edgenets.training import fit as fit_module
 from edgenets.training.checkpoint import Progress, load_checkpoint, save_checkpoint
