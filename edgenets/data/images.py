@@ -24,6 +24,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
+from edgenets.data.input_range import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.packages import missing_package
 
@@ -205,13 +206,13 @@ def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
 
 
 def to_network(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return pixels of any shape as the networks take them: pixel / 127.5 - 1, in [-1, 1].
+    """Return pixels of any shape as the networks take them, in [-1, 1].
 
     >>> to_network(np.uint8([0, 255]))
     array([-1.,  1.], dtype=float32)
     """
     # First float32, then scale: NumPy 1 would make float16 of uint8 and a scalar.
-    return pixels.astype(np.float32) / 127.5 - 1
+    return pixels.astype(np.float32) / MIDDLE - 1
 
 
 def to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
