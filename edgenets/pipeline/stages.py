@@ -59,9 +59,9 @@ from edgenets.progress import say, warn
 from edgenets.quantize.layers import (
     Compressed,
     assign_kernels,
-    is_prunable,
     kernel_axes,
     kernel_of,
+    prunable_layers,
 )
 from edgenets.quantize.package.epk import pack
 from edgenets.quantize.recipe import AnyStage, Recipe
@@ -595,7 +595,7 @@ def measure_model(
         for layer in model.layers
         if kernel_axes(layer)
     }
-    zeros = sparsity([kernels[layer.name] for layer in model.layers if is_prunable(layer)])
+    zeros = sparsity([kernels[layer.name] for layer in prunable_layers(model)])
     return {
         **images.score(predict_logits(compile_inference(model), images.test)),
         **_sizes(content, None, weights, zeros, list(kernels.values())),
@@ -626,9 +626,7 @@ def _measure_export(
     biases = [bias.content for bias in file.biases]
     # Of the model's sizes: a rewrite may add zeros to a kernel, as between groups.
     prunable = {
-        layer.name: kernel_of(layer).shape.num_elements()
-        for layer in model.layers
-        if is_prunable(layer)
+        layer.name: kernel_of(layer).shape.num_elements() for layer in prunable_layers(model)
     }
     kept = count_nonzero([data for layer, data in kernels if layer in prunable])
     zeros = 1 - kept / sum(prunable.values()) if prunable else 0.0
