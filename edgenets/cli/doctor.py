@@ -8,7 +8,7 @@ import click
 
 from edgenets.cli.output import echo, json_option, patience_option, print_json, print_table
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.emulator import PREFIX
+from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB, PREFIX
 from edgenets.export.targets import RPI4
 from edgenets.progress import say
 
@@ -20,7 +20,8 @@ DEFAULT_EMULATED = f"{PREFIX}{RPI4.cpu}"
 @click.option(
     "--setup-emulator",
     is_flag=True,
-    help="Set the emulated ARM board up in the cache: 40 MB of downloads, 145 MB on disk.",
+    help=f"Set the emulated ARM board up in the cache: {DOWNLOAD_MB} MB of downloads, {DISK_MB} MB "
+    "on disk.",
 )
 @patience_option
 @json_option

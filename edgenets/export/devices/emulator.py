@@ -37,6 +37,8 @@ RECIPE = {
     "wheels": list(WHEELS),
 }
 """What the board is made of; a board of another recipe is set up anew."""
+DOWNLOAD_MB, DISK_MB = 46, 145
+"""What the recipe takes: packages 9.7 MB, Debian's list of them 8.7 MB, wheels 27.8 MB."""
 ABOUT = "about.json"
 
 
