@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
-from edgenets.flatbuffer import Model, Operator, Tensor
+from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model, Operator, Tensor
 from edgenets.units import format_shape
 
 ACTIVATION_DTYPES = ("int8", "uint8")
@@ -65,7 +65,7 @@ REPLACEMENTS = {
     "DEQUANTIZE": "give out integers and scale them in the program, and compute nothing in floats",
     "ARG_MAX": "leave it to the program that reads the output",
     "TOPK_V2": "leave it to the program that reads the output",
-    "ethos-u": "pass the file that was compiled for the Ethos-U",
+    ETHOS_U_OPERATOR: "pass the file that was compiled for the Ethos-U",
 }
 OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
 
