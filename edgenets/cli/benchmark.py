@@ -18,6 +18,7 @@ from edgenets.cli.output import (
     print_table,
 )
 from edgenets.export.devices.emulator import CPUS
+from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
@@ -37,15 +38,15 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 @click.option("--setup", is_flag=True, help="Install NumPy and an interpreter on the board first.")
 @click.option(
     "--threads",
-    default=1,
+    default=THREADS,
     show_default=True,
     metavar="N",
-    type=click.IntRange(1, 256),
+    type=click.IntRange(1, MOST_THREADS),
     help="Threads of the interpreter.",
 )
 @click.option(
     "--min-seconds",
-    default=2.0,
+    default=MIN_SECONDS,
     show_default=True,
     metavar="SECONDS",
     type=Seconds(),
@@ -53,7 +54,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 )
 @click.option(
     "--min-runs",
-    default=100,
+    default=MIN_RUNS,
     show_default=True,
     metavar="N",
     type=click.IntRange(1, 10_000),

@@ -16,6 +16,7 @@ from edgenets.cli.output import (
     print_table,
 )
 from edgenets.data.input_range import CENTRED
+from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS
 from edgenets.export.inspect.edge_tpu.compiler import Outcome, compile_file, find_compiler
@@ -63,7 +64,7 @@ EDGE_TPU = _names(row for row in TARGETS.values() if row.accelerator == "edge_tp
 )
 @click.option(
     "--calibration-images",
-    default=200,
+    default=CALIBRATION_IMAGES,
     show_default=True,
     metavar="N",
     type=click.IntRange(min=1),

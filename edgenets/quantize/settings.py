@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
+from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.models.sparsity import SPARSE_FROM
 from edgenets.settings import Settings
 from edgenets.training.settings import FitSettings
@@ -83,7 +84,7 @@ class Int8Settings(Settings):
     """On what the activations' ranges are measured, and which layers are not quantized."""
 
     stage: Literal["int8"] = "int8"
-    calibration_images: pydantic.PositiveInt = 200
+    calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES
     keep_float: tuple[str, ...] = ()  # patterns of layers that the file computes in float32
 
 
@@ -95,7 +96,7 @@ class RateSettings(Settings):
     """How far a net is made small without training, and on which images."""
 
     stage: Literal["rate"] = "rate"
-    calibration_images: pydantic.PositiveInt = 200
+    calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES
     price: pydantic.PositiveFloat | None = None  # nats of KL divergence that a bit may cost
     budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
     """Of the package: a number, or a size such as 300KB."""

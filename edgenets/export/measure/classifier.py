@@ -18,6 +18,7 @@ from edgenets.data.input_range import Range, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.metadata import lost_labels, read_entry, read_labels
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
+from edgenets.export.measure.defaults import THREADS
 from edgenets.memory import read_bounded
 from edgenets.models.logits import softmax
 from edgenets.units import format_shape
@@ -199,7 +200,7 @@ class Classifier(ClassifierFile):
     def __init__(
         self,
         source: Path | str | bytes,
-        threads: int = 1,
+        threads: int = THREADS,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,

@@ -26,11 +26,11 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.session import Report, Session
 from edgenets.export.inspect.metadata import layer_names
+from edgenets.export.measure.defaults import MIN_SECONDS, THREADS
 from edgenets.export.measure.statistics import undisturbed, undisturbed_difference
 from edgenets.flatbuffer.extract import find_part, preparing_operators
 from edgenets.flatbuffer.sizes import tensor_bytes
 
-MIN_SECONDS = 2.0
 MIN_ROUNDS = 40
 AGAIN = 16
 RESOLUTION_QUANTILE = 0.95
@@ -227,7 +227,7 @@ def _activation_bytes(model: flatbuffer.Model, part: flatbuffer.Part) -> int:
 def time_in_turn(
     session: Session,
     groups: Sequence[Group],
-    threads: int = 1,
+    threads: int = THREADS,
     min_seconds: float = MIN_SECONDS,
     delegate: str | None = None,
     report: Report = lambda percent: None,

@@ -19,6 +19,7 @@ from edgenets.export.devices.answers import SENT_BYTES as SENT_HERE_BYTES
 from edgenets.export.devices.answers import array_of
 from edgenets.export.devices.session import LOCAL, Session, array_bytes
 from edgenets.export.measure.classifier import ClassifierFile
+from edgenets.export.measure.defaults import THREADS
 from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.memory import require
 
@@ -49,7 +50,7 @@ class RemoteClassifier(ClassifierFile):
         self,
         path: Path | str,
         session: Session,
-        threads: int = 1,
+        threads: int = THREADS,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
