@@ -18,13 +18,23 @@ from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.graph import walk
 from edgenets.quantize.layers import kernel_axes, kernel_of
-from edgenets.quantize.rate.activation_ranges import round_to
+from edgenets.quantize.rate.activation_ranges import ActivationRange, ChooseRange, round_to
 from edgenets.quantize.rate.equalize import INPUT_AXIS, find_pairs, output_axis, scale_channels
 from edgenets.quantize.stages.rounding import MOVING
 
 SWEEPS = 40  # of equalization through the net
 
 Array = NDArray[np.float32]
+
+
+def percentile_range(percent: float) -> ChooseRange:
+    """Return the function that leaves out 100 - `percent` % of the values at either end."""
+
+    def choose(values: Array) -> ActivationRange:
+        low, high = np.percentile(values, (100 - percent, percent))
+        return float(low), float(high)
+
+    return choose
 
 
 def correct_biases(model: keras.Model, codes: Codes, images: Array) -> keras.Model:

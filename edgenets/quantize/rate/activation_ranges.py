@@ -22,16 +22,6 @@ ActivationRange = tuple[float, float]
 ChooseRange = Callable[[Array], ActivationRange]
 
 
-def percentile_range(percent: float) -> ChooseRange:
-    """Return the function that leaves out 100 - `percent` % of the values at either end."""
-
-    def choose(values: Array) -> ActivationRange:
-        low, high = np.percentile(values, (100 - percent, percent))
-        return float(low), float(high)
-
-    return choose
-
-
 def mse_range(values: Array) -> ActivationRange:
     """Return the part of the whole range whose 256 steps have the least mean squared error."""
     drawn = sample(values, MOST_MSE_VALUES)
