@@ -82,7 +82,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise EdgenetsError(
             f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
-            f"{remedy(error, 'pass another place')} and repeat the command"
+            f"{remedy(error, 'pass another place and repeat the command')}"
         ) from error
 
 
@@ -139,7 +139,7 @@ def locked_folder(
 def remedy(error: OSError, otherwise: str) -> str:
     """Return what to do about a file system's error: on a full disk free some space."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "free some space" if full else otherwise
+    return "free some space and repeat the command" if full else otherwise
 
 
 def make_folder(folder: Path) -> None:

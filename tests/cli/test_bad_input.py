@@ -213,7 +213,7 @@ def test_config_that_cannot_be_read_is_one_sentence(tmp_path: Path):
 def test_run_folder_that_cannot_be_one_is_refused_at_once(tmp_path: Path):
     file = tmp_path / "file"
     file.write_text("mine")
-    assert "is not a folder; pass the name of a new one" in failure("run", "--out", file)
+    assert "is not a folder; pass another one with --out" in failure("run", "--out", file)
     for out in (file / "run", Path("/proc/run")):
         assert f"cannot use the folder {out}: " in failure("run", "--out", out)
     assert file.read_text() == "mine"
@@ -250,7 +250,7 @@ def test_model_folder_that_cannot_be_one_is_refused_before_training(untrained, t
     train = (*TRAIN, "--data", "digits", "--out")
     file = tmp_path / "file"
     file.write_text("mine")
-    assert "is not a folder; pass the name of a new one" in failure(*train, file)
+    assert "is not a folder; pass another one with --out" in failure(*train, file)
     assert f"cannot use the folder {file / 'model'}: " in failure(*train, file / "model")
     before = content_of(untrained)
     assert "already holds a model; pass another folder or remove it" in failure(*train, untrained)

@@ -258,6 +258,6 @@ def _too_large(url: str) -> EdgenetsError:
 
 def _unwritable(path: Path, error: OSError) -> EdgenetsError:
     return EdgenetsError(
-        f"cannot write {path}: {error.strerror or error}; {remedy(error, ANOTHER)} and repeat the "
-        "command"
+        f"cannot write {path}: {error.strerror or error}; "
+        f"{remedy(error, f'{ANOTHER} and repeat the command')}"
     )
