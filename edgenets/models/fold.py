@@ -19,8 +19,13 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.graph import call_layer, find_readers, walk
 
-WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-"""The layers that have a kernel."""
+KERNEL_AXES: dict[type[keras.layers.Layer], tuple[int, ...]] = {
+    keras.layers.Conv2D: (0, 1, 2),
+    keras.layers.DepthwiseConv2D: (0, 1),
+    keras.layers.Dense: (0, 1),
+}
+"""The layers that have a kernel, subclasses included, and its axes that share a scale in 8 bits."""
+WEIGHTED = tuple(KERNEL_AXES)
 
 Array = NDArray[np.floating[Any]]
 

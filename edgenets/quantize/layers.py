@@ -9,15 +9,9 @@ from typing import NamedTuple, TypeVar
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import KernelCodes
+from edgenets.models.fold import KERNEL_AXES
 
 IMAGE_CHANNELS = 3
-
-# Layers with a kernel, and its axes that share a scale in 8 bits. Subclasses are like their class.
-KERNEL_AXES: dict[type[keras.layers.Layer], tuple[int, ...]] = {
-    keras.layers.Conv2D: (0, 1, 2),
-    keras.layers.DepthwiseConv2D: (0, 1),
-    keras.layers.Dense: (0, 1),
-}
 
 T = TypeVar("T")
 

@@ -25,6 +25,7 @@ from edgenets.units import (
     format_ms,
     format_percent,
     format_seconds,
+    format_shape,
 )
 
 try:
@@ -132,6 +133,7 @@ def _template() -> jinja2.Template:
         "count": format_count,
         "interval": format_interval,
         "percent": format_percent,
+        "shape": format_shape,
         "seconds": format_seconds,
         "ms": format_ms,
         "thousands": "{:,}".format,
