@@ -24,7 +24,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
-from edgenets.data.input_range import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.packages import missing_package
 
@@ -33,6 +32,8 @@ MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is 
 LEAST_REDUCED = 2  # short side of a JPEG that is decoded at a reduced scale, per pixel needed
 
 # How the names of images end; those of the last row are decoded by pillow-heif.
+MIDDLE = 127.5
+"""Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".bmp", ".gif"),

@@ -30,8 +30,6 @@ Range = tuple[End, End]
 """The values of black and of white: a number for all channels, or one each for R, G and B."""
 CENTRED = (-1.0, 1.0)
 """What every network of edgenets takes."""
-MIDDLE = 127.5
-"""Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
 SPANNED = ((0.0, 1.0), (0.0, 255.0), CENTRED)
 """The ranges whose codes are the bytes of the pixels, as converters write them."""
 TOLERANCE = 0.02

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.input_range import ENTRY, MIDDLE
+from edgenets.data.images import MIDDLE
+from edgenets.data.input_range import ENTRY
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect import associated
 
