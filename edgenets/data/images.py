@@ -31,9 +31,10 @@ SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: n
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
 LEAST_REDUCED = 2  # short side of a JPEG that is decoded at a reduced scale, per pixel needed
 
-# How the names of images end; those of the last row are decoded by pillow-heif.
 MIDDLE = 127.5
 """Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
+
+# How the names of images end; those of the last row are decoded by pillow-heif.
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".bmp", ".gif"),
