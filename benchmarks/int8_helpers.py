@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from int8_methods import correct_biases, equalize, without_relu6
+from int8_methods import correct_biases, equalize, percentile_range, without_relu6
 from numpy.typing import NDArray
 from paired import paired_loss
 
@@ -39,7 +39,7 @@ from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
 from edgenets.pipeline.stages.inputs import RunImages, open_data
-from edgenets.quantize.rate.activation_ranges import ChooseRange, mse_range, percentile_range
+from edgenets.quantize.rate.activation_ranges import ChooseRange, mse_range
 from edgenets.quantize.settings import Int8Settings
 from edgenets.quantize.stages.int8 import quantize_kernels
 

@@ -15,15 +15,26 @@ from numpy.typing import NDArray
 
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes, KernelCodes
-from edgenets.models.fold import fold_batch_norm, parents_of
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.graph import walk
 from edgenets.quantize.layers import kernel_axes, kernel_of
-from edgenets.quantize.rate.activation_ranges import round_to
+from edgenets.quantize.rate.activation_ranges import ActivationRange, ChooseRange, round_to
 from edgenets.quantize.rate.equalize import INPUT_AXIS, find_pairs, output_axis, scale_channels
 from edgenets.quantize.stages.rounding import MOVING
 
 SWEEPS = 40  # of equalization through the net
 
 Array = NDArray[np.float32]
+
+
+def percentile_range(percent: float) -> ChooseRange:
+    """Return the function that leaves out 100 - `percent` % of the values at either end."""
+
+    def choose(values: Array) -> ActivationRange:
+        low, high = np.percentile(values, (100 - percent, percent))
+        return float(low), float(high)
+
+    return choose
 
 
 def correct_biases(model: keras.Model, codes: Codes, images: Array) -> keras.Model:
@@ -33,22 +44,23 @@ def correct_biases(model: keras.Model, codes: Codes, images: Array) -> keras.Mod
     kernel and by all layers before, is taken off the bias. Layers without a bias are left alone.
     """
     rounded = with_kernels(model, codes.kernels)
-    exact, given = {}, {}  # outputs by layer of the float net and of the rounded one
-    for layer in model.layers:
-        name, parents = layer.name, [parent.name for parent in parents_of(layer)]
-        if not parents:
-            exact[name] = given[name] = images
-            continue
-        copy = rounded.get_layer(name)
-        before = _linear(layer, [exact[parent] for parent in parents])
-        after = _linear(copy, [given[parent] for parent in parents])
+
+    def visit(layer: keras.layers.Layer, inputs: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+        if not inputs:
+            return images, images
+        copy, (exact, given) = rounded.get_layer(layer.name), zip(*inputs, strict=True)
+        before, after = _linear(layer, list(exact)), _linear(copy, list(given))
         if getattr(copy, "use_bias", False):
             shift = tf.reduce_mean(after - before, axis=range(len(after.shape) - 1))
             copy.bias.assign_sub(shift)
             after = after - shift
-        exact[name], given[name] = _activate(layer, before), _activate(copy, after)
-        if name in codes.activations and not isinstance(layer, MOVING):
-            given[name] = round_to(codes.activations[name][-1], given[name].numpy())
+        output = _activate(copy, after)
+        if layer.name in codes.activations and not isinstance(layer, MOVING):
+            output = round_to(codes.activations[layer.name][-1], output.numpy())
+        return _activate(layer, before), output
+
+    for _ in walk(model, visit):
+        pass
     for layer in model.layers:
         if kernel_axes(layer):
             kernel_of(rounded.get_layer(layer.name)).assign(kernel_of(layer))

@@ -30,8 +30,9 @@ from edgenets.export.report.layer_errors import LayerError, measure_error
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
-from edgenets.models.fold import find_readers, fold_batch_norm
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import load_model
+from edgenets.models.graph import find_readers
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig

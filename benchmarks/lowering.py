@@ -33,8 +33,8 @@ from edgenets.export.targets import CORAL, TARGETS
 from edgenets.export.write import tflite
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras, tf
-from edgenets.models.fold import parents_of
 from edgenets.models.folder import Spec
+from edgenets.models.graph import call_layer, walk
 from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
 from edgenets.models.registry import complete_arguments, create
 from edgenets.units import format_count
@@ -124,20 +124,19 @@ def convert_plainly(model: keras.Model, images: np.ndarray) -> bytes:
 
 def with_keras_layers(model: keras.Model) -> keras.Model:
     """Write grouped convolutions as Conv2D(groups) and shuffles as reshape, permute, reshape."""
-    tensors: dict[str, Any] = {}
-    for layer in model.layers:
-        inputs = [tensors[parent.name] for parent in parents_of(layer)]
+
+    def visit(layer: keras.layers.Layer, inputs: list[Any]) -> Any:
         if not inputs:
-            x = keras.Input(layer.output.shape[1:], name=layer.name)
-        elif isinstance(layer, ChannelShuffle):
+            return keras.Input(layer.output.shape[1:], name=layer.name)
+        if isinstance(layer, ChannelShuffle):
             _, height, width, channels = inputs[0].shape
             shape = (height, width, layer.groups, channels // layer.groups)
             x = keras.layers.Permute((1, 2, 4, 3))(keras.layers.Reshape(shape)(inputs[0]))
-            x = keras.layers.Reshape((height, width, channels))(x)
-        else:
-            kind = keras.layers.Conv2D if isinstance(layer, GroupedPointwise) else type(layer)
-            x = kind.from_config(layer.get_config())(inputs if len(inputs) > 1 else inputs[0])
-        tensors[layer.name] = x
+            return keras.layers.Reshape((height, width, channels))(x)
+        kind = keras.layers.Conv2D if isinstance(layer, GroupedPointwise) else type(layer)
+        return call_layer(kind.from_config(layer.get_config()), inputs)
+
+    tensors = {layer.name: tensor for layer, tensor in walk(model, visit)}
     plain = keras.Model(tensors[model.layers[0].name], tensors[model.layers[-1].name])
     plain.set_weights(model.get_weights())
     return plain

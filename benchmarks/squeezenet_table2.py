@@ -35,10 +35,10 @@ from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_codes, load_model, weights_sha256
+from edgenets.models.logits import mean_divergence
 from edgenets.models.weights.initial import load_weights
 from edgenets.pipeline.rate_search import Attempt, prepare
 from edgenets.quantize.package.epk import pack
-from edgenets.quantize.rate.kernel_codes import mean_divergence
 
 PLOT = Path(__file__).parents[1] / "docs" / "evidence" / "rate.svg"
 ALEXNET_BYTES = 240_000_000

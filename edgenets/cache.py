@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+ANOTHER = "set EDGENETS_CACHE to another folder"
+"""What to do where the cache cannot be used."""
+
 
 def cache_folder() -> Path:
     """Return where fetched files are kept: EDGENETS_CACHE, or edgenets in the user's cache."""

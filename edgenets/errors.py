@@ -3,22 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-
-# What the `train` extra installs: module -> package.
-TRAIN_PACKAGES = {
-    "tensorflow": "tensorflow",
-    "tf_keras": "tf_keras",
-    "tensorflow_model_optimization": "tensorflow-model-optimization",
-    "safetensors": "safetensors",
-    "h5py": "h5py",
-    "pydantic": "pydantic",
-    "yaml": "PyYAML",
-    "sklearn": "scikit-learn",
-    "jinja2": "jinja2",
-    "matplotlib": "matplotlib",
-}
+from collections.abc import Iterable
 
 
 class EdgenetsError(Exception):
@@ -48,31 +33,3 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgenetsError:
     return EdgenetsError(
         f"unknown {kind} {name!r}{did_you_mean(name, names)} (known: {', '.join(names)})"
     )
-
-
-def missing_extra(package: str, extra: str) -> EdgenetsError:
-    """Return the error for a `package` that only the optional dependencies `extra` install.
-
-    >>> str(missing_extra("tensorflow", "train"))
-    "this needs tensorflow, which is not installed; run: pip install 'edgenets[train]'"
-    """
-    return EdgenetsError(
-        f"this needs {package}, which is not installed; run: pip install 'edgenets[{extra}]'"
-    )
-
-
-def explain_missing(error: ModuleNotFoundError) -> EdgenetsError | None:
-    """Return the sentence for a module that the `train` extra installs; None for any other."""
-    module, _, _ = (error.name or "").partition(".")
-    return missing_extra(TRAIN_PACKAGES[module], "train") if module in TRAIN_PACKAGES else None
-
-
-@contextmanager
-def naming_extras() -> Iterator[None]:
-    """Let the block, or the function that it decorates, name the extra that a module lacks."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if sentence := explain_missing(error):
-            raise sentence from error
-        raise

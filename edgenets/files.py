@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,66 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(partial)
             rename(partial, path)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise EdgenetsError(
             f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
-            f"{'free some space' if full else 'pass another place'} and repeat the command"
+            f"{remedy(error, 'pass another place and repeat the command')}"
         ) from error
+
+
+@contextmanager
+def locked_folder(
+    folder: Path,
+    *,
+    wait: Callable[[], object] | None = None,
+    way_out: str = "pass another one with --out",
+) -> Iterator[None]:
+    """Make `folder` and keep other edgenets processes out of it while the block runs.
+
+    The lock is the kernel's: it ends with the process, however that ends, and a killed one leaves
+    nothing to clean. Of the folders that were made, those that are empty at the end are removed.
+
+    Args:
+        folder: to work in; it and folders above it may be missing.
+        wait: is called before it waits for another process; None: it does not wait.
+        way_out: what to do where the folder cannot be used.
+
+    Raises:
+        EdgenetsError: it cannot be made or written, or another process works in it and `wait` is
+            None.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as above, locked_folder(Path(above) / "run"):
+    ...     write_bytes(Path(above) / "run" / "done", b"")
+    """
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    if not made and not folder.is_dir():
+        raise EdgenetsError(f"{folder} is not a folder; {way_out}")
+    try:
+        descriptor = _open_locked(folder, wait)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            os.close(descriptor)
+            raise PermissionError(errno.EACCES, "it cannot be written")
+    except BlockingIOError as error:
+        raise EdgenetsError(
+            f"{folder} is in use by another edgenets process; wait for it, or {way_out}"
+        ) from error
+    except OSError as error:
+        raise EdgenetsError(
+            f"cannot use the folder {folder}: {error.strerror}; {remedy(error, way_out)}"
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it holds something
+            for path in made:
+                path.rmdir()  # before another process can have the lock
+        os.close(descriptor)
+
+
+def remedy(error: OSError, otherwise: str) -> str:
+    """Return what to do about a file system's error: on a full disk free some space."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "free some space and repeat the command" if full else otherwise
 
 
 def make_folder(folder: Path) -> None:
@@ -244,6 +299,28 @@ def _remove_leftovers(folder: Path) -> None:
         with suppress(OSError), path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its writer is alive
             path.unlink()
+
+
+def _open_locked(folder: Path, wait: Callable[[], object] | None) -> int:
+    """Make `folder` and return the descriptor of its lock, which closing releases."""
+    while True:
+        make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if wait is None:
+                    raise
+                wait()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            found = _stat(folder)
+            if found and os.path.samestat(os.fstat(descriptor), found):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # who had it removed it
 
 
 def _sync(path: Path) -> None:

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from edgenets.models.backend import keras
-from edgenets.models.fold import find_readers, parents_of
+from edgenets.models.graph import find_readers, parents_of
 
 FLOAT32_BYTES = 4
 INT32_BYTES = 4

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenets.errors import missing_extra
+from edgenets.packages import missing_package
 
 try:
     import pydantic
 except ImportError as error:
-    raise missing_extra("pydantic", "train") from error
+    raise missing_package("pydantic") from error
 
 
 MOST = 2**31

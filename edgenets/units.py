@@ -8,7 +8,7 @@ print as per cent.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 ALEXNET_BYTES = 240_000_000
 """AlexNet in float32, as table 2 of arXiv:1602.07360 counts it; ratios are stated against it."""
@@ -101,6 +101,15 @@ def format_energy(energy_pj: float) -> str:
         return "0 uJ"
     value, unit = (energy_pj / 1e9, "mJ") if energy_pj >= 999.5e6 else (energy_pj / 1e6, "uJ")
     return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
+
+
+def format_shape(shape: Iterable[object]) -> str:
+    """Return the sizes of an array.
+
+    >>> format_shape((1, 96, 96, 3)), format_shape(())
+    ('1 x 96 x 96 x 3', 'a single number')
+    """
+    return " x ".join(map(str, shape)) or "a single number"
 
 
 def format_percent(fraction: float | None) -> str:

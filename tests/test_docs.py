@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import yaml
 from click.testing import CliRunner
 
 from edgenets.cli.main import COMMANDS, GROUPS, edgenets_command
+from edgenets.data.census import UNEVEN
+from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB
 from edgenets.export.targets import TARGETS
+from edgenets.models.sparsity import SPARSE_FROM
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -188,6 +192,32 @@ def test_targets_of_the_docs_are_those_of_the_code():
         ]
         for row in TARGETS.values()
     ]
+
+
+@pytest.mark.parametrize("page", ["guide/export.md", "reference/inspect.md"])
+def test_pages_name_every_target(page: str):
+    named = re.findall(r"`([a-z0-9-]+)`", (DOCS / page).read_text())
+    assert set(TARGETS) <= set(named)
+
+
+def test_page_states_what_the_emulated_board_takes():
+    stated = f"{DOWNLOAD_MB} MB of downloads, {DISK_MB} MB on disk"
+    assert stated in (REFERENCE / "emulated_board.md").read_text()
+
+
+def test_pages_state_when_classes_are_uneven():
+    assert UNEVEN == 3
+    assert "more than three times as many" in (REFERENCE / "data.md").read_text()
+    assert "where one has 3 times another's images" in (REFERENCE / "config.md").read_text()
+
+
+def test_pages_state_the_zeros_from_which_kernels_are_computed_sparsely():
+    assert Fraction(SPARSE_FROM).limit_denominator(100) == Fraction(2, 3)
+    for page in (
+        *(f"reference/{name}.md" for name in ("inspect", "recipes", "targets")),
+        "guide/inspect.md",
+    ):
+        assert "two thirds" in (REFERENCE.parent / page).read_text()
 
 
 def test_every_dependency_has_its_reason():

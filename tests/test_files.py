@@ -15,6 +15,7 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.files import (
     check_output,
+    locked_folder,
     read_json,
     read_sealed,
     replacing,
@@ -182,3 +183,40 @@ def test_every_flipped_bit_of_a_sealed_value_is_noticed(tmp_path: Path):
 def test_hash_of_json_ignores_the_order_of_keys():
     assert sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
     assert sha256_json({"a": 1}) != sha256_json({"a": 2})
+
+
+def test_locked_folder_waits_for_the_process_that_has_it(tmp_path):
+    """The other process makes the folder, holds it, leaves nothing in it, and so removes it."""
+    folder = tmp_path / "a" / "b"
+    script = (
+        "import sys, time; from pathlib import Path; from edgenets.files import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(EdgenetsError, match="in use by another"), locked_folder(folder):
+            pass
+        assert folder.is_dir()  # whoever only asked removes nothing
+        with locked_folder(folder, wait=other.stdin.close):
+            assert other.wait() == 0
+            assert folder.is_dir()
+            (folder / "made").touch()
+    assert (folder / "made").exists()
+
+
+def test_lock_of_a_killed_process_is_free(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from edgenets.files import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    assert subprocess.run(command, check=False).returncode == -9
+    with locked_folder(tmp_path / "run"):
+        pass
+
+
+def test_folders_that_were_made_and_hold_nothing_are_removed(tmp_path):
+    with pytest.raises(KeyboardInterrupt), locked_folder(tmp_path / "a" / "b"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

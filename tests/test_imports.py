@@ -18,7 +18,7 @@ CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 # in no room of its folder is in the room that names it. CONTRIBUTING.md says what is in each.
 ROOMS = {
     "edgenets": (
-        *("errors units intervals files progress memory settings cache results".split()),
+        *("errors packages units intervals files progress memory settings cache results".split()),
         *("flatbuffer", "data", "models", "profile", "training", "quantize", "export"),
         *("pipeline", "verbs", "cli"),
     ),

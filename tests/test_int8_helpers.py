@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from int8_methods import correct_biases, equalize, with_kernels, without_relu6
+from int8_methods import (
+    correct_biases,
+    equalize,
+    percentile_range,
+    with_kernels,
+    without_relu6,
+)
 
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.quantize.rate.activation_ranges import mse_range, percentile_range, round_to, to_grid
+from edgenets.quantize.rate.activation_ranges import mse_range, round_to, to_grid
 from edgenets.quantize.stages.codebook import share_codes
 from edgenets.quantize.stages.int8 import quantize_kernels
 

@@ -11,6 +11,8 @@ import click
 
 from edgenets.cli.options import Seconds, file_argument, json_option, patience_option
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.export.devices.emulator import CPUS
+from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
@@ -25,20 +27,20 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     show_default=True,
     metavar="DEVICE",
     help="Where to measure: local, ssh://[user@]host[:port], or emulated:CPU, which counts the "
-    "instructions of a cortex-a53, -a72 or -a76. Again for several at once.",
+    f"instructions of a CPU ({', '.join(CPUS)}). Again for several at once.",
 )
 @click.option("--setup", is_flag=True, help="Install NumPy and an interpreter on the board first.")
 @click.option(
     "--threads",
-    default=1,
+    default=THREADS,
     show_default=True,
     metavar="N",
-    type=click.IntRange(1, 256),
+    type=click.IntRange(1, MOST_THREADS),
     help="Threads of the interpreter.",
 )
 @click.option(
     "--min-seconds",
-    default=2.0,
+    default=MIN_SECONDS,
     show_default=True,
     metavar="SECONDS",
     type=Seconds(),
@@ -46,7 +48,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
 )
 @click.option(
     "--min-runs",
-    default=100,
+    default=MIN_RUNS,
     show_default=True,
     metavar="N",
     type=click.IntRange(1, 10_000),

@@ -9,9 +9,11 @@ import click
 from edgenets.cli.options import json_option, patience_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB, PREFIX
+from edgenets.export.targets import RPI4
 from edgenets.progress import say
 
-DEFAULT_EMULATED = "emulated:cortex-a72"
+DEFAULT_EMULATED = f"{PREFIX}{RPI4.cpu}"
 
 
 @click.command()
@@ -19,15 +21,16 @@ DEFAULT_EMULATED = "emulated:cortex-a72"
 @click.option(
     "--setup-emulator",
     is_flag=True,
-    help="Set the emulated ARM board up in the cache: 40 MB of downloads, 145 MB on disk.",
+    help=f"Set the emulated ARM board up in the cache: {DOWNLOAD_MB} MB of downloads, {DISK_MB} MB "
+    "on disk.",
 )
 @patience_option
 @json_option
 def command(device: str, setup_emulator: bool, patience: float | None, as_json: bool) -> None:
     """Say what is installed, what works, and how to get the rest.
 
-    DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:cortex-a53,
-    -a72 or -a76. Exit status 1 means that something that is installed does not work.
+    DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:CPU. Exit
+    status 1 means that something that is installed does not work.
     """
     from edgenets.export.devices.doctor import examine
 

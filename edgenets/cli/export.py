@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from edgenets.cli.options import (
     seed_option,
 )
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS
-from edgenets.export.targets import TARGETS
+from edgenets.export.targets import TARGETS, Target, find_target
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_percent
+
+
+def _names(targets: Iterable[Target]) -> str:
+    return ", ".join(row.name for row in targets)
+
+
+EDGE_TPU = _names(row for row in TARGETS.values() if row.accelerator == "edge_tpu")
 
 
 @click.command()
@@ -39,7 +48,8 @@ from edgenets.units import format_bytes, format_percent
     type=click.Choice(list(FORMATS)),
     help="Numbers of the file: "
     + "; ".join(f"{row.name}: {row.meaning}" for row in FORMATS.values())
-    + ". By default int8, or fp32 where a pruned net runs faster so (rpi3, rpi4).",
+    + ". By default the target's first, int8, or fp32 where a pruned net runs faster so "
+    + f"({_names(row for row in TARGETS.values() if row.prefers_sparse)}).",
 )
 @data_option(
     "Images (of DATA/train), or the word digits, to calibrate "
@@ -49,7 +59,7 @@ from edgenets.units import format_bytes, format_percent
 )
 @click.option(
     "--calibration-images",
-    default=200,
+    default=CALIBRATION_IMAGES,
     show_default=True,
     metavar="N",
     type=click.IntRange(min=1),
@@ -73,13 +83,13 @@ from edgenets.units import format_bytes, format_percent
     default=None,
     help="Keep the tensors' names, which other tools show and ask for, or leave them out to save "
     "some KiB.  [default: kept in fp32 and for "
-    + ", ".join(row.name for row in TARGETS.values() if row.names)
+    + _names(row for row in TARGETS.values() if row.names)
     + "]",
 )
 @click.option(
     "--compile",
     is_flag=True,
-    help="For coral: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
+    help=f"For {EDGE_TPU}: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
 )
 @click.option(
     "--allow-cpu-ops",
@@ -132,8 +142,8 @@ def command(
     from edgenets.verbs.model import Model
     from edgenets.verbs.others import KERAS_SUFFIXES, export_model
 
-    if compile and target != "coral":
-        raise click.UsageError("--compile is for --target coral")
+    if compile and find_target(target).accelerator != "edge_tpu":
+        raise click.UsageError(f"--compile is for --target {EDGE_TPU}")
     if allow_cpu_ops and not compile:
         raise click.UsageError("--allow-cpu-ops is for --compile")
     settings |= {"target": target, "compile": compile, "allow_cpu_ops": allow_cpu_ops}

@@ -11,7 +11,7 @@ import click
 from edgenets.cli.options import file_argument, json_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.targets import TARGETS
-from edgenets.units import format_bytes, format_count, format_percent
+from edgenets.units import format_bytes, format_count, format_percent, format_shape
 
 HEAVIEST = 10
 """Weights that the table shows without `--all`."""
@@ -101,7 +101,7 @@ def _print_ends(inspection: dict[str, Any]) -> None:
         (
             kind.removesuffix("s"),
             end["name"],
-            _shape(end["shape"]),
+            format_shape(end["shape"]),
             end["dtype"],
             "-" if end["scale"] is None else f"{end['scale']:.6g}",
             "-" if end["zero_point"] is None else str(end["zero_point"]),
@@ -143,7 +143,7 @@ def _print_weights(inspection: dict[str, Any], show_all: bool) -> None:
         (
             str(row["op"]),
             _short(layers[row["op"]]),
-            _shape(row["shape"]),
+            format_shape(row["shape"]),
             row["dtype"],
             format_bytes(row["bytes"]),
             format_percent(row["sparsity"]),
@@ -189,10 +189,6 @@ def _print_accelerators(inspection: dict[str, Any]) -> None:
     echo(f"what limits it on {target['name']} ({target['device']}):")
     for sentence in target["limits"]:
         echo(*textwrap.wrap(sentence, WIDTH, initial_indent="- ", subsequent_indent="  "))
-
-
-def _shape(sizes: list[int]) -> str:
-    return " x ".join(map(str, sizes)) or "a single number"
 
 
 def _short(name: str) -> str:

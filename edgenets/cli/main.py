@@ -18,7 +18,8 @@ from typing import NoReturn
 import click
 
 import edgenets
-from edgenets.errors import EdgenetsError, did_you_mean, explain_missing
+from edgenets.errors import EdgenetsError, did_you_mean
+from edgenets.packages import explain_missing
 from edgenets.progress import say
 
 # In the order of the work; each is `command` in the file edgenets/cli/NAME.py.

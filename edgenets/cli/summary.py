@@ -14,7 +14,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.alternatives import alternatives, published_variant
 from edgenets.models.registry import complete_arguments, create
 from edgenets.progress import progress_bar
-from edgenets.units import format_bytes, format_count, format_energy, format_percent
+from edgenets.units import format_bytes, format_count, format_energy, format_percent, format_shape
 
 if TYPE_CHECKING:
     from edgenets.profile import LayerProfile, Profile
@@ -82,7 +82,7 @@ def _print_layers(layers: Iterable[LayerProfile]) -> None:
         (
             layer.name,
             layer.kind,
-            "x".join(map(str, layer.output_shape)),
+            format_shape(layer.output_shape),
             f"{layer.params:,}",
             f"{layer.macs:,}",
             format_bytes(layer.activation_bytes),

@@ -25,6 +25,15 @@ def count_images(split: Split, classes: int) -> NDArray[np.int64]:
     return np.bincount(split.labels[split.labels >= 0], minlength=classes)
 
 
+def is_uneven(counts: NDArray[np.int64]) -> bool:
+    """Tell whether one class has more than `UNEVEN` times the images of another.
+
+    >>> is_uneven(np.array([10, 30])), is_uneven(np.array([10, 31])), is_uneven(np.array([]))
+    (False, True, False)
+    """
+    return bool(counts.size) and bool(counts.max() > UNEVEN * counts.min())
+
+
 def describe(dataset: Dataset) -> str:
     """Return what there is, in one line."""
     counts = count_images(dataset.train, len(dataset.classes))
@@ -53,7 +62,7 @@ def warnings_of_images(dataset: Dataset) -> list[str]:
             f"fewer than {FEW_IMAGES} training images in {first_few(few, 5)}: too few to learn a "
             "class from; add images"
         )
-    if counts[largest] > UNEVEN * counts[smallest]:
+    if is_uneven(counts):
         warnings.append(
             f"{dataset.classes[largest]!r} has {counts[largest]} training images and "
             f"{dataset.classes[smallest]!r} {counts[smallest]}: each class counts alike "

@@ -11,8 +11,8 @@ from PIL.Image import Resampling
 
 from edgenets.data.dataset import Dataset, Split, fingerprint
 from edgenets.data.splits import balanced_sample
-from edgenets.errors import missing_extra
 from edgenets.files import sha256_bytes
+from edgenets.packages import missing_package
 
 RESOLUTION = 32
 TEST_IMAGES = 360  # 36 of each digit; the other 1,437 are for training
@@ -31,7 +31,7 @@ def digits() -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise missing_extra("scikit-learn", "train") from error
+        raise missing_package("scikit-learn") from error
     values, labels = load_digits().images, load_digits().target
     greys = np.rint(values * 255 / 16).astype(np.uint8)
     size = (RESOLUTION, RESOLUTION)

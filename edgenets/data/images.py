@@ -24,11 +24,15 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
+from edgenets.packages import missing_package
 
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
 LEAST_REDUCED = 2  # short side of a JPEG that is decoded at a reduced scale, per pixel needed
+
+MIDDLE = 127.5
+"""Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
 
 # How the names of images end; those of the last row are decoded by pillow-heif.
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
@@ -204,13 +208,13 @@ def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
 
 
 def to_network(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return pixels of any shape as the networks take them: pixel / 127.5 - 1, in [-1, 1].
+    """Return pixels of any shape as the networks take them, in [-1, 1].
 
     >>> to_network(np.uint8([0, 255]))
     array([-1.,  1.], dtype=float32)
     """
     # First float32, then scale: NumPy 1 would make float16 of uint8 and a scalar.
-    return pixels.astype(np.float32) / 127.5 - 1
+    return pixels.astype(np.float32) / MIDDLE - 1
 
 
 def to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
@@ -269,7 +273,7 @@ def _register_heif() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
-        raise missing_extra("pillow-heif", "heic") from error
+        raise missing_package("pillow-heif") from error
     register_heif_opener()
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgenets.errors import EdgenetsError
 
 TEST_FRACTION = 0.2  # of each class, where images to test with are split off here
+CALIBRATION_IMAGES = 200  # that the ranges of activations are measured on
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.images import MIDDLE
 from edgenets.data.input_range import ENTRY
 from edgenets.errors import EdgenetsError
 from edgenets.export import associated
@@ -178,15 +179,15 @@ def _layer_computed(model: flatbuffer.Model, operator: flatbuffer.Operator) -> s
 
 
 def standard_entry(name: str) -> bytes:
-    """Return the entry TFLITE_METADATA: RGB pixels less 127.5 over 127.5 in, a score a label out.
+    """Return the entry TFLITE_METADATA: pixels less `MIDDLE` over it in, a score a label out.
 
     A quantized tensor takes and gives that in its own scale and zero point.
     """
-    normalization = Table({0: _floats(127.5), 1: _floats(127.5)})
+    normalization = Table({0: _floats(MIDDLE), 1: _floats(MIDDLE)})
     inputs = Table(
         {
             0: "image",
-            1: "one RGB image; pixels less 127.5, divided by 127.5",
+            1: f"one RGB image; pixels less {MIDDLE}, divided by {MIDDLE}",
             3: Table({0: IMAGE, 1: Table({0: RGB})}),
             4: [Table({0: NORMALIZATION, 1: normalization})],
             5: Table({0: _floats(1), 1: _floats(-1)}),

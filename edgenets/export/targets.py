@@ -1,7 +1,7 @@
 """Targets: what a file is made for, one row each. Everything that differs by target is in its row.
 
-Adding a target is adding a row and, at most, one rewrite in `edgenets.export.lower.lower`. Needs no
-TensorFlow.
+Adding a target is adding a row to `TARGETS` and, at most, one rewrite in
+`edgenets.export.lower.lower`: commands and configs follow the table. Needs no TensorFlow.
 
 Source: docs/evidence/targets.md has the measurements behind each choice.
 """
@@ -15,9 +15,6 @@ from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
-
-SPARSE_FROM = 2 / 3
-"""Zeros of a 1x1 kernel from which on XNNPACK computes it sparsely."""
 
 
 class Target(NamedTuple):

@@ -71,8 +71,8 @@ OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Operators whose inputs are an activation, a kernel and a bias."""
-EDGE_TPU_OPERATOR = "edgetpu-custom-op"
-COMPILED = {EDGE_TPU_OPERATOR: "the Edge TPU", "ethos-u": "an Arm Ethos-U"}
+EDGE_TPU_OPERATOR, ETHOS_U_OPERATOR = "edgetpu-custom-op", "ethos-u"
+COMPILED = {EDGE_TPU_OPERATOR: "the Edge TPU", ETHOS_U_OPERATOR: "an Arm Ethos-U"}
 """Custom operators that stand for what a compiler made of a part, and for what it is."""
 TRANSPOSED = ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE")
 """Operators whose inputs are the output's shape, a kernel, an activation and a bias."""

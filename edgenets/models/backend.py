@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 
-from edgenets.errors import missing_extra
+from edgenets.packages import missing_package
 from edgenets.progress import quiet_stderr
 
 # tfmot works on tf_keras models only; TensorFlow reads both when it is first imported.
@@ -31,7 +31,7 @@ try:
 
         tf.config.list_logical_devices()  # reports missing GPU drivers now, not in mid-training
 except ImportError as error:
-    raise missing_extra((error.name or "tensorflow").split(".")[0], "train") from error
+    raise missing_package(error.name or "tensorflow") from error
 
 tf.get_logger().setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="tf_keras|tensorflow_model_optimization")

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.models.graph import call_layer, find_readers, walk
 
-WEIGHTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-"""The layers that have a kernel."""
+KERNEL_AXES: dict[type[keras.layers.Layer], tuple[int, ...]] = {
+    keras.layers.Conv2D: (0, 1, 2),
+    keras.layers.DepthwiseConv2D: (0, 1),
+    keras.layers.Dense: (0, 1),
+}
+"""The layers that have a kernel, subclasses included, and its axes that share a scale in 8 bits."""
+WEIGHTED = tuple(KERNEL_AXES)
 
 Array = NDArray[np.floating[Any]]
 
@@ -64,16 +70,15 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """
     merged = _find_merged(model)
     followed = {part.name: name for name, parts in merged.items() for part in parts}
-    tensors: dict[str, keras.KerasTensor] = {}
-    for layer in model.layers:
-        inputs = [tensors[parent.name] for parent in parents_of(layer)]
+
+    def visit(layer: keras.layers.Layer, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         if not inputs:
-            tensors[layer.name] = keras.Input(layer.output.shape[1:], name=layer.name)
-        elif layer.name in followed:
-            (tensors[layer.name],) = inputs
-        else:
-            copy = _copy(layer, merged.get(layer.name, ()))
-            tensors[layer.name] = copy(inputs if len(inputs) > 1 else inputs[0])
+            return keras.Input(layer.output.shape[1:], name=layer.name)
+        if layer.name in followed:
+            return inputs[0]
+        return call_layer(_copy(layer, merged.get(layer.name, ())), inputs)
+
+    tensors = {layer.name: tensor for layer, tensor in walk(model, visit)}
     image, logits = (
         tf.nest.map_structure(lambda tensor: tensors[tensor.node.layer.name], ends)
         for ends in (model.input, model.output)
@@ -88,21 +93,6 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 def is_folded(model: keras.Model) -> bool:
     """Tell whether `fold_batch_norm` would find nothing to do in `model`."""
     return not any(_find_merged(model).values())
-
-
-def parents_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """Return the layers that `layer` of a functional model reads; none for its input."""
-    tensors = layer.inbound_nodes[0].keras_inputs
-    return [tensor.node.layer for tensor in tensors if tensor.node.layer is not layer]
-
-
-def find_readers(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """Return by the name of each layer which layers read its output."""
-    readers: dict[str, list[keras.layers.Layer]] = {layer.name: [] for layer in model.layers}
-    for layer in model.layers:
-        for parent in parents_of(layer):
-            readers[parent.name].append(layer)
-    return readers
 
 
 def _find_merged(model: keras.Model) -> dict[str, tuple[keras.layers.Layer, ...]]:

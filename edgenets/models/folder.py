@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 import edgenets
 from edgenets.data.images import Preparation
 from edgenets.data.splits import SeededSplit
-from edgenets.errors import EdgenetsError, missing_extra, unknown_name
+from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.codes import Codes, from_tensors, to_tensors
 from edgenets.models.registry import complete_arguments, create
+from edgenets.packages import missing_package
 
 try:
     import safetensors
     import safetensors.numpy
 except ImportError as error:
-    raise missing_extra("safetensors", "train") from error
+    raise missing_package("safetensors") from error
 
 if TYPE_CHECKING:
     from edgenets.models.backend import keras

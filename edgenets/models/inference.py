@@ -12,6 +12,7 @@ from edgenets.data.dataset import Images
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
+from edgenets.units import format_shape
 
 EVALUATION_BATCH = 256
 Inference = Callable[[NDArray[np.float32]], Any]
@@ -43,8 +44,8 @@ def check_images(model: keras.Model, images: NDArray[Any]) -> None:
     wanted, received = model.input_shape[1:], images.shape[1:]
     if received != wanted:
         raise EdgenetsError(
-            f"{model.name} takes images of {' x '.join(map(str, wanted))} (height, width, RGB), "
-            f"got {' x '.join(map(str, received)) or 'numbers'}; resize or convert them, or build "
+            f"{model.name} takes images of {format_shape(wanted)} (height, width, RGB), "
+            f"got {format_shape(received)}; resize or convert them, or build "
             "the net for their resolution"
         )
 

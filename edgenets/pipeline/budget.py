@@ -18,8 +18,8 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import classify, score
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
-from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
-from edgenets.models.folder import Model, versions, weights_sha256
+from edgenets.files import locked_folder, read_sealed, write_bytes, write_sealed
+from edgenets.models.folder import Model, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.compress import (
     STAGES,
@@ -30,7 +30,7 @@ from edgenets.pipeline.compress import (
 )
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.draft import Drafts
-from edgenets.pipeline.output import locked_folder
+from edgenets.pipeline.keys import key_of
 from edgenets.pipeline.stages.places import Record
 from edgenets.progress import say
 from edgenets.quantize.budget.choice import Choice, trade_offs
@@ -241,14 +241,11 @@ class _Search:
     def _scan(self) -> dict[str, Sensitivity]:
         """Measure the sensitivity, or read what was measured of the same model and images."""
         config = self.images.config
-        key = sha256_json(
-            {
-                "weights": weights_sha256(self.model.net),
-                "images": self.images.dataset.fingerprint,
-                "validation": [config.data.validation_fraction, config.seed, SCAN_IMAGES],
-                "options": [self.drafts.prunable, SPARSITIES, CLUSTERS],
-                "versions": versions(),
-            }
+        key = key_of(
+            self.images.dataset.fingerprint,
+            weights=weights_sha256(self.model.net),
+            validation=[config.data.validation_fraction, config.seed, SCAN_IMAGES],
+            options=[self.drafts.prunable, SPARSITIES, CLUSTERS],
         )
         if (found := _read_sensitivity(self.out / SENSITIVITY, key)) is None:
             say("measuring how much each layer minds being compressed ...")

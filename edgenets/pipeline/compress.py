@@ -11,7 +11,7 @@ from edgenets.data.folder import first_few
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import warnings_of_score
 from edgenets.export.write.checked_file import float_file
-from edgenets.files import read_bytes, write_bytes, write_json
+from edgenets.files import locked_folder, read_bytes, write_bytes, write_json
 from edgenets.models.folder import (
     CODES,
     SPEC,
@@ -24,7 +24,7 @@ from edgenets.models.folder import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_recipe
 from edgenets.pipeline.model_sizes import account_folder
-from edgenets.pipeline.output import MODEL_FILES, check_outputs, locked_folder
+from edgenets.pipeline.output import MODEL_FILES, check_outputs
 from edgenets.pipeline.run import run_stages
 from edgenets.pipeline.stages.inputs import RunImages, open_data
 from edgenets.pipeline.stages.measure import measure_model

@@ -15,7 +15,10 @@ import pydantic
 from pydantic_core import PydanticCustomError
 
 from edgenets.data.folder import existing_folder, unlabelled_folder
+from edgenets.data.splits import CALIBRATION_IMAGES, TEST_FRACTION
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
+from edgenets.export.measure.defaults import MIN_SECONDS, MOST_THREADS, THREADS
+from edgenets.export.targets import GENERIC, find_target
 from edgenets.models.folder import load_spec
 from edgenets.models.registry import BASELINES, complete_arguments
 from edgenets.models.weights.labels import read_labels
@@ -39,7 +42,9 @@ class DataSettings(Settings):
     """Which images, and how they are split."""
 
     source: str = pydantic.Field("digits", min_length=1)  # or a folder
-    test_fraction: float = pydantic.Field(0.2, gt=0, lt=1)  # of a folder without train and test
+    test_fraction: float = pydantic.Field(
+        TEST_FRACTION, gt=0, lt=1
+    )  # of a folder without train and test
     validation_fraction: float = pydantic.Field(0.1, gt=0, lt=1)  # of train, for the best epoch
     strict: bool = False  # a bad file is an error
     flip: bool | None = None  # mirror images in training; by default as suits the set
@@ -49,16 +54,24 @@ class DataSettings(Settings):
 class ExportSettings(Settings):
     """Which file is written."""
 
-    target: Literal["generic", "rpi3", "rpi4", "rpi5", "coral"] = "generic"
+    target: str = GENERIC.name  # of `edgenets.export.targets`
     format: Literal["int8"] = "int8"
-    calibration_images: pydantic.PositiveInt = 200
+    calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES
+
+    @pydantic.field_validator("target")
+    @classmethod
+    def _check_target(cls, target: str) -> str:
+        try:
+            return find_target(target).name
+        except EdgenetsError as error:
+            raise PydanticCustomError("name", "{sentence}", {"sentence": str(error)}) from error
 
 
 class BenchmarkSettings(Settings):
     """How the file's latency is measured."""
 
-    threads: int = pydantic.Field(1, ge=1, le=256)
-    min_seconds: pydantic.PositiveFloat = 2.0
+    threads: int = pydantic.Field(THREADS, ge=1, le=MOST_THREADS)
+    min_seconds: pydantic.PositiveFloat = MIN_SECONDS
     per_op: bool = True  # each operator, too
 
 
@@ -200,6 +213,8 @@ def _sentence(error: Any, place: Place) -> str:
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
     if error["type"] in ("model_argument", "recipe_name"):
         return f"{error['loc'][0]}: {error['msg']}"
+    if error["type"] == "name":
+        return f"{key}: {error['msg']}"
     if error["type"] == "union_tag_invalid":
         return f"{key}: {unknown_name('stage', error['ctx']['tag'], STAGE_SETTINGS)}"
     if error["type"] == "union_tag_not_found":

@@ -21,7 +21,7 @@ from edgenets.models.folder import Spec
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
 from edgenets.quantize.budget.sensitivity import compress_untrained
-from edgenets.quantize.layers import is_prunable
+from edgenets.quantize.layers import prunable_layers
 from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.settings import (
     Int8Settings,
@@ -45,11 +45,8 @@ class Drafts:
         """Prepare the drafts of a model without shared weights; `base` is as in chosen_recipe."""
         self.model, self.spec, self.images, self.base = model, spec, images, base
         pruning = next((stage for stage in base if isinstance(stage, PruneSettings)), None)
-        self.prunable = [
-            layer.name
-            for layer in model.layers
-            if pruning and is_prunable(layer) and sparsity_of(layer, pruning)
-        ]
+        layers = prunable_layers(model) if pruning else []
+        self.prunable = [layer.name for layer in layers if pruning and sparsity_of(layer, pruning)]
 
     def stored_bytes(self, choice: Choice) -> int:
         """Return what a choice's file takes when it travels."""

@@ -20,18 +20,18 @@ from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write.checked_file import LOGITS, REPORT, Ends, write_checked
 from edgenets.export.write.foreign import adopt, load_trusted
-from edgenets.files import check_output, sha256_json
+from edgenets.files import check_output, locked_folder
 from edgenets.models.folder import (
     SPEC,
     Model,
     Spec,
     require_no_model,
     save_model,
-    versions,
 )
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
+from edgenets.pipeline.keys import key_of
+from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of
 from edgenets.pipeline.stages.inputs import (
     load_initial,
     open_training,
@@ -71,9 +71,7 @@ def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> d
         dataset = images.dataset
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
-        key = sha256_json(
-            {"images": dataset.fingerprint, "settings": settings, "versions": versions()}
-        )
+        key = key_of(dataset.fingerprint, settings=settings)
         model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
         write_history(out, spec.history.get("train"))
         save_model(out, model, spec)

@@ -22,12 +22,12 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
+from edgenets.models.logits import mean_divergence
 from edgenets.progress import say
 from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
 from edgenets.quantize.rate.curvature import measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
-from edgenets.quantize.rate.kernel_codes import mean_divergence
 from edgenets.quantize.rate.layerwise import Coded, code_kernels
 from edgenets.quantize.settings import RateSettings
 

@@ -12,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.interpreter import runtime_name_and_version
 from edgenets.export.report.page import write_html
 from edgenets.files import (
+    locked_folder,
     read_bytes,
     read_sealed,
     rename,
     sha256_file,
-    sha256_json,
     write_bytes,
     write_json,
     write_sealed,
 )
-from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
+from edgenets.pipeline.keys import key_of, next_key
 from edgenets.pipeline.model_sizes import account_folder
-from edgenets.pipeline.output import check_outputs, locked_folder
+from edgenets.pipeline.output import check_outputs
 from edgenets.pipeline.stages.inputs import open_training
 from edgenets.pipeline.stages.places import CHECKPOINT, INT8_FILE, PACKAGE_FILE, Record
 from edgenets.pipeline.stages.plan import Stage, plan
@@ -106,11 +105,10 @@ def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Reco
         fingerprint: of the images.
     """
     records: list[Record] = []
-    runtime, version = runtime_name_and_version()
-    key = sha256_json({"versions": {**versions(), runtime: version}, "images": fingerprint})
+    key = key_of(fingerprint, runs_files=True)
     previous = folder
     for number, stage in enumerate(stages, start=1):
-        key = sha256_json({"before": key, "stage": stage.name, "settings": stage.settings})
+        key = next_key(key, stage.name, stage.settings)
         own = folder / f"{number:02}-{stage.name}"
         headline = f"[{number}/{len(stages)}] {stage.name}"
         try:

@@ -9,15 +9,9 @@ from typing import NamedTuple, TypeVar
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import KernelCodes
+from edgenets.models.fold import KERNEL_AXES
 
 IMAGE_CHANNELS = 3
-
-# Layers with a kernel, and its axes that share a scale in 8 bits. Subclasses are like their class.
-KERNEL_AXES: dict[type[keras.layers.Layer], tuple[int, ...]] = {
-    keras.layers.Conv2D: (0, 1, 2),
-    keras.layers.DepthwiseConv2D: (0, 1),
-    keras.layers.Dense: (0, 1),
-}
 
 T = TypeVar("T")
 
@@ -63,6 +57,11 @@ def is_prunable(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.Conv2D) and layer.input_shape[-1] > IMAGE_CHANNELS
 
 
+def prunable_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers that pruning treats, in the model's order."""
+    return [layer for layer in model.layers if is_prunable(layer)]
+
+
 def override_for(name: str, overrides: Mapping[str, T]) -> T | None:
     """Return what `overrides` says of a layer, by patterns such as `stage4_*`; the last counts.
 
@@ -101,7 +100,7 @@ def copy_model(
         EdgenetsError: the model has no prunable layer.
     """
     copy = clone_with_weights(model)
-    if not any(is_prunable(layer) for layer in copy.layers):
+    if not prunable_layers(copy):
         raise EdgenetsError(
             f"{model.name} has neither a dense layer nor a convolution after the first one to prune"
         )

@@ -6,12 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
+from edgenets.data.splits import CALIBRATION_IMAGES
+from edgenets.models.sparsity import SPARSE_FROM
 from edgenets.settings import Settings
 from edgenets.training.settings import FitSettings
 from edgenets.units import parse_bytes
-
-SPARSE_FROM = 2 / 3
-"""The part of zeros from which XNNPACK computes a kernel sparsely."""
 
 
 class PruneOverride(Settings):
@@ -42,8 +41,8 @@ class PruneSettings(FitSettings):
     def _check_policy(self) -> PruneSettings:
         if self.policy == "xnnpack" and self.sparsity < SPARSE_FROM:
             raise ValueError(
-                "with the policy xnnpack the sparsity must be at least 0.67: XNNPACK computes "
-                "kernels sparsely that are zero by two thirds"
+                f"with the policy xnnpack the sparsity must be at least {SPARSE_FROM:.4f}, from "
+                "which on XNNPACK computes kernels sparsely"
             )
         return self
 
@@ -85,7 +84,7 @@ class Int8Settings(Settings):
     """On what the activations' ranges are measured, and which layers are not quantized."""
 
     stage: Literal["int8"] = "int8"
-    calibration_images: pydantic.PositiveInt = 200
+    calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES
     keep_float: tuple[str, ...] = ()  # patterns of layers that the file computes in float32
 
 
@@ -97,7 +96,7 @@ class RateSettings(Settings):
     """How far a net is made small without training, and on which images."""
 
     stage: Literal["rate"] = "rate"
-    calibration_images: pydantic.PositiveInt = 200
+    calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES
     price: pydantic.PositiveFloat | None = None  # nats of KL divergence that a bit may cost
     budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
     """Of the package: a number, or a size such as 300KB."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.census import UNEVEN
+from edgenets.data.census import is_uneven
 from edgenets.data.dataset import Images, Split
 from edgenets.data.images import Preparation
 from edgenets.data.loading import UNLABELLED
@@ -73,7 +73,7 @@ class TrainingData:
 
         Args:
             wanted: whether each class counts alike, however few images it has; by default where
-                one has more than `UNEVEN` times the images of another.
+                they are uneven (`edgenets.data.census.is_uneven`).
         """
         known = np.concatenate([self.labels, self.validation_labels])
         counts = np.bincount(
@@ -82,7 +82,6 @@ class TrainingData:
         present = counts[counts > 0]
         of_both = np.bincount(known[known != UNLABELLED], minlength=len(counts))
         there = of_both[of_both > 0]  # as they were counted before some were held out
-        is_uneven = there.max(initial=0) > UNEVEN * there.min(initial=there.max(initial=0))
-        if not len(present) or not (is_uneven if wanted is None else wanted):
+        if not len(present) or not (is_uneven(there) if wanted is None else wanted):
             return np.ones(len(counts), np.float32)
         return (counts.sum() / (len(present) * np.maximum(counts, 1))).astype(np.float32)

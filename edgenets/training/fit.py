@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.data.images import MIDDLE
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
@@ -327,7 +328,7 @@ class _Loop:
 
     def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
-        pixels = tf.cast(images, tf.float32) / 127.5 - 1.0
+        pixels = tf.cast(images, tf.float32) / MIDDLE - 1.0
         if self.crops:  # they are views already
             return pixels
         return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)

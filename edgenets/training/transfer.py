@@ -21,11 +21,13 @@ from edgenets.data.dataset import Images
 from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.splits import balanced_sample
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
 from edgenets.intervals import wilson_interval
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import compile_inference
+from edgenets.models.logits import cross_entropy
 from edgenets.models.weights.initial import classifier
+from edgenets.packages import missing_package
 from edgenets.progress import progress_bar, say
 from edgenets.training.data import TrainingData
 from edgenets.training.settings import FitSettings
@@ -106,7 +108,7 @@ def measure(model: keras.Model, data: TrainingData) -> dict[str, float]:
         ]
     )
     labels = data.labels[labelled]
-    return {"loss": _cross_entropy(logits, labels), "accuracy": _accuracy(logits, labels)}
+    return {"loss": cross_entropy(logits, labels), "accuracy": _accuracy(logits, labels)}
 
 
 def freeze_layers(model: keras.Model, part: float) -> None:
@@ -154,7 +156,7 @@ def fit_logistic(
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
-        raise missing_extra("scikit-learn", "train") from error
+        raise missing_package("scikit-learn") from error
     features, held_out = features.astype(np.float64), held_out.astype(np.float64)
     mean, scale = features.mean(axis=0), features.std() or 1.0
     regression = LogisticRegression(max_iter=MOST_ITERATIONS, tol=TOLERANCE, warm_start=True)
@@ -166,12 +168,12 @@ def fit_logistic(
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
         bias = bias - mean @ kernel
         held_out_logits = held_out @ kernel + bias
-        validation_loss = _cross_entropy(held_out_logits, held_out_labels)
+        validation_loss = cross_entropy(held_out_logits, held_out_labels)
         if best is None or validation_loss < best[2].validation_loss:
             logits = features @ kernel + bias
             fitted = FittedClassifier(
                 float(strength),
-                _cross_entropy(logits, labels),
+                cross_entropy(logits, labels),
                 _accuracy(logits, labels),
                 validation_loss,
                 _accuracy(held_out_logits, held_out_labels),
@@ -230,10 +232,3 @@ class _FrozenNet:
 
 def _accuracy(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
     return float(np.mean(logits.argmax(axis=1) == labels))
-
-
-def _cross_entropy(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
-    """Return the mean of -log softmax at the labels, in nats."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    of_label = np.take_along_axis(shifted, labels[:, np.newaxis], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - of_label))

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenets.errors import EdgenetsError, naming_extras
+from edgenets.errors import EdgenetsError
+from edgenets.packages import naming_extras
 from edgenets.results import (
     CompressRecord,
     Evaluation,
@@ -115,7 +116,7 @@ class Model:
         Raises:
             EdgenetsError: it already holds a model, or cannot be written.
         """
-        from edgenets.pipeline.output import locked_folder
+        from edgenets.files import locked_folder
 
         folder = Path(out)
         with locked_folder(folder):

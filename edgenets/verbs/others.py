@@ -8,7 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenets.errors import EdgenetsError, naming_extras
+from edgenets.errors import EdgenetsError
+from edgenets.packages import naming_extras
 from edgenets.results import Report
 from edgenets.verbs.arguments import (
     PathOrName,

@@ -20,12 +20,11 @@ from PIL import Image
 from edgenets.cli.main import edgenets_command
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.files import sha256_file
+from edgenets.files import locked_folder, sha256_file
 from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config_file import dump_config, load_config
-from edgenets.pipeline.output import locked_folder
 from edgenets.progress import printable
 from edgenets.training import fit as fit_module
 from edgenets.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -214,7 +213,7 @@ def test_config_that_cannot_be_read_is_one_sentence(tmp_path: Path):
 def test_run_folder_that_cannot_be_one_is_refused_at_once(tmp_path: Path):
     file = tmp_path / "file"
     file.write_text("mine")
-    assert "is not a folder; pass the name of a new one" in failure("run", "--out", file)
+    assert "is not a folder; pass another one with --out" in failure("run", "--out", file)
     for out in (file / "run", Path("/proc/run")):
         assert f"cannot use the folder {out}: " in failure("run", "--out", out)
     assert file.read_text() == "mine"
@@ -251,7 +250,7 @@ def test_model_folder_that_cannot_be_one_is_refused_before_training(untrained, t
     train = (*TRAIN, "--data", "digits", "--out")
     file = tmp_path / "file"
     file.write_text("mine")
-    assert "is not a folder; pass the name of a new one" in failure(*train, file)
+    assert "is not a folder; pass another one with --out" in failure(*train, file)
     assert f"cannot use the folder {file / 'model'}: " in failure(*train, file / "model")
     before = content_of(untrained)
     assert "already holds a model; pass another folder or remove it" in failure(*train, untrained)

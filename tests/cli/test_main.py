@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgenets import errors
 from edgenets.cli import main as main_module
 from edgenets.cli.main import COMMANDS, LazyCommands, edgenets_command, main
 from edgenets.errors import EdgenetsError
@@ -102,17 +100,6 @@ def test_one_missing_package_is_named(module: str, package: str):
         f"edgenets: this needs {package}, which is not installed; "
         "run: pip install 'edgenets[train]'\n"
     )
-
-
-def test_every_package_of_the_extra_is_known_to_the_command_line():
-    requirements = importlib.metadata.requires("edgenets") or []
-    of_the_extra = {
-        re.split(r"[^\w-]", requirement)[0].lower()
-        for requirement in requirements
-        if 'extra == "train"' in requirement
-    }
-    named = {package.lower() for package in errors.TRAIN_PACKAGES.values()}
-    assert of_the_extra == named
 
 
 # Commands and their help

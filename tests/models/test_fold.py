@@ -7,7 +7,8 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
-from edgenets.models.fold import find_readers, fold, fold_batch_norm, is_folded
+from edgenets.models.fold import fold, fold_batch_norm, is_folded
+from edgenets.models.graph import find_readers
 from edgenets.models.grouped import GroupedPointwise, with_native_groups
 from edgenets.models.registry import create
 

@@ -11,9 +11,9 @@ import pytest
 from edgenets.export.measure.classifier import Classifier
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.inference import compile_inference, predict_logits
+from edgenets.models.logits import mean_divergence
 from edgenets.models.weights.initial import load_weights
 from edgenets.pipeline.rate_search import prepare
-from edgenets.quantize.rate.kernel_codes import mean_divergence
 
 PRICE = 5.4e-7
 

@@ -1,7 +1,6 @@
 """What is installed on a device, what of it works, and what each command lacks.
 
 Packages are imported in processes of their own, so that one that crashes takes nothing with it.
-The tables below repeat `setup.cfg`; a test compares them.
 """
 
 from __future__ import annotations
@@ -23,41 +22,15 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.board.interpreter import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
 from edgenets.export.devices.opening import open_device
+from edgenets.packages import Package, is_older, needed, python_versions
 from edgenets.progress import progress_bar
 
-OLDEST_PYTHON, FIRST_UNTESTED_PYTHON = (3, 10), (3, 14)
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 
 
-class Package(NamedTuple):
-    """A package that edgenets uses: its distribution, module, oldest version and part."""
-
-    name: str
-    module: str
-    oldest: str
-    part: str  # base, runtime, train or heic
-
-
-PACKAGES = (
-    Package("numpy", "numpy", "1.26", "base"),
-    Package("Pillow", "PIL", "10.3", "base"),
-    Package("click", "click", "8.2", "base"),
-    Package("rich", "rich", "13.7", "base"),
-    Package("ai-edge-litert", "ai_edge_litert.interpreter", "2.1.6", "runtime"),
-    Package("tflite-runtime", "tflite_runtime.interpreter", "2.14", "runtime"),
-    Package("tensorflow", "tensorflow", "2.21", "train"),
-    Package("tf_keras", "tf_keras", "2.21", "train"),
-    Package("tensorflow-model-optimization", "tensorflow_model_optimization", "0.8.1", "train"),
-    Package("safetensors", "safetensors", "0.4.5", "train"),
-    Package("h5py", "h5py", "3.11", "train"),
-    Package("pydantic", "pydantic", "2.7", "train"),
-    Package("PyYAML", "yaml", "6.0.1", "train"),
-    Package("scikit-learn", "sklearn", "1.5", "train"),
-    Package("jinja2", "jinja2", "3.1.4", "train"),
-    Package("matplotlib", "matplotlib", "3.9", "train"),
-    Package("pillow-heif", "pillow_heif", "1.0", "heic"),
-)
-# Part -> how it is installed.
+EXTRAS = ("tflite-runtime", "train", "heic")
+INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
+# Part -> what installs it.
 FIXES = {
     "base": "pip install edgenets",
     "runtime": "pip install ai-edge-litert",
@@ -114,37 +87,21 @@ def examine(device: str = "local", *, patience_seconds: float | None = None) -> 
     }
 
 
-def is_older(version: str, oldest: str) -> bool:
-    """Return whether a version comes before another, by the numbers in front.
-
-    >>> is_older("1.9.2", "1.26"), is_older("2.21.0rc1", "2.21"), is_older("3.11", "3.11")
-    (True, False, False)
-    """
-    return _numbers(version) < _numbers(oldest)
-
-
-def _numbers(version: str) -> list[int]:
-    numbers = []
-    for part in version.split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return numbers
-
-
 def _python() -> Finding:
     version = platform.python_version()
-    if not OLDEST_PYTHON <= sys.version_info[:2] < FIRST_UNTESTED_PYTHON:
-        note = "edgenets is tested with Python 3.10 to 3.13"
-        return Finding("Python", "base", BROKEN, version, note, "python3.13 -m venv .venv")
+    oldest, untested = python_versions()
+    if not oldest <= sys.version_info[:2] < untested:
+        first, newest = ".".join(map(str, oldest)), f"{untested[0]}.{untested[1] - 1}"
+        note = f"edgenets is tested with Python {first} to {newest}"
+        return Finding("Python", "base", BROKEN, version, note, f"python{newest} -m venv .venv")
     return Finding("Python", "base", OK, version)
 
 
 def _packages() -> list[Finding]:
-    installed = [package for package in PACKAGES if _version(package.name)]
+    packages = needed(*EXTRAS)
+    installed = [package for package in packages if _version(package.name)]
     failures = _import_failures([package.module for package in installed])
-    findings = [_finding(package, failures.get(package.module)) for package in PACKAGES]
+    findings = [_finding(package, failures.get(package.module)) for package in packages]
     if any(finding.part == "runtime" and finding.state == OK for finding in findings):
         # One interpreter is enough.
         findings = [f for f in findings if f.part != "runtime" or f.state != MISSING]
@@ -153,8 +110,9 @@ def _packages() -> list[Finding]:
 
 def _finding(package: Package, failure: str | None) -> Finding:
     version = _version(package.name)
+    part = "runtime" if package.name in INTERPRETERS else package.extra or "base"
     if version is None:
-        return Finding(package.name, package.part, MISSING, fix=FIXES[package.part])
+        return Finding(package.name, part, MISSING, fix=FIXES[part])
     numpy = _version("numpy") or "0"
     if package.name == "tflite-runtime" and not is_older(numpy, "2"):
         note = f"tflite-runtime needs NumPy 1, and {numpy} is installed"
@@ -163,15 +121,15 @@ def _finding(package: Package, failure: str | None) -> Finding:
             if not _version("ai-edge-litert")
             else "pip uninstall tflite-runtime"
         )
-        return Finding(package.name, package.part, BROKEN, version, note, fix)
+        return Finding(package.name, part, BROKEN, version, note, fix)
     if is_older(version, package.oldest):
         note = f"edgenets needs at least {package.oldest}"
         fix = f"pip install --upgrade '{package.name}>={package.oldest}'"
-        return Finding(package.name, package.part, BROKEN, version, note, fix)
+        return Finding(package.name, part, BROKEN, version, note, fix)
     if failure:
         fix = f"pip install --force-reinstall {package.name}"
-        return Finding(package.name, package.part, BROKEN, version, failure, fix)
-    return Finding(package.name, package.part, OK, version)
+        return Finding(package.name, part, BROKEN, version, failure, fix)
+    return Finding(package.name, part, OK, version)
 
 
 def _import_failures(modules: Sequence[str]) -> dict[str, str]:

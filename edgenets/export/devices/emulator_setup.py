@@ -12,17 +12,15 @@ has come.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from edgenets.cache import board_folder
+from edgenets import cache
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.runner import MARK
 from edgenets.export.devices.emulator import (
@@ -39,7 +37,7 @@ from edgenets.export.devices.emulator import (
     qemu_version,
     run_tool,
 )
-from edgenets.files import rename, write_json
+from edgenets.files import locked_folder, rename, write_json
 from edgenets.progress import progress_bar, say
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -76,8 +74,12 @@ def set_up() -> Board:
             f"setting the emulated board up needs Debian's keys, {KEYRING}; run: "
             "sudo apt-get install debian-archive-keyring"
         )
-    folder = board_folder()
-    with _locked(folder):
+    folder = cache.board_folder()
+    with locked_folder(
+        folder.parent,
+        wait=lambda: say("waiting for another edgenets process that sets the emulated board up"),
+        way_out=cache.ANOTHER,
+    ):
         with suppress(EdgenetsError):
             return find_board()
         return _build(folder, qemu, compiler)
@@ -243,24 +245,3 @@ def _compile_plugin(board: Board, compiler: str) -> None:
 def _age(path: Path) -> float:
     """Sort by time: an interrupted set-up that goes on after a release leaves two versions."""
     return path.stat().st_mtime
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from setting the board up while the block runs."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder.parent, os.O_RDONLY)
-    except OSError as error:
-        raise EdgenetsError(
-            f"cannot write {folder.parent}: {error.strerror}; set EDGENETS_CACHE to another folder"
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another edgenets process that sets the emulated board up")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.archive import SUPERVISOR
+from edgenets.packages import python_versions
 
 VENV = "~/.local/share/edgenets/venv"
 """The virtual environment on the board that `--setup` makes."""
@@ -39,11 +40,10 @@ OPTIONS = {
     "ClearAllForwardings": "yes",
     "ControlPath": "none",  # a shared connection would have its own time-outs
 }
-OLDEST_PYTHON = (3, 10)
 NO_PYTHON, OLD_PYTHON = 127, 78
 PYTHON_FAILURES = {
     NO_PYTHON: "it has no python3; run there: sudo apt install python3-venv",
-    OLD_PYTHON: "its python3 is older than 3.10; install a newer system on it",
+    OLD_PYTHON: "its python3 is older than {oldest}; install a newer system on it",
 }
 """By the status of the remote command."""
 SSH_FAILED = 255
@@ -99,8 +99,9 @@ def client_command(address: Address, remote: str) -> list[str]:
 
 def remote_command(supervisor_bytes: int) -> str:
     """Return the shell command that finds Python and lets it execute a source sent on stdin."""
+    oldest, _ = python_versions()
     start = (
-        f"import sys;sys.version_info<{OLDEST_PYTHON}and sys.exit({OLD_PYTHON});"
+        f"import sys;sys.version_info<{oldest}and sys.exit({OLD_PYTHON});"
         f'f=open(0,"rb",closefd=False);exec(f.read({supervisor_bytes}));'
         f"main(sys.argv[1],f,{SILENCE_SECONDS})"
     )
@@ -168,7 +169,8 @@ def failure(address: Address, status: int, messages: str) -> str:
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     last = lines[-1].rstrip(".") if lines else "no message"
     if status in PYTHON_FAILURES:
-        return PYTHON_FAILURES[status]
+        oldest = ".".join(map(str, python_versions()[0]))
+        return PYTHON_FAILURES[status].format(oldest=oldest)
     port = f"-p {address.port} " if address.port else ""
     user = f"{address.user}@" if address.user else ""
     known = f"'[{address.host}]:{address.port}'" if address.port else address.host

@@ -16,21 +16,16 @@ Source: tensorflow/lite/arena_planner.cc and simple_memory_arena.cc.
 
 from __future__ import annotations
 
-from math import prod
 from typing import NamedTuple
-
-import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.flatbuffer.extract import preparing_operators
+from edgenets.flatbuffer.sizes import tensor_bytes
 
 ALIGNMENT = 64
 MOST_TENSORS = 10_000
 """The plan's effort grows with their square."""
-
-# Bits of an element of types that NumPy lacks. Texts and resources are not in the arena.
-BITS = {"bfloat16": 16, "float8_e4m3fn": 8, "float8_e5m2": 8, "int4": 4, "uint4": 4, "int2": 2}
 
 
 class Placed(NamedTuple):
@@ -105,19 +100,6 @@ def lifetimes(model: flatbuffer.Model) -> dict[int, tuple[int, int]]:
                 first.setdefault(tensor, i)
     last |= {tensor: end for tensor in model.output_indices if tensor in first}
     return {tensor: (start, last.get(tensor, end)) for tensor, start in first.items()}
-
-
-def tensor_bytes(tensor: flatbuffer.Tensor) -> int:
-    """Return what a tensor's elements take; a size that is unknown counts as 1.
-
-    >>> from edgenets.flatbuffer import Tensor
-    >>> tensor_bytes(Tensor("", (1, 3, 3), (), "int4", None, None, 0, False, 0, 0, None))
-    5
-    """
-    elements = prod(1 if size < 0 else size for size in tensor.shape)
-    if tensor.dtype in flatbuffer.NUMPY_DTYPES:
-        return elements * np.dtype(tensor.dtype).itemsize
-    return -(-elements * BITS.get(tensor.dtype, 0) // 8)
 
 
 def _tightest_gap(neighbours: list[Placed], size_bytes: int) -> int:

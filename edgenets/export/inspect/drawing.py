@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 from edgenets.progress import printable
-from edgenets.units import format_bytes, format_count
+from edgenets.units import format_bytes, format_count, format_shape
 
 ROW = 24
 LANE = 20
@@ -173,7 +173,8 @@ def _end_row(kind: str, end: dict[str, Any]) -> Row:
 def _shape(row: dict[str, Any]) -> str:
     if row["shape"] is None:
         return ""
-    return f"{' x '.join(map(str, row['shape']))} {row['dtype']}".strip()
+    sizes = format_shape(row["shape"]) if row["shape"] else ""
+    return f"{sizes} {row['dtype']}".strip()
 
 
 def _columns(rows: Sequence[Row], gutter: float) -> dict[str, float]:

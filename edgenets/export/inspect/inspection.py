@@ -28,12 +28,12 @@ from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.flatbuffer.extract import preparing_operators
+from edgenets.flatbuffer.sizes import element_bits, tensor_bytes
 from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
 
 BIASED = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3, "CONV_3D": 2}
 """Operators with a bias, and at which input: it may be int32 without a scale."""
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
-PACKED = ("int4", "uint4")
 
 
 def inspect_file(
@@ -272,7 +272,7 @@ def weight_statistics(tensor: flatbuffer.Tensor) -> dict[str, Any]:
 def _stored_values(tensor: flatbuffer.Tensor) -> NDArray[Any]:
     """Return the values of a constant as a flat array, those of sparse ones without their zeros."""
     content = tensor.content.reshape(-1)
-    if tensor.dtype in PACKED:  # two in a byte, the low half first
+    if element_bits(tensor.dtype) == 4:  # two in a byte, the low half first
         codes = np.stack([content & 15, content >> 4], axis=1).reshape(-1)
         return codes[: prod(tensor.shape)] if prod(tensor.shape) > 0 else codes
     if content.dtype == np.uint8 and tensor.dtype in flatbuffer.NUMPY_DTYPES:
@@ -284,7 +284,7 @@ def _stored_values(tensor: flatbuffer.Tensor) -> NDArray[Any]:
 def _unpacked_bytes(model: flatbuffer.Model) -> int:
     """Return what the interpreter makes of constants once: whole float32 kernels, for example."""
     return sum(
-        arena.tensor_bytes(model.tensors[output])
+        tensor_bytes(model.tensors[output])
         for i in preparing_operators(model)
         for output in model.operators[i].outputs
     )

@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from edgenets.export.targets import SPARSE_FROM, Target
+from edgenets.export.targets import Target
+from edgenets.flatbuffer.sizes import element_bits
+from edgenets.models.sparsity import SPARSE_FROM
 from edgenets.units import format_bytes, format_percent
 
 Inspection = dict[str, Any]
@@ -36,7 +38,6 @@ OF_FEW_BITS = (
     "int8"
 )
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
-FEW_BITS = ("int4", "uint4", "int2")
 FEWEST_MACS_OUTSIDE = 0.01
 SHOWN = 8
 """Operators of a kind that a sentence names."""
@@ -71,7 +72,7 @@ def change_of(inspection: Inspection, operator: dict[str, Any]) -> str:
         return OF_BORDERS.get(_borders(inspection).get(operator["index"], ""), OTHER_TYPE)
     if operator["op"] in CONVOLUTIONS:
         kernels = [w for w in inspection["weights"] if w["op"] == operator["index"]]
-        few = next((w["dtype"] for w in kernels if w["dtype"] in FEW_BITS), None)
+        few = next((w["dtype"] for w in kernels if 0 < element_bits(w["dtype"]) < 8), None)
         return OF_FEW_BITS.format(dtype=few) if few else ""
     return CHANGES.get(operator["op"], "")
 
@@ -238,7 +239,7 @@ def _unpacked(inspection: Inspection, target: Target) -> str | None:
 
 def _float_where_int8_wins(inspection: Inspection, target: Target) -> str | None:
     """Say it on cores with dot products of bytes: a third of the instructions (A76)."""
-    if target.prefers_sparse or target.formats[0] != "int8" or target.name == "generic":
+    if target.prefers_sparse or target.formats[0] != "int8" or target.cpu is None:
         return None
     macs = sum(op["macs"] for op in inspection["operators"] if op["dtype"] == "float32")
     if not inspection["macs"] or macs < inspection["macs"] / 2:

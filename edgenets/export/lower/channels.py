@@ -23,7 +23,7 @@ from edgenets.export.lower.rewriting import (
 )
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import KernelCodes
-from edgenets.models.fold import find_readers, parents_of
+from edgenets.models.graph import find_readers, parents_of, walk
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle, GroupedPointwise
 
 PACK = 8
@@ -62,15 +62,15 @@ def make_dense(net: CodedModel) -> CodedModel:
         return net
     net = folded(net)
     draft = Draft(net)
-    views: dict[str, _View] = {}
-    for layer in net.model.layers:
-        inputs = [views[parent.name] for parent in parents_of(layer)]
+
+    def visit(layer: KerasLayer, inputs: list[_View]) -> _View:
         if not inputs:
             image = keras.Input(layer.output.shape[1:], name=layer.name)
-            views[layer.name] = _View(image, np.arange(image.shape[-1]), layer.name)
-        else:
-            views[layer.name] = _dense_view(draft, layer, inputs)
+            return _View(image, np.arange(image.shape[-1]), layer.name)
+        return _dense_view(draft, layer, inputs)
+
     model = net.model
+    views = {layer.name: view for layer, view in walk(model, visit)}
     logits = _in_order(draft, views[model.output.node.layer.name])
     return draft.finish(views[model.input.node.layer.name].tensor, logits)
 

@@ -8,13 +8,13 @@ from edgenets import flatbuffer
 from edgenets.export.lower.file_layers import activations
 from edgenets.models.backend import keras
 from edgenets.models.codes import Grid
+from edgenets.models.graph import walk_outputs
 from edgenets.quantize.rate.activation_ranges import (
     MOST_VALUES,
     Array,
     ChooseRange,
     sample,
     to_grid,
-    walk,
 )
 from edgenets.quantize.stages.rounding import MOVING
 
@@ -41,7 +41,7 @@ def choose_grids(
     group = _groups(file)
     layer_group = {layer: group[index] for index, layer in order}  # of a layer's last tensor
     values: dict[int, list[Array]] = {}
-    for layer, output in walk(model, images):
+    for layer, output in walk_outputs(model, images):
         if layer.name in layer_group and not isinstance(layer, MOVING):
             flat = output.numpy().ravel()
             values.setdefault(layer_group[layer.name], []).append(sample(flat, MOST_VALUES))

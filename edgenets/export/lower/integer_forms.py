@@ -26,7 +26,7 @@ from edgenets.export.lower.rewriting import (
 )
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
-from edgenets.models.fold import find_readers, parents_of
+from edgenets.models.graph import find_readers, parents_of
 
 MOST_JOINED = 4  # maps that XNNPACK concatenates at once
 QUARTER = 0.25

@@ -31,11 +31,12 @@ from edgenets.export.lower.rewriting import (
     padding_before,
     rebuild,
 )
-from edgenets.export.targets import SPARSE_FROM, Target
+from edgenets.export.targets import Target
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Grid
-from edgenets.models.fold import parents_of
+from edgenets.models.graph import parents_of
 from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_swish
+from edgenets.models.sparsity import SPARSE_FROM
 
 RELU6_GRID = Grid(6 / 255, -128)
 STRIDE = 2
@@ -45,7 +46,7 @@ def runs_sparsely(model: keras.Model) -> bool:
     """Tell whether XNNPACK on ARM computes the float32 net sparsely, once its paddings fit.
 
     It does so where all operators from the first convolution to the global pooling have sparse
-    forms, and two thirds of the values of all 1x1 kernels are zero.
+    forms, and of the values of all 1x1 kernels the part `SPARSE_FROM` is zero.
     """
     kernels: list[Array] = []
     for position, layer in enumerate(model.layers):

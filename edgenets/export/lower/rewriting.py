@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid, KernelCodes
-from edgenets.models.fold import fold_batch_norm, parents_of
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.graph import call_layer, walk
 
 KerasLayer = Any  # keras.layers.Layer
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -96,17 +97,15 @@ def rebuild(net: CodedModel, build: Callable[[Draft, KerasLayer, list[Any]], Any
         build: from a layer and the new input tensors to its new output; None copies the layer.
     """
     draft = Draft(net)
-    tensors: dict[str, Any] = {}
-    for layer in net.model.layers:
-        inputs = [tensors[parent.name] for parent in parents_of(layer)]
+
+    def visit(layer: KerasLayer, inputs: list[Any]) -> Any:
         if not inputs:
-            tensors[layer.name] = keras.Input(layer.output.shape[1:], name=layer.name)
-            continue
+            return keras.Input(layer.output.shape[1:], name=layer.name)
         output = build(draft, layer, inputs)
-        if output is None:
-            output = draft.copy(layer)(inputs if len(inputs) > 1 else inputs[0])
-        tensors[layer.name] = output
+        return call_layer(draft.copy(layer), inputs) if output is None else output
+
     model = net.model
+    tensors = {layer.name: tensor for layer, tensor in walk(model, visit)}
     return draft.finish(tensors[model.input.node.layer.name], tensors[model.output.node.layer.name])
 
 

@@ -19,6 +19,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices.opening import check_device, open_device
 from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.defaults import THREADS
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.intervals import wilson_interval
@@ -137,7 +138,7 @@ def commonest_confusions(confusion: list[list[int]], most: int) -> list[tuple[in
 def evaluate_file(
     path: Path,
     source: str,
-    threads: int = 1,
+    threads: int = THREADS,
     device: str = LOCAL,
     *,
     everything: bool = False,

@@ -40,20 +40,19 @@ from edgenets.export.devices.local import EmulatedSession
 from edgenets.export.devices.opening import check_device, open_device
 from edgenets.export.devices.session import LOCAL, Report, Session
 from edgenets.export.measure import instructions, statistics
+from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, THREADS
 from edgenets.export.measure.per_op import profile_operators, time_in_turn
 from edgenets.export.measure.stability import judge
 from edgenets.export.metadata import check_end
 from edgenets.files import read_bytes, sha256_file
 from edgenets.progress import Advance, progress_bar
 
-MIN_SECONDS = 2.0
-MIN_RUNS = 100
 OPENINGS = 10
 
 
 def benchmark_file(
     path: Path,
-    threads: int = 1,
+    threads: int = THREADS,
     min_seconds: float = MIN_SECONDS,
     *,
     min_runs: int = MIN_RUNS,
@@ -156,7 +155,7 @@ def benchmark_on_devices(
 def measure(
     session: Session,
     path: Path,
-    threads: int = 1,
+    threads: int = THREADS,
     min_seconds: float = MIN_SECONDS,
     min_runs: int = MIN_RUNS,
     versus: Path | None = None,

@@ -17,8 +17,11 @@ from edgenets import flatbuffer
 from edgenets.data.input_range import Range, input_codes, input_range_of
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
+from edgenets.export.measure.defaults import THREADS
 from edgenets.export.metadata import lost_labels, read_entry, read_labels
 from edgenets.memory import read_bounded
+from edgenets.models.logits import softmax
+from edgenets.units import format_shape
 
 if TYPE_CHECKING:
     from edgenets.data.images import Preparation
@@ -109,8 +112,9 @@ class ClassifierFile:
         """
         if pixels.dtype != np.uint8 or pixels.shape[1:] != self.input.shape[1:]:
             raise EdgenetsError(
-                f"{name_of(self._source)} takes uint8 images of {_shape(self.input.shape[1:])}, "
-                f"not {pixels.dtype} of {_shape(pixels.shape[1:])}"
+                f"{name_of(self._source)} takes uint8 images of "
+                f"{format_shape(self.input.shape[1:])}, not {pixels.dtype} of "
+                f"{format_shape(pixels.shape[1:])}"
             )
         if self._codes.ndim == 1:
             return self._codes[pixels]
@@ -196,7 +200,7 @@ class Classifier(ClassifierFile):
     def __init__(
         self,
         source: Path | str | bytes,
-        threads: int = 1,
+        threads: int = THREADS,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
@@ -218,17 +222,6 @@ class Classifier(ClassifierFile):
         return outputs
 
 
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return the probabilities of classes: exp(logits) / sum(exp(logits)), [..., classes].
-
-    >>> softmax(np.float32([1000, 1000]))
-    array([0.5, 0.5])
-    """
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
 def _image_and_scores(
     model: flatbuffer.Model, name: str
 ) -> tuple[flatbuffer.Tensor, flatbuffer.Tensor]:
@@ -237,7 +230,7 @@ def _image_and_scores(
         case [[(1, _, _, 3)], [(1, _)]]:
             pass
         case _:
-            inputs, outputs = (", ".join(map(_shape, side)) or "nothing" for side in shapes)
+            inputs, outputs = (", ".join(map(format_shape, side)) or "nothing" for side in shapes)
             raise EdgenetsError(
                 f"{name} is not an image classifier: one takes 1 x height x width x 3 and returns "
                 f"1 x classes, and this file takes {inputs} and returns {outputs}"
@@ -329,7 +322,3 @@ def _sum_to_one(scores: NDArray[np.float32], step: float) -> bool:
     room = min(MOST_SUM_ROOM, SUM_ROOM + scores.shape[1] * step / 2)
     off = np.abs(scores.sum(axis=1, dtype=np.float64) - 1)
     return bool(len(scores) and (scores >= -SUM_ROOM).all() and (off <= room).all())
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.export.targets import RPI4
 
-CPU, BOARD, THREADS = "cortex-a72", "Raspberry Pi 4", 4
+CPU, BOARD, THREADS = RPI4.cpu, RPI4.device, 4
 FORMATS = ("int8", "fp32")
 
 

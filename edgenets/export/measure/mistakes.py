@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenets.data.dataset import Images, Split
-from edgenets.export.measure.classifier import softmax
+from edgenets.models.logits import softmax
 
 MOST_CLASSES = 25  # those with the most mistakes
 MOST_PER_CLASS = 4

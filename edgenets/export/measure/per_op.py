@@ -18,7 +18,6 @@ docs/evidence/per_op.md has the evidence: convolutions of known cost put into ne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +25,12 @@ import numpy as np
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.session import Report, Session
+from edgenets.export.measure.defaults import MIN_SECONDS, THREADS
 from edgenets.export.measure.statistics import undisturbed, undisturbed_difference
 from edgenets.export.metadata import layer_names
 from edgenets.flatbuffer.extract import find_part, preparing_operators
+from edgenets.flatbuffer.sizes import tensor_bytes
 
-MIN_SECONDS = 2.0
 MIN_ROUNDS = 40
 AGAIN = 16
 RESOLUTION_QUANTILE = 0.95
@@ -221,18 +221,13 @@ def _alone(index: int) -> str:
 
 def _activation_bytes(model: flatbuffer.Model, part: flatbuffer.Part) -> int:
     indices = {*part.inputs, *(t for i in part.operators for t in model.operators[i].outputs)}
-    tensors = [model.tensors[i] for i in indices]
-    return sum(
-        prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
-        for tensor in tensors
-        if tensor.dtype in flatbuffer.NUMPY_DTYPES
-    )
+    return sum(tensor_bytes(model.tensors[i]) for i in indices)
 
 
 def time_in_turn(
     session: Session,
     groups: Sequence[Group],
-    threads: int = 1,
+    threads: int = THREADS,
     min_seconds: float = MIN_SECONDS,
     delegate: str | None = None,
     report: Report = lambda percent: None,

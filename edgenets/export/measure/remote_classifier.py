@@ -6,7 +6,6 @@ each part of the images runs in a fresh process.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from edgenets.export.devices.answers import SENT_BYTES as SENT_HERE_BYTES
 from edgenets.export.devices.answers import array_of
 from edgenets.export.devices.session import LOCAL, Session, array_bytes
 from edgenets.export.measure.classifier import ClassifierFile
+from edgenets.export.measure.defaults import THREADS
+from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.memory import require
 
 COPIES = 4
@@ -49,7 +50,7 @@ class RemoteClassifier(ClassifierFile):
         self,
         path: Path | str,
         session: Session,
-        threads: int = 1,
+        threads: int = THREADS,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
@@ -57,9 +58,7 @@ class RemoteClassifier(ClassifierFile):
         path = Path(path)
         super().__init__(path, labels=labels, input_range=input_range)
         self._name, self._session, self._threads = str(path), session, threads
-        image_bytes = max(
-            np.dtype(end.dtype).itemsize * math.prod(end.shape) for end in (self.input, self.output)
-        )
+        image_bytes = max(tensor_bytes(end) for end in (self.input, self.output))
         require(COPIES * image_bytes, f"{path} takes or gives too much at once")
         sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
         self.images_at_once = max(1, sent_bytes // max(1, image_bytes))

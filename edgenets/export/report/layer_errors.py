@@ -9,7 +9,7 @@ of its output, and none where layers kept float alone read it.
 
 from __future__ import annotations
 
-from collections import ChainMap, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from edgenets.export.devices.interpreter import interpreter_errors, open_interpr
 from edgenets.export.lower.file_layers import activations, in_file_layout, weighted
 from edgenets.export.measure.verify import to_snr_db
 from edgenets.models.backend import keras, tf
-from edgenets.models.fold import parents_of
+from edgenets.models.graph import call_layer, walk
 from edgenets.models.inference import check_images
 from edgenets.quantize.layers import kernel_of
 from edgenets.quantize.stages.rounding import MOVING
@@ -50,6 +50,15 @@ class _Tensors(NamedTuple):
     outputs: dict[str, int]
     unrounded: dict[str, int]  # of layers kept float whose output is rounded: before that
     kept: frozenset[str]  # layers kept float, which read unrounded outputs where there are any
+
+
+class _Outputs(NamedTuple):
+    """A layer's output for some images, `[images, ...]`."""
+
+    exact: tf.Tensor  # of the float net
+    alone: tf.Tensor  # of the layer in float, on the file's inputs to it
+    rounded: tf.Tensor  # as the file computes it
+    unrounded: tf.Tensor  # as layers kept float read it
 
 
 class Comparison(NamedTuple):
@@ -161,26 +170,25 @@ def _compare(
     outputs: Mapping[int, Array],
 ) -> Iterator[Comparison]:
     """Yield what the layers of `tensors` give in the file, in the float net, and alone."""
-    exact: dict[str, tf.Tensor] = {}
-    rounded: dict[str, tf.Tensor] = {}
-    unrounded: dict[str, tf.Tensor] = {}
-    for layer in model.layers:
-        name, parents = layer.name, [parent.name for parent in parents_of(layer)]
-        if not parents:
-            exact[name] = rounded[name] = to_network(images)
-            continue
-        exact[name] = _apply(layer, [exact[parent] for parent in parents])
-        read = ChainMap(unrounded, rounded) if name in tensors.kept else rounded
-        rounded[name] = alone = _apply(layer, [read[parent] for parent in parents])
-        if name in tensors.unrounded:
-            unrounded[name] = _like(outputs[tensors.unrounded[name]], alone, name)
+
+    def visit(layer: keras.layers.Layer, inputs: list[_Outputs]) -> _Outputs:
+        name = layer.name
+        if not inputs:
+            return _Outputs(*[to_network(images)] * 4)
+        exact = call_layer(layer, [each.exact for each in inputs])
+        is_kept = name in tensors.kept
+        read = [each.unrounded if is_kept else each.rounded for each in inputs]
+        alone = rounded = call_layer(layer, read)
         if name in tensors.outputs:  # else its reader's tensor is the first one to be rounded
-            rounded[name] = _like(outputs[tensors.outputs[name]], alone, name)
-            yield Comparison(name, rounded[name], exact[name].numpy(), alone.numpy())
+            rounded = _like(outputs[tensors.outputs[name]], alone, name)
+        unrounded = rounded
+        if name in tensors.unrounded:
+            unrounded = _like(outputs[tensors.unrounded[name]], alone, name)
+        return _Outputs(exact, alone, rounded, unrounded)
 
-
-def _apply(layer: keras.layers.Layer, inputs: list[tf.Tensor]) -> tf.Tensor:
-    return layer(inputs if len(inputs) > 1 else inputs[0])
+    for layer, found in walk(model, visit):
+        if layer.name in tensors.outputs:
+            yield Comparison(layer.name, found.rounded, found.exact.numpy(), found.alone.numpy())
 
 
 def _like(output: Array, alone: tf.Tensor, layer: str) -> Array:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from edgenets.errors import missing_extra
 from edgenets.export.measure.verify import MAXIMUM_SNR_DB
 from edgenets.export.report.layer_errors import LayerError, worst_layers
+from edgenets.packages import missing_package
 
 try:
     from matplotlib import rc_context
@@ -15,7 +15,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 except ImportError as error:
-    raise missing_extra("matplotlib", "train") from error
+    raise missing_package("matplotlib") from error
 
 # In inches; the margins are over and under the rows, the padding beside them.
 WIDTH, ROW_HEIGHT, MARGINS, PADDING = 8.5, 0.19, 1.3, 0.12

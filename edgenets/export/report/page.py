@@ -9,11 +9,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import commonest_class, commonest_confusions
 from edgenets.export.report.charts import curve_charts, operator_chart, size_accuracy_chart
 from edgenets.export.report.values import check_report
 from edgenets.files import read_json, write_bytes
+from edgenets.packages import missing_package
 from edgenets.progress import printable
 from edgenets.quantize.sizes.accounting import LABELS as SIZE_LABELS
 from edgenets.units import (
@@ -24,13 +25,14 @@ from edgenets.units import (
     format_ms,
     format_percent,
     format_seconds,
+    format_shape,
 )
 
 try:
     import jinja2
     import yaml
 except ImportError as error:
-    raise missing_extra(error.name or "jinja2", "train") from error
+    raise missing_package(error.name or "jinja2") from error
 
 MAX_MATRIX_CLASSES = 25
 """Beyond, the weakest classes and the commonest confusions stand in for the confusion matrix."""
@@ -131,6 +133,7 @@ def _template() -> jinja2.Template:
         "count": format_count,
         "interval": format_interval,
         "percent": format_percent,
+        "shape": format_shape,
         "seconds": format_seconds,
         "ms": format_ms,
         "thousands": "{:,}".format,

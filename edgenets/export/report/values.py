@@ -9,12 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
+from edgenets.packages import missing_package
 
 try:
     import pydantic
 except ImportError as error:
-    raise missing_extra("pydantic", "train") from error
+    raise missing_package("pydantic") from error
 
 Count = Annotated[int, pydantic.Field(ge=0)]
 Positive = Annotated[int, pydantic.Field(ge=1)]

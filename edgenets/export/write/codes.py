@@ -15,7 +15,7 @@ from edgenets.export.lower.file_layers import in_file_layout, quantized_activati
 from edgenets.flatbuffer import Quantized, Tensor
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid, KernelCodes
-from edgenets.models.fold import find_readers
+from edgenets.models.graph import find_readers
 from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_sigmoid
 from edgenets.quantize.layers import kernel_of
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from edgenets.errors import EdgenetsError
 from edgenets.models import mobilenet_v1, mobilenet_v2
 from edgenets.models.backend import keras
-from edgenets.models.fold import WEIGHTED, parents_of
+from edgenets.models.fold import WEIGHTED
+from edgenets.models.graph import parents_of
 from edgenets.models.layers import BATCH_NORM_EPSILON
 from edgenets.models.registry import NETS, complete_arguments, create
 

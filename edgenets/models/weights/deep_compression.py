@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.data.images import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes
 from edgenets.models.backend import keras
@@ -35,7 +36,7 @@ NET = "squeezenet"
 CLASSES = 1000
 CODEBOOK = 256
 CAFFE_INPUT = InputMap(  # 0 to 255 less the mean of the training images; R, G, B
-    scale=127.5, offset=(127.5 - 123, 127.5 - 117, 127.5 - 104), bgr=True
+    scale=MIDDLE, offset=(MIDDLE - 123, MIDDLE - 117, MIDDLE - 104), bgr=True
 )
 
 

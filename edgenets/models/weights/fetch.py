@@ -10,8 +10,6 @@ Source: RFC 9110, sections 13.1.5 (If-Range), 14 (ranges) and 15.5.17 (status 41
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import http.client
 import os
@@ -20,14 +18,13 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import edgenets
+from edgenets.cache import ANOTHER
 from edgenets.errors import EdgenetsError
-from edgenets.files import read_bytes, rename, sha256_file, write_bytes
+from edgenets.files import locked_folder, read_bytes, remedy, rename, sha256_file, write_bytes
 from edgenets.progress import progress_bar, say
 from edgenets.units import format_bytes
 
@@ -62,7 +59,11 @@ def fetch(url: str, sha256: str | None, cache: Path, md5: str | None = None) -> 
     parts = urllib.parse.urlsplit(url)
     path = cache / parts.netloc / parts.path.lstrip("/")
     record = path.with_name(f"{path.name}.sha256")
-    with _locked(path.parent):
+    with locked_folder(
+        path.parent,
+        wait=lambda: say(f"waiting for another edgenets process that fetches into {path.parent}"),
+        way_out=ANOTHER,
+    ):
         expected = sha256 or _recorded(record, SHA256)
         found = path
         if not path.exists():
@@ -122,44 +123,6 @@ def _require_secure(url: str) -> None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "https" and (parts.scheme, parts.hostname in LOOPBACK) != ("http", True):
         raise EdgenetsError(f"weights are fetched over https only, got {url}; {BY_HAND}")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Make `folder` and keep other processes from fetching into it while the block runs.
-
-    If the block fails, what was made of the folder and its parents is removed, unless it holds
-    something.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        descriptor = _lock(folder)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # not empty
-            for path in made:
-                path.rmdir()
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _lock(folder: Path) -> int:
-    """Make `folder` and return the descriptor of its lock, which closing releases."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another edgenets process that fetches into {folder}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
-            return descriptor
-        os.close(descriptor)  # the other process failed and removed it
 
 
 def _download(url: str, part: Path, *, needs_size: bool) -> None:
@@ -294,8 +257,7 @@ def _too_large(url: str) -> EdgenetsError:
 
 
 def _unwritable(path: Path, error: OSError) -> EdgenetsError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space" if full else "set EDGENETS_CACHE to another folder"
     return EdgenetsError(
-        f"cannot write {path}: {error.strerror or error}; {remedy} and repeat the command"
+        f"cannot write {path}: {error.strerror or error}; "
+        f"{remedy(error, f'{ANOTHER} and repeat the command')}"
     )

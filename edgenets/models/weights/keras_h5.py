@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgenets.errors import EdgenetsError, missing_extra
+from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.layers import BATCH_NORM_EPSILON
 from edgenets.models.registry import NETS
@@ -42,11 +42,12 @@ from edgenets.models.weights.keras_config import (
     read_computation,
     require_operations,
 )
+from edgenets.packages import missing_package
 
 try:
     import h5py
 except ImportError as error:
-    raise missing_extra("h5py", "train") from error
+    raise missing_package("h5py") from error
 
 
 RANGE: tuple[float, float] = (-1.0, 1.0)  # black and white in the nets of tf_keras.applications

@@ -19,9 +19,9 @@ from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.places import Record
 from edgenets.quantize.layers import (
-    is_prunable,
     kernel_axes,
     kernel_of,
+    prunable_layers,
 )
 from edgenets.quantize.sizes.counts import count_nonzero, distinct_values, sparsity
 
@@ -41,7 +41,7 @@ def measure_model(
         for layer in model.layers
         if kernel_axes(layer)
     }
-    zeros = sparsity([kernels[layer.name] for layer in model.layers if is_prunable(layer)])
+    zeros = sparsity([kernels[layer.name] for layer in prunable_layers(model)])
     return {
         **images.score(predict_logits(compile_inference(model), images.test)),
         **_sizes(content, None, weights, zeros, list(kernels.values())),
@@ -72,9 +72,7 @@ def measure_export(
     biases = [bias.content for bias in file.biases]
     # Of the model's sizes: a rewrite may add zeros to a kernel, as between groups.
     prunable = {
-        layer.name: kernel_of(layer).shape.num_elements()
-        for layer in model.layers
-        if is_prunable(layer)
+        layer.name: kernel_of(layer).shape.num_elements() for layer in prunable_layers(model)
     }
     kept = count_nonzero([data for layer, data in kernels if layer in prunable])
     zeros = 1 - kept / sum(prunable.values()) if prunable else 0.0

@@ -18,6 +18,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import KernelCodes, quantize_kernel
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.inference import compile_inference, predict_logits
+from edgenets.models.logits import mean_divergence
 from edgenets.progress import progress_bar
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice, Option
 from edgenets.quantize.layers import kernel_axes, kernel_of
@@ -135,21 +136,3 @@ def largest_weights(kernel: NDArray[np.float32], sparsity: float) -> NDArray[np.
     count = round((1 - sparsity) * kernel.size)
     kept[np.argsort(-np.abs(kernel.ravel()), kind="stable")[:count]] = True
     return kept.reshape(kernel.shape)
-
-
-def mean_divergence(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
-    """Return the mean Kullback-Leibler divergence in nats of answers from reference answers.
-
-    Args:
-        reference, logits: [images, classes].
-
-    >>> round(mean_divergence(np.float32([[0, 0]]), np.log(np.float32([[0.9, 0.1]]))), 6)
-    0.510826
-    """
-    p, q = _log_softmax(reference), _log_softmax(logits)
-    return max(0.0, float(np.mean(np.sum(np.exp(p) * (p - q), axis=1))))
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

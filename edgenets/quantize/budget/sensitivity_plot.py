@@ -12,7 +12,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from edgenets.errors import missing_extra
+from edgenets.packages import missing_package
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
 from edgenets.quantize.budget.sensitivity import CLUSTERS, SPARSITIES, Sensitivity
 
@@ -24,7 +24,7 @@ try:
     from matplotlib.image import AxesImage
     from matplotlib.patches import Rectangle
 except ImportError as error:
-    raise missing_extra("matplotlib", "train") from error
+    raise missing_package("matplotlib") from error
 
 LEAST, MOST = 1e-4, 1.0  # nats; beyond, colours do not change
 BEFORE, AFTER, CHOSEN = "#c9d3dc", "#2f5d8a", "#c8401e"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.quantize.package.rans import SYMBOLS
 
-SYMBOLS = 256
 LEAST_WEIGHTS = 256  # of a tensor that is coded; smaller ones stay with the rest
 MOST_ROWS = 1 << 16  # of all weights together: each has a histogram while a file is packed
 WEIGHT_DTYPES = ("int8", "uint8")

@@ -5,14 +5,12 @@ Source: Nagel et al. 2021, arXiv:2106.08295, section 3.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Grid
-from edgenets.models.fold import find_readers, parents_of
 
 # Of a layer's output that a range is chosen from. Drawn at random: every n-th value could be always
 # of the same channels.
@@ -22,16 +20,6 @@ MSE_STEPS = np.linspace(0.2, 1.0, 81)  # of the whole range
 Array = NDArray[np.float32]
 ActivationRange = tuple[float, float]
 ChooseRange = Callable[[Array], ActivationRange]
-
-
-def percentile_range(percent: float) -> ChooseRange:
-    """Return the function that leaves out 100 - `percent` % of the values at either end."""
-
-    def choose(values: Array) -> ActivationRange:
-        low, high = np.percentile(values, (100 - percent, percent))
-        return float(low), float(high)
-
-    return choose
 
 
 def mse_range(values: Array) -> ActivationRange:
@@ -65,19 +53,3 @@ def round_to(grid: Grid, values: Array) -> Array:
     """Return the values that the grid has nearest to `values`."""
     codes = np.clip(np.rint(values / grid.scale) + grid.zero_point, -128, 127)
     return ((codes - grid.zero_point) * grid.scale).astype(np.float32)
-
-
-def walk(model: keras.Model, images: Array) -> Iterator[tuple[keras.layers.Layer, tf.Tensor]]:
-    """Yield each layer with its output, in order; outputs are kept while a layer reads them."""
-    readers = {name: len(layers) for name, layers in find_readers(model).items()}
-    outputs: dict[str, tf.Tensor] = {}
-    for layer in model.layers:
-        parents = [parent.name for parent in parents_of(layer)]
-        inputs = [outputs[name] for name in parents]
-        output = layer(inputs if len(inputs) > 1 else inputs[0]) if inputs else images
-        outputs[layer.name] = output
-        for name in parents:
-            readers[name] -= 1
-            if not readers[name]:
-                del outputs[name]
-        yield layer, tf.convert_to_tensor(output)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.models.backend import keras, tf
-from edgenets.models.fold import find_readers, fold_batch_norm
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.graph import find_readers, walk_outputs
 from edgenets.quantize.layers import kernel_attribute, kernel_axes, kernel_of
-from edgenets.quantize.rate.activation_ranges import walk
 
 MOST_FACTOR = (
     8.0  # either way: channels that are nearly silent on few images may be louder on others
@@ -31,7 +31,7 @@ def equalize_activations(folded: keras.Model, images: Array) -> keras.Model:
     wanted = {layer.name for layer, _ in pairs}
     largest = {
         layer.name: np.abs(output.numpy()).reshape(-1, output.shape[-1]).max(axis=0)
-        for layer, output in walk(folded, images)
+        for layer, output in walk_outputs(folded, images)
         if layer.name in wanted
     }
     for layer, readers in pairs:

@@ -131,23 +131,6 @@ def code_bits(codes: Array) -> Array:
     return bits[tables.rows].reshape(groups, rows, SYMBOLS).astype(np.float32)
 
 
-def mean_divergence(exact: Array, given: Array) -> float:
-    """Return the mean KL divergence in nats of given logits from exact ones, [images, classes].
-
-    >>> even, uneven = np.float32([[0, 0]]), np.log(np.float32([[0.25, 0.75]]))
-    >>> round(mean_divergence(even, uneven), 4)  # log(4 / 3) / 2
-    0.1438
-    """
-    (p, log_p), (_, log_q) = _softmax(exact), _softmax(given)
-    return float((p * (log_p - log_q)).sum(axis=1).mean())
-
-
-def _softmax(logits: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.exp(logarithms), logarithms
-
-
 def _smoothed_bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     sizes = np.abs(np.arange(SYMBOLS) - LARGEST_CODE)
     mean = (counts * sizes).sum() / counts.sum() + UNSEEN

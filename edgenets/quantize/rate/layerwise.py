@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Grid, KernelCodes
-from edgenets.models.fold import find_readers, fold_batch_norm, parents_of
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.graph import call_layer, parents_of, walk
 from edgenets.progress import progress_bar
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.rate.activation_ranges import round_to
@@ -53,6 +54,13 @@ class Coded(NamedTuple):
     bits: float  # of all codes, by tables of each layer's own
 
 
+class _Outputs(NamedTuple):
+    """A layer's output for the images."""
+
+    exact: Array  # of the float net
+    given: Array  # of the coded one
+
+
 def code_kernels(
     folded: keras.Model, images: Array, curvatures: Curvatures, grids: Grids, price: float
 ) -> Coded:
@@ -66,37 +74,31 @@ def code_kernels(
         price: nats of KL divergence that a bit may cost.
     """
     coded = fold_batch_norm(folded)
-    readers = {name: len(layers) for name, layers in find_readers(folded).items()}
     *_, last = curvatures
-    exact: dict[str, Array] = {}  # outputs of the float net
-    given: dict[str, Array] = {}  # outputs of the coded one
     kernels: dict[str, KernelCodes] = {}
-    bits = 0.0
+    bits: list[float] = []
     with progress_bar("rate", len(curvatures)) as advance:
-        for layer in folded.layers:
-            name, parents = layer.name, [parent.name for parent in parents_of(layer)]
-            if not parents:
-                exact[name] = given[name] = images
-                continue
-            inputs = [[outputs[parent] for parent in parents] for outputs in (exact, given)]
+
+        def visit(layer: keras.layers.Layer, inputs: list[_Outputs]) -> _Outputs:
+            if not inputs:
+                return _Outputs(images, images)
+            name, copy = layer.name, coded.get_layer(layer.name)
             if kernel_axes(layer):
-                copy = coded.get_layer(name)
                 own_price = price / LAST_PART if name == last else price
                 kernels[name], used = _code_layer(
-                    layer, copy, inputs[0][0], inputs[1][0], curvatures[name], own_price
+                    layer, copy, *inputs[0], curvatures[name], own_price
                 )
-                bits += used
+                bits.append(used)
                 advance()
-            exact[name] = _apply(layer, inputs[0])
-            given[name] = _apply(coded.get_layer(name), inputs[1])
+            given = _apply(copy, [each.given for each in inputs])
             if name in grids and not isinstance(layer, MOVING):
-                given[name] = round_to(grids[name][-1], given[name])
-            for parent in parents:
-                readers[parent] -= 1
-                if not readers[parent]:
-                    del exact[parent], given[parent]
+                given = round_to(grids[name][-1], given)
+            return _Outputs(_apply(layer, [each.exact for each in inputs]), given)
+
+        for _ in walk(folded, visit):
+            pass
     _round_biases(coded, kernels, grids)
-    return Coded(coded, kernels, bits)
+    return Coded(coded, kernels, sum(bits))
 
 
 def _code_layer(
@@ -180,7 +182,7 @@ def _apply(layer: keras.layers.Layer, inputs: list[Array]) -> Array:
     batches = []
     for start in range(0, len(inputs[0]), BATCH):
         parts = [tf.constant(each[start : start + BATCH]) for each in inputs]
-        batches.append(np.asarray(layer(parts if len(parts) > 1 else parts[0])))
+        batches.append(np.asarray(call_layer(layer, parts)))
     return np.concatenate(batches)
 
 

@@ -22,10 +22,10 @@ import numpy as np
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf, tfmot
 from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE, KernelCodes
-from edgenets.models.fold import find_readers
+from edgenets.models.fold import KERNEL_AXES
+from edgenets.models.graph import find_readers
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle
 from edgenets.quantize.layers import (
-    KERNEL_AXES,
     clone_with_weights,
     kernel_attribute,
     kernel_axes,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import configparser
-import re
 import sys
-from pathlib import Path
 
 import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import doctor
-from edgenets.export.devices.doctor import BROKEN, MISSING, OK, PACKAGES, Finding, Package
-
-SETUP = Path(__file__).parents[3] / "setup.cfg"
+from edgenets.export.devices.doctor import BROKEN, MISSING, OK, Finding
+from edgenets.packages import Package, needed
 
 
 @pytest.fixture
@@ -25,26 +21,7 @@ def versions(monkeypatch):
 
 
 def package(name):
-    return next(row for row in PACKAGES if row.name == name)
-
-
-def test_table_of_packages_is_that_of_the_setup():
-    setup = configparser.ConfigParser()
-    setup.read(SETUP)
-    extras = setup["options.extras_require"]
-    text = {
-        "base": setup["options"]["install_requires"],
-        "train": extras["train"],
-        "heic": extras["heic"],
-        "tflite-runtime": extras["tflite-runtime"],
-    }
-    found = {
-        (match[1], match[2], part)
-        for part, lines in text.items()
-        for match in re.finditer(r"^([\w-]+)>=([\d.]+)", lines, re.MULTILINE)
-    }
-    parts = {"ai-edge-litert": "base", "tflite-runtime": "tflite-runtime"}
-    assert found == {(row.name, row.oldest, parts.get(row.name, row.part)) for row in PACKAGES}
+    return next(row for row in needed(*doctor.EXTRAS) if row.name == name)
 
 
 def test_missing_package_names_the_extra(versions):
@@ -91,7 +68,7 @@ def test_module_that_kills_python_takes_no_other_with_it(tmp_path, monkeypatch):
 def test_installed_package_that_cannot_be_imported_is_broken(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "numpy.py").write_text("raise ImportError('no such library')")
-    monkeypatch.setattr(doctor, "PACKAGES", (Package("numpy", "numpy", "1.26", "base"),))
+    monkeypatch.setattr(doctor, "needed", lambda *extras: (Package("numpy", "1.26", ""),))
     report = doctor.examine()
     numpy = next(row for row in report["findings"] if row["name"] == "numpy")
     assert (numpy["state"], numpy["note"]) == (BROKEN, "ImportError: no such library")
@@ -103,7 +80,10 @@ def test_installed_package_that_cannot_be_imported_is_broken(tmp_path, monkeypat
 
 def test_other_interpreter_is_not_missing_where_one_works(versions, monkeypatch):
     monkeypatch.setattr(doctor, "_import_failures", lambda modules: {})
-    versions |= {row.name: "99" for row in PACKAGES} | {"numpy": "1.99", "ai-edge-litert": None}
+    versions |= {row.name: "99" for row in needed(*doctor.EXTRAS)} | {
+        "numpy": "1.99",
+        "ai-edge-litert": None,
+    }
     names = {finding.name for finding in doctor._packages()}
     assert "tflite-runtime" in names and "ai-edge-litert" not in names
 

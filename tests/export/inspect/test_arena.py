@@ -9,6 +9,7 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect import arena
 from edgenets.flatbuffer import Model, Operator, Tensor
+from edgenets.flatbuffer.sizes import tensor_bytes
 
 
 def tensor(size: int, data: np.ndarray | None = None, dtype: str = "int8") -> Tensor:
@@ -68,7 +69,7 @@ def test_what_is_prepared_from_constants_is_not_in_the_arena():
     [("float32", 36), ("int4", 5), ("int8", 9), ("bfloat16", 18), ("string", 0)],
 )
 def test_a_tensor_takes_the_bits_of_its_type(dtype: str, size_bytes: int):
-    assert arena.tensor_bytes(tensor(9, dtype=dtype)) == size_bytes
+    assert tensor_bytes(tensor(9, dtype=dtype)) == size_bytes
 
 
 def test_too_many_tensors_are_one_sentence():

@@ -11,8 +11,9 @@ from edgenets import flatbuffer
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure import classifier, predict, remote_classifier
-from edgenets.export.measure.classifier import Classifier, softmax
+from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.predict import predict_files
+from edgenets.models.logits import softmax
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 

@@ -253,6 +253,7 @@ def test_full_disk_is_a_sentence_and_the_part_stays(server, tmp_path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    (tmp_path / server.url().split("/")[2] / "release").mkdir(parents=True)
     with monkeypatch.context() as patch:
         patch.setattr(fetch_module.os, "fsync", full)
         patch.setattr(fetch_module, "_note_version", lambda response, part: None)

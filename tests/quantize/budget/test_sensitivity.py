@@ -15,7 +15,6 @@ from edgenets.quantize.budget.sensitivity import (
     Sensitivity,
     compress_untrained,
     largest_weights,
-    mean_divergence,
     scan,
 )
 from edgenets.quantize.budget.sensitivity_plot import draw_sensitivity
@@ -32,17 +31,6 @@ def net(build_net):
 @pytest.fixture(scope="module")
 def found(net, training_data) -> dict[str, Sensitivity]:
     return scan(net, training_data.validation_images.take(range(20)), ["pointwise", "logits"])
-
-
-def test_divergence_of_equal_answers_is_zero_and_of_others_more():
-    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    assert mean_divergence(logits, logits + 7) == pytest.approx(0, abs=1e-6)
-    assert mean_divergence(logits, -logits) > 0.1
-
-
-def test_divergence_is_finite_for_answers_that_are_certain_of_another_class():
-    certain = np.float32([[200, -200]])
-    assert mean_divergence(certain, -certain) == pytest.approx(400)
 
 
 def test_as_many_weights_are_kept_as_pruning_keeps():

@@ -11,6 +11,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import quantize_kernel
 from edgenets.models.fold import fold_batch_norm
+from edgenets.models.logits import mean_divergence
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.rate import layerwise
 from edgenets.quantize.rate.curvature import (
@@ -22,7 +23,7 @@ from edgenets.quantize.rate.curvature import (
     vary,
 )
 from edgenets.quantize.rate.equalize import equalize_activations
-from edgenets.quantize.rate.kernel_codes import code_rows, mean_divergence
+from edgenets.quantize.rate.kernel_codes import code_rows
 from edgenets.quantize.rate.layerwise import code_kernels
 from edgenets.quantize.recipe import RECIPES
 from edgenets.quantize.settings import RateSettings

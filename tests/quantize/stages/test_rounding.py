@@ -8,10 +8,9 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import KernelCodes, quantize_kernel
-from edgenets.models.fold import fold_batch_norm
+from edgenets.models.fold import KERNEL_AXES, fold_batch_norm
 from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
 from edgenets.models.registry import create
-from edgenets.quantize.layers import KERNEL_AXES
 from edgenets.quantize.stages.codebook import share_codes
 from edgenets.quantize.stages.rounding import (
     KernelRounding,

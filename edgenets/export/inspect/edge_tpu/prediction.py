@@ -19,9 +19,6 @@ from typing import Any, NamedTuple
 from edgenets.export.inspect.edge_tpu.rules import PARAMETRIC, RULES, Finding, find
 from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator
 
-COMPILED_OP = EDGE_TPU_OPERATOR
-"""The operator that stands for the mapped part in a compiled file."""
-
 ON_CHIP_BYTES = int(7.6 * 2**20)
 """Parameters that stay on the chip at most: of its 8 MB, what the compiler leaves for them in small
 nets. The program and activations of a large net leave less, 6 to 7 MiB in logs of full caches."""
@@ -101,7 +98,7 @@ def predict(model: Model) -> Prediction:
     A file that the compiler made is read as it is: what stands beside its custom operators was
     left on the CPU.
     """
-    if model.compiled == COMPILED_OP:
+    if model.compiled == EDGE_TPU_OPERATOR:
         compiled = (_compiled(i, operator) for i, operator in enumerate(model.operators))
         return Prediction(tuple(compiled), None)
     findings = [find(model, operator) for operator in model.operators]
@@ -197,7 +194,7 @@ def _refused(model: Model, findings: Sequence[Finding | None]) -> list[Placement
 
 
 def _compiled(index: int, operator: Operator) -> Placement:
-    if operator.name == COMPILED_OP:
+    if operator.name == EDGE_TPU_OPERATOR:
         return Placement(index, operator.name, True, None, None, True)
     left = Finding("the compiler left it on the CPU", "predict the file that was compiled")
     return _placement(index, operator, False, left)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
-from edgenets.flatbuffer import Model, Operator, Tensor
+from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model, Operator, Tensor
+from edgenets.units import format_shape
 
 ACTIVATION_DTYPES = ("int8", "uint8")
 INNER_DIMENSIONS = 3  # the ones that may exceed 1
@@ -64,7 +65,7 @@ REPLACEMENTS = {
     "DEQUANTIZE": "give out integers and scale them in the program, and compute nothing in floats",
     "ARG_MAX": "leave it to the program that reads the output",
     "TOPK_V2": "leave it to the program that reads the output",
-    "ethos-u": "pass the file that was compiled for the Ethos-U",
+    ETHOS_U_OPERATOR: "pass the file that was compiled for the Ethos-U",
 }
 OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
 
@@ -139,7 +140,7 @@ def _static_shapes(model: Model, operator: Operator) -> Finding | None:
     for tensor in _activations(model, operator):
         if any(size < 0 for size in tensor.shape_signature):
             return Finding(
-                f"sizes must be constant, and a tensor is {_shape(tensor.shape_signature)}",
+                f"sizes must be constant, and a tensor is {format_shape(tensor.shape_signature)}",
                 "export with the batch and all sizes fixed",
             )
     return None
@@ -161,7 +162,7 @@ def _rank(model: Model, operator: Operator) -> Finding | None:
         if prod(tensor.shape[:-INNER_DIMENSIONS]) != 1:
             return Finding(
                 "only the three innermost dimensions may exceed 1, and a tensor is "
-                f"{_shape(tensor.shape)}",
+                f"{format_shape(tensor.shape)}",
                 "fix the batch to 1, and keep tensors to 4 dimensions",
             )
     return None
@@ -222,7 +223,7 @@ def _vector_output(model: Model, operator: Operator) -> Finding | None:
     for tensor in _outputs(model, operator):
         if prod(tensor.shape[:-1]) != 1:
             return Finding(
-                f"its output must be a vector, and is {_shape(tensor.shape)}",
+                f"its output must be a vector, and is {format_shape(tensor.shape)}",
                 "use a 1x1 convolution",
             )
     return None
@@ -295,7 +296,7 @@ def _vector_alpha(model: Model, operator: Operator) -> Finding | None:
     if not alpha or prod(alpha.shape[:-1]) == 1:
         return None
     return Finding(
-        f"its alpha must be one number per channel, and is {_shape(alpha.shape)}",
+        f"its alpha must be one number per channel, and is {format_shape(alpha.shape)}",
         "share it over height and width (Keras: shared_axes=[1, 2])",
     )
 
@@ -342,7 +343,7 @@ def _image(model: Model, operator: Operator) -> Finding | None:
     before, after = _input(model, operator, 0), next(iter(_outputs(model, operator)), None)
     if not before or not after:
         return None
-    sizes = f"from {_shape(before.shape[1:-1])} to {_shape(after.shape[1:-1])}"
+    sizes = f"from {format_shape(before.shape[1:-1])} to {format_shape(after.shape[1:-1])}"
     if prod(before.shape[1:-1]) == 1 < prod(after.shape[1:-1]):
         return Finding(
             f"some sizes do not map; {sizes} did not in a compiled file",
@@ -360,7 +361,7 @@ def _image(model: Model, operator: Operator) -> Finding | None:
 def _shown_tile(model: Model, operator: Operator) -> Finding:
     """One of a 1 x 1 map is mapped in a compiled file; of others nothing is known."""
     before, after = _input(model, operator, 0), next(iter(_outputs(model, operator)), None)
-    sizes = [_shape(tensor.shape[1:-1] if tensor else ()) for tensor in (before, after)]
+    sizes = [format_shape(tensor.shape[1:-1] if tensor else ()) for tensor in (before, after)]
     shown = before is not None and after is not None and prod(before.shape[:-1]) == 1
     if shown and before and after and before.shape[-1:] == after.shape[-1:]:
         return Finding(
@@ -459,7 +460,3 @@ def _axes(model: Model, operator: Operator) -> set[int]:
     tensor = _input(model, operator, 0)
     rank = len(tensor.shape) if tensor else 0
     return {axis % rank for axis in _values(model, operator, 1)} if rank else set()
-
-
-def _shape(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes)) or "a scalar"

@@ -24,7 +24,7 @@ from edgenets.export.inspect.edge_tpu.compiler import (
     compile_file,
     parse_log,
 )
-from edgenets.export.inspect.edge_tpu.prediction import COMPILED_OP
+from edgenets.flatbuffer import EDGE_TPU_OPERATOR
 from edgenets.results import ExportRecord
 
 MODEL = Path(edgenets.__file__).parent / "models" / "pretrained" / "cifar10_mobilenet_v1"
@@ -255,12 +255,12 @@ def build(*names):
     ]
     codes = []
     for name in names:
-        code = flatbuffer.OPERATORS.index("CUSTOM" if name == COMPILED_OP else name)
+        code = flatbuffer.OPERATORS.index("CUSTOM" if name == EDGE_TPU_OPERATOR else name)
         codes.append(
             schema.OperatorCodeT(
                 deprecatedBuiltinCode=min(code, 127),
                 builtinCode=code,
-                customCode=name if name == COMPILED_OP else None,
+                customCode=name if name == EDGE_TPU_OPERATOR else None,
                 version=1,
             )
         )
@@ -324,9 +324,9 @@ def file_of(folder: Path, *names) -> Path:
 
 
 def test_compiled_file_and_log_are_written_beside_the_file(compiler, tmp_path):
-    compiler(COMPLETE, build(COMPILED_OP))
+    compiler(COMPLETE, build(EDGE_TPU_OPERATOR))
     outcome = compile_file(file_of(tmp_path, "RELU", "RELU", "TANH"))
-    assert outcome.path.read_bytes() == build(COMPILED_OP)
+    assert outcome.path.read_bytes() == build(EDGE_TPU_OPERATOR)
     assert outcome.log.read_text() == COMPLETE
     assert (outcome.path.name, outcome.log.name) == ("net_edgetpu.tflite", "net_edgetpu.log")
     assert (outcome.mapped_ops, outcome.on_cpu.total()) == (3, 0)
@@ -334,7 +334,7 @@ def test_compiled_file_and_log_are_written_beside_the_file(compiler, tmp_path):
 
 
 def test_operators_on_the_cpu_fail_the_compilation(compiler, tmp_path):
-    compiler(PARTIAL, build(COMPILED_OP, "HARD_SWISH"))
+    compiler(PARTIAL, build(EDGE_TPU_OPERATOR, "HARD_SWISH"))
     path = file_of(tmp_path, "RELU", "RELU", "HARD_SWISH")
     with pytest.raises(EdgenetsError, match=r"1 of 3 operators .*1 HARD_SWISH \(is not an op") as e:
         compile_file(path)
@@ -344,14 +344,14 @@ def test_operators_on_the_cpu_fail_the_compilation(compiler, tmp_path):
 
 
 def test_operators_on_the_cpu_can_be_allowed(compiler, tmp_path):
-    compiler(PARTIAL, build(COMPILED_OP, "HARD_SWISH"))
+    compiler(PARTIAL, build(EDGE_TPU_OPERATOR, "HARD_SWISH"))
     outcome = compile_file(file_of(tmp_path, "RELU", "RELU", "HARD_SWISH"), allow_cpu_ops=True)
     assert outcome.on_cpu == {"HARD_SWISH": 1}
     assert outcome.differences == []  # it was predicted
 
 
 def test_outcome_that_was_not_predicted_is_told(compiler, tmp_path):
-    compiler(PARTIAL, build(COMPILED_OP, "TANH"))
+    compiler(PARTIAL, build(EDGE_TPU_OPERATOR, "TANH"))
     outcome = compile_file(file_of(tmp_path, "RELU", "RELU", "TANH"), allow_cpu_ops=True)
     assert outcome.differences == ["TANH"]
     assert outcome.table[1] == {
@@ -439,7 +439,7 @@ def export(tmp_path, monkeypatch):
 
 
 def test_export_compiles_for_coral_and_fails_for_operators_on_the_cpu(compiler, export, tmp_path):
-    compiler(PARTIAL, build(COMPILED_OP, "HARD_SWISH"))
+    compiler(PARTIAL, build(EDGE_TPU_OPERATOR, "HARD_SWISH"))
     result = export("--compile")
     assert isinstance(result.exception, EdgenetsError)
     assert "pass --allow-cpu-ops" in str(result.exception)
@@ -452,7 +452,7 @@ def test_export_compiles_for_coral_and_fails_for_operators_on_the_cpu(compiler, 
 
 
 def test_export_as_json_holds_the_compilation(compiler, export):
-    compiler(PARTIAL, build(COMPILED_OP, "HARD_SWISH"))
+    compiler(PARTIAL, build(EDGE_TPU_OPERATOR, "HARD_SWISH"))
     value = json.loads(export("--compile", "--allow-cpu-ops", "--json").output)["compiled"]
     assert (value["mapped_ops"], value["cpu_ops"], value["differences"]) == (2, 1, [])
 

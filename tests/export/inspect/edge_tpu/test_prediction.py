@@ -9,9 +9,9 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.inspect.edge_tpu.prediction import COMPILED_OP, ON_CHIP_BYTES, predict
+from edgenets.export.inspect.edge_tpu.prediction import ON_CHIP_BYTES, predict
 from edgenets.export.inspect.edge_tpu.rules import REPLACEMENTS, RULES, UNKNOWN_VERSIONS
-from edgenets.flatbuffer import Model, Operator, Tensor
+from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator, Tensor
 
 PAIRS = (
     "deeplabv3_mnv2_dm05_pascal_quant",
@@ -25,7 +25,7 @@ PAIRS = (
 def test_the_compiler_left_on_the_cpu_what_is_predicted(name, shared_file):
     predicted = predict(flatbuffer.read(shared_file(f"coral/{name}.tflite")))
     compiled = flatbuffer.read(shared_file(f"coral/{name}_edgetpu.tflite"))
-    left = Counter(op.name for op in compiled.operators if op.name != COMPILED_OP)
+    left = Counter(op.name for op in compiled.operators if op.name != EDGE_TPU_OPERATOR)
     assert predicted.on_cpu == left
     assert predict(compiled).on_cpu == left  # and a compiled file is read as it is
 
