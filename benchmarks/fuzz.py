@@ -46,8 +46,8 @@ from PIL import Image
 from edgenets import flatbuffer
 from edgenets.cli.benchmark import print_benchmarks
 from edgenets.errors import EdgenetsError
-from edgenets.export.board import runner
-from edgenets.export.devices.session import LocalSession
+from edgenets.export.board import machine
+from edgenets.export.devices.local import LocalSession
 from edgenets.export.inspect import xnnpack
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.inspection import contents
@@ -323,8 +323,8 @@ def forgery_outcomes(path: Path, number: int, seed: int = 0) -> Iterator[Callabl
 
 def tally(what: str, outcomes: Iterable[Callable[[], str]]) -> int:
     """Count outcomes and print them with the memory that they took; return how many are crashes."""
-    runner._forget_peak_memory()
-    before, start = runner._kilobytes("/proc/self/status", "VmRSS") or 0, time.perf_counter()
+    machine.forget_peak_memory()
+    before, start = machine.kilobytes("/proc/self/status", "VmRSS") or 0, time.perf_counter()
     counts: Counter[str] = Counter()
     for find in outcomes:
         try:
@@ -332,7 +332,7 @@ def tally(what: str, outcomes: Iterable[Callable[[], str]]) -> int:
         except Exception:  # whatever it is, it is what is looked for
             traceback.print_exc()
             counts["crash"] += 1
-    mib = ((runner._kilobytes("/proc/self/status", "VmHWM") or 0) - before) / 2**20
+    mib = ((machine.kilobytes("/proc/self/status", "VmHWM") or 0) - before) / 2**20
     seconds = time.perf_counter() - start
     print(f"{what} {dict(counts)}, {max(0.0, mib):.0f} MiB, in {seconds:.1f} s", flush=True)
     good = sum(counts[status] for status in STATUSES.values())

@@ -24,7 +24,9 @@ import numpy as np
 from edgenets.data.images import Preparation
 from edgenets.export.devices.emulator import CPUS, LITERT, PREFIX, RECIPE
 from edgenets.export.devices.emulator_setup import SOURCE
-from edgenets.export.devices.session import LocalSession, Session, open_device
+from edgenets.export.devices.local import LocalSession
+from edgenets.export.devices.opening import open_device
+from edgenets.export.devices.session import Session
 from edgenets.export.measure.instructions import count_instructions
 from edgenets.export.measure.verify import random_images
 from edgenets.export.write import tflite

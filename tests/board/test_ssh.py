@@ -149,7 +149,7 @@ def test_the_virtual_environment_that_set_up_made_is_taken(board, colour_file):
 
 def test_a_set_up_that_fails_says_what_pip_said(board, colour_file, monkeypatch):
     monkeypatch.setattr(
-        "edgenets.export.devices.session.board_packages", lambda _: ["./no such folder"]
+        "edgenets.export.devices.opening.board_packages", lambda _: ["./no such folder"]
     )
     with pytest.raises(EdgenetsError, match=r"cannot install in .*venv: ERROR: .*no such folder"):
         benchmark_file(colour_file, device=board.url, setup=True)
@@ -208,7 +208,7 @@ def test_a_killed_host_leaves_nothing_on_the_board(board, slow_file):
 def test_a_process_that_crashes_on_the_board_is_one_sentence(board, colour_file):
     python = shlex.quote(sys.executable)
     board.add_program(
-        "python3", f'case "$1" in runner.py) kill -SEGV $$;; esac; exec {python} "$@"'
+        "python3", f'case "$1" in runner.pyz) kill -SEGV $$;; esac; exec {python} "$@"'
     )
     with pytest.raises(EdgenetsError, match=r"@127\.0\.0\.1:\d+: the process .* with SIGSEGV"):
         benchmark_file(colour_file, device=board.url)

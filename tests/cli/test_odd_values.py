@@ -80,8 +80,8 @@ def nothing_works(monkeypatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise EdgenetsError(NOTHING)
 
-    monkeypatch.setattr("edgenets.export.devices.session.LocalSession._start", stop)
-    monkeypatch.setattr("edgenets.export.devices.session.ssh.connect", stop)
+    monkeypatch.setattr("edgenets.export.devices.local.LocalSession._start", stop)
+    monkeypatch.setattr("edgenets.export.devices.ssh_session.ssh.connect", stop)
     monkeypatch.setattr("edgenets.export.devices.doctor._packages", list)
     monkeypatch.setattr("edgenets.export.devices.emulator_setup.set_up", stop)
     monkeypatch.setattr("edgenets.cli.summary.create", stop)

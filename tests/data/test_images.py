@@ -193,15 +193,15 @@ def test_pictures_take_no_more_memory_than_is_reckoned(mode, name, options, tmp_
     script = (
         "import sys; from pathlib import Path\n"
         "from edgenets import memory; from edgenets.data.images import load_rgb\n"
-        "from edgenets.export.board.runner import _forget_peak_memory, _kilobytes\n"
+        "from edgenets.export.board.machine import forget_peak_memory, kilobytes\n"
         "reckoned = []\n"
         "load_rgb(Path(sys.argv[1]), 8)\n"  # loads the decoder
         "reserved = memory.reserved\n"
         "def reserve(size, what): reckoned.append(size); return reserved(size, what)\n"
         "memory.reserved = reserve\n"
-        "_forget_peak_memory(); before = _kilobytes('/proc/self/status', 'VmRSS')\n"
+        "forget_peak_memory(); before = kilobytes('/proc/self/status', 'VmRSS')\n"
         "load_rgb(Path(sys.argv[1]))\n"
-        "print(_kilobytes('/proc/self/status', 'VmHWM') - before, *reckoned)\n"
+        "print(kilobytes('/proc/self/status', 'VmHWM') - before, *reckoned)\n"
     )
     command = [sys.executable, "-c", script, tmp_path / name]
     peak, reckoned = map(int, subprocess.run(command, capture_output=True).stdout.split())

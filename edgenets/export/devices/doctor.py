@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from edgenets import cache
 from edgenets.errors import EdgenetsError
-from edgenets.export.board.runner import DELEGATES
+from edgenets.export.board.interpreter import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
-from edgenets.export.devices.session import open_device
+from edgenets.export.devices.opening import open_device
 from edgenets.progress import progress_bar
 
 OLDEST_PYTHON, FIRST_UNTESTED_PYTHON = (3, 10), (3, 14)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.board import runner
-from edgenets.export.board.runner import Runtime
+from edgenets.export.board import interpreter, protocol
+from edgenets.export.board.interpreter import Runtime
 from edgenets.progress import quiet_stderr
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def load_runtime() -> Runtime:
-    """Import the preferred interpreter; `runner.load_runtime` has the rule.
+    """Import the preferred interpreter; `board/interpreter.py` has the rule.
 
     Raises:
         EdgenetsError: none can be imported, or NumPy does not fit it.
     """
     try:
-        return runner.load_runtime()
-    except runner.RunnerError as error:
+        return interpreter.load_runtime()
+    except protocol.RunnerError as error:
         raise EdgenetsError(str(error)) from error
 
 
@@ -70,7 +70,7 @@ def interpreter_errors(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        raise EdgenetsError(runner.refusal(load_runtime(), name_of(source), error)) from error
+        raise EdgenetsError(interpreter.refusal(load_runtime(), name_of(source), error)) from error
 
 
 def refuse_compiled(model: flatbuffer.Model, name: str) -> None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from pathlib import Path
 from typing import NamedTuple
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.archive import SUPERVISOR
 
 VENV = "~/.local/share/edgenets/venv"
 """The virtual environment on the board that `--setup` makes."""
@@ -119,7 +119,7 @@ def connect(address: Address, messages: int) -> subprocess.Popen[bytes]:
     Raises:
         EdgenetsError: there is no OpenSSH client here.
     """
-    source = (Path(__file__).parents[1] / "board" / "supervisor.py").read_bytes()
+    source = SUPERVISOR.read_bytes()
     command = client_command(address, remote_command(len(source)))
     try:
         process = subprocess.Popen(

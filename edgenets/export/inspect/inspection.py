@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import refuse_compiled
-from edgenets.export.devices.session import LocalSession
+from edgenets.export.devices.local import LocalSession
 from edgenets.export.inspect import arena, xnnpack
 from edgenets.export.inspect.associated import read_archive, read_description
 from edgenets.export.inspect.drawing import draw

@@ -16,7 +16,8 @@ from edgenets.data.images import Preparation
 from edgenets.data.input_range import Range
 from edgenets.data.sources import EvaluationImages, open_for_evaluation
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.session import LOCAL, check_device, open_device
+from edgenets.export.devices.opening import check_device, open_device
+from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.measure.remote_classifier import RemoteClassifier

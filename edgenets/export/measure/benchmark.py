@@ -1,9 +1,9 @@
 """Latency and memory of a `.tflite` file on a device, measured in a fresh process of its own.
 
-The process (`runner.py`) imports NumPy and the interpreter and little else, so that its memory is
-the runtime's. It notes its resident memory, opens the file, fills the inputs with random numbers
-from a fixed seed, times the first inference, warms up, and then times single inferences: `invoke`
-alone, one thread unless asked.
+The process (`board/runner.py`) imports NumPy and the interpreter and little else, so that its
+memory is the runtime's. It notes its resident memory, opens the file, fills the inputs with random
+numbers from a fixed seed, times the first inference, warms up, and then times single inferences:
+`invoke` alone, one thread unless asked.
 
 - Warm-up goes on until the medians of two successive windows (at least 0.1 s and 3 runs each)
   differ by at most 2 %, but not longer than 5 s; `warm_up` says how many runs and which it was.
@@ -36,14 +36,9 @@ import edgenets
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import refuse_compiled
-from edgenets.export.devices.session import (
-    LOCAL,
-    EmulatedSession,
-    Report,
-    Session,
-    check_device,
-    open_device,
-)
+from edgenets.export.devices.local import EmulatedSession
+from edgenets.export.devices.opening import check_device, open_device
+from edgenets.export.devices.session import LOCAL, Report, Session
 from edgenets.export.inspect.metadata import check_end
 from edgenets.export.measure import instructions, statistics
 from edgenets.export.measure.per_op import profile_operators, time_in_turn

@@ -17,7 +17,7 @@ from typing import Any
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.emulator import PREFIX, cpu_of
-from edgenets.export.devices.session import EmulatedSession
+from edgenets.export.devices.local import EmulatedSession
 from edgenets.export.measure.estimate import estimate_latency
 from edgenets.export.measure.per_op import profile_instructions
 from edgenets.files import read_bytes, sha256_file

@@ -1,6 +1,6 @@
 """Was the machine steady while it was measured: stable, unstable, or unknown; nothing is guessed.
 
-From what `runner.look` saw before, during and after, and from the samples themselves.
+From what `look` on the machine saw before, during and after, and from the samples themselves.
 """
 
 from __future__ import annotations

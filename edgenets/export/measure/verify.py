@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export.board import runner
+from edgenets.export.board import interpreter
 from edgenets.export.devices.interpreter import load_runtime
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
 from edgenets.export.inspect.metadata import layer_name
@@ -107,7 +107,7 @@ def run_everywhere(content: bytes) -> list[dict[str, str | None]]:
     preferred = load_runtime()
     _run_once(preferred, content)
     rows = [{"name": preferred.name, "version": preferred.version, "reason": None}]
-    for runtime in runner.load_other_runtimes(preferred.name):
+    for runtime in interpreter.load_other_runtimes(preferred.name):
         reason = None
         try:
             _run_once(runtime, content)
@@ -117,14 +117,14 @@ def run_everywhere(content: bytes) -> list[dict[str, str | None]]:
     return rows
 
 
-def _run_once(runtime: runner.Runtime, content: bytes) -> None:
+def _run_once(runtime: interpreter.Runtime, content: bytes) -> None:
     try:
         with quiet_stderr():
             interpreter = runtime.interpreter(model_content=content)
             interpreter.allocate_tensors()
             interpreter.invoke()
     except (ValueError, RuntimeError) as error:
-        raise EdgenetsError(runner.refusal(runtime, "the file", error)) from error
+        raise EdgenetsError(interpreter.refusal(runtime, "the file", error)) from error
 
 
 def kernel_dtype(kernel: flatbuffer.Tensor, number_format: Format) -> str:

@@ -1,16 +1,17 @@
 import ast
 import hashlib
+import io
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
+import zipfile
 
 import numpy as np
 import pytest
 
-from edgenets.export.board import runner
+from edgenets.export.board import machine, timing
 from edgenets.export.devices.answers import array_of
+from edgenets.export.devices.archive import NAME, runner_archive
 from edgenets.export.measure.classifier import Classifier
 
 
@@ -29,34 +30,42 @@ def nothing(*_):
 
 
 def rounds(nets, min_seconds, min_runs, max_runs):
-    return runner._time_rounds(nets, min_seconds, min_runs, max_runs, nothing, nothing, nothing)
+    return timing._time_rounds(nets, min_seconds, min_runs, max_runs, nothing, nothing, nothing)
 
 
 def run(folder, *jobs, files=None):
     """Run the runner as a board does: alone in a folder, isolated from this package."""
-    copy = Path(shutil.copy(runner.__file__, folder))
-    request = json.dumps({"files": files or {}, "jobs": jobs})
-    done = subprocess.run([sys.executable, copy], input=request, capture_output=True, text=True)
+    return answers(folder, {"files": files or {}, "jobs": jobs})
+
+
+def answers(folder, request):
+    file = folder / NAME
+    file.write_bytes(runner_archive())
+    command = [sys.executable, "-I", file]  # isolated: without PYTHONPATH
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_it_imports_the_standard_library_numpy_and_an_interpreter_only():
     names = set()
-    for node in ast.walk(ast.parse(Path(runner.__file__).read_text())):
+    with zipfile.ZipFile(io.BytesIO(runner_archive())) as archive:
+        trees = [ast.parse(archive.read(name)) for name in archive.namelist()]
+    assert len(trees) > 2
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.split(".")[0])
-    assert names - set(sys.stdlib_module_names) == {"numpy"}
+    assert names - set(sys.stdlib_module_names) == {"numpy", "board"}
 
 
-def test_it_runs_beside_its_namesakes_in_the_package():
-    request = json.dumps({"jobs": [{"do": "probe"}]})
-    done = subprocess.run(
-        [sys.executable, runner.__file__], input=request, capture_output=True, text=True
-    )
-    assert json.loads(done.stdout)["result"]["problem"] is None
+def test_the_archive_is_the_same_every_time_and_needs_no_zlib():
+    with zipfile.ZipFile(io.BytesIO(runner_archive())) as archive:
+        files = archive.infolist()
+    assert {file.compress_type for file in files} == {zipfile.ZIP_STORED}
+    assert {file.date_time for file in files} == {(1980, 1, 1, 0, 0, 0)}
+    assert "board/supervisor.py" not in {file.filename for file in files}
 
 
 def test_outputs_are_those_of_the_classifier(tiny_int8_file, tiny_net, tmp_path):
@@ -113,16 +122,16 @@ def test_timed_runs_keep_to_minimum_time_and_count():
 
 def test_warm_up_ends_when_two_windows_agree_or_time_is_over(monkeypatch):
     windows = iter([[9.0] * 3, [5.0] * 3, [4.0] * 3, [4.05] * 3, [4.0] * 3])
-    monkeypatch.setattr(runner, "_time_rounds", lambda *_: [next(windows)])
-    assert runner._warm_up([None]) == {"runs": 12, "stable": True}
+    monkeypatch.setattr(timing, "_time_rounds", lambda *_: [next(windows)])
+    assert timing._warm_up([None]) == {"runs": 12, "stable": True}
 
     windows = iter([[9.0] * 3, [5.0] * 3])
-    monkeypatch.setattr(runner, "WARM_UP_SECONDS", 0)
-    assert runner._warm_up([None]) == {"runs": 6, "stable": False}
+    monkeypatch.setattr(timing, "WARM_UP_SECONDS", 0)
+    assert timing._warm_up([None]) == {"runs": 6, "stable": False}
 
 
 def test_the_inference_after_a_look_at_the_machine_is_not_counted(monkeypatch):
-    monkeypatch.setattr(runner, "SECONDS_PER_REPORT", 0)
+    monkeypatch.setattr(timing, "SECONDS_PER_REPORT", 0)
     net = Clock([1.0, 99.0] * 10)
     assert rounds([net], 0, 5, 50)[0] == [1.0] * 5
 
@@ -148,19 +157,15 @@ def test_throttling_is_read_from_the_firmware(monkeypatch, tmp_path, answer, thr
     vcgencmd.write_text(f'#!/bin/sh\n[ "$*" = get_throttled ] && echo "{answer}"\n')
     vcgencmd.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert runner.look(0)["throttled"] == throttled
+    assert machine.look(0)["throttled"] == throttled
 
 
 def test_a_machine_without_firmware_says_nothing_of_throttling(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert runner.look(0)["throttled"] is None
+    assert machine.look(0)["throttled"] is None
 
 
 def test_a_missing_delegate_is_one_sentence(tmp_path):
-    request = json.dumps({"files": {}, "delegate": "edgetpu", "jobs": [{"do": "probe"}]})
-    done = subprocess.run(
-        [sys.executable, runner.__file__], input=request, capture_output=True, text=True
-    )
-    assert (
-        "edgetpu (libedgetpu.so.1) cannot be loaded" in json.loads(done.stdout)["result"]["problem"]
-    )
+    request = {"files": {}, "delegate": "edgetpu", "jobs": [{"do": "probe"}]}
+    (answer,) = answers(tmp_path, request)
+    assert "edgetpu (libedgetpu.so.1) cannot be loaded" in answer["result"]["problem"]

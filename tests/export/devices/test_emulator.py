@@ -14,9 +14,8 @@ from instructions import run_here, run_in
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.board import runner
-from edgenets.export.devices import emulator, emulator_setup
-from edgenets.export.devices import session as session_module
-from edgenets.export.devices.session import open_device
+from edgenets.export.devices import archive, emulator, emulator_setup
+from edgenets.export.devices.opening import open_device
 from edgenets.export.measure.instructions import count_contents, count_instructions
 from edgenets.files import write_json
 
@@ -233,10 +232,9 @@ def test_file_that_litert_refuses_is_one_sentence(emulated_board, shared_file, t
 
 
 @board_test
-def test_process_that_dies_names_its_file(emulated_board, tiny_int8_file, monkeypatch, tmp_path):
-    job = tmp_path / "job.py"
-    job.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    monkeypatch.setattr(session_module, "RUNNER", job)
+def test_process_that_dies_names_its_file(emulated_board, tiny_int8_file, monkeypatch):
+    script = b"import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr(archive, "runner_archive", lambda: script)
     with pytest.raises(EdgenetsError, match=rf"{tiny_int8_file} crashed with SIGSEGV"):
         count_instructions([tiny_int8_file], "cortex-a72")
 

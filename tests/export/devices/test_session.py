@@ -11,7 +11,9 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import ssh
-from edgenets.export.devices.session import LocalSession, SshSession, _ending
+from edgenets.export.devices.local import LocalSession
+from edgenets.export.devices.session import _ending
+from edgenets.export.devices.ssh_session import SshSession
 
 RUN = {"do": "run", "file": "net", "runs": 1}
 GREETING = '{"folder": "/tmp/edgenets-none", "error": null}'

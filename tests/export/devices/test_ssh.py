@@ -5,7 +5,7 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import ssh
 from edgenets.export.devices.interpreter import runtime_name_and_version
-from edgenets.export.devices.session import board_packages, open_device
+from edgenets.export.devices.opening import board_packages, open_device
 
 
 @pytest.mark.parametrize(

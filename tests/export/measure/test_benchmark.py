@@ -8,8 +8,8 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.board import runner
-from edgenets.export.devices.session import LocalSession
+from edgenets.export.board import timing
+from edgenets.export.devices.local import LocalSession
 from edgenets.export.measure import benchmark
 from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
 
@@ -47,7 +47,7 @@ def test_latency_summarises_the_samples(measured):
 
 def test_load_first_run_and_warm_up_are_told_apart(measured):
     assert measured["load_ms"] > 0 and measured["first_ms"] > 0
-    assert measured["warm_up"]["runs"] >= 2 * runner.WINDOW_RUNS
+    assert measured["warm_up"]["runs"] >= 2 * timing.WINDOW_RUNS
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

@@ -9,7 +9,7 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.session import LocalSession
+from edgenets.export.devices.local import LocalSession
 from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.measure import remote_classifier
 from edgenets.export.measure.benchmark import benchmark_file

@@ -1,0 +1,48 @@
+"""What the runner prints: JSON objects, one a line, with the number of the request they answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+MOST_TEXT = 1000
+"""Characters of an error."""
+
+
+class RunnerError(Exception):
+    """A failure a user can act on: the message is one sentence."""
+
+
+class _Output:
+    """Where answers go, and the number of the request that they answer."""
+
+    file: Any = sys.stdout
+    request = 0
+
+
+def take_stdout() -> None:
+    """Keep stdout for answers: what C++ code prints goes to stderr from now on."""
+    _Output.file = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
+def begin(request: int) -> None:
+    """Answer this request from now on."""
+    _Output.request = request
+
+
+def say(message: dict[str, Any]) -> None:
+    """Print an answer."""
+    print(json.dumps({"request": _Output.request, **message}), file=_Output.file, flush=True)
+
+
+def report(whole: int, parts: int, done: float) -> None:
+    """Print how much is done: so many of equal parts, and this share of the next one."""
+    say({"percent": round(100 * (whole + done) / parts)})
+
+
+def fail(error: RunnerError) -> None:
+    """Print an error in place of a result."""
+    say({"error": " ".join(str(error).split())[:MOST_TEXT]})
