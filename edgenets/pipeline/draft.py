@@ -11,9 +11,10 @@ from functools import cached_property
 from statistics import mode
 
 from edgenets.export.write import tflite
-from edgenets.export.write.codes import with_codes
+from edgenets.export.write.codes import set_codes
 from edgenets.export.write.metadata import with_description
 from edgenets.files import sha256_bytes
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
@@ -57,8 +58,9 @@ class Drafts:
         for stage in self.recipe(choice):
             spec = spec.with_stage(stage.model_dump(mode="json"), {}, folded=True)
         kernels = compress_untrained(self.model, self._folded, choice)
-        content = with_codes(self._int8_file, self._folded, Codes(kernels, {}))
-        return stored_bytes(with_description(content, spec, sha256_bytes(content)))
+        file = File(self._int8_file)
+        set_codes(file, self._folded, Codes(kernels, {}))
+        return stored_bytes(with_description(file, spec, sha256_bytes(file.content)).content)
 
     def recipe(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""

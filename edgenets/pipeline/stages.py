@@ -36,6 +36,7 @@ from edgenets.export.targets import find_target
 from edgenets.export.write.checked_file import Exported, export_checked, float_file
 from edgenets.export.write.codes import read_grids
 from edgenets.files import write_bytes, write_json
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm, is_folded
@@ -494,7 +495,7 @@ def _settle_integers(
     error = _write_error(folder, images, exported.named, folded)
     assign_kernels(folded, kernels)
     save_model(folder, folded, spec, Codes(kernels, read_grids(exported.named, folded)))
-    stored = stored_bytes(exported.content)
+    stored = stored_bytes(exported.file.content)
     return {**_measure_export(images, exported, folded, stored), "error": error}
 
 
@@ -523,7 +524,7 @@ def _settle_rate(
     error = _write_error(folder, images, exported.named, found.folded)
     save_model(folder, coded, spec, found.codes)
     return {
-        **_measure_export(images, exported, coded, stored_bytes(exported.content)),
+        **_measure_export(images, exported, coded, stored_bytes(exported.file.content)),
         "error": error,
         "price": found.price,
         "package_bytes": found.package_bytes,
@@ -531,11 +532,9 @@ def _settle_rate(
     }
 
 
-def _write_error(
-    folder: Path, images: RunImages, content: bytes, folded: keras.Model
-) -> list[Record]:
+def _write_error(folder: Path, images: RunImages, file: File, folded: keras.Model) -> list[Record]:
     """Measure an int8 file's error by layer and draw it into the folder."""
-    error = measure_error(content, folded, images.validation(ERROR_IMAGES))
+    error = measure_error(file, folded, images.validation(ERROR_IMAGES))
     write_bytes(folder / ERROR_PLOT, draw_errors(error))
     return [layer._asdict() for layer in error]
 
@@ -560,10 +559,10 @@ def export_stage(
     calibration = images.calibration(settings.calibration_images)
     codes, target = load_codes(previous, model), find_target(settings.target)
     exported = export_checked(INT8, model, spec, calibration, codes, target)
-    write_bytes(folder / INT8_FILE, exported.content)
-    package = pack(exported.content)
+    write_bytes(folder / INT8_FILE, exported.file.content)
+    package = pack(exported.file.content)
     write_bytes(folder / PACKAGE_FILE, package)
-    logits = classify(Classifier(exported.content), images.test)
+    logits = classify(Classifier(exported.file), images.test)
     return {
         **_measure_export(images, exported, model, len(package), logits),
         "mistakes": images.mistakes(logits),
@@ -618,9 +617,9 @@ def _measure_export(
         stored: bytes of its package; None for a float file, which is not packed.
         logits: its answers to the test images, if they are known already.
     """
-    content, fidelity = exported.content, exported.fidelity
+    content, fidelity = exported.file.content, exported.fidelity
     assert fidelity is not None  # there are images
-    file = flatbuffer.read(content)
+    file = exported.file.model
     kernels = [(layer, file.tensors[kernel].content) for kernel, layer in _kernels(file).items()]
     contents = [data for _, data in kernels]
     biases = [bias.content for bias in file.biases]
@@ -633,7 +632,7 @@ def _measure_export(
     kept = count_nonzero([data for layer, data in kernels if layer in prunable])
     zeros = 1 - kept / sum(prunable.values()) if prunable else 0.0
     if logits is None:
-        logits = classify(Classifier(content), images.test)
+        logits = classify(Classifier(exported.file), images.test)
     return {
         **images.score(logits),
         **_sizes(content, stored, [*biases, *contents], zeros, contents),
