@@ -495,7 +495,7 @@ def _settle_integers(
     error = _write_error(folder, images, exported.named, folded)
     assign_kernels(folded, kernels)
     save_model(folder, folded, spec, Codes(kernels, read_grids(exported.named, folded)))
-    stored = stored_bytes(exported.file.content)
+    stored = stored_bytes(exported.content)
     return {**_measure_export(images, exported, folded, stored), "error": error}
 
 
@@ -524,7 +524,7 @@ def _settle_rate(
     error = _write_error(folder, images, exported.named, found.folded)
     save_model(folder, coded, spec, found.codes)
     return {
-        **_measure_export(images, exported, coded, stored_bytes(exported.file.content)),
+        **_measure_export(images, exported, coded, stored_bytes(exported.content)),
         "error": error,
         "price": found.price,
         "package_bytes": found.package_bytes,
@@ -559,8 +559,8 @@ def export_stage(
     calibration = images.calibration(settings.calibration_images)
     codes, target = load_codes(previous, model), find_target(settings.target)
     exported = export_checked(INT8, model, spec, calibration, codes, target)
-    write_bytes(folder / INT8_FILE, exported.file.content)
-    package = pack(exported.file.content)
+    write_bytes(folder / INT8_FILE, exported.content)
+    package = pack(exported.content)
     write_bytes(folder / PACKAGE_FILE, package)
     logits = classify(Classifier(exported.file), images.test)
     return {
@@ -617,7 +617,7 @@ def _measure_export(
         stored: bytes of its package; None for a float file, which is not packed.
         logits: its answers to the test images, if they are known already.
     """
-    content, fidelity = exported.file.content, exported.fidelity
+    content, fidelity = exported.content, exported.fidelity
     assert fidelity is not None  # there are images
     file = exported.file.model
     kernels = [(layer, file.tensors[kernel].content) for kernel, layer in _kernels(file).items()]

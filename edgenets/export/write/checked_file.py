@@ -54,6 +54,11 @@ class Exported:
     """None where codes told the ranges of activations: noise would leave them."""
     is_sparse: bool = False  # whether kernels are stored, and on ARM computed, sparsely
 
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        return self.file.content
+
 
 def float_file(model: keras.Model, spec: Spec) -> bytes:
     """Return the float32 `.tflite` of `model`, described, but not run."""
@@ -92,7 +97,7 @@ def write_checked(
     exported = export_checked(
         number_format, model, spec, images, codes, target, ends, names=names, answers=answers
     )
-    content, fidelity = exported.file.content, exported.fidelity
+    content, fidelity = exported.content, exported.fidelity
     runtimes = verify.run_everywhere(content)
     inspection = inspect_file(out, target.name, file=exported.file)
     about = inspection["target"]
