@@ -55,8 +55,8 @@ def main() -> None:
             "export --format fp32": (*export, "--format", "fp32"),
             "run, shortened": ("run", *(part for pair in SHORT for part in ("--set", pair))),
         }
-        print("| command | other: least, s | median, s | here: least, s | median, s |")
-        print("|---|---|---|---|---|")
+        print("| command | other: least, s | median, s | here: least, s | median, s | here/other |")
+        print("|---|---|---|---|---|---|")
         for name, arguments in commands.items():
             taken: dict[Path, list[float]] = {options.other: [], HERE: []}
             for number in range(options.runs):
@@ -64,6 +64,7 @@ def main() -> None:
                     own = ("--out", f"{out}{number}{len(str(checkout))}") if name[0] == "r" else ()
                     times.append(processor_seconds(checkout, *arguments, *own))
             figures = [f(times) for times in taken.values() for f in (min, statistics.median)]
+            figures.append(figures[2] / figures[0])  # of the least: others' work only adds
             print(f"| {name} | {' | '.join(f'{figure:.2f}' for figure in figures)} |", flush=True)
 
 

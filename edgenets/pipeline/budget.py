@@ -19,7 +19,7 @@ from edgenets.export.measure.accuracy import classify, score
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.files import read_sealed, sha256_json, write_bytes, write_sealed
-from edgenets.models.folder import load_codes, load_model, load_spec, versions
+from edgenets.models.folder import load_spec, load_whole, versions
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.compress import (
     STAGES,
@@ -178,8 +178,8 @@ class _Search:
     def __init__(self, folder: Path, config: RunConfig, out: Path, log_dir: Path | None) -> None:
         require_place(out)
         self.folder, self.out, self.log_dir = folder, out, log_dir
-        self.model, self.spec = load_model(folder)
-        if load_codes(folder, self.model):
+        self.model, self.spec, codes = load_whole(folder)
+        if codes:
             raise EdgenetsError(
                 f"{folder} has shared weights already; pass the model that it was made of"
             )
@@ -229,8 +229,8 @@ class _Search:
     def top1_of(self, current: _Try) -> float:
         """Return the accuracy of a try's int8 file on the validation images."""
         folder = current.stages / current.records[-1]["folder"]
-        model, spec = load_model(folder)
-        content = tflite.to_int8(model, spec, None, load_codes(folder, model))
+        model, spec, codes = load_whole(folder)
+        content = tflite.to_int8(model, spec, None, codes)
         images = self.images.training.validation_images
         return self._top1(classify(Classifier(content), images))
 

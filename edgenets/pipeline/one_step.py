@@ -24,8 +24,8 @@ from edgenets.files import check_output, sha256_json
 from edgenets.models.folder import (
     SPEC,
     Spec,
-    load_codes,
     load_model,
+    load_whole,
     require_no_model,
     save_model,
     versions,
@@ -149,9 +149,8 @@ def export_folder(
     """
     named = find_format(number_format) if number_format else None
     _check_files(out, files_of(folder))
-    model, spec = load_model(folder)
+    model, spec, codes = load_whole(folder)
     row = named or preferred_format(model, target)
-    codes = load_codes(folder, model)
     if keep_float:
         if row is not INT8:
             raise EdgenetsError(f"{row.name} cannot keep some layers float; export as int8")

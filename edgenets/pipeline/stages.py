@@ -44,9 +44,9 @@ from edgenets.models.folder import (
     History,
     Spec,
     build_model,
-    load_codes,
     load_model,
     load_spec,
+    load_whole,
     save_model,
 )
 from edgenets.models.inception_v1 import with_auxiliary_heads
@@ -432,8 +432,7 @@ def compress_stage(
     key: str,
 ) -> Record:
     """Compress the previous stage's model; write the new folder."""
-    model, spec = load_model(previous)
-    codes = load_codes(previous, model)
+    model, spec, codes = load_whole(previous)
     if isinstance(settings, Int8Settings):
         return _settle_integers(settings, images, folder, model, spec, codes)
     if isinstance(settings, RateSettings):
@@ -555,9 +554,9 @@ def export_stage(
     settings: ExportSettings, images: RunImages, folder: Path, previous: Path, key: str
 ) -> Record:
     """Write the previous stage's model as an int8 `.tflite` that passed its checks, and packed."""
-    model, spec = load_model(previous)
+    model, spec, codes = load_whole(previous)
     calibration = images.calibration(settings.calibration_images)
-    codes, target = load_codes(previous, model), find_target(settings.target)
+    target = find_target(settings.target)
     exported = export_checked(INT8, model, spec, calibration, codes, target)
     write_bytes(folder / INT8_FILE, exported.content)
     package = pack(exported.content)
