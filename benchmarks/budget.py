@@ -28,7 +28,7 @@ from edgenets.pipeline.compress import MEASURED, compress_folder, open_images_of
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_recipe
 from edgenets.pipeline.draft import Drafts
-from edgenets.pipeline.stages import RunImages
+from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import Choice, Option
 from edgenets.quantize.layers import kernel_axes
 

@@ -23,7 +23,9 @@ from edgenets.files import read_json, write_json
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import check_config
-from edgenets.pipeline.stages import CHECKPOINT, RunImages, train_model
+from edgenets.pipeline.stages.inputs import RunImages
+from edgenets.pipeline.stages.places import CHECKPOINT
+from edgenets.pipeline.stages.train import train_model
 
 IMAGES, SEEDS = 10_000, range(3)
 NET = {"name": "mobilenet_v1", "width": 0.25, "resolution": 32, "output_stride": 8}

@@ -38,7 +38,7 @@ from edgenets.models.folder import Spec, load_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
-from edgenets.pipeline.stages import RunImages, open_data
+from edgenets.pipeline.stages.inputs import RunImages, open_data
 from edgenets.quantize.rate.activation_ranges import ChooseRange, mse_range, percentile_range
 from edgenets.quantize.settings import Int8Settings
 from edgenets.quantize.stages.int8 import quantize_kernels

@@ -35,7 +35,8 @@ from edgenets.models.folder import load_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
-from edgenets.pipeline.stages import ERROR_IMAGES, RunImages, open_data
+from edgenets.pipeline.stages.compress import ERROR_IMAGES
+from edgenets.pipeline.stages.inputs import RunImages, open_data
 from edgenets.quantize.layers import kernel_axes
 from edgenets.quantize.settings import Int8Settings
 from edgenets.quantize.sizes.counts import stored_bytes

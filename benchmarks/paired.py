@@ -20,7 +20,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.models.folder import load_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config_file import load_config
-from edgenets.pipeline.stages import open_training
+from edgenets.pipeline.stages.inputs import open_training
 
 
 def main() -> None:

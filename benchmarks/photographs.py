@@ -32,12 +32,9 @@ from edgenets.files import read_json, sha256_json, write_json
 from edgenets.models.folder import save_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import check_config
-from edgenets.pipeline.stages import (
-    CHECKPOINT,
-    RunImages,
-    load_initial,
-    train_model,
-)
+from edgenets.pipeline.stages.inputs import RunImages, load_initial
+from edgenets.pipeline.stages.places import CHECKPOINT
+from edgenets.pipeline.stages.train import train_model
 
 V1, V2 = "mobilenet_v1_0.25_128_quant.tflite", "mobilenet_v2_1.0_224_quant.tflite"
 SMALL = {"name": "mobilenet_v1", "width": 0.25, "resolution": 128}

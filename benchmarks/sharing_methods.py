@@ -31,7 +31,7 @@ from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_model
 from edgenets.pipeline.compress import open_images_of
 from edgenets.pipeline.config import check_config
-from edgenets.pipeline.stages import RunImages
+from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.layers import assign_kernels, copy_model, restore_weights
 from edgenets.quantize.settings import ShareSettings
 from edgenets.quantize.sizes.counts import distinct_values, sparsity, stored_bytes

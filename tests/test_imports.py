@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "edgenets"
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 # The rooms of each folder from the top down: each may import those above it, and a file that stands
 # in no room of its folder is in the room that names it. CONTRIBUTING.md says what is in each.
@@ -99,6 +101,18 @@ def test_a_room_imports_only_rooms_above_it(folder: str):
 def test_every_room_has_its_place(folder: str):
     rooms = {room_of(module, folder) for module in FILES} - {None, "__main__"}
     assert rooms == set(ROOMS[folder])
+
+
+def test_the_map_in_contributing_is_the_tree():
+    rows = re.findall(r"^\| `([^|]+)` \|", CONTRIBUTING.read_text(), re.MULTILINE)
+    rooms = [name.rstrip("/") for row in rows for name in row.split()]
+    below = {name for name in rooms if "/" in name}
+    assert set(rooms) - below == set(ROOMS["edgenets"])
+    for folder in ("quantize", "export"):
+        inside = {
+            name for name in ROOMS[f"edgenets.{folder}"] if (PACKAGE / folder / name).is_dir()
+        }
+        assert inside == {name.partition("/")[2] for name in below if name.startswith(f"{folder}/")}
 
 
 def test_no_module_imports_itself_by_way_of_others():

@@ -31,7 +31,7 @@ from edgenets.pipeline.compress import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.draft import Drafts
 from edgenets.pipeline.output import locked_folder
-from edgenets.pipeline.stages import Record
+from edgenets.pipeline.stages.places import Record
 from edgenets.progress import say
 from edgenets.quantize.budget.choice import Choice, trade_offs
 from edgenets.quantize.budget.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan

@@ -27,15 +27,10 @@ from edgenets.pipeline.config_file import dump_recipe
 from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import MODEL_FILES, check_outputs, locked_folder
 from edgenets.pipeline.run import run_stages
-from edgenets.pipeline.stages import (
-    ERROR_PLOT,
-    Record,
-    RunImages,
-    Stage,
-    compress_stages,
-    measure_model,
-    open_data,
-)
+from edgenets.pipeline.stages.inputs import RunImages, open_data
+from edgenets.pipeline.stages.measure import measure_model
+from edgenets.pipeline.stages.places import ERROR_PLOT, Record
+from edgenets.pipeline.stages.plan import Stage, compress_stages
 from edgenets.progress import say
 from edgenets.quantize.recipe import Recipe
 

@@ -19,7 +19,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
-from edgenets.pipeline.stages import RunImages
+from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
 from edgenets.quantize.budget.sensitivity import compress_untrained
 from edgenets.quantize.layers import is_prunable

@@ -34,16 +34,14 @@ from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.labels import read_labels
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.output import MODEL_FILES, check_outputs, files_of, locked_folder
-from edgenets.pipeline.stages import (
-    CHECKPOINT,
-    HISTORY,
+from edgenets.pipeline.stages.inputs import (
     load_initial,
     open_training,
     say_left_out,
-    train_model,
     training_settings,
-    write_history,
 )
+from edgenets.pipeline.stages.places import CHECKPOINT, HISTORY
+from edgenets.pipeline.stages.train import train_model, write_history
 from edgenets.training.checkpoint import checkpoint_names, remove_checkpoint
 
 

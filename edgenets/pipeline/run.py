@@ -29,15 +29,9 @@ from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import check_outputs, locked_folder
-from edgenets.pipeline.stages import (
-    CHECKPOINT,
-    INT8_FILE,
-    PACKAGE_FILE,
-    Record,
-    Stage,
-    open_training,
-    plan,
-)
+from edgenets.pipeline.stages.inputs import open_training
+from edgenets.pipeline.stages.places import CHECKPOINT, INT8_FILE, PACKAGE_FILE, Record
+from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.training.checkpoint import checkpoint_names

@@ -8,13 +8,8 @@ from typing import Any
 from edgenets.export.measure.accuracy import warnings_of_score
 from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.stages import (
-    BENCHMARK_FILE,
-    INT8_FILE,
-    PACKAGE_FILE,
-    Record,
-    RunImages,
-)
+from edgenets.pipeline.stages.inputs import RunImages
+from edgenets.pipeline.stages.places import BENCHMARK_FILE, INT8_FILE, PACKAGE_FILE, Record
 from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (

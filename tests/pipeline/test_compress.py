@@ -16,7 +16,7 @@ from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.metadata import layer_names
 from edgenets.models.folder import load_codes, load_model
-from edgenets.pipeline import stages
+from edgenets.pipeline.stages import compress
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.package.epk import pack
 
@@ -205,15 +205,15 @@ def test_stopped_compression_goes_on_and_ends_as_an_undisturbed_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(click.Abort):
-        patch.setattr(stages, "_settle_integers", stop)
+        patch.setattr(compress, "_settle_integers", stop)
         edgenets(capsys, "compress", trained, *options)
     assert not (tmp_path / "m" / "spec.json").exists()
 
     def repeat(*arguments: object, **named: object) -> None:
         raise AssertionError("a finished stage is made again")
 
-    monkeypatch.setitem(stages.COMPRESS, "prune", repeat)
-    monkeypatch.setitem(stages.COMPRESS, "share", repeat)
+    monkeypatch.setitem(compress.COMPRESS, "prune", repeat)
+    monkeypatch.setitem(compress.COMPRESS, "share", repeat)
     edgenets(capsys, "compress", trained, *options)
     same = ("weights.safetensors", "codes.safetensors", "spec.json", "recipe.yaml")
     for name in (*same, "int8_error.svg"):

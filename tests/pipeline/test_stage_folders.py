@@ -8,7 +8,8 @@ import pytest
 
 from edgenets.pipeline import run as run_module
 from edgenets.pipeline.run import RECORD, run_stages
-from edgenets.pipeline.stages import Record, Stage
+from edgenets.pipeline.stages.places import Record
+from edgenets.pipeline.stages.plan import Stage
 
 
 class Made(list[str]):

@@ -23,7 +23,7 @@ from edgenets.models.weights.initial import replace_classes
 from edgenets.pipeline.config import RunConfig, check_config
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.run import run
-from edgenets.pipeline.stages import load_initial, training_settings
+from edgenets.pipeline.stages.inputs import load_initial, training_settings
 
 NET = ("squeezenet", "resolution=32", "output_stride=8", "base_expand=16", "expand_increment=8")
 LABELS = ("right", "left", "dark")

@@ -90,8 +90,8 @@ def examine(device: str = "local", *, patience_seconds: float | None = None) -> 
     """Return what is installed on `device` and what commands lack.
 
     Args:
-        device: "local", or as `devices.open_device` takes it.
-        patience_seconds: as for `devices.open_device`.
+        device: "local", or as `open_device` takes it.
+        patience_seconds: as for `open_device`.
 
     Returns:
         `device`; `findings`: a `Finding` each; `commands`: of each its `ready` and the `missing`

@@ -70,7 +70,7 @@ def draw(
     """Return the drawing as the text of an SVG file.
 
     Args:
-        inspection: what `inspect.inspect_file` returns.
+        inspection: what `inspect_file` returns.
         title: the file's name.
         accelerator: that takes operators over, as a reader calls it.
         inside: for each operator, whether it does; None: not known.

@@ -155,7 +155,7 @@ def evaluate_file(
         device: where the file runs; images are decoded and prepared here.
         everything: score all images, those to train with too.
         labels, input_range: what the file does not say, as for `ClassifierFile`.
-        patience_seconds: as for `devices.open_device`.
+        patience_seconds: as for `open_device`.
 
     Returns:
         What `score` returns; `labels`; `split`, which part of the dataset was scored; `skipped`,

@@ -77,7 +77,7 @@ def benchmark_file(
             `instructions.measure`).
         setup: install what the board lacks first.
         per_op: measure operators, too.
-        patience_seconds: as for `devices.open_device`.
+        patience_seconds: as for `open_device`.
 
     Returns:
         `edgenets` (version), `model` (name, sha256, size_bytes), `device`, `runtime` (name,

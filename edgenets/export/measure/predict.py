@@ -71,7 +71,7 @@ def predict_files(
         image_paths: of the images.
         top: how many classes are wanted of each.
         labels, input_range: what the file does not say, as for `ClassifierFile`.
-        patience_seconds: as for `devices.open_device`.
+        patience_seconds: as for `open_device`.
 
     Returns:
         For each image its `path`, and `top`: the likeliest classes, at most `top` of them, each

@@ -14,7 +14,7 @@ from edgenets.export.write.checked_file import export_checked
 from edgenets.models.backend import keras
 from edgenets.models.folder import Spec
 from edgenets.models.grouped import GroupedPointwise
-from edgenets.pipeline import stages
+from edgenets.pipeline.stages import measure
 from edgenets.quantize.layers import is_prunable, kernel_of
 
 
@@ -48,7 +48,7 @@ IMAGES = SimpleNamespace(score=lambda logits: {})  # nothing is scored here
 @pytest.mark.parametrize("target", TARGETS)
 def test_zeros_are_counted_in_the_same_kernels_for_all_targets(pruned, spec, target):
     exported = export_checked(INT8, pruned, spec, CALIBRATION, None, TARGETS[target])
-    measured = stages._measure_export(IMAGES, exported, pruned, 1, np.zeros((1, 4)))
+    measured = measure.measure_export(IMAGES, exported, pruned, 1, np.zeros((1, 4)))
     # 8 x 4 grouped and 8 x 4 dense weights; no image's convolution, no zeros between the groups
     assert measured["sparsity"] == 0.75
 
@@ -57,10 +57,10 @@ def test_float_files_are_not_packed(pruned, spec, monkeypatch):
     def refuse(content):
         raise AssertionError("a float file was packed")
 
-    monkeypatch.setattr(stages, "stored_bytes", refuse)
-    monkeypatch.setattr(stages, "pack", refuse)
+    monkeypatch.setattr("edgenets.quantize.package.epk.pack", refuse)
+    monkeypatch.setattr("edgenets.quantize.sizes.counts.pack", refuse)
     exported = export_checked(FP16, pruned, spec, CALIBRATION, None)
-    assert stages._measure_export(IMAGES, exported, pruned, None, [])["stored_bytes"] is None
+    assert measure.measure_export(IMAGES, exported, pruned, None, [])["stored_bytes"] is None
     images = SimpleNamespace(score=lambda logits: {}, test=CALIBRATION)
-    monkeypatch.setattr(stages, "predict_logits", lambda model, images: [])
-    assert stages.measure_model(images, pruned, b"12345")["stored_bytes"] is None
+    monkeypatch.setattr(measure, "predict_logits", lambda model, images: [])
+    assert measure.measure_model(images, pruned, b"12345")["stored_bytes"] is None

@@ -1,0 +1,195 @@
+"""What the stages of a run begin with: its images, and the trained weights if there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenets.data.census import describe, warnings_of_images
+from edgenets.data.dataset import Dataset, Images, Skipped
+from edgenets.data.images import Preparation
+from edgenets.data.loading import UNLABELLED
+from edgenets.data.sources import open_dataset
+from edgenets.data.splits import balanced_sample
+from edgenets.errors import EdgenetsError
+from edgenets.export.measure.accuracy import score
+from edgenets.export.measure.mistakes import describe_mistakes, worst_mistakes
+from edgenets.models.backend import keras
+from edgenets.models.folder import (
+    Spec,
+    load_spec,
+)
+from edgenets.models.weights.initial import load_weights
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.stages.places import Record
+from edgenets.progress import say, warn
+from edgenets.training.data import TrainingData
+
+CROPPED_FROM = 64  # pixels of a side; smaller images show one thing, close by
+Initial = tuple[keras.Model, Spec]  # a net with trained weights to begin with
+
+
+class RunImages:
+    """The images of a run; a split is decoded when a stage first asks for it."""
+
+    def __init__(self, dataset: Dataset, preparation: Preparation, config: RunConfig) -> None:
+        self.dataset, self.preparation, self.config = dataset, preparation, config
+        self.warnings = warnings_of_images(dataset)
+
+    @cached_property
+    def training(self) -> TrainingData:
+        """The training images, without those that the best epoch is chosen on."""
+        settings = self.config.data
+        flip = self.dataset.flip if settings.flip is None else settings.flip
+        return TrainingData.from_split(
+            self.dataset.train,
+            self.preparation,
+            validation_fraction=settings.validation_fraction,
+            flip=flip,
+            seed=self.config.seed,
+            unlabelled=self.dataset.unlabelled,
+            sources=self._sources() if flip else None,
+            validation=self.dataset.validation,
+        )
+
+    def _sources(self) -> Preparation | None:
+        """Return how photographs are prepared that crops are cut from; None for small images."""
+        resolution, teacher = self.preparation.resolution, self.config.train.teacher
+        if resolution < CROPPED_FROM:
+            return None
+        if teacher:
+            resolution = max(resolution, load_spec(Path(teacher))[0].preparation.resolution)
+        return Preparation(2 * resolution, 2 * resolution)
+
+    @cached_property
+    def test(self) -> Images:
+        """The test images: measured on, never trained on or chosen by."""
+        return self.dataset.test.load(self.preparation)
+
+    def calibration(self, count: int, *, unlabelled: bool = False) -> NDArray[np.uint8]:
+        """Return labelled training images, the same number of each class as far as possible.
+
+        With `unlabelled`, images without a label make up for what there is less than `count`.
+        """
+        labels = self.training.labels
+        labelled = np.flatnonzero(labels != UNLABELLED)
+        chosen = labelled[balanced_sample(labels[labelled], count, self.config.seed)]
+        if unlabelled:
+            others = np.flatnonzero(labels == UNLABELLED)
+            random = np.random.default_rng(self.config.seed)
+            more = random.permutation(others)[: count - len(chosen)]
+            chosen = np.concatenate([chosen, np.sort(more)])
+        return self.training.images.take(chosen)
+
+    def validation(self, count: int) -> NDArray[np.uint8]:
+        """Return images that the best epoch is chosen on, as many of each class as possible."""
+        chosen = balanced_sample(self.training.validation_labels, count, self.config.seed)
+        return self.training.validation_images.take(chosen)
+
+    def score(self, logits: NDArray[np.float32]) -> Record:
+        """Return the accuracy of the test images' logits."""
+        return score(logits, self.dataset.test.labels, self.dataset.classes)
+
+    def mistakes(self, logits: NDArray[np.float32]) -> list[Record]:
+        """Return the worst mistakes in the test images' logits, with the pictures."""
+        test, root = self.dataset.test, Path(self.config.data.source)
+        worst = worst_mistakes(logits, test.labels)
+        return describe_mistakes(worst, test, self.test, self.dataset.classes, root)
+
+
+def open_training(config: RunConfig) -> tuple[RunImages, Initial | None]:
+    """Open the images of a training and the weights that it begins with, None for random ones.
+
+    The images' config is as `load_initial` returns it.
+
+    Raises:
+        EdgenetsError: the images cannot be used for training, or there are no such weights.
+    """
+    dataset = open_data(config)
+    config, initial = load_initial(config)
+    if initial is not None:
+        return RunImages(dataset, initial[1].preparation, config), initial
+    preparation = Preparation.default(config.model["name"], config.model["resolution"])
+    return RunImages(dataset, preparation, config), None
+
+
+def open_data(config: RunConfig) -> Dataset:
+    """Open the config's images; say what is amiss with them.
+
+    Raises:
+        EdgenetsError: they cannot be used for training.
+    """
+    data = config.data
+    dataset = open_dataset(
+        data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
+    )
+    if data.unlabelled is not None:
+        dataset = dataset.with_unlabelled(data.unlabelled, strict=data.strict)
+    say_left_out(dataset.skipped)
+    say(describe(dataset))
+    warn(warnings_of_images(dataset))
+    return dataset
+
+
+def say_left_out(skipped: Iterable[Skipped]) -> None:
+    """Tell the user which files were left out, and why."""
+    for file in skipped:
+        say(f"left out {file.path}: {file.reason}")
+
+
+def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
+    """Return the config with all its net's arguments, and the trained weights that it begins with.
+
+    The weights tell the arguments that the config leaves out; None stands for random ones. The
+    config that is returned names the weights, and says what their SHA-256 is.
+
+    Raises:
+        EdgenetsError: there are no such weights, or they are of another net, or were others when
+            the config was written.
+    """
+    train, weights = config.train, config.weights
+    if weights == "none":
+        return config.model_copy(
+            update={"train": train.model_copy(update={"weights": "none"})}
+        ), None
+    try:
+        model, spec = load_weights(
+            weights,
+            config.model["name"],
+            config.arguments,
+            seed=config.seed,
+            input_range=train.input_range,
+            labels=Path(train.labels) if train.labels else None,
+        )
+    except EdgenetsError as error:
+        if train.weights != "auto":
+            raise
+        raise EdgenetsError(
+            f"{error}, or begin with random weights: --weights none (run: --set train.weights=none)"
+        ) from error
+    sha256 = spec.initial_weights["sha256"]
+    if train.weights_sha256 not in (None, sha256):
+        raise EdgenetsError(
+            f"the weights {weights} must have the SHA-256 {train.weights_sha256}, as when the "
+            f"config was written, got {sha256}; restore them, or begin another run, without "
+            "weights_sha256 in its config"
+        )
+    recorded = train.model_copy(update={"weights": weights, "weights_sha256": sha256})
+    return config.model_copy(update={"model": spec.net, "train": recorded}), (model, spec)
+
+
+def training_settings(config: RunConfig, initial: Initial | None) -> Record:
+    """Return what a training depends on beside the images; weights by content, not by place."""
+    settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
+    for key in ("weights", "weights_sha256", "input_range", "labels"):
+        del settings["train"][key]
+    if config.train.teacher:
+        settings["train"]["teacher"] = load_spec(Path(config.train.teacher))[1]
+    if initial is None:
+        return settings
+    _, spec = initial
+    return {**settings, "weights": {**spec.initial_weights, "labels": spec.labels}}

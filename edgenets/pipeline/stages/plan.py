@@ -1,0 +1,61 @@
+"""The stages of a run in order, each a function that makes its folder from the previous one's.
+
+The functions do the work and know nothing of resuming, which `edgenets.pipeline.run` does for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.stages.compress import compress_stage
+from edgenets.pipeline.stages.export import benchmark_stage, export_stage
+from edgenets.pipeline.stages.inputs import Initial, RunImages, training_settings
+from edgenets.pipeline.stages.places import Record
+from edgenets.pipeline.stages.train import train_stage
+from edgenets.quantize.recipe import Recipe
+
+
+class Stage(NamedTuple):
+    """One step of a run."""
+
+    name: str
+    settings: Record  # what its result depends on, beside the stages before it
+    work: Callable[[Path, Path, str], Record]  # (own folder, previous folder, key) -> measurements
+
+
+def plan(
+    config: RunConfig, images: RunImages, initial: Initial | None, log_dir: Path | None = None
+) -> list[Stage]:
+    """Return the stages of a run in order.
+
+    Args:
+        config, images, initial: what the run begins with.
+        log_dir: trainings write events for TensorBoard into it.
+    """
+    settings = config.model_dump(mode="json")
+    return [
+        Stage(
+            "train",
+            training_settings(config, initial),
+            partial(train_stage, images, initial, log_dir),
+        ),
+        *compress_stages(config.compress, images, log_dir),
+        Stage("export", settings["export"], partial(export_stage, config.export, images)),
+        Stage("benchmark", settings["benchmark"], partial(benchmark_stage, config)),
+    ]
+
+
+def compress_stages(recipe: Recipe, images: RunImages, log_dir: Path | None = None) -> list[Stage]:
+    """Return the stages of a recipe in order."""
+    return [
+        Stage(
+            stage.stage,
+            stage.model_dump(mode="json"),
+            partial(compress_stage, stage, images, log_dir),
+        )
+        for stage in recipe
+    ]
