@@ -19,11 +19,16 @@ P = ParamSpec("P")
 class File:
     """A `.tflite`: its bytes, their parse, and one edit session.
 
-    >>> file = File(content)  # doctest: +SKIP
-    >>> file.edit(set_metadata, {"origin": b"..."})  # doctest: +SKIP
-    >>> file.edit(slim)  # doctest: +SKIP
-    >>> file.model.operators  # as edited, and nothing is packed yet  # doctest: +SKIP
-    >>> kept = file.finish()  # the bytes, read back and held against the session  # doctest: +SKIP
+    >>> from edgenets.flatbuffer import set_metadata
+    >>> from ai_edge_litert.schema_py_generated import BufferT, ModelT, SubGraphT
+    >>> content = pack(ModelT(buffers=[BufferT()], subgraphs=[SubGraphT(tensors=[], operators=[])]))
+    >>> file = File(content)
+    >>> file.edit(set_metadata, {"origin": b"here"})
+    >>> file.model.metadata  # as edited, and nothing is packed yet
+    {'origin': b'here'}
+    >>> kept = file.finish()  # packed, read back and held against the session
+    >>> kept.model.metadata
+    {'origin': b'here'}
 
     What is asked for is made then, and once: bytes that nobody edits are only read, bytes that are
     edited first are not read beforehand, and however many edits there are, they are packed once.
