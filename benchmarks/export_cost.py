@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).resolve().parents[1]
 NET = ("mobilenet_v1", "width=0.25", "resolution=96")
 DATA = ("--data", "digits")
 TRAIN = ("train", *NET, *DATA, "--epochs", "1")
@@ -33,7 +33,9 @@ def processor_seconds(checkout: Path, *arguments: str) -> float:
     before = os.times()
     command = [sys.executable, "-m", "edgenets", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(  # elsewhere: `-m` looks into the current folder first
+        command, env=environment, cwd=tempfile.gettempdir(), capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed: {done.stderr[-1000:]}")
     after = os.times()
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
+    options.other = options.other.resolve()
     with tempfile.TemporaryDirectory() as folder:
         model, out = f"{folder}/model", f"{folder}/out"
         processor_seconds(HERE, *TRAIN, "--out", model)
@@ -55,8 +58,8 @@ def main() -> None:
             "export --format fp32": (*export, "--format", "fp32"),
             "run, shortened": ("run", *(part for pair in SHORT for part in ("--set", pair))),
         }
-        print("| command | other: least, s | median, s | here: least, s | median, s |")
-        print("|---|---|---|---|---|")
+        print("| command | other: least, s | median, s | here: least, s | median, s | here/other |")
+        print("|---|---|---|---|---|---|")
         for name, arguments in commands.items():
             taken: dict[Path, list[float]] = {options.other: [], HERE: []}
             for number in range(options.runs):
@@ -64,6 +67,7 @@ def main() -> None:
                     own = ("--out", f"{out}{number}{len(str(checkout))}") if name[0] == "r" else ()
                     times.append(processor_seconds(checkout, *arguments, *own))
             figures = [f(times) for times in taken.values() for f in (min, statistics.median)]
+            figures.append(figures[2] / figures[0])  # of the least: others' work only adds
             print(f"| {name} | {' | '.join(f'{figure:.2f}' for figure in figures)} |", flush=True)
 
 

@@ -52,9 +52,10 @@ def measure(name: str, folder: Path, dataset: Dataset, out: Path) -> dict[str, A
     images = dataset.train.subset(chosen).load(spec.preparation).take(range(len(chosen)))
     codes = load_codes(folder, model)
     try:
-        content, _, fidelity, _ = export_checked(FORMATS[name], model, spec, images, codes)
+        exported = export_checked(FORMATS[name], model, spec, images, codes)
     except EdgenetsError as error:
         return {"error": str(error)}
+    content, fidelity = exported.content, exported.fidelity
     file = out / f"{folder.name}_{name}.tflite"
     write_bytes(file, content)
     noise = random_images(spec.preparation.resolution)

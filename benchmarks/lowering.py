@@ -106,9 +106,13 @@ def convert(row: Row) -> bytes:
     number_format, target = FORMATS[row.number_format], TARGETS[row.target]
     sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(CodedModel(model, None), target, number_format, sparse=sparse)
-    if sparse:
-        return flatbuffer.slim(tflite.to_sparse(net.model))
-    return flatbuffer.slim(tflite.to_format(number_format, net.model, spec, images))
+    file = (
+        tflite.to_sparse(net.model)
+        if sparse
+        else tflite.to_format(number_format, net.model, spec, images)
+    )
+    file.edit(flatbuffer.slim)
+    return file.content
 
 
 def convert_plainly(model: keras.Model, images: np.ndarray) -> bytes:

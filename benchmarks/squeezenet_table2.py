@@ -32,6 +32,7 @@ from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
 from edgenets.export.write.checked_file import float_file
 from edgenets.files import read_bytes, replacing, write_bytes
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec, load_codes, load_model, weights_sha256
@@ -131,7 +132,7 @@ def measure(weights: Path, source: str, out: Path) -> tuple[list[Row], NDArray[n
 
 def _described(model: keras.Model, spec: Spec, named: bytes) -> bytes:
     """Return a converted file as it is kept."""
-    return with_description(named, spec, weights_sha256(model))
+    return with_description(File(named), spec, weights_sha256(model)).content
 
 
 def name_of(price: float) -> str:

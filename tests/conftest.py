@@ -290,5 +290,5 @@ def build_colour_net(resolution: int) -> bytes:
     about = json.dumps({"preparation": preparation}).encode()
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
-    content = flatbuffer.with_metadata(bytes(builder.Output()), {ENTRY: about})
+    content = flatbuffer.rewrite(bytes(builder.Output()), flatbuffer.set_metadata, {ENTRY: about})
     return with_labels(content, COLOURS)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -28,6 +29,7 @@ from edgenets.data.images import MIDDLE
 from edgenets.data.input_range import ENTRY
 from edgenets.errors import EdgenetsError
 from edgenets.export import associated
+from edgenets.flatbuffer import File
 
 if TYPE_CHECKING:
     from edgenets.models.folder import Spec
@@ -50,11 +52,13 @@ class Table(NamedTuple):
     fields: dict[int, Any]  # NumPy scalars, text, float32 vectors, tables, lists of tables
 
 
-def with_description(named: bytes, spec: Spec, source_sha256: str, *, names: bool = False) -> bytes:
+def with_description(
+    converted: File, spec: Spec, source_sha256: str, *, names: bool = False
+) -> File:
     """Return a converted file as it is kept: described, and without what only the converter needs.
 
     Args:
-        named: the file, its tensors named after the layers that compute them.
+        converted: the file, its tensors named after the layers that compute them; it is changed.
         spec: of its model.
         source_sha256: of the weights that it was converted from.
         names: whether tensors keep theirs, for other tools: some stop without, some show nothing.
@@ -64,16 +68,16 @@ def with_description(named: bytes, spec: Spec, source_sha256: str, *, names: boo
     """
     if broken := [label for label in spec.labels if len(label.splitlines()) != 1]:
         raise EdgenetsError(f"a label must be one line of text, not {broken[0]!r}; rename it")
-    file = flatbuffer.read(named)
     told = spec.to_json()
     del told["history"], told["labels"]
-    told |= {"source_sha256": source_sha256, "layers": layer_names(file)}
+    told |= {"source_sha256": source_sha256, "layers": layer_names(converted.model)}
     entries = {
         ENTRY: json.dumps(told).encode(),
         associated.TFLITE_METADATA: standard_entry(spec.name),
     }
-    described = flatbuffer.slim(flatbuffer.with_metadata(named, entries), names=names)
-    return with_labels(described, spec.labels)
+    converted.edit(flatbuffer.set_metadata, entries)
+    converted.edit(flatbuffer.slim, names=names)
+    return converted.finish(partial(with_labels, labels=spec.labels))
 
 
 def with_labels(content: bytes, labels: tuple[str, ...]) -> bytes:

@@ -1,18 +1,19 @@
 """Read and edit a `.tflite` file: the one room that knows the TFLite schema.
 
-`read.py` reads one, which needs NumPy alone; `edit.py` writes it anew; `extract.py` makes a file of
-some of its operators; `names.py` holds the schema's names.
+`file.py` is a file that is handed on: parsed once, edited in one session, packed once. `read.py`
+reads one, which needs NumPy alone; `edit.py` changes and packs it, and `view.py` looks at it amid
+that; `extract.py` makes a file of some of its operators; `names.py` holds the schema's names.
 """
 
 from edgenets.flatbuffer.edit import (
     Part,
     Quantized,
-    rewrite,
+    set_metadata,
+    set_quantization,
     slim,
     split,
-    with_metadata,
-    with_quantization,
 )
+from edgenets.flatbuffer.file import File, content_of, model_of, rewrite
 from edgenets.flatbuffer.names import (
     COMPILED,
     DTYPES,
@@ -48,16 +49,19 @@ __all__ = [
     "PACKAGE",
     "TRANSPOSED",
     "WEIGHTED",
+    "File",
     "Model",
     "Operator",
     "Part",
     "Quantized",
     "Tensor",
+    "content_of",
+    "model_of",
     "read",
     "rewrite",
     "root_table",
+    "set_metadata",
+    "set_quantization",
     "slim",
     "split",
-    "with_metadata",
-    "with_quantization",
 ]

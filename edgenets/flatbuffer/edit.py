@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy, deepcopy
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,36 +15,18 @@ from edgenets.errors import EdgenetsError
 from edgenets.flatbuffer.names import IDENTIFIER
 
 
-def rewrite(content: bytes, change: Callable[[Any], None]) -> bytes:
-    """Return the file's bytes after `change` was applied to its schema object (`ModelT`).
+def set_metadata(model: Any, entries: Mapping[str, bytes]) -> None:
+    """Set the metadata `entries` of a schema object, by name; others are kept."""
+    from ai_edge_litert import schema_py_generated as schema
 
-    Equal vectors (the zero points of every kernel, for example) are stored once, and constant
-    contents are aligned to 16 bytes, as the schema asks.
-
-    Raises:
-        EdgenetsError: ai-edge-litert, which brings the schema classes, is not installed.
-    """
-    model = _unpack(content)
-    change(model)
-    return _pack(model, len(content))
-
-
-def with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
-    """Return the file's bytes with the metadata `entries` set, by name; others are kept."""
-
-    def set_entries(model: Any) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        model.metadata = model.metadata or []
-        buffers = {m.name.decode(): m.buffer for m in model.metadata}
-        for name, value in entries.items():
-            if name not in buffers:
-                buffers[name] = len(model.buffers)
-                model.buffers.append(schema.BufferT())
-                model.metadata.append(schema.MetadataT(name=name, buffer=buffers[name]))
-            model.buffers[buffers[name]].data = np.frombuffer(value, np.uint8)
-
-    return rewrite(content, set_entries)
+    model.metadata = model.metadata or []
+    buffers = {_text(entry.name): entry.buffer for entry in model.metadata}
+    for name, value in entries.items():
+        if name not in buffers:
+            buffers[name] = len(model.buffers)
+            model.buffers.append(schema.BufferT())
+            model.metadata.append(schema.MetadataT(name=name, buffer=buffers[name]))
+        model.buffers[buffers[name]].data = np.frombuffer(value, np.uint8)
 
 
 class Quantized(NamedTuple):
@@ -55,50 +37,42 @@ class Quantized(NamedTuple):
     content: bytes | None = None  # codes of the tensor's shape and type
 
 
-def with_quantization(content: bytes, tensors: Mapping[int, Quantized]) -> bytes:
-    """Return the file's bytes with the codes, scales and zero points of `tensors`, by index."""
+def set_quantization(model: Any, tensors: Mapping[int, Quantized]) -> None:
+    """Set the codes, scales and zero points of a schema object's `tensors`, by index."""
+    from ai_edge_litert import schema_py_generated as schema
 
-    def set_tensors(model: Any) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        (graph,) = model.subgraphs
-        uses = Counter(tensor.buffer for tensor in graph.tensors)
-        for index, new in tensors.items():
-            tensor = graph.tensors[index]
-            tensor.quantization.scale = new.scale
-            tensor.quantization.zeroPoint = new.zero_point
-            tensor.quantization.min = tensor.quantization.max = None
-            if new.content is not None:
-                if uses[tensor.buffer] > 1:  # another tensor's content is the same; it may stay so
-                    uses[tensor.buffer] -= 1
-                    model.buffers.append(schema.BufferT())
-                    tensor.buffer = len(model.buffers) - 1
-                model.buffers[tensor.buffer].data = np.frombuffer(new.content, np.uint8)
-
-    return rewrite(content, set_tensors)
+    (graph,) = model.subgraphs
+    uses = Counter(tensor.buffer for tensor in graph.tensors)
+    for index, new in tensors.items():
+        tensor = graph.tensors[index]
+        tensor.quantization.scale = new.scale
+        tensor.quantization.zeroPoint = new.zero_point
+        tensor.quantization.min = tensor.quantization.max = None
+        if new.content is not None:
+            if uses[tensor.buffer] > 1:  # another tensor's content is the same; it may stay so
+                uses[tensor.buffer] -= 1
+                model.buffers.append(schema.BufferT())
+                tensor.buffer = len(model.buffers) - 1
+            model.buffers[tensor.buffer].data = np.frombuffer(new.content, np.uint8)
 
 
-def slim(content: bytes, *, names: bool = False) -> bytes:
-    """Return the file's bytes without what the converter leaves and no interpreter reads.
+def slim(model: Any, *, names: bool = False) -> None:
+    """Take from a schema object what the converter leaves and no interpreter reads.
 
     Tensors lose the ranges that scales were computed from and, unless `names`, their names. Inputs
     and outputs are called what the signature calls them. It computes the same to the last bit.
     """
-
-    def drop(model: Any) -> None:
-        for number, graph in enumerate(model.subgraphs):
-            kept = range(len(graph.tensors)) if names else (*graph.inputs, *graph.outputs)
-            named = {int(i): graph.tensors[i].name for i in kept}
-            for signature in model.signatureDefs or []:
-                if signature.subgraphIndex == number:
-                    called = (*(signature.inputs or []), *(signature.outputs or []))
-                    named |= {int(end.tensorIndex): end.name for end in called}
-            for index, tensor in enumerate(graph.tensors):
-                tensor.name = named.get(index)
-                if tensor.quantization is not None:
-                    tensor.quantization.min = tensor.quantization.max = None
-
-    return rewrite(content, drop)
+    for number, graph in enumerate(model.subgraphs):
+        kept = range(len(graph.tensors)) if names else (*graph.inputs, *graph.outputs)
+        named = {int(i): graph.tensors[i].name for i in kept}
+        for signature in model.signatureDefs or []:
+            if signature.subgraphIndex == number:
+                called = (*(signature.inputs or []), *(signature.outputs or []))
+                named |= {int(end.tensorIndex): end.name for end in called}
+        for index, tensor in enumerate(graph.tensors):
+            tensor.name = named.get(index)
+            if tensor.quantization is not None:
+                tensor.quantization.min = tensor.quantization.max = None
 
 
 class Part(NamedTuple):
@@ -115,12 +89,12 @@ def split(content: bytes, parts: Iterable[Part]) -> Iterator[bytes]:
     Tensors, buffers and operator codes that a part does not use are left out, and so are
     signatures, which name tensors. Metadata and further subgraphs are kept.
     """
-    whole = _unpack(content)
+    whole = unpack(content)
     for part in parts:
-        yield _pack(_selected(whole, part), 1024)
+        yield pack(selected(whole, part))
 
 
-def _selected(whole: Any, part: Part) -> Any:
+def selected(whole: Any, part: Part) -> Any:
     """Return a schema object of the part; the whole's stays as it is."""
     model, graph = copy(whole), copy(whole.subgraphs[0])
     graph.operators = [copy(graph.operators[i]) for i in part.operators]
@@ -162,7 +136,12 @@ def _renumbered(indices: Any, number: Mapping[int, int]) -> Any:
     return None if indices is None else np.array([number[int(i)] for i in indices], np.int32)
 
 
-def _unpack(content: bytes) -> Any:
+def unpack(content: bytes) -> Any:
+    """Return a file's schema object, `ModelT`.
+
+    Raises:
+        EdgenetsError: ai-edge-litert, which brings the schema classes, is not installed.
+    """
     try:
         from ai_edge_litert import schema_py_generated as schema
     except ImportError as error:
@@ -172,10 +151,19 @@ def _unpack(content: bytes) -> Any:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
 
 
-def _pack(model: Any, size_hint: int) -> bytes:
-    builder = _sharing_builder_class()(size_hint)
+def pack(model: Any) -> bytes:
+    """Return the bytes of a schema object.
+
+    Equal vectors (the zero points of every kernel, for example) are stored once, and constant
+    contents are aligned to 16 bytes, as the schema asks.
+    """
+    builder = _sharing_builder_class()(1024)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode() if isinstance(text, bytes) else text
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ Source: TFLite schema (schema.fbs, version 3) and the FlatBuffers binary format.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -148,6 +148,21 @@ class Model(NamedTuple):
             return 0
         used, using = (self.tensors[i].shape for i in (*kernel, *positions))
         return prod(using[:-1]) * prod(used)
+
+    def named(self, names: Sequence[str]) -> Model:
+        """Return the same with other names of the tensors."""
+        tensors = zip(self.tensors, names, strict=True)
+        return self._replace(tensors=tuple(tensor._replace(name=name) for tensor, name in tensors))
+
+    def holds(self, other: Model) -> bool:
+        """Tell whether both hold the same, wherever in a file it is."""
+        same = self._replace(size_bytes=other.size_bytes, tensors=other.tensors) == other
+        pairs = zip(self.tensors, other.tensors, strict=False)
+        return (
+            same
+            and len(self.tensors) == len(other.tensors)
+            and all(_without_place(one) == _without_place(two) for one, two in pairs)
+        )
 
     def _are_constants(self, indices: tuple[int, ...]) -> bool:
         return bool(indices) and all(i >= 0 and self.tensors[i].is_constant for i in indices)
@@ -340,7 +355,7 @@ def _tensor(table: _Table, buffers: list[_Table]) -> Tensor:
         is_variable=bool(table.scalar(5, "<B")),
         offset=offset,
         size_bytes=content.size,
-        data=_shaped(content, dtype, shape) if content.size else None,
+        data=shaped(content, dtype, shape) if content.size else None,
         sparse_index_bytes=_sparse_index_bytes(table.table(6)),
     )
 
@@ -360,6 +375,12 @@ def _sparse_index_bytes(sparsity: _Table | None) -> int:
     )
 
 
+def _without_place(tensor: Tensor) -> tuple[object, ...]:
+    """Return what a tensor is, in a form that compares: arrays as their bytes."""
+    fields = tensor._replace(offset=0)
+    return tuple(field.tobytes() if isinstance(field, np.ndarray) else field for field in fields)
+
+
 def _shape(values: NDArray[Any]) -> tuple[int, ...]:
     if values.size > MAX_RANK:
         raise ValueError(f"a tensor has {values.size} dimensions")
@@ -377,7 +398,8 @@ def _buffer(buffers: list[_Table], index: int) -> tuple[int, NDArray[np.uint8]]:
     return buffer.vector_offset(0), buffer.vector(0, "u1")
 
 
-def _shaped(content: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def shaped(content: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a tensor's bytes as numbers of its shape, or flat where they are packed."""
     if dtype not in NUMPY_DTYPES:
         return content
     numbers = np.dtype(dtype)

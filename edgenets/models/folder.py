@@ -12,7 +12,7 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,8 +155,9 @@ class Model:
         Raises:
             EdgenetsError: as `load_model` and `load_codes`.
         """
-        net, spec = load_model(folder)
-        return cls(net, spec, load_codes(folder, net), folder)
+        stored = _read_spec(folder)
+        net = _load_net(folder, stored)
+        return cls(net, stored.spec, _load_codes(folder, stored, net), folder)
 
     def save(self, folder: Path) -> None:
         """Write a new model folder; errors are those of `save_model`."""
@@ -220,11 +221,8 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
     Raises:
         EdgenetsError: it is not a model folder, or its spec, hash, names or shapes do not fit.
     """
-    spec, expected_hash = load_spec(folder)
-    tensors = _load_tensors(folder / WEIGHTS, expected_hash)
-    model = build_model(spec)
-    set_named_weights(model, tensors, str(folder / WEIGHTS))
-    return model, spec
+    stored = _read_spec(folder)
+    return _load_net(folder, stored), stored.spec
 
 
 def load_codes(folder: Path, model: keras.Model) -> Codes | None:
@@ -235,12 +233,21 @@ def load_codes(folder: Path, model: keras.Model) -> Codes | None:
     Raises:
         EdgenetsError: their hash, names or shapes do not fit, or they are not those of the weights.
     """
-    expected_hash = read_json(folder / SPEC).get("codes_sha256")
-    if not expected_hash:
+    return _load_codes(folder, _read_spec(folder), model)
+
+
+def _load_net(folder: Path, stored: _Stored) -> keras.Model:
+    tensors = _load_tensors(folder / WEIGHTS, stored.weights_sha256)
+    model = build_model(stored.spec)
+    set_named_weights(model, tensors, str(folder / WEIGHTS))
+    return model
+
+
+def _load_codes(folder: Path, stored: _Stored, model: keras.Model) -> Codes | None:
+    if not stored.codes_sha256:
         return None
     path = folder / CODES
-    codes = from_tensors(_load_tensors(path, expected_hash), str(path))
-    spec, _ = load_spec(folder)
+    codes = from_tensors(_load_tensors(path, stored.codes_sha256), str(path))
     weights = named_weights(model)
     kernels = {name for name in weights if name.endswith("kernel")}
     for layer, kernel in codes.kernels.items():
@@ -250,7 +257,7 @@ def load_codes(folder: Path, model: keras.Model) -> Codes | None:
                 f"{path} does not hold the codes of {layer}'s weights; restore it or compress again"
             )
     for layer in {name.rpartition("/")[0] for name in kernels} - codes.kernels.keys():
-        if not spec.keeps_float(layer):
+        if not stored.spec.keeps_float(layer):
             raise EdgenetsError(f"{path} lacks some kernels of {model.name}; compress again")
     return codes
 
@@ -261,13 +268,26 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
     Raises:
         EdgenetsError: there is none, or it does not describe a known net.
     """
+    stored = _read_spec(folder)
+    return stored.spec, stored.weights_sha256
+
+
+class _Stored(NamedTuple):
+    """What spec.json holds."""
+
+    spec: Spec
+    weights_sha256: str
+    codes_sha256: str  # "" where there are none
+
+
+def _read_spec(folder: Path) -> _Stored:
     if not (folder / SPEC).is_file():
         raise EdgenetsError(f"{folder} is not a model folder: it has no {SPEC}")
     stored = read_json(folder / SPEC)
     try:
         _check_types(stored)
         weights_sha256 = stored.pop("weights_sha256")
-        stored.pop("codes_sha256", None)
+        codes_sha256 = stored.pop("codes_sha256", "")
         stored["arguments"] = complete_arguments(stored["name"], stored["arguments"])
         stored["preparation"] = Preparation.from_json(stored["preparation"])
         stored["labels"] = tuple(stored["labels"])
@@ -275,7 +295,7 @@ def load_spec(folder: Path) -> tuple[Spec, str]:
         stored["keep_float"] = tuple(stored.get("keep_float", ()))
         if split := stored.pop("seeded_split", None):
             stored["seeded_split"] = SeededSplit.from_json(split)
-        return Spec(**stored), weights_sha256
+        return _Stored(Spec(**stored), weights_sha256, codes_sha256)
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
 

@@ -15,6 +15,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.units import format_shape
 
 EVALUATION_BATCH = 256
+DIRECT_BATCH = 32
 Inference = Callable[[NDArray[np.float32]], Any]
 
 
@@ -31,6 +32,22 @@ def compile_inference(model: keras.Model) -> Inference:
     def infer(images: NDArray[np.float32]) -> tf.Tensor:
         check_images(model, images)
         return logits(images)
+
+    return infer
+
+
+def direct_inference(model: keras.Model) -> Inference:
+    """Return the function of `compile_inference`, which it is for few images: nothing is traced.
+
+    The layers are called one after the other, on few images at a time: each has its output in
+    memory. Their answers differ by roundings of float32.
+    """
+
+    def infer(images: NDArray[np.float32]) -> tf.Tensor:
+        check_images(model, images)
+        starts = range(0, len(images), DIRECT_BATCH)
+        parts = [images[start : start + DIRECT_BATCH] for start in starts]
+        return tf.concat([all_logits(model, part, training=False)[0] for part in parts], axis=0)
 
     return infer
 

@@ -12,8 +12,9 @@ from statistics import mode
 
 from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
-from edgenets.export.write.codes import with_codes
+from edgenets.export.write.codes import set_codes
 from edgenets.files import sha256_bytes
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
@@ -54,8 +55,9 @@ class Drafts:
         for stage in self.recipe(choice):
             spec = spec.with_stage(stage.model_dump(mode="json"), {}, folded=True)
         kernels = compress_untrained(self.model, self._folded, choice)
-        content = with_codes(self._int8_file, self._folded, Codes(kernels, {}))
-        return stored_bytes(with_description(content, spec, sha256_bytes(content)))
+        file = File(self._int8_file)
+        set_codes(file, self._folded, Codes(kernels, {}))
+        return stored_bytes(with_description(file, spec, sha256_bytes(file.content)).content)
 
     def recipe(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""

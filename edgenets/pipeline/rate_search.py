@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
+from edgenets.export.formats import INT8
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.metadata import with_description
@@ -99,7 +100,7 @@ def prepare(
     """Return the function that codes the net at a price; arguments are those of `code_to_goal`."""
     images = to_network(calibration)
     folded = equalize_activations(folded, images)
-    plain = tflite.to_int8(folded, spec, calibration)
+    plain = tflite.to_format(INT8, folded, spec, calibration)
     grids = choose_grids(plain, folded, images, mse_range)
     varied = vary(images, flip=flip, seed=seed)
     walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
@@ -109,16 +110,16 @@ def prepare(
     def attempt(price: float) -> Attempt:
         coded = code_kernels(folded, walked, curvatures, grids, price)
         codes = Codes(coded.kernels, grids)
-        named = tflite.to_int8(coded.model, spec, None, codes)
-        content = with_description(named, spec, weights_sha256(coded.model))
-        logits = Classifier(content).logits(held_out)
+        converted = tflite.to_format(INT8, coded.model, spec, None, codes)
+        file = with_description(converted, spec, weights_sha256(coded.model))
+        logits = Classifier(file).logits(held_out)
         found = Attempt(
             price,
             folded,
             coded,
             codes,
-            content,
-            len(pack(content)),
+            file.content,
+            len(pack(file.content)),
             mean_divergence(reference, logits),
             float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1))),
         )

@@ -98,9 +98,9 @@ def test_formats_are_those_of_the_table_and_others_get_a_sentence():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_file_keeps_the_promises_of_its_format(net: Net, name: str):
-    content, named, fidelity, _ = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
+    exported = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
+    content, file, fidelity = exported.content, exported.named.model, exported.fidelity
     verify.check_structure(content, FORMATS[name])
-    file = flatbuffer.read(named)
     ends, large, small, bias = DTYPES[name]
     assert [t.dtype for t in (*file.inputs, *file.outputs)] == [ends, ends]
     assert all(t.dtype == ends for t in file.tensors if not t.is_constant)
@@ -130,7 +130,7 @@ def test_int16_file_takes_images_in_steps_of_1_in_32767():
     from ai_edge_litert.interpreter import Interpreter
 
     net = build("squeezenet")
-    content = to_format(FORMATS["int16x8"], *net[:2], IMAGES)
+    content = to_format(FORMATS["int16x8"], *net[:2], IMAGES).content
     (image,) = flatbuffer.read(content).inputs
     assert float(image.scale[0]) == pytest.approx(1 / 32767, rel=1e-4)
     interpreter = Interpreter(model_content=content)
@@ -157,13 +157,11 @@ def test_dynamic_leaves_kernels_float_below_1024_values():
     for units in (64, 16, 33, 31, 4):  # 1024, 1024, 528, 1023, 124
         x = keras.layers.Dense(units)(x)
     spec = Spec("tiny", {"classes": 4}, tuple("abcd"), Preparation(8, 8), seed=0)
-    content, _, fidelity, _ = export_checked(
-        FORMATS["dynamic"], keras.Model(image, x), spec, None, None
-    )
-    found = [(t.data.size, t.dtype) for t in flatbuffer.read(content).weights]
+    exported = export_checked(FORMATS["dynamic"], keras.Model(image, x), spec, None, None)
+    found = [(t.data.size, t.dtype) for t in exported.file.model.weights]
     sizes = (93, 1023, 1023, 2112, 1024, 1024, 1024, 1024, 528, 1023, 124)
     assert found == [(size, "float32" if size < 1024 else "int8") for size in sizes]
-    assert fidelity.samples == verify.RANDOM_IMAGES  # no images were given: noise
+    assert exported.fidelity.samples == verify.RANDOM_IMAGES  # no images were given: noise
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def build_family():
         images = random_images(32, 2)
 
         def export(number_format: str) -> bytes:
-            return to_format(formats.FORMATS[number_format], model, spec, images)
+            return to_format(formats.FORMATS[number_format], model, spec, images).content
 
         return Net(profile(model).macs, export)
 
@@ -150,8 +150,10 @@ def test_parts_of_a_net_of_each_family_compute_what_it_does(
 
 
 def test_a_part_keeps_quantization_and_metadata_and_drops_what_it_does_not_use(shared_file):
-    content = flatbuffer.with_metadata(
-        shared_file("mlperf_tiny/vww_96_int8.tflite").read_bytes(), {"note": b"kept"}
+    content = flatbuffer.rewrite(
+        shared_file("mlperf_tiny/vww_96_int8.tflite").read_bytes(),
+        flatbuffer.set_metadata,
+        {"note": b"kept"},
     )
     whole = flatbuffer.read(content)
     part = flatbuffer.read(cut(content, 1, 2))

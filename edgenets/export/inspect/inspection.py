@@ -27,6 +27,7 @@ from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limit
 from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
+from edgenets.flatbuffer import File
 from edgenets.flatbuffer.extract import preparing_operators
 from edgenets.flatbuffer.sizes import element_bits, tensor_bytes
 from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
@@ -37,14 +38,14 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def inspect_file(
-    path: Path, target: str | None = None, *, content: bytes | None = None
+    path: Path, target: str | None = None, *, file: File | None = None
 ) -> dict[str, Any]:
     """Return what is in a `.tflite` file.
 
     Args:
         path: of the file.
         target: a name of `targets.TARGETS`, to say what limits the file there.
-        content: of the file, where it is not written yet.
+        file: where it is not written yet.
 
     Returns:
         `size_bytes`; `subgraphs` (all but the first are counted only); `ops`, counts by name;
@@ -75,9 +76,9 @@ def inspect_file(
             unknown.
     """
     row = None if target is None else find_target(target)
-    source = path if content is None else content
-    content = read_bytes(path) if content is None else content
-    model = flatbuffer.read(content, str(path))
+    source = path if file is None else file.content
+    content = read_bytes(path) if file is None else file.content
+    model = flatbuffer.model_of(file or content, str(path))
     inspection = {**_contents(content, model), "xnnpack": _partitions(path, source, model)}
     outside = inspection["xnnpack"]["outside"]
     for operator in inspection["operators"]:

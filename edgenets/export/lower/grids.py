@@ -6,6 +6,7 @@ import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.export.lower.file_layers import activations
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Grid
 from edgenets.models.graph import walk_outputs
@@ -26,17 +27,17 @@ ONE_GRID = (
 
 
 def choose_grids(
-    content: bytes, model: keras.Model, images: Array, choose: ChooseRange
+    source: File | bytes, model: keras.Model, images: Array, choose: ChooseRange
 ) -> dict[str, tuple[Grid, ...]]:
     """Return the file's grids by layer, those of hidden layers replaced by chosen ranges.
 
     Input and logits keep theirs. Tensors that must share a grid get that of all their values.
 
     Args:
-        content: the int8 file of the folded `model`.
+        source: the int8 file of the folded `model`.
         images: for calibration, `[images, resolution, resolution, 3]` in [-1, 1].
     """
-    file = flatbuffer.read(content)
+    file = flatbuffer.model_of(source)
     order = list(activations(file, model))
     group = _groups(file)
     layer_group = {layer: group[index] for index, layer in order}  # of a layer's last tensor

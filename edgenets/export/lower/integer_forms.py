@@ -24,6 +24,7 @@ from edgenets.export.lower.rewriting import (
     padding_before,
     rebuild,
 )
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
 from edgenets.models.graph import find_readers, parents_of
@@ -37,7 +38,7 @@ def average_by_convolution(net: CodedModel) -> CodedModel:
 
     All weights are the code 127, so the average is exact. 'same' padding counts only what is in the
     map, and the convolution divides by the whole window: the edges are multiplied by what is
-    missing, which `with_exact_shares` makes exact, too.
+    missing, which `set_exact_shares` makes exact, too.
     """
     if not has_layers(net, keras.layers.AveragePooling2D):
         return net
@@ -101,15 +102,15 @@ class _EdgeShares(keras.layers.Layer):
         return {**super().get_config(), "shares": self.shares.tolist()}
 
 
-def with_exact_shares(content: bytes, model: keras.Model) -> bytes:
-    """Return the int8 file of a model with what its edges are multiplied by in quarters.
+def set_exact_shares(converted: File, model: keras.Model) -> None:
+    """Give the int8 file of a model what its edges are multiplied by in quarters.
 
     The converter spreads a constant from 0 to its largest value, 9/4, over 255 steps, of which none
     is 1. Numbers that are no quarters stay as they are.
     """
     if not any(isinstance(layer, _EdgeShares) for layer in model.layers):
-        return content
-    file = flatbuffer.read(content)
+        return
+    file = converted.model
     layers = dict(activations(file, model))
     replaced = {}
     for operator in file.operators:
@@ -120,7 +121,7 @@ def with_exact_shares(content: bytes, model: keras.Model) -> bytes:
             replaced[index] = flatbuffer.Quantized(
                 np.array([QUARTER], np.float32), np.zeros(1, np.int64), codes.tobytes()
             )
-    return flatbuffer.with_quantization(content, replaced)
+    converted.edit(flatbuffer.set_quantization, replaced)
 
 
 def join_relus(net: CodedModel) -> CodedModel:

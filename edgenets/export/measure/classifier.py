@@ -19,6 +19,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.export.measure.defaults import THREADS
 from edgenets.export.metadata import lost_labels, read_entry, read_labels
+from edgenets.flatbuffer import File
 from edgenets.memory import read_bounded
 from edgenets.models.logits import softmax
 from edgenets.units import format_shape
@@ -50,7 +51,7 @@ class ClassifierFile:
     second alone, [1, 1].
 
     Args:
-        source: the file's path or its content.
+        source: the file's path, its content, or the file as it was just made.
         labels: the class names, in place of those in the file.
         input_range: the values of black and of white, or three of each for R, G and B; without,
             what the file says (`edgenets.data.input_range`).
@@ -72,15 +73,17 @@ class ClassifierFile:
 
     def __init__(
         self,
-        source: Path | str | bytes,
+        source: Path | str | bytes | File,
         *,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
-        self._source = source = Path(source) if isinstance(source, str) else source
-        name = name_of(source)
-        content = read_bounded(source) if isinstance(source, Path) else source
-        model = flatbuffer.read(content, name)
+        path = Path(source) if isinstance(source, str) else source
+        file = read_bounded(path) if isinstance(path, Path) else path
+        content = flatbuffer.content_of(file)
+        self._source = path if isinstance(path, Path) else content
+        name = name_of(self._source)
+        model = flatbuffer.model_of(file, name)
         refuse_compiled(model, name)
         self.input, self.output = _image_and_scores(model, name)
         self._end = ends_in(model)
@@ -189,7 +192,7 @@ class Classifier(ClassifierFile):
     edgenets has just made; `RemoteClassifier` is for those of users.
 
     Args:
-        source: the file's path or its content.
+        source: the file's path, its content, or the file as it was just made.
         threads: of the interpreter.
         labels, input_range: as for `ClassifierFile`.
 
@@ -199,7 +202,7 @@ class Classifier(ClassifierFile):
 
     def __init__(
         self,
-        source: Path | str | bytes,
+        source: Path | str | bytes | File,
         threads: int = THREADS,
         *,
         labels: Sequence[str] | None = None,

@@ -17,6 +17,7 @@ from edgenets.export.devices.interpreter import load_runtime
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.metadata import layer_name
+from edgenets.flatbuffer import File
 from edgenets.progress import quiet_stderr
 
 INDEX_DTYPE = "int32"  # of shapes and axes
@@ -37,14 +38,14 @@ class Fidelity(NamedTuple):
 
 
 def check_structure(
-    content: bytes,
+    source: File | bytes,
     number_format: Format = INT8,
     floats: Collection[flatbuffer.Operator] = (),
 ) -> None:
     """Check that the file is one static subgraph that computes and stores what its format says.
 
     Args:
-        content: of the file.
+        source: the file.
         number_format: of all but `floats`, and of input and output.
         floats: operators with a kernel that compute in float32 all the same, with everything that
             they read and write.
@@ -52,7 +53,7 @@ def check_structure(
     Raises:
         EdgenetsError: it is not; the message names the first thing that differs.
     """
-    model = flatbuffer.read(content)
+    model = flatbuffer.model_of(source)
     _require(model.subgraphs == 1, number_format, f"has {model.subgraphs} subgraphs instead of 1")
     one_each = len(model.inputs) == len(model.outputs) == 1
     _require(one_each, number_format, "must have one input and one output")
@@ -140,7 +141,7 @@ def random_images(resolution: int, count: int = RANDOM_IMAGES) -> NDArray[np.uin
 
 
 def measure_fidelity(
-    content: bytes,
+    source: File | bytes,
     images: NDArray[np.uint8],
     reference: NDArray[np.float32],
     *,
@@ -149,7 +150,7 @@ def measure_fidelity(
     """Run the file on prepared images and compare with what the Keras model makes of them.
 
     Args:
-        content: of a file that gives logits.
+        source: a file that gives logits.
         images: `[images, resolution, resolution, 3]`.
         reference: the Keras model's logits or probabilities, `[images, classes]`.
         probabilities: whether it gives those; then the softmax of the file's logits is compared.
@@ -157,7 +158,7 @@ def measure_fidelity(
     Raises:
         EdgenetsError: what the Keras model gives is all zero, or not finite.
     """
-    classifier = Classifier(content, input_range=CENTRED)  # it may not be described yet
+    classifier = Classifier(source, input_range=CENTRED)  # it may not be described yet
     outputs = classifier.outputs(images)
     compared = "probabilities" if probabilities or classifier.gives_probabilities else "logits"
     answers = classifier.values_of(outputs)

@@ -23,6 +23,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import interpreter_errors, open_interpreter
 from edgenets.export.lower.file_layers import activations, in_file_layout, weighted
 from edgenets.export.measure.verify import to_snr_db
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras, tf
 from edgenets.models.graph import call_layer, walk
 from edgenets.models.inference import check_images
@@ -71,7 +72,7 @@ class Comparison(NamedTuple):
 
 
 def measure_error(
-    content: bytes, model: keras.Model, images: NDArray[np.uint8]
+    source: File | bytes, model: keras.Model, images: NDArray[np.uint8]
 ) -> list[LayerError]:
     """Compare every layer of an int8 file with the float net that it was made of.
 
@@ -79,7 +80,7 @@ def measure_error(
     their own and are left out.
 
     Args:
-        content: the file.
+        source: the file, its tensors named after the layers that compute them.
         model: the folded float net.
         images: prepared, `[images, resolution, resolution, 3]`; better others than those that the
             file was calibrated on.
@@ -93,7 +94,7 @@ def measure_error(
     if not len(images):
         raise EdgenetsError("the error of an int8 file needs images to be measured on, got none")
     check_images(model, images)
-    file = flatbuffer.read(content)
+    file, content = flatbuffer.model_of(source), flatbuffer.content_of(source)
     tensors = _find_tensors(file, model)
     sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(4))
     indices = {*tensors.outputs.values(), *tensors.unrounded.values()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP32, INT8, Format
 from edgenets.export.inspect.inspection import inspect_file
@@ -20,12 +20,13 @@ from edgenets.export.measure import verify
 from edgenets.export.metadata import with_description
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write import tflite
-from edgenets.export.write.inputs_outputs import with_ends, without_softmax
+from edgenets.export.write.inputs_outputs import remove_softmax, set_ends
 from edgenets.files import replacing, sha256_bytes, write_json
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256
-from edgenets.models.inference import Inference, compile_inference, predict_logits
+from edgenets.models.inference import Inference, direct_inference, predict_logits
 
 REPORT = ".json"
 """What is added to a file's name for that of its report."""
@@ -42,20 +43,27 @@ class Ends(NamedTuple):
 LOGITS = Ends()
 
 
-class Exported(NamedTuple):
+@dataclass(frozen=True)
+class Exported:
     """A file that passed its checks."""
 
-    content: bytes
-    named: bytes
-    """As the converter wrote it: each tensor is named after the layer that computes it."""
+    file: File
+    named: File
+    """The same bytes, each tensor named after the layer that computes it, as the converter did."""
     fidelity: verify.Fidelity | None
     """None where codes told the ranges of activations: noise would leave them."""
     is_sparse: bool = False  # whether kernels are stored, and on ARM computed, sparsely
 
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        return self.file.content
+
 
 def float_file(model: keras.Model, spec: Spec) -> bytes:
     """Return the float32 `.tflite` of `model`, described, but not run."""
-    return with_description(tflite.to_float32(model, spec), spec, weights_sha256(model))
+    converted = tflite.to_format(FP32, model, spec)
+    return with_description(converted, spec, weights_sha256(model)).content
 
 
 def write_checked(
@@ -91,7 +99,7 @@ def write_checked(
     )
     content, fidelity = exported.content, exported.fidelity
     runtimes = verify.run_everywhere(content)
-    inspection = inspect_file(out, target.name, content=content)
+    inspection = inspect_file(out, target.name, file=exported.file)
     about = inspection["target"]
     told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
     compared_on = "random" if images is None else "calibration"
@@ -162,33 +170,33 @@ def export_checked(
     is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(CodedModel(model, codes), target, number_format, sparse=is_sparse)
     converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
-    named = without_softmax(converted)
-    if ends.softmax and ends_in(flatbuffer.read(named)) in PROBABILITIES:
+    gave_probabilities = remove_softmax(converted)
+    if ends.softmax and ends_in(converted.model) in PROBABILITIES:
         raise EdgenetsError(f"{spec.name} gives probabilities already; leave --softmax out")
     kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
-    floats = operators_of(flatbuffer.read(named), net.model, kept) if kept else ()
-    verify.check_structure(named, number_format, floats)
-    # Stored sparsely they are the same kernels.
-    plain = tflite.to_sparse(net.model) if is_sparse else named
-    plain = with_ends(plain, is_float=ends.is_float)
+    floats = operators_of(converted.model, net.model, kept) if kept else ()
+    verify.check_structure(converted, number_format, floats)
+    if is_sparse:  # the same kernels, stored sparsely
+        converted = tflite.to_sparse(net.model)
+    set_ends(converted, is_float=ends.is_float)
+    of_logits = File(converted.content) if ends.softmax else None
+    set_ends(converted, softmax=ends.softmax)
+    tensors = converted.model.tensors
     names = _keeps_names(names, number_format, target)
-    content = with_ends(plain, softmax=ends.softmax)
-    content = with_description(content, spec, weights_sha256(model), names=names)
+    file = with_description(converted, spec, weights_sha256(model), names=names)
+    named = File(file.content, file.model.named([tensor.name for tensor in tensors]))
     is_noise = images is None
     if images is None:
         if number_format.needs_calibration:
-            return Exported(content, named, None, is_sparse)
+            return Exported(file, named, None, is_sparse)
         images = verify.random_images(spec.preparation.resolution)
-    reference = predict_logits(answers or compile_inference(model), images)
+    reference = predict_logits(answers or direct_inference(model), images)
     fidelity = verify.measure_fidelity(
-        plain if ends.softmax else content,
-        images,
-        reference,
-        probabilities=named is not converted,
+        of_logits or file, images, reference, probabilities=gave_probabilities
     )
     trained = spec.is_trained and not is_noise
     verify.check_fidelity(fidelity, number_format, trained=trained)
-    return Exported(content, named, fidelity, is_sparse)
+    return Exported(file, named, fidelity, is_sparse)
 
 
 def _keeps_names(names: bool | None, number_format: Format, target: Target) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.lower.file_layers import in_file_layout, quantized_activations, weighted
-from edgenets.flatbuffer import Quantized, Tensor
+from edgenets.flatbuffer import File, Quantized, Tensor
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid, KernelCodes
 from edgenets.models.graph import find_readers
@@ -23,10 +23,10 @@ LARGEST_BIAS = {"int32": 2**31 - 1, "int64": 2**62}  # float64 has no 2**63 - 1
 FLOAT32_STEPS = 4  # a bias may be off by this many roundings of float32
 
 
-def read_grids(content: bytes, model: keras.Model) -> dict[str, tuple[Grid, ...]]:
+def read_grids(source: File | bytes, model: keras.Model) -> dict[str, tuple[Grid, ...]]:
     """Return the grids of the file's activations, by the layers of `model` that compute them."""
     grids: dict[str, tuple[Grid, ...]] = {}
-    file = flatbuffer.read(content)
+    file = flatbuffer.model_of(source)
     for index, layer in quantized_activations(file, model):
         tensor = file.tensors[index]
         grid = Grid(float(tensor.scale[0]), int(tensor.zero_point[0]))
@@ -34,8 +34,8 @@ def read_grids(content: bytes, model: keras.Model) -> dict[str, tuple[Grid, ...]
     return grids
 
 
-def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
-    """Return the file of the folded `model` with the integers of `codes` in its int8 kernels.
+def set_codes(coded: File, model: keras.Model, codes: Codes) -> None:
+    """Give the file of the folded `model` the integers of `codes` in its int8 kernels.
 
     Activations keep the file's grids if `codes` has none. Quantized biases are the model's, in the
     steps that the kernels and inputs ask for. Float kernels and biases stay: they are the model's.
@@ -43,7 +43,7 @@ def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
     Raises:
         EdgenetsError: the file's tensors are not those of `codes`.
     """
-    file = flatbuffer.read(content)
+    file = coded.model
     replaced = _new_grids(file, model, codes) if codes.activations else {}
     readers = find_readers(model)
     for operator, layer in weighted(file, model):
@@ -61,10 +61,10 @@ def with_codes(content: bytes, model: keras.Model, codes: Codes) -> bytes:
             values = _bias(model.get_layer(layer), readers[layer])
             replaced[bias] = _file_bias(values, codes_in_file.scale * grid.scale, dtype)
             _check_bias(values, file.tensors[bias], layer)
-    return flatbuffer.with_quantization(content, replaced)
+    coded.edit(flatbuffer.set_quantization, replaced)
 
 
-def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
+def check_codes(source: File | bytes, model: keras.Model, codes: Codes) -> None:
     """Check that the file holds the integers of `codes`, or in float kernels their values.
 
     A float kernel that `codes` does not have must hold the model's values.
@@ -72,7 +72,7 @@ def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
     Raises:
         EdgenetsError: it does not; the message names the first layer that differs.
     """
-    file = flatbuffer.read(content)
+    file = flatbuffer.model_of(source)
     unpacked = file.unpacked
     for operator, layer in weighted(file, model):
         kernel = file.tensors[unpacked.get(operator.inputs[1], operator.inputs[1])]
@@ -90,7 +90,7 @@ def check_codes(content: bytes, model: keras.Model, codes: Codes) -> None:
             raise EdgenetsError(
                 f"the file holds other {kind} for {layer} than codes.safetensors; it was not kept"
             )
-    if codes.activations and read_grids(content, model) != dict(codes.activations):
+    if codes.activations and read_grids(source, model) != dict(codes.activations):
         raise EdgenetsError(
             "the file rounds activations otherwise than codes.safetensors says; it was not kept"
         )

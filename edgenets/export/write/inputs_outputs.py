@@ -9,6 +9,7 @@ import numpy as np
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.output_kind import PROBABILITIES, SHAPING, ends_in
+from edgenets.flatbuffer import File
 
 PROBABILITY_GRIDS = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
 """Scale and zero point of a softmax's output, which the TFLite quantization specification fixes."""
@@ -21,50 +22,46 @@ IMAGE, LOGITS = "image", "logits"
 """What a file's signature calls its input and output."""
 
 
-def with_signature(content: bytes) -> bytes:
-    """Return the file of one input and one output with the signature `image` -> `logits`.
+def set_signature(model: Any) -> None:
+    """Give a schema object of one input and one output the signature `image` -> `logits`.
 
     Raises:
         EdgenetsError: it has several subgraphs.
     """
+    from ai_edge_litert import schema_py_generated as schema
 
-    def change(model: Any) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        if len(model.subgraphs) != 1:
-            raise EdgenetsError(
-                f"the net became {len(model.subgraphs)} graphs, which loops and conditions do, "
-                "recurrent layers for example, and a file here has one; replace such layers"
-            )
-        (graph,) = model.subgraphs
-        ends = ((IMAGE, graph.inputs[0]), (LOGITS, graph.outputs[0]))
-        image, logits = (schema.TensorMapT(name=n, tensorIndex=int(index)) for n, index in ends)
-        model.signatureDefs = [
-            schema.SignatureDefT(
-                inputs=[image], outputs=[logits], signatureKey="serving_default", subgraphIndex=0
-            )
-        ]
-
-    return flatbuffer.rewrite(content, change)
+    if len(model.subgraphs) != 1:
+        raise EdgenetsError(
+            f"the net became {len(model.subgraphs)} graphs, which loops and conditions do, "
+            "recurrent layers for example, and a file here has one; replace such layers"
+        )
+    (graph,) = model.subgraphs
+    ends = ((IMAGE, graph.inputs[0]), (LOGITS, graph.outputs[0]))
+    image, logits = (schema.TensorMapT(name=n, tensorIndex=int(index)) for n, index in ends)
+    model.signatureDefs = [
+        schema.SignatureDefT(
+            inputs=[image], outputs=[logits], signatureKey="serving_default", subgraphIndex=0
+        )
+    ]
 
 
-def without_softmax(content: bytes) -> bytes:
-    """Return the file without the softmax over the classes that it ends in; itself without one.
+def remove_softmax(file: File) -> bool:
+    """Take from a file the softmax over the classes that it ends in; tell whether it had one.
 
     A softmax over probabilities is left where it is: what is before it would be shown as it is, and
     not through a softmax. Reshaping behind the softmax stays. Integer logits keep the grid that
     they were calibrated to, so all that is computed before the softmax is the same to the last bit.
 
     Args:
-        content: of a file with one subgraph, input and output.
+        file: of one subgraph, input and output.
     """
-    file = flatbuffer.read(content)
-    found = _last_softmax(file)
+    whole = file.model
+    found = _last_softmax(whole)
     if found is None:
-        return content
+        return False
     index, behind = found
-    logits, probabilities = file.operators[index].inputs[0], file.operators[index].outputs[0]
-    output = logits if file.output_indices[0] == probabilities else file.output_indices[0]
+    logits, probabilities = whole.operators[index].inputs[0], whole.operators[index].outputs[0]
+    output = logits if whole.output_indices[0] == probabilities else whole.output_indices[0]
 
     def change(model: Any) -> None:
         (graph,) = model.subgraphs
@@ -74,10 +71,11 @@ def without_softmax(content: bytes) -> bytes:
         for tensor in behind:
             graph.tensors[tensor].quantization = graph.tensors[logits].quantization
 
-    operators = tuple(i for i in range(len(file.operators)) if i != index)
-    part = flatbuffer.Part(operators, file.input_indices, (output,))
-    (rest,) = flatbuffer.split(flatbuffer.rewrite(content, change), [part])
-    return with_signature(rest)
+    file.edit(change)
+    operators = tuple(i for i in range(len(whole.operators)) if i != index)
+    file.select(flatbuffer.Part(operators, whole.input_indices, (output,)))
+    file.edit(set_signature)
+    return True
 
 
 def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:
@@ -100,20 +98,17 @@ def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:
     return None
 
 
-def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) -> bytes:
-    """Return the file with other ends; all that it computes between them stays bit for bit.
+def set_ends(file: File, *, is_float: bool = False, softmax: bool = False) -> None:
+    """Give a file other ends; all that it computes between them stays bit for bit.
 
     Args:
-        content: of a file with one input and one output.
+        file: of one input and one output.
         is_float: whether it takes and gives float32; QUANTIZE and DEQUANTIZE are put around
             integers.
         softmax: whether it gives probabilities instead of logits.
     """
-    file = flatbuffer.read(content)
-    dtype = file.outputs[0].dtype
+    dtype = file.model.outputs[0].dtype
     is_float = is_float and dtype != "float32"
-    if not (is_float or softmax):
-        return content
 
     def change(model: Any) -> None:
         (graph,) = model.subgraphs
@@ -138,7 +133,8 @@ def with_ends(content: bytes, *, is_float: bool = False, softmax: bool = False) 
             _make_float(graph.tensors[operator.outputs[0]])
             _set_end(model, "outputs", operator.outputs[0])
 
-    return flatbuffer.rewrite(content, change)
+    if is_float or softmax:
+        file.edit(change)
 
 
 def _insert(model: Any, name: str, dtype: str, inputs: list[int], first: bool = False) -> Any:

@@ -15,11 +15,12 @@ from edgenets.data.images import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
 from edgenets.export.lower.file_layers import layers_kept_float, operators_of
-from edgenets.export.lower.integer_forms import with_exact_shares
+from edgenets.export.lower.integer_forms import set_exact_shares
 from edgenets.export.measure.verify import random_images
-from edgenets.export.write.codes import check_codes, with_codes
+from edgenets.export.write.codes import check_codes, set_codes
 from edgenets.export.write.converter import converting, in_short, valid_scopes
-from edgenets.export.write.inputs_outputs import with_signature
+from edgenets.export.write.inputs_outputs import set_signature
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec
@@ -42,7 +43,7 @@ TRACING_ERRORS = (
 
 def to_float32(model: keras.Model, spec: Spec) -> bytes:
     """Return `model` as a float32 `.tflite` for one image: [-1, 1] in, logits out."""
-    return to_format(FP32, model, spec)
+    return to_format(FP32, model, spec).content
 
 
 def to_int8(
@@ -55,7 +56,7 @@ def to_int8(
 
     Arguments and errors are those of `to_format`.
     """
-    return to_format(INT8, model, spec, calibration, codes)
+    return to_format(INT8, model, spec, calibration, codes).content
 
 
 def to_format(
@@ -64,7 +65,7 @@ def to_format(
     spec: Spec,
     calibration: NDArray[np.uint8] | None = None,
     codes: Codes | None = None,
-) -> bytes:
+) -> File:
     """Return `model` as a `.tflite` for one image: the image in, logits out, both in the format.
 
     8-bit weights are quantized per channel (per tensor in dense layers, for older runtimes),
@@ -108,16 +109,16 @@ def to_format(
         converter.inference_input_type = tf.as_dtype(number_format.activation)
         converter.inference_output_type = tf.as_dtype(number_format.activation)
     kept = layers_kept_float(model, spec) if number_format is INT8 else []
-    content = _convert(converter, model, kept, number_format)
+    file = _convert(converter, model, kept, number_format)
     if number_format is INT8:
-        content = with_exact_shares(content, model)
+        set_exact_shares(file, model)
     if codes:
-        content = with_codes(content, model, codes)
-        check_codes(content, model, codes)
-    return content
+        set_codes(file, model, codes)
+        check_codes(file, model, codes)
+    return file
 
 
-def to_sparse(model: keras.Model) -> bytes:
+def to_sparse(model: keras.Model) -> File:
     """Return `model` as a float32 `.tflite` whose kernels of many zeros are stored without them.
 
     XNNPACK on ARM computes 1x1 convolutions of such kernels sparsely, under conditions (see
@@ -169,11 +170,13 @@ def _converter(model: keras.Model) -> Any:
     return converter
 
 
-def _convert(converter: Any, model: keras.Model, kept: list[str], number_format: Format) -> bytes:
+def _convert(converter: Any, model: keras.Model, kept: list[str], number_format: Format) -> File:
     graph = converter._funcs[0].graph
     with quiet_stderr(), converting(model, number_format.name, graph):
         content = _quantize_others(converter, model, kept) if kept else converter.convert()
-    return with_signature(content)
+    file = File(content)
+    file.edit(set_signature)
+    return file
 
 
 def _quantize_others(converter: Any, model: keras.Model, kept: list[str]) -> bytes:

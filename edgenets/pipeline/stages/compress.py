@@ -12,12 +12,13 @@ from edgenets.export.report.layer_errors_plot import draw_errors
 from edgenets.export.write.checked_file import export_checked, float_file
 from edgenets.export.write.codes import read_grids
 from edgenets.files import write_bytes
+from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import (
+    Model,
     Spec,
-    load_codes,
     load_model,
     save_model,
 )
@@ -60,8 +61,8 @@ def compress_stage(
     key: str,
 ) -> Record:
     """Compress the previous stage's model; write the new folder."""
-    model, spec = load_model(previous)
-    codes = load_codes(previous, model)
+    made = Model.load(previous)
+    model, spec, codes = made.net, made.spec, made.codes
     if isinstance(settings, Int8Settings):
         return _settle_integers(settings, images, folder, model, spec, codes)
     if isinstance(settings, RateSettings):
@@ -160,11 +161,9 @@ def _settle_rate(
     }
 
 
-def _write_error(
-    folder: Path, images: RunImages, content: bytes, folded: keras.Model
-) -> list[Record]:
+def _write_error(folder: Path, images: RunImages, file: File, folded: keras.Model) -> list[Record]:
     """Measure an int8 file's error by layer and draw it into the folder."""
-    error = measure_error(content, folded, images.validation(ERROR_IMAGES))
+    error = measure_error(file, folded, images.validation(ERROR_IMAGES))
     write_bytes(folder / ERROR_PLOT, draw_errors(error))
     return [layer._asdict() for layer in error]
 

@@ -11,10 +11,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import find_target
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import write_bytes, write_json
-from edgenets.models.folder import (
-    load_codes,
-    load_model,
-)
+from edgenets.models.folder import Model
 from edgenets.pipeline.config import ExportSettings, RunConfig
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_export
@@ -26,14 +23,15 @@ def export_stage(
     settings: ExportSettings, images: RunImages, folder: Path, previous: Path, key: str
 ) -> Record:
     """Write the previous stage's model as an int8 `.tflite` that passed its checks, and packed."""
-    model, spec = load_model(previous)
+    made = Model.load(previous)
+    model, spec, codes = made.net, made.spec, made.codes
     calibration = images.calibration(settings.calibration_images)
-    codes, target = load_codes(previous, model), find_target(settings.target)
+    target = find_target(settings.target)
     exported = export_checked(INT8, model, spec, calibration, codes, target)
     write_bytes(folder / INT8_FILE, exported.content)
     package = pack(exported.content)
     write_bytes(folder / PACKAGE_FILE, package)
-    logits = classify(Classifier(exported.content), images.test)
+    logits = classify(Classifier(exported.file), images.test)
     return {
         **measure_export(images, exported, model, len(package), logits),
         "mistakes": images.mistakes(logits),

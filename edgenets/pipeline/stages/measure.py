@@ -66,7 +66,7 @@ def measure_export(
     """
     content, fidelity = exported.content, exported.fidelity
     assert fidelity is not None  # there are images
-    file = flatbuffer.read(content)
+    file = exported.file.model
     kernels = [(layer, file.tensors[kernel].content) for kernel, layer in _kernels(file).items()]
     contents = [data for _, data in kernels]
     biases = [bias.content for bias in file.biases]
@@ -77,7 +77,7 @@ def measure_export(
     kept = count_nonzero([data for layer, data in kernels if layer in prunable])
     zeros = 1 - kept / sum(prunable.values()) if prunable else 0.0
     if logits is None:
-        logits = classify(Classifier(content), images.test)
+        logits = classify(Classifier(exported.file), images.test)
     return {
         **images.score(logits),
         **_sizes(content, stored, [*biases, *contents], zeros, contents),

@@ -23,7 +23,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS
 from edgenets.export.write.checked_file import Ends, export_checked
 from edgenets.export.write.codes import read_grids
-from edgenets.export.write.inputs_outputs import with_ends
+from edgenets.export.write.inputs_outputs import set_ends
 from edgenets.export.write.tflite import to_format, to_int8
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -66,7 +66,7 @@ def build(name: str, arguments: dict[str, Any], resolution: int = 64) -> tuple[k
 def write(number_format, model, spec, images, target) -> bytes:
     """Return a file whose logits are held against nothing: few untrained channels lose much."""
     net = lower(CodedModel(model, None), target, number_format)
-    return to_format(number_format, net.model, spec, images)
+    return to_format(number_format, net.model, spec, images).content
 
 
 def inputs(resolution: int) -> np.ndarray:
@@ -197,7 +197,10 @@ def test_ends_are_float_and_probabilities_where_asked():
     model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
     images = IMAGES[:, :32, :32]
     content = write(INT8, model, spec, images, GENERIC)
-    ended = with_ends(with_ends(content, is_float=True), softmax=True)
+    changed = flatbuffer.File(content)
+    set_ends(changed, is_float=True)
+    set_ends(changed, softmax=True)
+    ended = changed.content
     file = flatbuffer.read(ended)
     assert [tensor.dtype for tensor in (*file.inputs, *file.outputs)] == ["float32", "float32"]
     plain, interpreter = Classifier(content), open_interpreter(ended)

@@ -34,7 +34,7 @@ def build(*layers):
 
 
 def convert(model, number_format):
-    return tflite.to_format(FORMATS[number_format], model, SPEC, IMAGES)
+    return tflite.to_format(FORMATS[number_format], model, SPEC, IMAGES).content
 
 
 @pytest.mark.parametrize("number_format", ["fp32", "int8", "int16x8"])

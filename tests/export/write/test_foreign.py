@@ -15,6 +15,7 @@ from edgenets.cli.export import command
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.foreign import load_trusted
+from edgenets.flatbuffer import File
 from edgenets.memory import at_most
 
 pytestmark = pytest.mark.slow
@@ -245,10 +246,12 @@ def test_an_output_that_is_no_softmax_is_kept(tmp_path):
 
 
 def test_integers_before_the_softmax_stay_what_they_are(tiny_net):
-    from edgenets.export.write.inputs_outputs import without_softmax
+    from edgenets.export.write.inputs_outputs import remove_softmax
 
-    logits = Classifier(without_softmax(tiny_net.softmax_int8))
-    assert without_softmax(tiny_net.int8) is tiny_net.int8
+    file, other = File(tiny_net.softmax_int8), File(tiny_net.int8)
+    assert remove_softmax(file) and not remove_softmax(other)
+    assert other.content is tiny_net.int8
+    logits = Classifier(file)
     np.testing.assert_array_equal(
         logits.outputs(tiny_net.pixels), Classifier(tiny_net.int8).outputs(tiny_net.pixels)
     )

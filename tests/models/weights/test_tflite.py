@@ -137,14 +137,14 @@ def widen(content: bytes) -> bytes:
     """Let the codes of the first map, behind a ReLU, stand for up to 255."""
     stem = flatbuffer.read(content).operators[0].outputs[0]
     quantized = flatbuffer.Quantized(np.float32([1]), np.int64([-128]))
-    return flatbuffer.with_quantization(content, {stem: quantized})
+    return flatbuffer.rewrite(content, flatbuffer.set_quantization, {stem: quantized})
 
 
 def regrid(content: bytes, scale: float, zero_point: int) -> bytes:
     """Let the codes of the image stand for other values."""
     (image,) = flatbuffer.read(content).input_indices
     quantized = flatbuffer.Quantized(np.float32([scale]), np.int64([zero_point]))
-    return flatbuffer.with_quantization(content, {image: quantized})
+    return flatbuffer.rewrite(content, flatbuffer.set_quantization, {image: quantized})
 
 
 @pytest.mark.slow
