@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import json
+import os
 import re
 import shutil
 import threading
@@ -11,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import flatbuffers
+import hypothesis
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -25,6 +29,43 @@ from edgenets.export.metadata import ENTRY, with_labels
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 CLASSES = ("dark", "left", "right")
 IMAGES_PER_CLASS = {"train": 40, "test": 12}
+
+# Its limit of 200 ms for an example is wall time, which other processes on the machine take.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays for good, such as TensorFlow: 7 % of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function from a name and what fills a new folder to that folder, filled.
+
+    All processes of pytest-xdist have it in common: the first that asks fills it, the others wait.
+    So tests read what is in it and change copies.
+    """
+    base = tmp_path_factory.getbasetemp()
+    common = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        common.mkdir(exist_ok=True)
+        folder = common / name
+        with (common / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                filling = common / f"{name}.filling"
+                shutil.rmtree(filling, ignore_errors=True)  # of a process that failed at it
+                filling.mkdir()
+                fill(filling)
+                filling.rename(folder)
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +90,12 @@ def shared_file():
 
 
 @pytest.fixture(scope="session")
-def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_folder(make_once: Callable[..., Path]) -> Path:
     """Three classes of noisy 32 x 32 images, told apart by where they are bright."""
-    folder = tmp_path_factory.mktemp("images")
+    return make_once("images", fill_with_images)
+
+
+def fill_with_images(folder: Path) -> None:
     random = np.random.default_rng(0)
     for split, count in IMAGES_PER_CLASS.items():
         for label in CLASSES:
@@ -61,7 +105,6 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 columns = {"dark": slice(0), "left": slice(16), "right": slice(16, None)}[label]
                 pixels[:, columns] += 120
                 Image.fromarray(pixels).save(folder / split / label / f"{i:02}.png")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -95,22 +138,19 @@ benchmark: {{min_seconds: 0.2}}
 
 
 @pytest.fixture(scope="session")
-def tiny_config(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_config(image_folder: Path, make_once: Callable[..., Path]) -> Path:
     """The config of a run on `image_folder` that takes less than a minute."""
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(TINY_CONFIG.format(source=image_folder))
-    return path
+    text = TINY_CONFIG.format(source=image_folder)
+    return make_once("config", lambda folder: (folder / "tiny.yaml").write_text(text)) / "tiny.yaml"
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of `tiny_config`."""
+def tiny_run(tiny_config: Path, make_once: Callable[..., Path]) -> Path:
+    """The folder of a finished run of `tiny_config`; tests that change it copy it."""
     from edgenets.pipeline.config_file import load_config
     from edgenets.pipeline.run import run
 
-    folder = tmp_path_factory.mktemp("run") / "tiny"
-    run(load_config(tiny_config), folder)
-    return folder
+    return make_once("run", lambda folder: run(load_config(tiny_config), folder / "tiny")) / "tiny"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from edgenets.flatbuffer.edit import (
     slim,
     split,
 )
-from edgenets.flatbuffer.file import File, content_of, model_of, rewrite
+from edgenets.flatbuffer.file import File, content_of, model_of, rewrite, with_metadata
 from edgenets.flatbuffer.names import (
     COMPILED,
     DTYPES,
@@ -64,4 +64,5 @@ __all__ = [
     "set_quantization",
     "slim",
     "split",
+    "with_metadata",
 ]

@@ -5,11 +5,11 @@ Editing goes through the schema classes that come with ai-edge-litert.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec
 
 from edgenets.errors import EdgenetsError
-from edgenets.flatbuffer.edit import Part, pack, selected, unpack
+from edgenets.flatbuffer.edit import Part, pack, selected, set_metadata, unpack
 from edgenets.flatbuffer.read import Model, read
 from edgenets.flatbuffer.view import view
 
@@ -127,3 +127,8 @@ def rewrite(
     file = File(content)
     file.edit(change, *args, **kwargs)
     return file.content
+
+
+def with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
+    """Return the file's bytes with the metadata `entries`, by name; others are kept."""
+    return rewrite(content, set_metadata, entries)

@@ -101,12 +101,8 @@ def with_metadata():
 def with_edgenets_metadata(content, metadata):
     """Add what edgenets writes: JSON, and labels behind the model."""
     entry = {key: value for key, value in metadata.items() if key != "labels"}
-    content = flatbuffer.rewrite(
-        content, flatbuffer.set_metadata, {ENTRY: json.dumps(entry).encode()}
-    )
+    content = flatbuffer.with_metadata(content, {ENTRY: json.dumps(entry).encode()})
     if "labels" not in metadata:
         return content
-    content = flatbuffer.rewrite(
-        content, flatbuffer.set_metadata, {TFLITE_METADATA: standard_entry("tiny")}
-    )
+    content = flatbuffer.with_metadata(content, {TFLITE_METADATA: standard_entry("tiny")})
     return with_labels(content, metadata["labels"])

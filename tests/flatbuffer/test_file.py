@@ -35,7 +35,7 @@ def test_edits_are_seen_at_once_and_packed_once(packs, content):
     assert not packs
     assert changed.content is changed.content
     assert len(packs) == 1
-    one_by_one = flatbuffer.rewrite(content, flatbuffer.set_metadata, {"origin": b"there"})
+    one_by_one = flatbuffer.with_metadata(content, {"origin": b"there"})
     assert flatbuffer.rewrite(one_by_one, flatbuffer.slim) == changed.content
 
 

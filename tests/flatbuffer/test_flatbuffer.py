@@ -102,15 +102,15 @@ def test_content_cannot_be_changed_by_accident(content: bytes):
 
 
 def test_metadata_is_added_replaced_and_read_back(content: bytes):
-    once = flatbuffer.rewrite(content, flatbuffer.set_metadata, {"a": b"1", "b": b"2"})
-    twice = flatbuffer.rewrite(once, flatbuffer.set_metadata, {"a": b"3"})
+    once = flatbuffer.with_metadata(content, {"a": b"1", "b": b"2"})
+    twice = flatbuffer.with_metadata(once, {"a": b"3"})
     assert flatbuffer.read(twice).metadata == {"a": b"3", "b": b"2"}
-    long = flatbuffer.rewrite(content, flatbuffer.set_metadata, {"a": b"x" * 500})
-    assert b"xx" not in flatbuffer.rewrite(long, flatbuffer.set_metadata, {"a": b"3"})
+    long = flatbuffer.with_metadata(content, {"a": b"x" * 500})
+    assert b"xx" not in flatbuffer.with_metadata(long, {"a": b"3"})
 
 
 def test_rewriting_leaves_the_results_bit_identical(content: bytes):
-    changed = flatbuffer.rewrite(content, flatbuffer.set_metadata, {"a": b"1"})
+    changed = flatbuffer.with_metadata(content, {"a": b"1"})
     np.testing.assert_array_equal(run(changed), run(content))
 
 
@@ -118,9 +118,7 @@ def test_rewriting_aligns_constants_and_stores_equal_vectors_once(content: bytes
     changed = flatbuffer.rewrite(content, lambda model: None)
     constants = [t for t in flatbuffer.read(changed).tensors if t.is_constant]
     assert all(tensor.offset % 16 == 0 for tensor in constants)
-    marked = flatbuffer.rewrite(
-        content, flatbuffer.set_metadata, {"a": b"x" * 500, "b": b"x" * 500}
-    )
+    marked = flatbuffer.with_metadata(content, {"a": b"x" * 500, "b": b"x" * 500})
     assert marked.count(b"x" * 500) == 1
 
 

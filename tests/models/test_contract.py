@@ -101,7 +101,11 @@ def random_pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module", params=SMALLEST)
+QUICK = ("mobilenet_v1", "squeezenet", "shufflenet_v2")  # built in less than a second
+PARAMS = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SMALLEST]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def model(request: pytest.FixtureRequest) -> keras.Model:
     return build(request.param)
 

@@ -47,8 +47,23 @@ def config(tiny_config: Path) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def compressed(model_dir: Path, config: RunConfig, tmp_path_factory) -> tuple[Path, dict]:
+    """The folder of a command, and what it returned; a copy of it before its end is beside it."""
     out = tmp_path_factory.mktemp("budget") / "small"
-    return out, compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, out)
+    keep = budget_module.keep_result
+
+    def copy_and_keep(folder: Path, *arguments, **more):
+        shutil.copytree(folder, folder.with_name("trained"))
+        return keep(folder, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget_module, "keep_result", copy_and_keep)
+        return out, compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, out)
+
+
+@pytest.fixture
+def trained(compressed: tuple[Path, dict], tmp_path: Path) -> Path:
+    """A folder in which the first try was trained already, as the undisturbed command did it."""
+    return shutil.copytree(compressed[0].with_name("trained"), tmp_path / "trained")
 
 
 @pytest.fixture
@@ -98,9 +113,11 @@ def test_recipe_is_an_ordinary_one_with_what_was_chosen(compressed, config: RunC
 
 @slow
 def test_interrupted_command_scans_and_trains_nothing_twice(
-    compressed, model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
+    compressed, model_dir: Path, config: RunConfig, trained: Path, monkeypatch: pytest.MonkeyPatch
 ):
     keep = budget_module.keep_result
+    stages = {f: f.stat().st_mtime_ns for f in trained.glob("stages/try-1/*/stage.json")}
+    assert len(stages) == 4
 
     def stop(*arguments, **more):
         raise KeyboardInterrupt
@@ -108,18 +125,18 @@ def test_interrupted_command_scans_and_trains_nothing_twice(
     monkeypatch.setattr(budget_module, "scan", stop)
     monkeypatch.setattr(budget_module, "keep_result", stop)
     with pytest.raises(KeyboardInterrupt):
-        compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
-    stages = {f: f.stat().st_mtime_ns for f in scanned.glob("stages/try-1/*/stage.json")}
-    assert len(stages) == 4 and not (scanned / SPEC).exists()
+        compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, trained)
+    assert {file: file.stat().st_mtime_ns for file in stages} == stages
+    assert not (trained / SPEC).exists()
 
     def keep_unchanged(*arguments, **more):
         assert {file: file.stat().st_mtime_ns for file in stages} == stages
         return keep(*arguments, **more)
 
     monkeypatch.setattr(budget_module, "keep_result", keep_unchanged)
-    compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
+    compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, trained)
     for name in (SPEC, "recipe.yaml", SENSITIVITY, PLOT):
-        assert read_bytes(scanned / name) == read_bytes(compressed[0] / name)
+        assert read_bytes(trained / name) == read_bytes(compressed[0] / name)
 
 
 @slow
@@ -163,7 +180,7 @@ def test_generous_budget_is_plain_int8_without_training(
 
 @slow
 def test_file_that_grew_by_training_is_tried_smaller(
-    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
+    model_dir: Path, config: RunConfig, trained: Path, monkeypatch: pytest.MonkeyPatch
 ):
     growth = iter([1.05, 1.0])  # of what training makes of the first and the second try
     run_recipe = budget_module.run_recipe
@@ -174,7 +191,7 @@ def test_file_that_grew_by_training_is_tried_smaller(
         return [*others, {**last, "measured": {**last["measured"], "stored_bytes": round(size)}}]
 
     monkeypatch.setattr(budget_module, "run_recipe", grown)
-    result = compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, scanned)
+    result = compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, trained)
     first, second = (one["stored_bytes"] for one in result["tries"])
     assert first > BUDGET_BYTES >= second > 0.9 * BUDGET_BYTES
 

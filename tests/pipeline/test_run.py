@@ -155,12 +155,14 @@ def test_artefacts_are_listed_with_their_hashes(report: dict, tiny_run: Path):
         assert artefact["size_bytes"] == path.stat().st_size
 
 
-def test_second_run_repeats_nothing(tiny_run: Path, tiny_config: Path):
+def test_second_run_repeats_nothing(tiny_run: Path, tiny_config: Path, tmp_path: Path):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
+
     def made() -> dict[str, int]:
-        return {str(p): p.stat().st_mtime_ns for p in tiny_run.glob("stages/*/*")}
+        return {str(p): p.stat().st_mtime_ns for p in copy.glob("stages/*/*")}
 
     before = made()
-    run(load_config(tiny_config), tiny_run)
+    run(load_config(tiny_config), copy)
     assert made() == before
 
 
@@ -173,10 +175,13 @@ def test_damaged_stage_is_made_again_as_it_was(tiny_run: Path, tiny_config: Path
     assert exported.read_bytes() == whole
 
 
-def test_changed_config_is_refused_with_the_way_out(tiny_run: Path, tiny_config: Path):
+def test_changed_config_is_refused_with_the_way_out(
+    tiny_run: Path, tiny_config: Path, tmp_path: Path
+):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
     changed = load_config(tiny_config, ["train.epochs=5"])
     with pytest.raises(EdgenetsError, match=r"epochs: 12 there, 5 here\); pass another folder"):
-        run(changed, tiny_run)
+        run(changed, copy)
 
 
 def test_run_folder_is_reproduced_from_its_own_config(tiny_run: Path, tiny_config: Path):

@@ -193,7 +193,7 @@ def test_four_bit_codes_are_unpacked():
 @pytest.mark.parametrize("entry", [b"[", b"3", b'{"seed": NaN}', b"[" * 100_000])
 def test_metadata_that_is_not_ours_is_one_sentence(tiny_net, entry: bytes):
     with pytest.raises(EdgenetsError, match="metadata 'edgenets' are not a JSON object"):
-        contents(flatbuffer.rewrite(tiny_net.int8, flatbuffer.set_metadata, {"edgenets": entry}))
+        contents(flatbuffer.with_metadata(tiny_net.int8, {"edgenets": entry}))
 
 
 def test_unknown_target_is_said_before_the_file_is_read(tmp_path: Path):

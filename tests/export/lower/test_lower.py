@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
 from edgenets.models.registry import complete_arguments, create
-from edgenets.quantize.layers import assign_kernels
+from edgenets.quantize.layers import assign_kernels, clone_with_weights
 from edgenets.quantize.stages.int8 import quantize_kernels
 
 # Colours that differ from image to image under noise.
@@ -50,9 +51,16 @@ NETS = (
 
 
 def build(name: str, arguments: dict[str, Any], resolution: int = 64) -> tuple[keras.Model, Spec]:
-    """Return a net whose signals reach the logits."""
+    """Return a net whose signals reach the logits; tests have it in common and do not change it."""
+    return _build(name, tuple(arguments.items()), resolution)
+
+
+@functools.cache
+def _build(
+    name: str, arguments: tuple[tuple[str, Any], ...], resolution: int
+) -> tuple[keras.Model, Spec]:
     keras.utils.set_random_seed(0)
-    given = {"output_stride": 8, "resolution": resolution, "classes": 5, **arguments}
+    given = {"output_stride": 8, "resolution": resolution, "classes": 5, **dict(arguments)}
     complete = complete_arguments(name, given)
     model = create(name, **complete)
     for layer in model.layers:
@@ -117,21 +125,37 @@ def test_rewrite_that_finds_nothing_to_do_returns_the_net(rewrite):
     assert REWRITES[rewrite](net) is net
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name, arguments", [SHUFFLE_V1, SHUFFLE_V2])
-@pytest.mark.parametrize("target", [CORAL, RPI4], ids=lambda target: target.name)
-def test_file_for_a_target_holds_the_integers_of_the_codes(name, arguments, target):
-    model, spec = build(name, arguments, 32)
+class Coded(NamedTuple):
+    """A folded net, its file for any target, and the codes in it, which are the net's weights."""
+
+    model: keras.Model
+    spec: Spec
+    content: bytes
+    codes: Codes
+
+
+@pytest.fixture(scope="module", params=[SHUFFLE_V1, SHUFFLE_V2], ids=lambda net: net[0])
+def coded(request: pytest.FixtureRequest) -> Coded:
+    model, spec = build(*request.param, 32)
     folded = fold_batch_norm(model)
     spec = replace(spec, folded=True)
     kernels = quantize_kernels(folded)
-    images = IMAGES[:, :32, :32]
-    content = to_int8(folded, spec, images, Codes(kernels, {}))
+    content = to_int8(folded, spec, IMAGES[:, :32, :32], Codes(kernels, {}))
     codes = Codes(kernels, read_grids(content, folded))
     assign_kernels(folded, kernels)
+    return Coded(folded, spec, content, codes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [CORAL, RPI4], ids=lambda target: target.name)
+def test_file_for_a_target_holds_the_integers_of_the_codes(coded: Coded, target):
+    folded, spec, content, codes = coded
+    images = IMAGES[:, :32, :32]
     settled = export_checked(INT8, folded, spec, None, codes, target).content  # which checks them
     logits, expected = (Classifier(file).logits(images) for file in (settled, content))
-    if target is CORAL or name == "shufflenet_v2":  # sums of the same integers on the same grids
+    if (
+        target is CORAL or spec.name == "shufflenet_v2"
+    ):  # sums of the same integers on the same grids
         np.testing.assert_allclose(logits, expected, atol=1e-6)
     else:  # but for average pools, whose edges are rounded twice
         error = float(np.sum((logits - expected) ** 2))
@@ -170,6 +194,7 @@ def test_pruned_mobilenet_is_stored_sparsely_for_the_boards_that_gain():
     model, spec = build("mobilenet_v1", {"width": 0.25, "output_stride": 32})
     assert not runs_sparsely(model)
     assert preferred_format(model, RPI4) is INT8
+    model = clone_with_weights(model)
     prune_pointwise(model, 0.85)
     assert runs_sparsely(model)
     assert [preferred_format(model, target).name for target in (RPI4, RPI5)] == ["fp32", "int8"]

@@ -96,9 +96,7 @@ def test_metadata_that_does_not_fit_is_refused(tiny_net, with_metadata, metadata
 def test_metadata_that_is_not_json_is_refused(tiny_net):
     for entry in (b"\xff{", b"", b"[1]", b"[" * 100_000):
         with pytest.raises(EdgenetsError, match="not a JSON object"):
-            Classifier(
-                flatbuffer.rewrite(tiny_net.int8, flatbuffer.set_metadata, {"edgenets": entry})
-            )
+            Classifier(flatbuffer.with_metadata(tiny_net.int8, {"edgenets": entry}))
 
 
 def test_images_of_another_size_are_refused(tiny_net):
