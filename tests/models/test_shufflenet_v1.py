@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from edgenets.errors import EdgenetsError
@@ -8,6 +10,7 @@ from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
 from edgenets.models.registry import create
 
 
+@functools.cache
 def build(**arguments) -> keras.Model:
     return create("shufflenet_v1", resolution=32, **arguments)
 
