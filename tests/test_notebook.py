@@ -75,7 +75,7 @@ def test_quickstart_uses_the_verbs_alone():
 
 
 @pytest.mark.parametrize(
-    "name, pictures, tables", [("quickstart.ipynb", 0, 6), ("own_photos.ipynb", 2, 1)]
+    "name, pictures, tables", [("quickstart.ipynb", 0, 5), ("own_photos.ipynb", 2, 1)]
 )
 def test_notebook_is_kept_with_what_its_cells_show_and_no_more(name, pictures, tables):
     """Neither progress nor paths, and pictures of a size that a diff can bear."""
