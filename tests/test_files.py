@@ -220,3 +220,18 @@ def test_folders_that_were_made_and_hold_nothing_are_removed(tmp_path):
     with pytest.raises(KeyboardInterrupt), locked_folder(tmp_path / "a" / "b"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_is_locked_while_it_is_worked_in_and_not_after(tmp_path: Path):
+    out = tmp_path / "out"
+    with locked_folder(out):
+        with (
+            pytest.raises(EdgenetsError, match="is in use by another edgenets"),
+            locked_folder(out),
+        ):
+            pass
+        assert out.is_dir()
+    assert not out.exists()  # made here, and still empty
+    with locked_folder(out):
+        (out / "file").touch()
+    assert (out / "file").exists()

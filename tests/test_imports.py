@@ -175,3 +175,13 @@ def test_signposts_lead_to_the_rooms():
         signpost = PACKAGE.parent / name
         assert signpost.is_symlink()
         assert signpost.readlink() == Path("edgenets") / name
+
+
+def test_files_over_450_lines_have_their_reason_in_contributing():
+    long = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.glob("**/*.py")
+        if file.read_text().count("\n") > 450
+    }
+    assert long == {"export/inspect/edge_tpu/rules.py", "results.py", "verbs/model.py"}
+    assert all(f"`{name}`" in CONTRIBUTING.read_text() for name in long)

@@ -34,7 +34,7 @@ MAX_CONFUSIONS = 10
     default="local",
     show_default=True,
     metavar="DEVICE",
-    help="Where the file runs: local, or ssh://[user@]host[:port]. Images are prepared here.",
+    help="Where the file runs: local, ssh://[user@]host[:port] or emulated:CPU. Images are prepared here.",
 )
 @click.option(
     "--split",

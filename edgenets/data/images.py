@@ -24,15 +24,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
+from edgenets.data.input_range import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.packages import missing_package
 
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
 LEAST_REDUCED = 2  # short side of a JPEG that is decoded at a reduced scale, per pixel needed
-
-MIDDLE = 127.5
-"""Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
 
 # How the names of images end; those of the last row are decoded by pillow-heif.
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 
+MIDDLE = 127.5
+"""Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
+
 End = float | Sequence[float]
 Range = tuple[End, End]
 """The values of black and of white: a number for all channels, or one each for R, G and B."""

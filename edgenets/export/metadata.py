@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.images import MIDDLE
-from edgenets.data.input_range import ENTRY
+from edgenets.data.input_range import ENTRY, MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.export import associated
 from edgenets.flatbuffer import File

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.images import MIDDLE
+from edgenets.data.input_range import MIDDLE
 from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
@@ -227,7 +227,7 @@ class _Loop:
         _set_batch_norm_momentum(model, self.steps)
 
     def run_epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
-        """Train on every image once; return the epoch's losses and accuracies."""
+        """Train once on every image that fills a batch; return the epoch's losses, accuracies."""
         _reseed_dropout(self.model, self.seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
         loss, correct, labelled = 0.0, 0, 0

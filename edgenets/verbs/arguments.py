@@ -58,7 +58,10 @@ def labels_of(
 
     Args:
         labels: or None.
-        distinct: whether a file may not repeat one.
+        distinct: whether one may not be there twice.
+
+    Raises:
+        EdgenetsError: the file cannot be read, or one is there twice.
     """
     if labels is None:
         return None
@@ -66,7 +69,11 @@ def labels_of(
         from edgenets.models.weights.labels import read_labels
 
         return read_labels(Path(labels), distinct=distinct)
-    return tuple(labels)
+    given = tuple(labels)
+    if distinct and len(set(given)) < len(given):
+        twice = next(label for label in given if given.count(label) > 1)
+        raise EdgenetsError(f"labels must differ, got {twice!r} twice; rename one")
+    return given
 
 
 def require_one_of(name: str, value: str, known: Sequence[str]) -> None:
@@ -77,6 +84,26 @@ def require_one_of(name: str, value: str, known: Sequence[str]) -> None:
     """
     if value not in known:
         raise EdgenetsError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def require_in(name: str, value: int, least: int, most: int | None = None) -> None:
+    """Check that an argument is a whole number in a range.
+
+    Raises:
+        EdgenetsError: it is not.
+    """
+    if type(value) is not int or value < least or (most is not None and value > most):
+        wanted = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise EdgenetsError(f"{name} must be a whole number, {wanted}, got {value!r}")
+
+
+def texts_of(texts: Sequence[str] | str) -> list[str]:
+    """Return several texts, of which a single one may be given itself.
+
+    >>> texts_of("fire2*"), texts_of(("fire2*", "fire3*"))
+    (['fire2*'], ['fire2*', 'fire3*'])
+    """
+    return [texts] if isinstance(texts, str) else list(texts)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.results import ExportRecord
-from edgenets.verbs.arguments import Size, bounded_memory
+from edgenets.verbs.arguments import Size, bounded_memory, require_in
 from edgenets.verbs.file import File
 
 if TYPE_CHECKING:
@@ -35,12 +35,11 @@ def write_file(
     from edgenets.export.targets import find_target
 
     row = find_target(target)
-    if compile and target != "coral":
-        raise EdgenetsError("compile is for the target coral")
+    if compile and row.accelerator != "edge_tpu":
+        raise EdgenetsError(f"compile is for a target with an Edge TPU, as coral, not {target}")
     if allow_cpu_ops and not compile:
         raise EdgenetsError("allow_cpu_ops is for compile")
-    if calibration_images < 1:
-        raise EdgenetsError(f"calibration_images must be at least 1, got {calibration_images}")
+    require_in("calibration_images", calibration_images, 1)
     if compile:
         find_compiler()  # before the export, which takes its time
     with bounded_memory(max_bytes):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.results import (
     Benchmark,
     Evaluation,
@@ -27,6 +29,7 @@ from edgenets.verbs.arguments import (
     bounded_memory,
     labels_of,
     optional_path,
+    require_in,
     require_one_of,
     source_of,
 )
@@ -90,7 +93,7 @@ class File:
 
         Args:
             data: folder with test/CLASS/*.jpg or CLASS/*.jpg, or the word "digits".
-            device: where the file runs: "local" or "ssh://[user@]host[:port]".
+            device: where the file runs: "local", "ssh://[user@]host[:port]" or "emulated:CPU".
             split: "test", or "all" for every image, those to train with too.
             labels: of a file that holds none: themselves, or a text file with one a line.
             input_range: what the file takes for black and for white, if it does not say that.
@@ -147,8 +150,7 @@ class File:
         """
         if not images:
             raise EdgenetsError("there is no image to classify; pass files, folders or patterns")
-        if top < 1:
-            raise EdgenetsError(f"top must be at least 1, got {top}")
+        require_in("top", top, 1)
         from edgenets.export.measure.predict import find_images, predict_files, write_csv
         from edgenets.files import check_output
 
@@ -202,9 +204,9 @@ class File:
         *,
         device: str = "local",
         setup: bool = False,
-        threads: int = 1,
-        min_seconds: float = 2.0,
-        min_runs: int = 100,
+        threads: int = THREADS,
+        min_seconds: float = MIN_SECONDS,
+        min_runs: int = MIN_RUNS,
         vs: File | PathOrName | None = None,
         delegate: str | None = None,
         per_op: bool = False,
@@ -217,9 +219,9 @@ class File:
         *,
         device: list[str] | tuple[str, ...],
         setup: bool = False,
-        threads: int = 1,
-        min_seconds: float = 2.0,
-        min_runs: int = 100,
+        threads: int = THREADS,
+        min_seconds: float = MIN_SECONDS,
+        min_runs: int = MIN_RUNS,
         vs: File | PathOrName | None = None,
         delegate: str | None = None,
         per_op: bool = False,
@@ -231,9 +233,9 @@ class File:
         *,
         device: str | list[str] | tuple[str, ...] = "local",
         setup: bool = False,
-        threads: int = 1,
-        min_seconds: float = 2.0,
-        min_runs: int = 100,
+        threads: int = THREADS,
+        min_seconds: float = MIN_SECONDS,
+        min_runs: int = MIN_RUNS,
         vs: File | PathOrName | None = None,
         delegate: str | None = None,
         per_op: bool = False,
@@ -264,11 +266,18 @@ class File:
             EdgenetsError: the file is damaged, or the device cannot be used. One of several devices
                 that fails is a `FailedBenchmark`.
         """
+        from edgenets.export.board.timing import MAX_RUNS
         from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
 
         if delegate is not None:
             require_one_of("delegate", delegate, DELEGATES)
+        require_in("threads", threads, 1, MOST_THREADS)
+        require_in("min_runs", min_runs, 1, MAX_RUNS)
+        if not 0 < min_seconds < inf:
+            raise EdgenetsError(f"min_seconds must be above 0 and finite, got {min_seconds!r}")
         devices = [device] if isinstance(device, str) else list(device)
+        if not devices:
+            raise EdgenetsError("there is no device to measure on; pass one, such as 'local'")
         if len(set(devices)) < len(devices):
             raise EdgenetsError("a device is given twice; measuring it twice at once disturbs both")
         if setup and "local" in devices:

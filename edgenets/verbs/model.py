@@ -8,11 +8,12 @@ verbs are, and cannot call them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.packages import naming_extras
 from edgenets.results import (
@@ -31,6 +32,7 @@ from edgenets.verbs.arguments import (
     require_one_of,
     size_of,
     source_of,
+    texts_of,
 )
 from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import SPLITS, File, load_file
@@ -225,9 +227,9 @@ class Model:
         target: str = "generic",
         format: str | None = None,
         data: PathOrName | None = None,
-        calibration_images: int = 200,
+        calibration_images: int = CALIBRATION_IMAGES,
         seed: int = 0,
-        keep_float: Sequence[str] = (),
+        keep_float: Sequence[str] | str = (),
         float_ends: bool = False,
         softmax: bool = False,
         names: bool | None = None,
@@ -274,7 +276,7 @@ class Model:
                 None if data is None else source_of(data),
                 calibration_images,
                 seed,
-                tuple(keep_float),
+                tuple(texts_of(keep_float)),
                 row,
                 Ends(float_ends, softmax),
                 names,
@@ -321,11 +323,14 @@ class Model:
 
     def _repr_html_(self) -> str:
         spec = self.spec
-        arguments = ", ".join(f"{key}={value}" for key, value in spec.arguments.items())
-        stages = ", ".join(["train" if spec.is_trained else "random weights"])
-        stages = ", ".join([stages, *(str(stage["stage"]) for stage in spec.recipe)])
-        rows = [("net", spec.name), ("arguments", arguments), ("labels", ", ".join(spec.labels))]
-        table = html_table(("", ""), [*rows, ("made by", stages)])
+        origin = "train" if spec.is_trained else "random weights"
+        lists = {
+            "arguments": [f"{key}={value}" for key, value in spec.arguments.items()],
+            "labels": spec.labels,
+            "made by": [origin, *(str(stage["stage"]) for stage in spec.recipe)],
+        }
+        rows = [("net", spec.name), *((name, ", ".join(texts)) for name, texts in lists.items())]
+        table = html_table(("", ""), rows)
         return table + (self.record._repr_html_() if self.record else "")
 
 
@@ -447,7 +452,5 @@ def _written(
     if keep:
         return Model(model.spec, folder, record)
     made = Model(model.spec, None, record)
-    # What the property would load from a folder; without one its sentences name the net.
-    content = model._content
-    made.__dict__["_content"] = type(content)(content.net, content.spec, content.codes)
+    made.__dict__["_content"] = replace(model._content, folder=None)  # which cannot be loaded later
     return made

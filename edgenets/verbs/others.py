@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.packages import naming_extras
 from edgenets.results import Report
@@ -17,6 +18,7 @@ from edgenets.verbs.arguments import (
     labels_of,
     optional_path,
     source_of,
+    texts_of,
 )
 from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import File
@@ -61,10 +63,9 @@ def run(
     from edgenets.pipeline.config_file import load_config
 
     path = optional_path(config)
-    pairs = set.items() if isinstance(set, Mapping) else None
-    assignments = (
-        list(set) if pairs is None else [f"{k}={json.dumps(v, default=str)}" for k, v in pairs]
-    )
+    if isinstance(set, Mapping):
+        set = [f"{key}={json.dumps(value, default=str)}" for key, value in set.items()]
+    assignments = texts_of(set)
     settings = load_config(path, assignments)
     require_sources(settings)
     from edgenets.pipeline.run import run as run_stages
@@ -84,7 +85,7 @@ def export_model(
     data: PathOrName | None = None,
     target: str = "generic",
     format: str | None = None,
-    calibration_images: int = 200,
+    calibration_images: int = CALIBRATION_IMAGES,
     seed: int = 0,
     input_range: tuple[float, float] | None = None,
     resize: int | None = None,

@@ -133,8 +133,9 @@ def test_too_little_memory_is_one_sentence(board, colour_file, monkeypatch):
         benchmark_file(colour_file, device=board.url)
 
 
-def test_a_missing_model_is_said_before_the_board_is_asked(colour_file):
-    process = edgenets("benchmark", colour_file.with_name("no.tflite"), "--device", "ssh://nowhere")
+@pytest.mark.parametrize("command", [("benchmark",), ("evaluate", "--data", "digits")])
+def test_a_missing_model_is_said_before_the_board_is_asked(colour_file, command):
+    process = edgenets(*command, colour_file.with_name("no.tflite"), "--device", "ssh://nowhere")
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 1
     assert messages.startswith("edgenets: cannot read ") and messages.count("\n") == 1
@@ -147,7 +148,12 @@ def test_the_virtual_environment_that_set_up_made_is_taken(board, colour_file):
         benchmark_file(colour_file, device=board.url)
 
 
-def test_a_set_up_that_fails_says_what_pip_said(board, colour_file, monkeypatch):
+@pytest.mark.parametrize("is_half_made", [False, True])
+def test_a_set_up_that_fails_says_what_pip_said(board, colour_file, is_half_made, monkeypatch):
+    """A virtual environment that was cut short before it had pip is made anew."""
+    venv = ssh.VENV.replace("~", str(board.home))
+    if is_half_made:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     monkeypatch.setattr(
         "edgenets.export.devices.opening.board_packages", lambda _: ["./no such folder"]
     )

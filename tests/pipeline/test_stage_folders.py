@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenets.pipeline import run as run_module
+from edgenets.pipeline import keys
 from edgenets.pipeline.run import RECORD, run_stages
 from edgenets.pipeline.stages.places import Record
 from edgenets.pipeline.stages.plan import Stage
@@ -27,8 +27,8 @@ class Made(list[str]):
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Two stages that were made; what is made from now on is in the list."""
-    monkeypatch.setattr(run_module, "versions", lambda: {"tensorflow": "2.21.0"})
-    monkeypatch.setattr(run_module, "runtime_name_and_version", lambda: ("litert", "2.3.0"))
+    monkeypatch.setattr(keys, "versions", lambda: {"tensorflow": "2.21.0"})
+    monkeypatch.setattr(keys, "runtime_name_and_version", lambda: ("litert", "2.3.0"))
     made = Made()
     again(made, tmp_path)
     assert made == ["first", "second"]
@@ -85,7 +85,7 @@ def test_stage_that_lacks_a_file_is_made_again(made: Made, tmp_path: Path):
 def test_stages_of_other_versions_are_made_again(
     made: Made, tmp_path: Path, function: str, result: object, monkeypatch, capsys
 ):
-    monkeypatch.setattr(run_module, function, lambda: result)
+    monkeypatch.setattr(keys, function, lambda: result)
     capsys.readouterr()
     again(made, tmp_path)
     assert made == ["first", "second"]

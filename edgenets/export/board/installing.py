@@ -17,7 +17,7 @@ SECONDS_PER_SIGN = 10.0
 
 
 def install(request: dict[str, Any], folder: str, packages: Sequence[str]) -> dict[str, Any]:
-    """Make a virtual environment in `folder`, if there is none, and install `packages` into it.
+    """Install `packages` into the virtual environment `folder`, made if there is no whole one.
 
     Raises:
         RunnerError: one of the steps fails.
@@ -26,7 +26,9 @@ def install(request: dict[str, Any], folder: str, packages: Sequence[str]) -> di
     python = home / "bin" / "python3"
     this = os.environ.get("EDGENETS_PYTHON", sys.executable)  # `executable` may be an emulated one
     steps: list[tuple[str, ...]] = (
-        [] if python.exists() else [("make a virtual environment", this, "venv", str(home))]
+        []
+        if python.exists() and not _watched([str(python), "-m", "pip", "--version"])[0]
+        else [("make a virtual environment", this, "venv", "--clear", str(home))]
     )
     steps.append(
         (

@@ -5,7 +5,6 @@ library only. On stdin come frames, each a JSON object on a line of its own:
 
     {}                                      the host is alive
     {"file": NAME, "bytes": N}              N bytes follow: write them to NAME
-    {"remove": NAME}                        the file is not needed any more
     {"run": [ARGUMENT, ...], "input": TEXT, "request": N}
                                             run Python in the folder with this on its stdin
 
@@ -56,6 +55,8 @@ class Supervisor:
         self._frames: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._heard = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
+        self._ended = False  # after which no process is started
         self._speaking = threading.Lock()
         self._unwritten: dict[str, str] = {}  # why, by file
         try:
@@ -76,10 +77,7 @@ class Supervisor:
                     continue
                 if frame is None:
                     return
-                if "remove" in frame:
-                    (self._folder / frame["remove"]).unlink()
-                else:
-                    threading.Thread(target=self._run, args=(frame,), daemon=True).start()
+                threading.Thread(target=self._run, args=(frame,), daemon=True).start()
         finally:
             self._kill()
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -133,27 +131,32 @@ class Supervisor:
     def _run_to_its_end(self, frame: dict[str, Any]) -> tuple[int, str]:
         """Run Python; hand on what it prints; return its status and the last line of its stderr."""
         with tempfile.TemporaryFile() as messages:
-            self._process = subprocess.Popen(
-                [self._python, *frame["run"]],
-                cwd=self._folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=messages,
-                start_new_session=True,
-                env={**os.environ, "EDGENETS_PYTHON": self._python},
-            )
-            assert self._process.stdin and self._process.stdout
+            with self._starting:
+                if self._ended:
+                    raise OSError("the connection has ended")
+                self._process = process = subprocess.Popen(
+                    [self._python, *frame["run"]],
+                    cwd=self._folder,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=messages,
+                    start_new_session=True,
+                    env={**os.environ, "EDGENETS_PYTHON": self._python},
+                )
+            assert process.stdin and process.stdout
             with suppress(BrokenPipeError):  # it died at once; its status says why
-                self._process.stdin.write(frame["input"].encode())
-                self._process.stdin.close()
-            for line in self._process.stdout:
+                process.stdin.write(frame["input"].encode())
+                process.stdin.close()
+            for line in process.stdout:
                 self._write_line(line)
-            status = self._process.wait()
+            status = process.wait()
             messages.seek(0)
             lines = messages.read().decode(errors="replace").splitlines() or ["no message"]
             return status, lines[-1]
 
     def _kill(self) -> None:
+        with self._starting:
+            self._ended = True
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

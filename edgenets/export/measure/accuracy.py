@@ -23,6 +23,7 @@ from edgenets.export.measure.defaults import THREADS
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.intervals import wilson_interval
+from edgenets.memory import read_bounded
 from edgenets.progress import progress_bar
 from edgenets.units import format_interval, format_percent
 
@@ -169,9 +170,10 @@ def evaluate_file(
         EdgenetsError: the file or the dataset cannot be read, they do not belong together, or the
             device cannot be used.
     """
+    size_bytes = len(read_bounded(path))  # before a device is connected to
     with open_device(device, patience_seconds=patience_seconds) as session:
         if device != LOCAL:
-            check_device(session, path.stat().st_size)
+            check_device(session, size_bytes)
         open_file = partial(
             RemoteClassifier, path, threads=threads, labels=labels, input_range=input_range
         )

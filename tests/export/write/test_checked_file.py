@@ -12,9 +12,9 @@ from edgenets.flatbuffer import edit, file
 from edgenets.models import folder as model_folder
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import load_model, save_model
+from edgenets.models.folder import Model, load_model, save_model
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.pipeline.one_step import export_folder
+from edgenets.pipeline.one_step import export
 from edgenets.quantize.layers import assign_kernels
 from edgenets.quantize.stages.int8 import quantize_kernels
 
@@ -62,6 +62,6 @@ def test_an_export_parses_its_file_twice_and_packs_it_once(
     compressed, counted, tmp_path, number_format
 ):
     out = tmp_path / "net.tflite"
-    export_folder(compressed, out, number_format, "digits", 20, 0)
+    export(Model.load(compressed), out, number_format, "digits", 20, 0)
     # The converter's file, then the bytes that are kept.
     assert counted == {"parses": 2, "packs": 1, "specs": 1}
