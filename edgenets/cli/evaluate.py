@@ -34,7 +34,8 @@ MAX_CONFUSIONS = 10
     default="local",
     show_default=True,
     metavar="DEVICE",
-    help="Where the file runs: local, ssh://[user@]host[:port] or emulated:CPU. Images are prepared here.",
+    help="Where the file runs: local, ssh://[user@]host[:port] or emulated:CPU. Images are "
+    "prepared here.",
 )
 @click.option(
     "--split",

@@ -293,7 +293,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.model.export("a.tflite", format="int9"), "int8"),
         (
             lambda m: m.model.export("a.tflite", compile=True),
-            "compile is for a target with an Edge",
+            "with an Edge TPU",
         ),
         (lambda m: m.model.export("a.tflite", allow_cpu_ops=True), "allow_cpu_ops is for compile"),
         (lambda m: m.model.export("a.tflite", format="int8"), "needs images to calibrate with"),
@@ -302,7 +302,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.file.predict(), "there is no image to classify"),
         (
             lambda m: m.file.predict(m.folder / "no.jpg", top=0),
-            "top must be a whole number, at least 1",
+            "at least 1, got 0",
         ),
         (lambda m: m.file.inspect(target="corral"), "did you mean coral"),
         (lambda m: m.file.benchmark(device="ssh:nowhere"), "ssh://"),
