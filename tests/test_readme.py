@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -94,14 +93,13 @@ def test_camera_example_answers_with_a_label(tiny_run: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_example_of_the_readme_exports_measures_and_classifies(
-    tiny_run: Path, tmp_path: Path, monkeypatch, capsys
+def test_example_of_the_readme_exports_and_measures(
+    tiny_run: Path, image_folder: Path, tmp_path: Path, monkeypatch, capsys
 ):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "digits").symlink_to(tiny_run)
-    Image.new("RGB", (32, 32)).save(tmp_path / "seven.png")
     monkeypatch.chdir(tmp_path)
-    exec(python_in(README), {})
-    size_bytes, latency_ms, label = capsys.readouterr().out.split()
+    exec(python_in(README).replace('"digits"', repr(str(image_folder))), {})
+    top1, size_bytes, latency_ms = capsys.readouterr().out.split()
     assert int(size_bytes) == (tmp_path / "digits.tflite").stat().st_size
-    assert float(latency_ms) > 0 and label in {"dark", "left", "right"}
+    assert float(latency_ms) > 0 and 0.5 < float(top1) <= 1
