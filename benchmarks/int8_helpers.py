@@ -22,7 +22,8 @@ from int8_methods import correct_biases, equalize, percentile_range, without_rel
 from numpy.typing import NDArray
 from paired import paired_loss
 
-from edgenets.data.images import Preparation, to_network
+from edgenets.data.images import Preparation
+from edgenets.data.pixels import to_network
 from edgenets.data.splits import balanced_sample
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.accuracy import classify

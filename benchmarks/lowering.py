@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgenets import flatbuffer
-from edgenets.data.images import Preparation, to_network
+from edgenets.data.images import Preparation
+from edgenets.data.pixels import to_network
 from edgenets.export.formats import FORMATS, FP32
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.xnnpack import partitions

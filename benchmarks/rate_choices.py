@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from squeezenet_table2 import open_images
 
-from edgenets.data.images import to_network
+from edgenets.data.pixels import to_network
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec

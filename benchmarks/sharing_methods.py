@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgenets import flatbuffer
-from edgenets.data.images import to_network
+from edgenets.data.pixels import to_network
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite

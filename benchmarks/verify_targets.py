@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from edgenets import flatbuffer
-from edgenets.data.images import Preparation, load_prepared, to_network
+from edgenets.data.images import Preparation, load_prepared
+from edgenets.data.pixels import to_network
 from edgenets.export.formats import FP32, INT8
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.xnnpack import partitions

@@ -24,7 +24,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
-from edgenets.data.input_range import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.packages import missing_package
 
@@ -203,25 +202,6 @@ def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
     if image.size != (resolution, resolution):
         image = _centre(image, resolution, resolution)
     return np.array(image)
-
-
-def to_network(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return pixels of any shape as the networks take them, in [-1, 1].
-
-    >>> to_network(np.uint8([0, 255]))
-    array([-1.,  1.], dtype=float32)
-    """
-    # First float32, then scale: NumPy 1 would make float16 of uint8 and a scalar.
-    return pixels.astype(np.float32) / MIDDLE - 1
-
-
-def to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Return pixels of any shape as int8 networks take them: pixel - 128.
-
-    >>> to_int8(np.uint8([0, 128, 255]))
-    array([-128,    0,  127], dtype=int8)
-    """
-    return (pixels.astype(np.int16) - 128).astype(np.int8)
 
 
 def _decoding_bytes(image: Image.Image) -> int:

@@ -23,10 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
-
-MIDDLE = 127.5
-"""Of the bytes of pixels: a network takes (pixel - MIDDLE) / MIDDLE."""
 
 End = float | Sequence[float]
 Range = tuple[End, End]
@@ -96,8 +94,6 @@ def input_codes(tensor: flatbuffer.Tensor, values: InputRange) -> NDArray[Any]:
     Raises:
         EdgenetsError: a quantized input tells fewer than `LEAST_CODES` values of a pixel apart.
     """
-    from edgenets.data.images import to_network  # loads Pillow, which a benchmark does without
-
     levels = np.arange(256)
     grid = _grid(tensor)
     if grid is not None and _spans(grid, values):

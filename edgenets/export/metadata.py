@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.input_range import ENTRY, MIDDLE
+from edgenets.data.input_range import ENTRY
+from edgenets.data.pixels import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.export import associated
 from edgenets.flatbuffer import File

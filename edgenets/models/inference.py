@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.dataset import Images
-from edgenets.data.images import to_network
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.units import format_shape

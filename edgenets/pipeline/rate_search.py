@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.images import to_network
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8
 from edgenets.export.lower.grids import choose_grids

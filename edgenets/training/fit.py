@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.input_range import MIDDLE
 from edgenets.data.loading import UNLABELLED
+from edgenets.data.pixels import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import all_logits, check_images, compile_inference, predict_logits

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.dataset import Images
-from edgenets.data.images import to_network
 from edgenets.data.loading import UNLABELLED
+from edgenets.data.pixels import to_network
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.intervals import wilson_interval

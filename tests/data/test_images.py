@@ -13,14 +13,8 @@ import pytest
 from PIL import Image
 
 from edgenets import memory
-from edgenets.data.images import (
-    Preparation,
-    load_prepared,
-    load_rgb,
-    prepare,
-    to_int8,
-    to_network,
-)
+from edgenets.data.images import Preparation, load_prepared, load_rgb, prepare
+from edgenets.data.pixels import to_int8, to_network
 from edgenets.errors import EdgenetsError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.data.images import to_int8, to_network
 from edgenets.data.input_range import (
     CENTRED,
     ENTRY,
@@ -12,6 +11,7 @@ from edgenets.data.input_range import (
     input_codes,
     input_range_of,
 )
+from edgenets.data.pixels import to_int8, to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.metadata import Table, _encode, standard_entry
 

@@ -318,7 +318,7 @@ WRONG_IMAGES = ((32, 32, 1), (32, 32, 4), (33, 32, 3), (32,), ())
 
 @pytest.mark.parametrize("shape", WRONG_IMAGES, ids=str)
 def test_images_of_another_shape_get_a_sentence(model: keras.Model, shape: tuple[int, ...]):
-    received = re.escape(" x ".join(map(str, shape)) or "numbers")
+    received = re.escape(" x ".join(map(str, shape)) or "a single number")
     sentence = f"{model.name} takes images of 32 x 32 x 3 .height, width, RGB., got {received};"
     wrong = np.zeros((2, *shape), np.uint8)
     with pytest.raises(EdgenetsError, match=sentence):

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.images import to_network
 from edgenets.data.input_range import CENTRED, input_codes, input_range_of
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import interpreter_errors, open_interpreter
 from edgenets.export.lower.file_layers import activations, in_file_layout, weighted

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.images import to_network
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
 from edgenets.export.lower.file_layers import layers_kept_float, operators_of

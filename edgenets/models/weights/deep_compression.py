@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.input_range import MIDDLE
+from edgenets.data.pixels import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes
 from edgenets.models.backend import keras

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
-from edgenets.data.images import Preparation, to_int8
+from edgenets.data.images import Preparation
 from edgenets.data.input_range import CENTRED
+from edgenets.data.pixels import to_int8
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import interpreter
 from edgenets.export.measure.classifier import Classifier

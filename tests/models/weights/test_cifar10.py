@@ -13,7 +13,8 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from edgenets.data.images import Preparation, load_rgb, prepare, to_network
+from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.data.pixels import to_network
 from edgenets.export.formats import INT8
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import TARGETS

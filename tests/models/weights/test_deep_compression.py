@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgenets.data.images import Preparation, load_rgb, prepare, to_network
+from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.registry import create

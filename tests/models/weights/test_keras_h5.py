@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from edgenets.data.images import Preparation, load_rgb, prepare, to_network
+from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.data.pixels import to_network
 from edgenets.models.backend import keras
 from edgenets.models.weights.reading import read_weights
 

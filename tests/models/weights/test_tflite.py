@@ -9,7 +9,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from edgenets import flatbuffer
-from edgenets.data.images import Preparation, load_rgb, prepare, to_network
+from edgenets.data.images import Preparation, load_rgb, prepare
+from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.write.tflite import to_int8
 from edgenets.models.backend import keras
