@@ -25,7 +25,7 @@ from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.sources import NAMES, find_weights, has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
 from edgenets.settings import Settings
-from edgenets.training.settings import TrainSettings
+from edgenets.training.settings import UNTAUGHT, TrainSettings
 
 Place = tuple[str | int, ...]  # the keys to a value, such as ("train", "epochs")
 
@@ -187,6 +187,31 @@ def require_sources(config: RunConfig) -> None:
         read_labels(Path(train.labels))
     if train.teacher is not None:
         load_spec(Path(train.teacher))
+
+
+def require_trainable(config: RunConfig) -> None:
+    """Check what a training needs, before TensorFlow is loaded.
+
+    Raises:
+        EdgenetsError: a source is not there, or unlabelled images have no teacher.
+    """
+    require_sources(config)
+    if config.data.unlabelled is not None and config.train.teacher is None:
+        raise EdgenetsError(UNTAUGHT)
+
+
+def require_runnable(config: RunConfig) -> None:
+    """Check what a run needs, before TensorFlow is loaded.
+
+    Raises:
+        EdgenetsError: as `require_trainable`, or a stage does nothing in a run.
+    """
+    require_trainable(config)
+    if any(stage.stage == "fp16" for stage in config.compress):
+        raise EdgenetsError(
+            "a run ends with an int8 file, for which fp16 does nothing; leave it out, or use "
+            "`edgenets compress MODEL_DIR --recipe fp16`"
+        )
 
 
 def _culprit(model: dict[str, Any], sentence: str) -> Place:

@@ -66,11 +66,6 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, 
     with locked_folder(out):
         check_outputs(out, (CONFIG, INT8_FILE, PACKAGE_FILE, *REPORT), read)
         config = _check_folder(out, config)
-        if any(stage.stage == "fp16" for stage in config.compress):
-            raise EdgenetsError(
-                "a run ends with an int8 file, for which fp16 does nothing; leave it out, or use "
-                "`edgenets compress MODEL_DIR --recipe fp16`"
-            )
         images, initial = open_training(config)
         complete = images.config
         if not (out / CONFIG).exists():

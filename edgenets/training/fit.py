@@ -33,7 +33,7 @@ from edgenets.training.checkpoint import (
 from edgenets.training.data import TrainingData
 from edgenets.training.distill import check_teacher, distilled_loss
 from edgenets.training.epochs import EpochLog
-from edgenets.training.settings import Distillation, FitSettings, Pace
+from edgenets.training.settings import UNTAUGHT, Distillation, FitSettings, Pace
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from frozen features to the last epoch
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
@@ -205,10 +205,7 @@ class _Loop:
         self.distillation = settings.distillation or Distillation()
         self.teacher = teacher if self.distillation.alpha else None
         if self.teacher is None and np.any(data.labels == UNLABELLED):
-            raise EdgenetsError(
-                "unlabelled images teach by a teacher's answers; pass a teacher (--teacher) with "
-                "an alpha above 0, or leave them out"
-            )
+            raise EdgenetsError(UNTAUGHT)
         self.pace = pace_of(settings, model, len(data.images))
         self.batch, self.steps = batch_and_steps(len(data.images), self.pace)
         self.class_weights = tf.constant(data.class_weights(settings.class_weights))

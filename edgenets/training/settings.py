@@ -29,6 +29,10 @@ FROZEN_BELOW = 5_000
 """With fewer images than these, BatchNorm and the first layers keep what they have learned."""
 FROZEN_LAYERS = 0.4
 
+UNTAUGHT = (
+    "unlabelled images teach by a teacher's answers; pass a teacher (--teacher) with an alpha "
+    "above 0, or leave them out"
+)
 BatchNorm = Literal["trained", "frozen"]
 
 

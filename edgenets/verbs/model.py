@@ -392,7 +392,7 @@ def train(
         raise EdgenetsError("training needs images: pass data (weights with epochs=0 needs none)")
     if data is None and weights is None:
         raise EdgenetsError("epochs=0 without data only imports weights: pass weights")
-    from edgenets.pipeline.config import check_config, require_sources
+    from edgenets.pipeline.config import check_config, require_trainable
 
     given = {
         "epochs": epochs,
@@ -414,7 +414,7 @@ def train(
         "seed": seed,
     }
     config = check_config(values, lambda place: f"edgenets train {name}")
-    require_sources(config)
+    require_trainable(config)
     from edgenets.pipeline.one_step import import_folder, train_folder
 
     record: TrainRecord | ImportRecord

@@ -59,7 +59,7 @@ def run(
         EdgenetsError: a key is unknown, the images or settings do not fit, `out` holds another
             config's run or is in use, or a stage failed; finished stages are kept.
     """
-    from edgenets.pipeline.config import require_sources
+    from edgenets.pipeline.config import require_runnable
     from edgenets.pipeline.config_file import load_config
 
     path = optional_path(config)
@@ -67,7 +67,7 @@ def run(
         set = [f"{key}={json.dumps(value, default=str)}" for key, value in set.items()]
     assignments = texts_of(set)
     settings = load_config(path, assignments)
-    require_sources(settings)
+    require_runnable(settings)
     from edgenets.pipeline.run import run as run_stages
 
     folder = Path("runs", path.stem if path else "digits") if out is None else Path(out)
