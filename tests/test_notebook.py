@@ -59,7 +59,7 @@ def test_quickstart_runs_from_top_to_bottom(tmp_path: Path):
 
 @pytest.mark.slow
 def test_own_photos_shows_curves_wrong_pictures_and_sizes(tmp_path: Path):
-    notebook = run_with("own_photos.ipynb", '"train.epochs": 20', '"train.epochs": 8', tmp_path)
+    notebook = run_with("own_photos.ipynb", '"train.epochs": 20', '"train.epochs": 16', tmp_path)
     out = tmp_path / "runs" / "photographs"
     assert len(list((tmp_path / "edgenets-digits").rglob("*.jpg"))) == 300
     assert len(pictures_of(notebook)) == 2

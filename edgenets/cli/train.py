@@ -32,7 +32,7 @@ from edgenets.units import format_interval, format_percent
     metavar="N",
     type=click.IntRange(min=0),
     help="Passes over the images; with WEIGHTS, 0 leaves it at a new classifier.  "
-    "[default: 30, with WEIGHTS 6; more of few images]",
+    "[default: 30, with WEIGHTS 9; more of few images]",
 )
 @click.option(
     "--weights",

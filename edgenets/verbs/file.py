@@ -273,8 +273,8 @@ class File:
             require_one_of("delegate", delegate, DELEGATES)
         require_in("threads", threads, 1, MOST_THREADS)
         require_in("min_runs", min_runs, 1, MAX_RUNS)
-        if not 0 < min_seconds < inf:
-            raise EdgenetsError(f"min_seconds must be above 0 and finite, got {min_seconds!r}")
+        if not 0 <= min_seconds < inf:
+            raise EdgenetsError(f"min_seconds must be 0 or more, and finite, got {min_seconds!r}")
         devices = [device] if isinstance(device, str) else list(device)
         if not devices:
             raise EdgenetsError("there is no device to measure on; pass one, such as 'local'")

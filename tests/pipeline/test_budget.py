@@ -221,7 +221,7 @@ def test_loss_that_no_file_keeps_gets_a_sentence(
 @slow
 def test_model_with_shared_weights_gets_a_sentence(compressed, config: RunConfig, tmp_path: Path):
     with pytest.raises(EdgenetsError, match="has shared weights already; pass the model that it"):
-        compress_to_budget(compressed[0], config, BUDGET_BYTES, tmp_path / "again")
+        compress_to_budget(Model.load(compressed[0]), config, BUDGET_BYTES, tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 

@@ -310,7 +310,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.file.benchmark(device=[]), "there is no device to measure on"),
         (lambda m: m.file.benchmark(threads=0), "threads must be a whole number, from 1 to 256"),
         (lambda m: m.file.benchmark(min_runs=0), "min_runs must be a whole number, from 1 to"),
-        (lambda m: m.file.benchmark(min_seconds=-1.0), "min_seconds must be above 0"),
+        (lambda m: m.file.benchmark(min_seconds=-1.0), "min_seconds must be 0 or more"),
         (lambda m: m.file.predict("no.jpg", top=1.5), "top must be a whole number"),
         (lambda m: m.file.benchmark(setup=True), "setup is for boards"),
         (lambda m: m.file.benchmark(delegate="gpu"), "delegate must be one of edgetpu"),
