@@ -22,7 +22,7 @@ from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.files import read_json
-from edgenets.models.folder import SPEC, Model, load_codes, load_model, load_spec
+from edgenets.models.folder import SPEC, Model, load_spec
 from edgenets.pipeline.budget import compress_to_budget, with_epochs
 from edgenets.pipeline.compress import MEASURED, compress, open_images_of
 from edgenets.pipeline.config import RunConfig
@@ -69,8 +69,8 @@ def uniform(drafts: Drafts, clusters: int, size_bytes: int) -> tuple[float, Choi
 
 def right_answers(folder: Path, images: RunImages) -> NDArray[np.bool_]:
     """Tell which test images the int8 file of a model folder gets right."""
-    model, spec = load_model(folder)
-    content = tflite.to_int8(model, spec, None, load_codes(folder, model))
+    model = Model.load(folder)
+    content = tflite.to_int8(model.net, model.spec, None, model.codes)
     answers = classify(Classifier(content), images.test).argmax(axis=1)
     return answers == images.dataset.test.labels
 

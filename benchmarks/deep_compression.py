@@ -24,7 +24,7 @@ from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json
-from edgenets.models.folder import Model, load_codes, load_model, load_spec
+from edgenets.models.folder import Model, load_model, load_spec
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED
@@ -74,8 +74,8 @@ def compress(folder: Path, stages: Recipe, data: str, out: Path) -> None:
 
 def exported(out: Path) -> bytes:
     """Return the int8 file of the compressed folder."""
-    model, spec = load_model(out)
-    return export_checked(INT8, model, spec, None, load_codes(out, model)).content
+    model = Model.load(out)
+    return export_checked(INT8, model.net, model.spec, None, model.codes).content
 
 
 def is_right(folder: Path, data: str, content: bytes | None = None) -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.verify import measure_fidelity, random_images
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
-from edgenets.models.folder import WEIGHTS, load_codes, load_model
+from edgenets.models.folder import WEIGHTS, Model, load_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.quantize.sizes.counts import stored_bytes
@@ -47,10 +47,10 @@ def measure_keras(folder: Path, dataset: Dataset) -> dict[str, Any]:
 
 def measure(name: str, folder: Path, dataset: Dataset, out: Path) -> dict[str, Any]:
     """Export in one format and measure the file, which is left in `out`."""
-    model, spec = load_model(folder)
+    loaded = Model.load(folder)
+    model, spec, codes = loaded.net, loaded.spec, loaded.codes
     chosen = balanced_sample(dataset.train.labels, CALIBRATION_IMAGES, SEED)
     images = dataset.train.subset(chosen).load(spec.preparation).take(range(len(chosen)))
-    codes = load_codes(folder, model)
     try:
         exported = export_checked(FORMATS[name], model, spec, images, codes)
     except EdgenetsError as error:

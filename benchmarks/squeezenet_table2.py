@@ -35,7 +35,7 @@ from edgenets.files import read_bytes, replacing, write_bytes
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec, load_codes, load_model, weights_sha256
+from edgenets.models.folder import Model, Spec, weights_sha256
 from edgenets.models.logits import mean_divergence
 from edgenets.models.weights.initial import load_weights
 from edgenets.pipeline.rate_search import Attempt, prepare
@@ -234,16 +234,17 @@ def describe_folders(folders: list[Path]) -> str:
     """Return a table of the int8 files of compressed model folders."""
     lines = ["| net | .tflite | .epk | part |", "|---|---|---|---|"]
     for folder in folders:
-        content = exported(*load_model(folder), folder)
+        content = exported(Model.load(folder))
         package = len(pack(content))
         part = f"{100 * package / len(content):.1f} %"
         lines.append(f"| {folder.name} | {len(content):,} | {package:,} | {part} |")
     return "\n".join(lines)
 
 
-def exported(model: keras.Model, spec: Spec, folder: Path) -> bytes:
-    """Return the int8 file of a compressed folder."""
-    return _described(model, spec, tflite.to_int8(model, spec, None, load_codes(folder, model)))
+def exported(model: Model) -> bytes:
+    """Return the int8 file of a compressed model."""
+    content = tflite.to_int8(model.net, model.spec, None, model.codes)
+    return _described(model.net, model.spec, content)
 
 
 def main() -> None:

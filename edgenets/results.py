@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from reprlib import Repr
@@ -38,6 +38,19 @@ SOMETIMES = {"sometimes": True}
 """Metadata of a field whose key is missing where the field is None."""
 NO_KEY = {"no_key": True}
 """Metadata of a field that JSON does not have."""
+STAGE_CELLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "stage": lambda stage: str(stage["name"]),
+    ">top-1": lambda stage: format_percent(stage["top1"]),
+    ">95 % interval": lambda stage: format_interval(stage["ci95"]),
+    ">top-5": lambda stage: format_percent(stage["top5"]),
+    ">nonzeros": lambda stage: f"{stage['nonzero_params']:,}",
+    ">.tflite": lambda stage: format_bytes(stage["size_bytes"]),
+    ">stored": lambda stage: format_bytes(stage["stored_bytes"]),
+    ">zeros": lambda stage: format_percent(stage["sparsity"]),
+    ">values": lambda stage: str(stage["distinct_values"]),
+    ">time": lambda stage: format_seconds(stage["seconds"]),
+}
+"""What a table of stages shows in each column, from the JSON of a stage."""
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> str:
@@ -539,22 +552,16 @@ class Report(Result):
         return _stage_table([stage.to_json() for stage in self.stages], title)
 
 
+def stage_rows(
+    stages: Iterable[Mapping[str, Any]], columns: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Return the rows of a table of stages, with some `columns` of `STAGE_CELLS`."""
+    return [tuple(STAGE_CELLS[column](stage) for column in columns) for stage in stages]
+
+
 def _stage_table(stages: Iterable[Mapping[str, Any]], title: str = "") -> str:
-    rows = [
-        (
-            stage["name"],
-            format_percent(stage["top1"]),
-            format_interval(stage["ci95"]),
-            format_bytes(stage["size_bytes"]),
-            format_bytes(stage["stored_bytes"]),
-            format_percent(stage["sparsity"]),
-            str(stage["distinct_values"]),
-            format_seconds(stage["seconds"]),
-        )
-        for stage in stages
-    ]
-    columns = ("stage", ">top-1", ">95 % interval", ">.tflite", ">stored", ">zeros", ">values")
-    return html_table((*columns, ">time"), rows, title)
+    columns = [column for column in STAGE_CELLS if column not in (">top-5", ">nonzeros")]
+    return html_table(columns, stage_rows(stages, columns), title)
 
 
 def _read(value: Any, kind: Any) -> Any:

@@ -11,6 +11,7 @@ import click
 
 from edgenets.cli.options import Seconds, file_argument, json_option, patience_option
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.export.board.protocol import DELEGATES, MAX_RUNS
 from edgenets.export.devices.emulator import CPUS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
@@ -51,7 +52,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     default=MIN_RUNS,
     show_default=True,
     metavar="N",
-    type=click.IntRange(1, 10_000),
+    type=click.IntRange(1, MAX_RUNS),
     help="Time at least so many inferences.",
 )
 @click.option(
@@ -60,7 +61,7 @@ from edgenets.units import format_bytes, format_count, format_ms, format_percent
     type=click.Path(path_type=Path),
     help="Compare with this file, in turn.",
 )
-@click.option("--delegate", type=click.Choice(["edgetpu"]), help="Run on a Coral device.")
+@click.option("--delegate", type=click.Choice(list(DELEGATES)), help="Run on a Coral device.")
 @click.option("--per-op", is_flag=True, help="Measure what each operator takes, too.")
 @patience_option
 @json_option

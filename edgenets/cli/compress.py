@@ -21,7 +21,7 @@ from edgenets.cli.options import (
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.cli.size_tables import print_accounting
 from edgenets.progress import warn
-from edgenets.units import format_bytes, format_interval, format_percent, format_seconds
+from edgenets.results import stage_rows
 
 LAYERS_NAMED = 3  # of those with the largest error in int8
 
@@ -105,25 +105,11 @@ def command(
 
 def print_stages(stages: list[dict[str, Any]]) -> None:
     """Print what each stage of a compression made of the model."""
-    rows = [
-        (
-            stage["name"],
-            format_percent(stage["top1"]),
-            format_interval(stage["ci95"]),
-            f"{stage['nonzero_params']:,}",
-            format_percent(stage["sparsity"]),
-            str(stage["distinct_values"]),
-            format_bytes(stage["size_bytes"]),
-            format_bytes(stage["stored_bytes"]),
-            format_seconds(stage["seconds"]),
-        )
-        for stage in stages
-    ]
     columns = (
         *("stage", ">top-1", ">95 % interval", ">nonzeros", ">zeros", ">values"),
         *(">.tflite", ">stored", ">time"),
     )
-    print_table(columns, rows)
+    print_table(columns, stage_rows(stages, columns))
 
 
 def print_worst_layers(errors: list[dict[str, Any]]) -> None:

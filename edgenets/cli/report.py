@@ -10,14 +10,8 @@ import click
 from edgenets.cli.options import json_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import warn
-from edgenets.units import (
-    format_bytes,
-    format_count,
-    format_interval,
-    format_ms,
-    format_percent,
-    format_seconds,
-)
+from edgenets.results import STAGE_CELLS, stage_rows
+from edgenets.units import format_count, format_ms, format_percent
 
 
 @click.command()
@@ -42,35 +36,12 @@ def print_report(report: dict[str, Any], folder: Path) -> None:
     """Print a run's stages side by side, what was gained, and where the files are."""
     from edgenets.export.measure.accuracy import commonest_class
 
-    rows = [
-        (
-            stage["name"],
-            format_percent(stage["top1"]),
-            format_interval(stage["ci95"]),
-            format_percent(stage["top5"]),
-            format_bytes(stage["size_bytes"]),
-            format_bytes(stage["stored_bytes"]),
-            format_percent(stage["sparsity"]),
-            str(stage["distinct_values"]),
-            format_seconds(stage["seconds"]),
-        )
-        for stage in report["stages"]
-    ]
+    columns = [column for column in STAGE_CELLS if column != ">nonzeros"]
     model, data, reduction = report["model"], report["data"], report["reduction"]
     latency, benchmark = report["latency_ms"], report["benchmark"]
     print_table(
-        (
-            "stage",
-            ">top-1",
-            ">95 % interval",
-            ">top-5",
-            ">.tflite",
-            ">stored",
-            ">zeros",
-            ">values",
-            ">time",
-        ),
-        rows,
+        columns,
+        stage_rows(report["stages"], columns),
         title=(
             f"{model['name']} ({format_count(model['params'])} parameters, "
             f"{format_count(model['macs'])} MACs) on {report['stages'][0]['samples']} test images "

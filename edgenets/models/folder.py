@@ -153,7 +153,8 @@ class Model:
         """Rebuild the model of a model folder, with its codes.
 
         Raises:
-            EdgenetsError: as `load_model` and `load_codes`.
+            EdgenetsError: as `load_model`; or the hash, names or shapes of its codes do not fit, or
+                they are not those of the weights.
         """
         stored = _read_spec(folder)
         net = _load_net(folder, stored)
@@ -225,17 +226,6 @@ def load_model(folder: Path) -> tuple[keras.Model, Spec]:
     return _load_net(folder, stored), stored.spec
 
 
-def load_codes(folder: Path, model: keras.Model) -> Codes | None:
-    """Return the codes of a model folder, whose model is `model`; None if it has none.
-
-    Layers that its int8 file keeps float may have no codes.
-
-    Raises:
-        EdgenetsError: their hash, names or shapes do not fit, or they are not those of the weights.
-    """
-    return _load_codes(folder, _read_spec(folder), model)
-
-
 def _load_net(folder: Path, stored: _Stored) -> keras.Model:
     tensors = _load_tensors(folder / WEIGHTS, stored.weights_sha256)
     model = build_model(stored.spec)
@@ -244,6 +234,7 @@ def _load_net(folder: Path, stored: _Stored) -> keras.Model:
 
 
 def _load_codes(folder: Path, stored: _Stored, model: keras.Model) -> Codes | None:
+    """Return the codes of a folder; layers that its int8 file keeps float may have none."""
     if not stored.codes_sha256:
         return None
     path = folder / CODES

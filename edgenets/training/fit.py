@@ -197,13 +197,15 @@ class _Loop:
             check_teacher(teacher, model)
         for images in (data.images, data.validation_images):
             check_images(model, images.take([0]))
-        self.crops = data.sources is not None and settings.augment > 0
-        if self.crops and data.sources is not None:
-            data.sources.take([0])  # prepared here, before another thread takes some
+        self.sources = data.sources if settings.augment else None  # of crops
+        if self.sources is not None:
+            self.sources.take([0])  # prepared here, before another thread takes some
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
         self.distillation = settings.distillation or Distillation()
         self.teacher = teacher if self.distillation.alpha else None
+        nets = (model, self.teacher) if self.teacher else (model,)
+        self.sides = list(dict.fromkeys(net.input_shape[1] for net in nets))  # of their images
         if self.teacher is None and np.any(data.labels == UNLABELLED):
             raise EdgenetsError(UNTAUGHT)
         self.pace = pace_of(settings, model, len(data.images))
@@ -307,13 +309,11 @@ class _Loop:
 
     def _take(self, indices: NDArray[np.int64], seed: tuple[int, ...]) -> list[Pixels]:
         """Return some images, or crops of them, for the net and last for its teacher."""
-        if not self.crops or self.data.sources is None:
+        if self.sources is None:
             return [self.data.images.take(indices)]
-        nets = (self.model, self.teacher) if self.teacher else (self.model,)
-        sides = list(dict.fromkeys(net.input_shape[1] for net in nets))
         strength, flip = self.settings.augment, self.data.flip
         return random_crops(
-            self.data.sources.take(indices), seed, sides, strength=strength, flip=flip
+            self.sources.take(indices), seed, self.sides, strength=strength, flip=flip
         )
 
     def _teach(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -326,7 +326,7 @@ class _Loop:
     def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
         pixels = tf.cast(images, tf.float32) / MIDDLE - 1.0
-        if self.crops:  # they are views already
+        if self.sources is not None:  # they are views already
             return pixels
         return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
 

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from edgenets.errors import EdgenetsError
-from edgenets.memory import at_most
 from edgenets.units import parse_bytes
 
 PathOrName: TypeAlias = str | PathLike[str]
@@ -112,6 +111,8 @@ def bounded_memory(max_bytes: Size | None) -> Iterator[None]:
     if max_bytes is None:
         yield
         return
+    from edgenets.memory import at_most  # and what opens files, which `list` does without
+
     with at_most(size_of(max_bytes, "max_bytes")):
         yield
 

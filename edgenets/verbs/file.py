@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.board.protocol import DELEGATES, MAX_RUNS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.results import (
     Benchmark,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from edgenets.data.input_range import Range
 
 SPLITS = ("test", "all")
-DELEGATES = ("edgetpu",)
 
 
 @dataclass(frozen=True)
@@ -266,11 +266,10 @@ class File:
             EdgenetsError: the file is damaged, or the device cannot be used. One of several devices
                 that fails is a `FailedBenchmark`.
         """
-        from edgenets.export.board.timing import MAX_RUNS
         from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
 
         if delegate is not None:
-            require_one_of("delegate", delegate, DELEGATES)
+            require_one_of("delegate", delegate, tuple(DELEGATES))
         require_in("threads", threads, 1, MOST_THREADS)
         require_in("min_runs", min_runs, 1, MAX_RUNS)
         if not 0 <= min_seconds < inf:

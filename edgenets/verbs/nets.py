@@ -6,7 +6,6 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.models.variants import VARIANTS, Variant
-from edgenets.results import html_table
 from edgenets.units import format_count, format_percent, parse_count
 from edgenets.verbs.arguments import require_one_of
 
@@ -26,6 +25,8 @@ class Variants(tuple[Variant, ...]):
         return [{**variant._asdict(), "family": variant.family} for variant in self]
 
     def _repr_html_(self) -> str:
+        from edgenets.results import html_table  # which the command does without
+
         rows = [
             (
                 v.name,

@@ -16,7 +16,7 @@ from edgenets.files import sha256_file
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid
 from edgenets.models.fold import fold_batch_norm, is_folded
-from edgenets.models.folder import Spec, load_codes, load_model, load_spec, save_model
+from edgenets.models.folder import Model, Spec, load_model, load_spec, save_model
 from edgenets.models.registry import complete_arguments, create
 from edgenets.quantize.layers import assign_kernels
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -98,7 +98,7 @@ def coded(model: keras.Model, folder: Path, tmp_path: Path) -> Path:
 
 def test_codes_come_back_and_are_the_weights(coded: Path):
     loaded, _ = load_model(coded)
-    codes = load_codes(coded, loaded)
+    codes = Model.load(coded).codes
     assert codes.activations == {"logits": (Grid(0.25, -3), Grid(0.5, 7))}
     assert len(codes.kernels) == 28
     depthwise = codes.kernels["block1_depthwise_conv"]
@@ -107,8 +107,8 @@ def test_codes_come_back_and_are_the_weights(coded: Path):
     np.testing.assert_array_equal(depthwise.values, kernel)
 
 
-def test_folder_without_codes_has_none(model: keras.Model, folder: Path):
-    assert load_codes(folder, model) is None
+def test_folder_without_codes_has_none(folder: Path):
+    assert Model.load(folder).codes is None
 
 
 def edit_codes(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
@@ -122,10 +122,10 @@ def edit_codes(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) 
 def test_layers_kept_float_may_lack_codes(coded: Path):
     edit_codes(coded, lambda t: (t.pop("stem_conv/kernel"), t.pop("stem_conv/kernel_scale")))
     edit_spec(coded, keep_float=["stem_*", "logits"])
-    loaded, spec = load_model(coded)
+    _, spec = load_model(coded)
     assert spec.keep_float == ("stem_*", "logits") and spec.to_json()["keep_float"]
     assert [spec.keeps_float(layer) for layer in ("stem_conv", "block1_depthwise_conv")] == [1, 0]
-    assert len(load_codes(coded, loaded).kernels) == 27
+    assert len(Model.load(coded).codes.kernels) == 27
     edit_spec(coded, keep_float=[1])
     with pytest.raises(EdgenetsError, match="keep_float must be a list of texts"):
         load_spec(coded)
@@ -146,17 +146,15 @@ def test_layers_kept_float_may_lack_codes(coded: Path):
     ],
 )
 def test_codes_that_do_not_fit_get_a_sentence(coded: Path, change: Callable, message: str):
-    loaded, _ = load_model(coded)
     edit_codes(coded, change)
     with pytest.raises(EdgenetsError, match=message):
-        load_codes(coded, loaded)
+        Model.load(coded)
 
 
 def test_exchanged_codes_are_noticed(coded: Path):
-    loaded, _ = load_model(coded)
     (coded / "codes.safetensors").write_bytes(safetensors.numpy.save({}))
     with pytest.raises(EdgenetsError, match=r"codes\.safetensors .* \(its SHA-256 differs\)"):
-        load_codes(coded, loaded)
+        Model.load(coded)
 
 
 def test_equal_models_are_equal_files(model: keras.Model, folder: Path, tmp_path: Path):

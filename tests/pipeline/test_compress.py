@@ -15,7 +15,7 @@ from edgenets.cli.compress import print_worst_layers
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.metadata import layer_names
-from edgenets.models.folder import load_codes, load_model
+from edgenets.models.folder import Model, load_model
 from edgenets.pipeline.stages import compress
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.package.epk import pack
@@ -100,8 +100,7 @@ def test_exported_file_holds_the_folder_s_integers_and_needs_no_images(
 ):
     file = tmp_path / "small.tflite"
     edgenets(capsys, "export", compressed, "--out", file)
-    model, _ = load_model(compressed)
-    codes = load_codes(compressed, model)
+    codes = Model.load(compressed).codes
     read = flatbuffer.read(file)
     tensors = {
         layer: read.tensors[operator.inputs[1]]
@@ -309,12 +308,12 @@ def test_layers_kept_float_stay_so_in_the_exported_file(
     assert set(result["kept_float"]) == KEPT
     edgenets(capsys, "export", kept, "--data", image_folder, "--out", again)
     assert again.read_bytes() == file.read_bytes()
-    model, _ = load_model(kept)
-    assert load_codes(kept, model).kernels.keys() == {
-        layer.name for layer in model.layers if layer.name.endswith("conv")
+    loaded = Model.load(kept)
+    assert loaded.codes.kernels.keys() == {
+        layer.name for layer in loaded.net.layers if layer.name.endswith("conv")
     } - {"stem_conv"}
     stem, logits = float_kernels(file)
-    np.testing.assert_array_equal(logits.content, model.get_layer("logits").kernel.numpy().T)
+    np.testing.assert_array_equal(logits.content, loaded.net.get_layer("logits").kernel.numpy().T)
     assert stem.shape == (8, 3, 3, 3)
     last = json.loads((kept / "compress.json").read_text())["stages"][-1]
     assert last["size_bytes"] == file.stat().st_size
@@ -351,7 +350,7 @@ def test_shared_kernel_kept_float_has_as_many_values_in_each_channel(
     file = tmp_path / "model.tflite"
     edgenets(capsys, "export", folder, "--out", file)
     (stem,) = float_kernels(file)
-    codes = load_codes(folder, load_model(folder)[0]).kernels["stem_conv"]
+    codes = Model.load(folder).codes.kernels["stem_conv"]
     np.testing.assert_array_equal(stem.content, np.moveaxis(codes.values, -1, 0))
     assert len(np.unique(codes.codes)) <= 24
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .machine import ms_since, np
-from .protocol import RunnerError
+from .protocol import DELEGATES, RunnerError
 
 # Distribution -> package, in order of preference.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-DELEGATES = {"edgetpu": "libedgetpu.so.1"}
 INPUT_DTYPES = ("float32", "int8", "uint8", "int16")
 """That random inputs are made in."""
 SEED = 0

@@ -1,4 +1,7 @@
-"""What the runner prints: JSON objects, one a line, with the number of the request they answer."""
+"""What the runner may be asked, and what it prints: JSON objects, one a line.
+
+Each has the number of the request that it answers.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ import os
 import sys
 from typing import Any
 
+DELEGATES = {"edgetpu": "libedgetpu.so.1"}
+"""Name -> library."""
+MAX_RUNS = 10_000
+"""Timed inferences of a file, at most: so many numbers are answered."""
 MOST_TEXT = 1000
 """Characters of an error."""
 

@@ -23,13 +23,12 @@ from .machine import (
     np,
     seconds_since,
 )
-from .protocol import report
+from .protocol import MAX_RUNS, report
 
 WINDOW_SECONDS = 0.1
 WINDOW_RUNS = 3
 STABLE_WITHIN = 0.02
 WARM_UP_SECONDS = 5.0
-MAX_RUNS = 10_000
 SECONDS_PER_REPORT = 0.5
 """Between two looks at the machine, which are also reports of progress."""
 

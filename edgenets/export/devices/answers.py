@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.board.timing import MAX_RUNS
+from edgenets.export.board.protocol import MAX_RUNS
 
 Job = Mapping[str, Any]
 Check = Callable[[Any, str], None]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from edgenets import cache
 from edgenets.errors import EdgenetsError
-from edgenets.export.board.interpreter import DELEGATES
+from edgenets.export.board.protocol import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
 from edgenets.export.devices.opening import open_device
 from edgenets.packages import Package, is_older, needed, python_versions

@@ -170,7 +170,7 @@ def evaluate_file(
         EdgenetsError: the file or the dataset cannot be read, they do not belong together, or the
             device cannot be used.
     """
-    size_bytes = len(read_bounded(path))  # before a device is connected to
+    size_bytes = 0 if device == LOCAL else len(read_bounded(path))  # before it is connected to
     with open_device(device, patience_seconds=patience_seconds) as session:
         if device != LOCAL:
             check_device(session, size_bytes)
