@@ -25,7 +25,11 @@ MODULES = {
     "scikit-learn": "sklearn",
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
+    "ethos-u-vela": "ethosu.vela",
+    "tflite-micro": "tflite_micro.python.tflite_micro.runtime",
 }
+OPTIONAL = ("train", "heic", "ethos-u", "mcu")
+"""The extras whose packages a sentence names where they are missing."""
 
 
 class Package(NamedTuple):
@@ -53,7 +57,7 @@ def needed(*extras: str) -> tuple[Package, ...]:
     """
     packages = []
     for requirement in _metadata().get_all("Requires-Dist") or ():
-        asked = re.match(r"([\w-]+)\s*>=\s*([\d.]+)", requirement)
+        asked = re.match(r"([\w-]+)\s*>=\s*([\w.]+)", requirement)
         extra = re.search(r"extra == [\"']([\w-]+)[\"']", requirement)
         if asked and (extra is None or extra[1] in extras):
             packages.append(Package(asked[1], asked[2], extra[1] if extra else ""))
@@ -84,7 +88,9 @@ def missing_package(module: str) -> EdgenetsError:
     top = module.partition(".")[0]
     # What TensorFlow needs is named nowhere, and comes with it.
     other = Package(top, "", "train")
-    package = next((p for p in needed("train", "heic") if top in (p.name, p.module)), other)
+    package = next(
+        (p for p in needed(*OPTIONAL) if top in (p.name, p.module.partition(".")[0])), other
+    )
     return EdgenetsError(
         f"this needs {package.name}, which is not installed; run: pip install "
         f"'edgenets[{package.extra}]'"

@@ -22,20 +22,19 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
 from edgenets.export.devices.opening import open_device
-from edgenets.packages import Package, is_older, needed, python_versions
+from edgenets.packages import OPTIONAL, Package, is_older, needed, python_versions
 from edgenets.progress import progress_bar
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 
 
-EXTRAS = ("tflite-runtime", "train", "heic")
+EXTRAS = ("tflite-runtime", *OPTIONAL)
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
 # Part -> what installs it.
 FIXES = {
     "base": "pip install edgenets",
     "runtime": "pip install ai-edge-litert",
-    "train": "pip install 'edgenets[train]'",
-    "heic": "pip install 'edgenets[heic]'",
+    **{extra: f"pip install 'edgenets[{extra}]'" for extra in OPTIONAL},
 }
 # Command -> parts it needs.
 COMMANDS = {
@@ -43,6 +42,8 @@ COMMANDS = {
     "predict, evaluate, benchmark": ("base", "runtime"),
     "run, train, compress, export, summary, report": ("base", "runtime", "train"),
     "HEIC photographs": ("base", "heic"),
+    "export --target ethos-u55-128 --compile": ("base", "runtime", "train", "ethos-u"),
+    "export --target mcu": ("base", "runtime", "train", "mcu"),
     "benchmark --device ssh://HOST": ("base", "runtime", "ssh"),
     "benchmark --device emulated:CPU": ("base", "emulator"),
 }
