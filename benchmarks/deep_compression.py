@@ -24,7 +24,7 @@ from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json
-from edgenets.models.folder import Model, load_model, load_spec
+from edgenets.models.folder import Model, load_spec
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED
@@ -80,7 +80,8 @@ def exported(out: Path) -> bytes:
 
 def is_right(folder: Path, data: str, content: bytes | None = None) -> NDArray[np.bool_]:
     """Tell of each test image whether the folder's model, or else its file, is right."""
-    model, spec = load_model(folder)
+    loaded = Model.load(folder)
+    model, spec = loaded.net, loaded.spec
     split = open_for_evaluation(data, spec.labels).split
     images = split.load(spec.preparation)
     if content is None:

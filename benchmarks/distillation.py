@@ -40,7 +40,7 @@ def train(images: RunImages, seed: int, teacher: str | None, out: Path) -> float
         config = check_config(values, lambda place: "the benchmark")
         own = RunImages(images.dataset, images.preparation, config)
         out.mkdir(parents=True, exist_ok=True)
-        model, _ = train_model(own, None, out / CHECKPOINT, key=out.name)
+        model = train_model(own, None, out / CHECKPOINT, key=out.name).net
         logits = predict_logits(compile_inference(model), images.test)
         write_json(out / "result.json", {"top1": own.score(logits)["top1"]})
     return 100 * read_json(out / "result.json")["top1"]

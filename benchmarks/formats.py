@@ -26,7 +26,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.verify import measure_fidelity, random_images
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
-from edgenets.models.folder import WEIGHTS, Model, load_model
+from edgenets.models.folder import WEIGHTS, Model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.quantize.sizes.counts import stored_bytes
@@ -40,7 +40,8 @@ HEADER = (
 
 
 def measure_keras(folder: Path, dataset: Dataset) -> dict[str, Any]:
-    model, spec = load_model(folder)
+    loaded = Model.load(folder)
+    model, spec = loaded.net, loaded.spec
     logits = predict_logits(compile_inference(model), dataset.test.load(spec.preparation))
     return {"top1": score(logits, dataset.test.labels, spec.labels)["top1"]}
 

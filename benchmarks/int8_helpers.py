@@ -35,7 +35,7 @@ from edgenets.files import write_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec, load_model
+from edgenets.models.folder import Model, Spec
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import DataSettings, RunConfig
@@ -102,7 +102,8 @@ def images_of(source: str, seed: int, preparation: Preparation) -> RunImages:
 
 def measure_net(net: str, source: str, out: Path) -> dict[str, Any]:
     """Return what the table says of a net; logits that `out` holds are not computed again."""
-    model, spec = load_model(PRETRAINED / f"cifar10_{net}")
+    loaded = Model.load(PRETRAINED / f"cifar10_{net}")
+    model, spec = loaded.net, loaded.spec
     images = images_of(source, spec.seed, spec.preparation)
     held, labels = images.training.validation_images, images.training.validation_labels
     folded = fold_batch_norm(model)

@@ -227,7 +227,7 @@ def _without(value: Any) -> Any:
 def commands(folder: Path) -> dict[str, Command]:
     """Return commands on a tiny set in `folder`; what they need is made there."""
     from edgenets.data.images import Preparation
-    from edgenets.models.folder import Model, Spec, save_model
+    from edgenets.models.folder import Model, Spec
     from edgenets.models.registry import complete_arguments, create
     from edgenets.pipeline.compress import compress
     from edgenets.pipeline.config import RunConfig, check_config
@@ -254,7 +254,7 @@ def commands(folder: Path) -> dict[str, Command]:
     labels = ("one", "two", "three", "four")
     arguments = complete_arguments(NET["name"], {**given, "classes": len(labels)})
     spec = Spec(NET["name"], arguments, labels, Preparation(32, 32), seed=0)
-    save_model(other, create(NET["name"], **arguments), spec)
+    Model(create(NET["name"], **arguments), spec).save(other)
     trained = folder / "trained"
     train_folder(config(), trained)
     return {

@@ -31,7 +31,7 @@ from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import load_model
+from edgenets.models.folder import Model
 from edgenets.models.graph import find_readers
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.weights.sources import PRETRAINED
@@ -61,7 +61,8 @@ class Net:
     """A net of the package and its images."""
 
     def __init__(self, name: str, source: str) -> None:
-        model, self.spec = load_model(PRETRAINED / f"cifar10_{name}")
+        loaded = Model.load(PRETRAINED / f"cifar10_{name}")
+        model, self.spec = loaded.net, loaded.spec
         config = RunConfig(data=DataSettings(source=source), seed=self.spec.seed)
         self.images: RunImages = RunImages(open_data(config), self.spec.preparation, config)
         self.folded: keras.Model = fold_batch_norm(model)

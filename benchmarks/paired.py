@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
-from edgenets.models.folder import load_model
+from edgenets.models.folder import Model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.stages.inputs import open_training
@@ -29,7 +29,7 @@ def main() -> None:
     run = parser.parse_args().run_dir
     images, _ = open_training(load_config(run / "config.yaml"))
     labels = images.dataset.test.labels
-    model, _ = load_model(run / "stages" / "01-train")
+    model = Model.load(run / "stages" / "01-train").net
     of_model = predict_logits(compile_inference(model), images.test).argmax(axis=1) == labels
     of_file = classify(Classifier(run / "model.tflite"), images.test).argmax(axis=1) == labels
     loss, low, high = paired_loss(of_model, of_file)

@@ -29,7 +29,6 @@ from edgenets.data.dataset import Dataset
 from edgenets.data.images import Preparation
 from edgenets.data.sources import open_dataset
 from edgenets.files import read_json, sha256_json, write_json
-from edgenets.models.folder import save_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages.inputs import RunImages, load_initial
@@ -119,12 +118,12 @@ def train(
         is_resumed = (folder / CHECKPOINT).exists()
         start = time.process_time()
         usual = Preparation.default(row.model["name"], row.model["resolution"])
-        preparation = initial[1].preparation if initial else usual
+        preparation = initial.spec.preparation if initial else usual
         images = RunImages(dataset, preparation, config)
-        model, spec = train_model(images, initial, folder / CHECKPOINT, sha256_json(values))
+        model = train_model(images, initial, folder / CHECKPOINT, sha256_json(values))
         seconds = None if is_resumed else time.process_time() - start
-        answers = predict_logits(compile_inference(model), images.test).argmax(axis=1)
-        save_model(folder, model, spec)
+        answers = predict_logits(compile_inference(model.net), images.test).argmax(axis=1)
+        model.save(folder)
         is_right = (answers == dataset.test.labels).astype(int).tolist()
         write_json(folder / "result.json", {"right": is_right, "processor_seconds": seconds})
         (folder / CHECKPOINT).unlink(missing_ok=True)

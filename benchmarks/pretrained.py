@@ -18,7 +18,7 @@ import safetensors.numpy
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
-from edgenets.models.folder import SPEC, WEIGHTS, Model, load_model
+from edgenets.models.folder import SPEC, WEIGHTS, Model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.one_step import evaluate
 from edgenets.units import format_bytes, format_percent
@@ -32,24 +32,25 @@ def keep(trained: Path, pretrained: Path) -> Path:
     Raises:
         EdgenetsError: a weight is beyond float16, or the folder would be larger than 2 MB.
     """
-    model, spec = load_model(trained)  # checks hash, names and shapes
+    model = Model.load(trained)  # checks hash, names and shapes
+    name = model.spec.name
     tensors = safetensors.numpy.load(read_bytes(trained / WEIGHTS))
-    for name, tensor in tensors.items():
+    for weight, tensor in tensors.items():
         if np.abs(tensor).max() > np.finfo(np.float16).max:
-            raise EdgenetsError(f"{name} of {trained} has values that float16 cannot hold")
+            raise EdgenetsError(f"{weight} of {trained} has values that float16 cannot hold")
     weights = safetensors.numpy.save({k: v.astype(np.float16) for k, v in tensors.items()})
     stored = {**read_json(trained / SPEC), "weights_sha256": sha256_bytes(weights)}
     size_bytes = len(weights) + len(json.dumps(stored, indent=2)) + 1
     if size_bytes > LARGEST_BYTES:
         raise EdgenetsError(
-            f"{spec.name} of {trained} takes {format_bytes(size_bytes)} in float16, and may take "
+            f"{name} of {trained} takes {format_bytes(size_bytes)} in float16, and may take "
             f"{format_bytes(LARGEST_BYTES)}; train a smaller net"
         )
-    folder = pretrained / f"cifar10_{spec.name}"
+    folder = pretrained / f"cifar10_{name}"
     shutil.rmtree(folder, ignore_errors=True)
     write_bytes(folder / WEIGHTS, weights)
     write_json(folder / SPEC, stored)
-    print(f"{folder.name}: {model.count_params():,} parameters, {format_bytes(size_bytes)}")
+    print(f"{folder.name}: {model.net.count_params():,} parameters, {format_bytes(size_bytes)}")
     return folder
 
 

@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="squeezenet_deep_compression.net")
     parser.add_argument("images", help="imagenet500")
     options = parser.parse_args()
-    model, spec = load_weights(str(options.weights), "squeezenet", {}, seed=0)
+    loaded = load_weights(str(options.weights), "squeezenet", {}, seed=0)
+    model, spec = loaded.net, loaded.spec
     images = open_images(options.images, spec).calibration
     halves = np.array_split(np.random.default_rng(SEED).permutation(len(images)), 2)
     print("| variant | first half | second half | geometric mean |\n|---|---|---|---|")

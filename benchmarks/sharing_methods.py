@@ -28,7 +28,7 @@ from edgenets.files import read_json, write_json
 from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Model, Spec, load_model
+from edgenets.models.folder import Model, Spec
 from edgenets.pipeline.compress import open_images_of
 from edgenets.pipeline.config import check_config
 from edgenets.pipeline.stages.inputs import RunImages
@@ -49,10 +49,11 @@ class Bench:
     """The pruned net, its images, and where trainings keep their state."""
 
     def __init__(self, folder: Path, data: str, epochs: int, out: Path) -> None:
-        self.model, self.spec = load_model(folder)
+        self.source = Model.load(folder)
+        self.model, self.spec = self.source.net, self.source.spec
         values = {"model": self.spec.net, "data": {"source": data}}
         config = check_config({**values, "seed": self.spec.seed}, lambda place: "the benchmark")
-        self.images: RunImages = open_images_of(Model.load(folder), config)
+        self.images: RunImages = open_images_of(self.source, config)
         self.calibration = self.images.calibration(200)
         self.epochs, self.out = epochs, out
 
@@ -145,13 +146,12 @@ def per_channel(kernel: KernelCodes) -> KernelCodes:
 def integer_codes(bench: Bench) -> bytes:
     settings = ShareSettings(clusters=CLUSTERS, epochs=bench.epochs, batch_size=128, augment=0.5)
     shared = share_weights(
-        bench.model,
-        {},
+        bench.source,
         bench.images.training,
         settings,
         **{"seed": 0, "checkpoint": bench.out / "codes.safetensors", "key": "codes"},
     )
-    return tflite.to_int8(shared.model, bench.spec, bench.calibration, Codes(shared.kernels, {}))
+    return tflite.to_int8(shared.net, bench.spec, bench.calibration, shared.codes)
 
 
 METHODS: dict[str, Callable[[Bench], bytes]] = {

@@ -87,14 +87,15 @@ def open_images(source: str, spec: Spec) -> Images:
 
 def measure(weights: Path, source: str, out: Path) -> tuple[list[Row], NDArray[np.int64]]:
     """Return the rows of the table, float first, and the labels of their images."""
-    model, spec = load_weights(str(weights), "squeezenet", {}, seed=0)
+    loaded = load_weights(str(weights), "squeezenet", {}, seed=0)
+    model, spec = loaded.net, loaded.spec
     images = open_images(source, spec)
 
     @cache
     def coder() -> Callable[[float], Attempt]:
         calibration = images.calibration
-        folded = fold_batch_norm(model)
-        return prepare(folded, spec, calibration, calibration, flip=True, seed=0)
+        folded = Model(fold_batch_norm(model), spec)
+        return prepare(folded, calibration, calibration, flip=True, seed=0)
 
     def rated(price: float) -> bytes:
         return coder()(price).content

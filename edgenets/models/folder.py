@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgenets.data.images import Preparation
 from edgenets.data.splits import SeededSplit
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
-from edgenets.models.codes import Codes, from_tensors, to_tensors
+from edgenets.models.codes import Codes, KernelCodes, from_tensors, to_tensors
 from edgenets.models.registry import complete_arguments, create
 from edgenets.packages import missing_package
 
@@ -121,16 +122,6 @@ class Spec:
         arguments = {key: value for key, value in self.arguments.items() if key != "classes"}
         return {"name": self.name, **arguments}
 
-    def with_stage(self, settings: dict[str, Any], history: History, *, folded: bool) -> Spec:
-        """Return the spec of the model that a compression stage made of this one."""
-        return replace(
-            self,
-            folded=folded,
-            recipe=(*self.recipe, settings),
-            history={**self.history, settings["stage"]: history},
-            versions=versions(),
-        )
-
     def to_json(self) -> dict[str, Any]:
         """Return the content of spec.json, but for the weights' hash."""
         content = asdict(self)
@@ -153,16 +144,66 @@ class Model:
         """Rebuild the model of a model folder, with its codes.
 
         Raises:
-            EdgenetsError: as `load_model`; or the hash, names or shapes of its codes do not fit, or
-                they are not those of the weights.
+            EdgenetsError: it is not a model folder; its spec, or the hash, names or shapes of its
+                weights or codes do not fit, or the codes are not those of the weights.
         """
         stored = _read_spec(folder)
         net = _load_net(folder, stored)
         return cls(net, stored.spec, _load_codes(folder, stored, net), folder)
 
+    @property
+    def kernels(self) -> Mapping[str, KernelCodes]:
+        """The codes of its kernels by layer; none where they are float."""
+        return self.codes.kernels if self.codes else {}
+
+    def after(
+        self,
+        stage: dict[str, Any],
+        net: keras.Model,
+        history: History | None = None,
+        codes: Codes | None = None,
+    ) -> Model:
+        """Return the model that a compression stage made of this one.
+
+        Args:
+            stage: its settings, with its name as `stage`.
+            net: what it made of the net.
+            history: of its training, if it trained.
+            codes: of the new net, if its kernels are integers.
+        """
+        from edgenets.models.fold import is_folded  # which loads TensorFlow
+
+        spec = replace(
+            self.spec,
+            folded=is_folded(net),
+            recipe=(*self.spec.recipe, stage),
+            history={**self.spec.history, stage["stage"]: history or {}},
+            versions=versions(),
+        )
+        return Model(net, spec, codes)
+
     def save(self, folder: Path) -> None:
-        """Write a new model folder; errors are those of `save_model`."""
-        save_model(folder, self.net, self.spec, self.codes)
+        """Write a new model folder.
+
+        Raises:
+            EdgenetsError: it already holds a model, or cannot be written; then none is left.
+        """
+        require_no_model(folder)
+        content = _weights_content(self.net)
+        hashes = {"weights_sha256": sha256_bytes(content)}
+        existed = folder.exists()
+        try:
+            write_bytes(folder / WEIGHTS, content)
+            if self.codes is not None:
+                content = safetensors.numpy.save(to_tensors(self.codes))
+                write_bytes(folder / CODES, content)
+                hashes["codes_sha256"] = sha256_bytes(content)
+            # The spec comes last: a folder without one is not a model folder.
+            write_json(folder / SPEC, {**self.spec.to_json(), **hashes})
+        except EdgenetsError:
+            if not existed:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def __str__(self) -> str:
         """The folder or, without one, the net's name: how sentences name the model."""
@@ -175,30 +216,6 @@ def build_model(spec: Spec) -> keras.Model:
 
     model = create(spec.name, **spec.arguments)
     return fold_batch_norm(model) if spec.folded else model
-
-
-def save_model(folder: Path, model: keras.Model, spec: Spec, codes: Codes | None = None) -> None:
-    """Write `model`, `spec` and, if given, `codes` to a new model folder.
-
-    Raises:
-        EdgenetsError: the folder already holds a model, or cannot be written; then none is left.
-    """
-    require_no_model(folder)
-    content = _weights_content(model)
-    hashes = {"weights_sha256": sha256_bytes(content)}
-    existed = folder.exists()
-    try:
-        write_bytes(folder / WEIGHTS, content)
-        if codes is not None:
-            content = safetensors.numpy.save(to_tensors(codes))
-            write_bytes(folder / CODES, content)
-            hashes["codes_sha256"] = sha256_bytes(content)
-        # The spec comes last: a folder without one is not a model folder.
-        write_json(folder / SPEC, {**spec.to_json(), **hashes})
-    except EdgenetsError:
-        if not existed:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -214,16 +231,6 @@ def require_no_model(folder: Path) -> None:
     """
     if (folder / SPEC).exists():
         raise EdgenetsError(f"{folder} already holds a model; pass another folder or remove it")
-
-
-def load_model(folder: Path) -> tuple[keras.Model, Spec]:
-    """Rebuild the model of a model folder.
-
-    Raises:
-        EdgenetsError: it is not a model folder, or its spec, hash, names or shapes do not fit.
-    """
-    stored = _read_spec(folder)
-    return _load_net(folder, stored), stored.spec
 
 
 def _load_net(folder: Path, stored: _Stored) -> keras.Model:

@@ -31,7 +31,7 @@ from edgenets.pipeline.compress import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.draft import Drafts
 from edgenets.pipeline.keys import key_of
-from edgenets.pipeline.stages.places import Record
+from edgenets.pipeline.stages.places import StageRecord
 from edgenets.progress import say
 from edgenets.quantize.budget.choice import Choice, trade_offs
 from edgenets.quantize.budget.sensitivity import CLUSTERS, SPARSITIES, Sensitivity, scan
@@ -164,11 +164,11 @@ class _Try(NamedTuple):
     recipe: Recipe
     draft_bytes: int
     stages: Path
-    records: list[Record]
+    records: list[StageRecord]
 
     @property
     def stored_bytes(self) -> int:
-        size: int = self.records[-1]["measured"]["stored_bytes"]
+        size: int = self.records[-1].measured["stored_bytes"]
         return size
 
 
@@ -183,7 +183,7 @@ class _Search:
                 f"{model} has shared weights already; pass the model that it was made of"
             )
         self.images = open_images_of(model, config)
-        self.drafts = Drafts(model.net, self.spec, self.images, config.compress)
+        self.drafts = Drafts(model, self.images, config.compress)
         self.sensitivity = self._scan()
         self.choices = trade_offs({name: s.options for name, s in self.sensitivity.items()})
         self.draft_bytes = cache(lambda i: self.drafts.stored_bytes(self.choices[i]))
@@ -227,7 +227,7 @@ class _Search:
 
     def top1_of(self, current: _Try) -> float:
         """Return the accuracy of a try's int8 file on the validation images."""
-        folder = current.stages / current.records[-1]["folder"]
+        folder = current.stages / current.records[-1].folder
         made = Model.load(folder)
         content = tflite.to_int8(made.net, made.spec, None, made.codes)
         images = self.images.training.validation_images

@@ -18,7 +18,6 @@ from edgenets.models.folder import (
     WEIGHTS,
     Model,
     require_no_model,
-    save_model,
     weights_sha256,
 )
 from edgenets.pipeline.config import RunConfig
@@ -28,7 +27,7 @@ from edgenets.pipeline.output import MODEL_FILES, check_outputs
 from edgenets.pipeline.run import run_stages
 from edgenets.pipeline.stages.inputs import RunImages, open_data
 from edgenets.pipeline.stages.measure import measure_model
-from edgenets.pipeline.stages.places import ERROR_PLOT, Record
+from edgenets.pipeline.stages.places import ERROR_PLOT, Record, StageRecord
 from edgenets.pipeline.stages.plan import Stage, compress_stages
 from edgenets.progress import say
 from edgenets.quantize.recipe import Recipe
@@ -105,25 +104,24 @@ def open_images_of(model: Model, config: RunConfig) -> RunImages:
 
 def run_recipe(
     model: Model, images: RunImages, recipe: Recipe, stages: Path, log_dir: Path | None = None
-) -> list[Record]:
+) -> list[StageRecord]:
     """Do what is missing of a recipe's stages in the folder `stages`, on `model`."""
 
     def copy(own: Path, previous: Path, key: str) -> Record:
-        net, codes = model.net, model.codes
         split = images.dataset.seeded_split or model.spec.seeded_split
-        spec = replace(model.spec, seeded_split=split)
-        save_model(own, net, spec, codes)
-        return measure_model(images, net, float_file(net, spec), codes.kernels if codes else None)
+        first = replace(model, spec=replace(model.spec, seeded_split=split))
+        first.save(own)
+        return measure_model(images, first, float_file(first.net, first.spec))
 
-    first = Stage("model", {"weights": weights_sha256(model.net)}, copy)
+    start = Stage("model", {"weights": weights_sha256(model.net)}, copy)
     following = compress_stages(recipe, images, log_dir)
-    return run_stages(stages, [first, *following], images.dataset.fingerprint)
+    return run_stages(stages, [start, *following], images.dataset.fingerprint)
 
 
 def keep_result(
     out: Path,
     stages: Path,
-    records: list[Record],
+    records: list[StageRecord],
     recipe: Recipe,
     images: RunImages,
     **more: Any,
@@ -133,10 +131,10 @@ def keep_result(
     Args:
         more: further keys of what was measured.
     """
-    last = stages / records[-1]["folder"]
+    last = stages / records[-1].folder
     result = {
-        "stages": [{"name": r["name"], "seconds": r["seconds"], **r["measured"]} for r in records],
-        "warnings": [*images.warnings, *warnings_of_score(records[-1]["measured"])],
+        "stages": [{"name": r.name, "seconds": r.seconds, **r.measured} for r in records],
+        "warnings": [*images.warnings, *warnings_of_score(records[-1].measured)],
         "skipped": [file.to_json() for file in images.dataset.skipped],
         "accounting": account_folder(last, records),
         **more,

@@ -18,7 +18,7 @@ from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec
+from edgenets.models.folder import Model
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
 from edgenets.quantize.budget.sensitivity import compress_untrained
@@ -42,22 +42,22 @@ class Drafts:
         prunable: names of the layers that a choice may prune.
     """
 
-    def __init__(self, model: keras.Model, spec: Spec, images: RunImages, base: Recipe) -> None:
+    def __init__(self, model: Model, images: RunImages, base: Recipe) -> None:
         """Prepare the drafts of a model without shared weights; `base` is as in chosen_recipe."""
-        self.model, self.spec, self.images, self.base = model, spec, images, base
+        self.model, self.images, self.base = model, images, base
         pruning = next((stage for stage in base if isinstance(stage, PruneSettings)), None)
-        layers = prunable_layers(model) if pruning else []
+        layers = prunable_layers(model.net) if pruning else []
         self.prunable = [layer.name for layer in layers if pruning and sparsity_of(layer, pruning)]
 
     def stored_bytes(self, choice: Choice) -> int:
         """Return what a choice's file takes when it travels."""
-        spec = self.spec
+        draft = self.model
         for stage in self.recipe(choice):
-            spec = spec.with_stage(stage.model_dump(mode="json"), {}, folded=True)
-        kernels = compress_untrained(self.model, self._folded, choice)
+            draft = draft.after(stage.model_dump(mode="json"), self._folded)
+        kernels = compress_untrained(self.model.net, self._folded, choice)
         file = File(self._int8_file)
         set_codes(file, self._folded, Codes(kernels, {}))
-        return stored_bytes(with_description(file, spec, sha256_bytes(file.content)).content)
+        return stored_bytes(with_description(file, draft.spec, sha256_bytes(file.content)).content)
 
     def recipe(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""
@@ -65,14 +65,14 @@ class Drafts:
 
     @cached_property
     def _folded(self) -> keras.Model:
-        return fold_batch_norm(self.model)
+        return fold_batch_norm(self.model.net)
 
     @cached_property
     def _int8_file(self) -> bytes:
         """The file without any compression, into which other codes are put."""
         settings = next(stage for stage in self.base if isinstance(stage, Int8Settings))
         calibration = self.images.calibration(settings.calibration_images)
-        return tflite.to_int8(self._folded, self.spec, calibration)
+        return tflite.to_int8(self._folded, self.model.spec, calibration)
 
 
 def chosen_recipe(base: Recipe, choice: Choice, prunable: Collection[str]) -> Recipe:

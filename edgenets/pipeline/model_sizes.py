@@ -12,6 +12,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model
+from edgenets.pipeline.stages.places import StageRecord
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.sizes.accounting import LayerWeights, account
 
@@ -35,7 +36,7 @@ def account_model(
     )
 
 
-def account_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def account_folder(folder: Path, records: Sequence[StageRecord]) -> dict[str, Any]:
     """Return the accounting of a model folder, given the records of the stages that made it.
 
     The first stage's file is the float32 one of the model as it was; the last one's is of `folder`.
@@ -44,7 +45,7 @@ def account_folder(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[s
         EdgenetsError: the folder cannot be loaded.
     """
     model = Model.load(folder)
-    first, last = (records[position]["measured"] for position in (0, -1))
+    first, last = (records[position].measured for position in (0, -1))
     return account_model(
         model.net,
         model.codes,

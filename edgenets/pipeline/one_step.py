@@ -21,13 +21,7 @@ from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write.checked_file import LOGITS, REPORT, Ends, write_checked
 from edgenets.export.write.foreign import adopt, load_trusted
 from edgenets.files import check_output, locked_folder
-from edgenets.models.folder import (
-    SPEC,
-    Model,
-    Spec,
-    require_no_model,
-    save_model,
-)
+from edgenets.models.folder import SPEC, Model, Spec, require_no_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.keys import key_of
@@ -72,11 +66,11 @@ def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> d
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
         key = key_of(dataset.fingerprint, settings=settings)
-        model, spec = train_model(images, initial, out / CHECKPOINT, key, log_dir)
-        write_history(out, spec.history.get("train"))
-        save_model(out, model, spec)
+        model = train_model(images, initial, out / CHECKPOINT, key, log_dir)
+        write_history(out, model.spec.history.get("train"))
+        model.save(out)
         remove_checkpoint(out / CHECKPOINT)
-        measured = images.score(predict_logits(compile_inference(model), images.test))
+        measured = images.score(predict_logits(compile_inference(model.net), images.test))
         return {
             **measured,
             "warnings": [*images.warnings, *warnings_of_score(measured)],
@@ -99,9 +93,8 @@ def import_folder(config: RunConfig, out: Path) -> dict[str, Any]:
         _, initial = load_initial(config)
         if initial is None:
             raise EdgenetsError("there is nothing to import; name weights, or images to train on")
-        model, spec = initial
-        save_model(out, model, spec)
-        return {**spec.initial_weights, "classes": len(spec.labels)}
+        initial.save(out)
+        return {**initial.spec.initial_weights, "classes": len(initial.spec.labels)}
 
 
 def export(

@@ -21,7 +21,7 @@ from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
-from edgenets.models.folder import Spec, weights_sha256
+from edgenets.models.folder import Model, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.logits import mean_divergence
 from edgenets.progress import say
@@ -29,7 +29,7 @@ from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
 from edgenets.quantize.rate.curvature import measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
-from edgenets.quantize.rate.layerwise import Coded, code_kernels
+from edgenets.quantize.rate.layerwise import code_kernels
 from edgenets.quantize.settings import RateSettings
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
@@ -47,9 +47,8 @@ class Attempt(NamedTuple):
     """A net coded at a price, and what came of it."""
 
     price: float
-    folded: keras.Model  # what was coded: an equal net to the one given, its channels scaled
-    coded: Coded
-    codes: Codes
+    equalized: keras.Model  # what was coded: an equal net to the one given, its channels scaled
+    model: Model  # the coded net, with the codes of its file
     content: bytes  # of the `.tflite`
     package_bytes: int
     kl: float  # nats, from the float net's answers to the file's, mean over images
@@ -57,8 +56,7 @@ class Attempt(NamedTuple):
 
 
 def code_to_goal(
-    folded: keras.Model,
-    spec: Spec,
+    model: Model,
     settings: RateSettings,
     calibration: NDArray[np.uint8],
     held_out: NDArray[np.uint8],
@@ -69,8 +67,7 @@ def code_to_goal(
     """Code a folded net as `settings` ask; the result's file is measured in LiteRT.
 
     Args:
-        folded: left as it is.
-        spec: of the folded net.
+        model: its net is folded, and left as it is.
         settings: price, budget or bound; without any, at most `USUAL_MAX_KL`.
         calibration: `[images, resolution, resolution, 3]`; they need no labels.
         held_out: on which divergence is measured, and a bound met.
@@ -80,7 +77,7 @@ def code_to_goal(
     Raises:
         EdgenetsError: the goal cannot be reached; the message says what can be.
     """
-    attempt = prepare(folded, spec, calibration, held_out, flip=flip, seed=seed)
+    attempt = prepare(model, calibration, held_out, flip=flip, seed=seed)
     if settings.price is not None:
         return attempt(settings.price)
     if settings.budget_bytes is not None:
@@ -89,8 +86,7 @@ def code_to_goal(
 
 
 def prepare(
-    folded: keras.Model,
-    spec: Spec,
+    model: Model,
     calibration: NDArray[np.uint8],
     held_out: NDArray[np.uint8],
     *,
@@ -99,25 +95,24 @@ def prepare(
 ) -> Callable[[float], Attempt]:
     """Return the function that codes the net at a price; arguments are those of `code_to_goal`."""
     images = to_network(calibration)
-    folded = equalize_activations(folded, images)
-    plain = tflite.to_format(INT8, folded, spec, calibration)
-    grids = choose_grids(plain, folded, images, mse_range)
+    spec, equalized = model.spec, equalize_activations(model.net, images)
+    plain = tflite.to_format(INT8, equalized, spec, calibration)
+    grids = choose_grids(plain, equalized, images, mse_range)
     varied = vary(images, flip=flip, seed=seed)
     walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
-    curvatures = measure_curvatures(folded, varied, len(walked), seed=seed)
-    reference = predict_logits(compile_inference(folded), held_out)
+    curvatures = measure_curvatures(equalized, varied, len(walked), seed=seed)
+    reference = predict_logits(compile_inference(equalized), held_out)
 
     def attempt(price: float) -> Attempt:
-        coded = code_kernels(folded, walked, curvatures, grids, price)
+        coded = code_kernels(equalized, walked, curvatures, grids, price)
         codes = Codes(coded.kernels, grids)
         converted = tflite.to_format(INT8, coded.model, spec, None, codes)
         file = with_description(converted, spec, weights_sha256(coded.model))
         logits = Classifier(file).logits(held_out)
         found = Attempt(
             price,
-            folded,
-            coded,
-            codes,
+            equalized,
+            Model(coded.model, spec, codes),
             file.content,
             len(pack(file.content)),
             mean_divergence(reference, logits),

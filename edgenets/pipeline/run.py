@@ -29,7 +29,14 @@ from edgenets.pipeline.keys import key_of, next_key
 from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import check_outputs
 from edgenets.pipeline.stages.inputs import open_training
-from edgenets.pipeline.stages.places import CHECKPOINT, INT8_FILE, PACKAGE_FILE, Record
+from edgenets.pipeline.stages.places import (
+    CHECKPOINT,
+    INT8_FILE,
+    PACKAGE_FILE,
+    Record,
+    StageRecord,
+    StoredFile,
+)
 from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
@@ -74,7 +81,7 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, 
         records = run_stages(
             out / STAGES, plan(complete, images, initial, log_dir), images.dataset.fingerprint
         )
-        exported = next(r["folder"] for r in records if r["name"] == "export")
+        exported = next(r.folder for r in records if r.name == "export")
         for name in (INT8_FILE, PACKAGE_FILE):
             write_bytes(out / name, read_bytes(out / STAGES / exported / name))
         report = summarize(complete, images, records, _account(out, records))
@@ -83,14 +90,14 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, 
         return report
 
 
-def _account(out: Path, records: list[Record]) -> Record:
+def _account(out: Path, records: list[StageRecord]) -> Record:
     """Return the size accounting of the last model and the file that was exported of it."""
-    position = next(i for i, record in enumerate(records) if record["name"] == "export")
-    model = records[position - 1]["folder"]
+    position = next(i for i, record in enumerate(records) if record.name == "export")
+    model = records[position - 1].folder
     return account_folder(out / STAGES / model, [records[0], records[position]])
 
 
-def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Record]:
+def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[StageRecord]:
     """Do what is missing of `stages` in `folder` and return the record of each.
 
     Args:
@@ -99,7 +106,7 @@ def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Reco
         stages: each made from the one before it, the first one from the images alone.
         fingerprint: of the images.
     """
-    records: list[Record] = []
+    records: list[StageRecord] = []
     key = key_of(fingerprint, runs_files=True)
     previous = folder
     for number, stage in enumerate(stages, start=1):
@@ -120,7 +127,7 @@ def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Reco
     return records
 
 
-def _finished(folder: Path, key: str) -> Record | None:
+def _finished(folder: Path, key: str) -> StageRecord | None:
     """Return the record of a stage that was made under `key`; None if none was.
 
     Raises:
@@ -128,19 +135,19 @@ def _finished(folder: Path, key: str) -> Record | None:
     """
     if not folder.exists():
         return None
-    record: Record = read_sealed(folder / RECORD)
-    if record["key"] != key:
+    record = StageRecord.from_json(read_sealed(folder / RECORD))
+    if record.key != key:
         raise EdgenetsError(
             f"{folder} was made of other images or settings, or by other versions of packages"
         )
-    for file in record["files"]:
-        if _describe(folder / file["name"]) != file:
-            raise EdgenetsError(f"{folder / file['name']} is damaged")
+    for file in record.files:
+        if _describe(folder / file.name) != file:
+            raise EdgenetsError(f"{folder / file.name} is damaged")
     _clean(folder)
     return record
 
 
-def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
+def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> StageRecord:
     start = time.monotonic()
     partial = folder.with_name(f".{folder.name}.partial")
     if not (partial / KEY).is_file() or read_bytes(partial / KEY) != key.encode():
@@ -151,15 +158,15 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> Record:
             leftover.unlink()
     measured = stage.work(partial, previous, key)
     files = sorted(file for file in partial.iterdir() if file.name not in RESUMING)
-    record = {
-        "name": stage.name,
-        "folder": folder.name,
-        "key": key,
-        "seconds": round(time.monotonic() - start, 3),
-        "files": [_describe(file) for file in files],
-        "measured": measured,
-    }
-    write_sealed(partial / RECORD, record)
+    record = StageRecord(
+        stage.name,
+        folder.name,
+        key,
+        seconds=round(time.monotonic() - start, 3),
+        files=tuple(map(_describe, files)),
+        measured=measured,
+    )
+    write_sealed(partial / RECORD, record.to_json())
     shutil.rmtree(folder, ignore_errors=True)
     rename(partial, folder)
     _clean(folder)  # not before: a process killed in between would have to train again
@@ -171,12 +178,12 @@ def _clean(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _describe(file: Path) -> Record:
-    return {"name": file.name, "sha256": sha256_file(file), "size_bytes": file.stat().st_size}
+def _describe(file: Path) -> StoredFile:
+    return StoredFile(file.name, sha256_file(file), file.stat().st_size)
 
 
-def _result(record: Record) -> str:
-    measured = record["measured"]
+def _result(record: StageRecord) -> str:
+    measured = record.measured
     if "latency_ms" in measured:
         return f"{format_ms(measured['latency_ms']['median'])} median"
     stored = measured["stored_bytes"]
@@ -184,7 +191,7 @@ def _result(record: Record) -> str:
         f"top-1 {format_percent(measured['top1'])} ({format_interval(measured['ci95'])}), "
         f"{format_bytes(measured['size_bytes'])}"
         f"{'' if stored is None else f', stored {format_bytes(stored)}'} "
-        f"({format_seconds(record['seconds'])})"
+        f"({format_seconds(record.seconds)})"
     )
 
 

@@ -9,7 +9,13 @@ from edgenets.export.measure.accuracy import warnings_of_score
 from edgenets.models.folder import versions
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.stages.inputs import RunImages
-from edgenets.pipeline.stages.places import BENCHMARK_FILE, INT8_FILE, PACKAGE_FILE, Record
+from edgenets.pipeline.stages.places import (
+    BENCHMARK_FILE,
+    INT8_FILE,
+    PACKAGE_FILE,
+    Record,
+    StageRecord,
+)
 from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (
@@ -21,16 +27,16 @@ KERNEL_KEYS = ("sparsity", "distinct_values")  # what a kernel in the file tells
 
 
 def summarize(
-    config: RunConfig, images: RunImages, records: list[Record], accounting: Record
+    config: RunConfig, images: RunImages, records: list[StageRecord], accounting: Record
 ) -> dict[str, Any]:
     """Return the content of report.json (DESIGN's keys and more) from the stages' records.
 
     Args:
         accounting: the size accounting of the exported file.
     """
-    by_name = {record["name"]: record for record in records}
-    train, export = by_name["train"]["measured"], by_name["export"]["measured"]
-    benchmark = by_name["benchmark"]["measured"]
+    measured = {record.name: record.measured for record in records}
+    train, export = measured["train"], measured["export"]
+    benchmark = measured["benchmark"]
     dataset = images.dataset
     return {
         "model": {
@@ -51,15 +57,15 @@ def summarize(
         "warnings": [*images.warnings, *warnings_of_score(export)],
         "target": config.export.target,
         "seed": config.seed,
-        "seconds": round(sum(record["seconds"] for record in records), 3),
+        "seconds": round(sum(record.seconds for record in records), 3),
         "stages": [
             {
-                "name": record["name"],
-                "seconds": record["seconds"],
-                **{key: record["measured"].get(key) for key in STAGE_KEYS},
+                "name": record.name,
+                "seconds": record.seconds,
+                **{key: record.measured.get(key) for key in STAGE_KEYS},
             }
             for record in records
-            if record["name"] != "benchmark"
+            if record.name != "benchmark"
         ],
         "artefacts": _artefacts(records),
         "reduction": {
@@ -87,17 +93,18 @@ def summarize(
     }
 
 
-def _artefacts(records: list[Record]) -> list[dict[str, Any]]:
+def _artefacts(records: list[StageRecord]) -> list[dict[str, Any]]:
     """List what the stages made; a benchmark's result is a measurement and differs each time."""
     files = [
-        {**file, "path": f"stages/{record['folder']}/{file['name']}"}
+        (f"stages/{record.folder}/{file.name}", file)
         for record in records
-        for file in record["files"]
-        if file["name"] != BENCHMARK_FILE
+        for file in record.files
+        if file.name != BENCHMARK_FILE
     ]
-    final = [{**f, "path": f["name"]} for f in files if f["name"] in (INT8_FILE, PACKAGE_FILE)]
+    final = [(file.name, file) for _, file in files if file.name in (INT8_FILE, PACKAGE_FILE)]
     return [
-        {key: file[key] for key in ("path", "sha256", "size_bytes")} for file in (*files, *final)
+        {"path": path, "sha256": file.sha256, "size_bytes": file.size_bytes}
+        for path, file in (*files, *final)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.models.backend import keras, tf
@@ -14,14 +14,6 @@ from edgenets.models.fold import KERNEL_AXES
 IMAGE_CHANNELS = 3
 
 T = TypeVar("T")
-
-
-class Compressed(NamedTuple):
-    """What a compression stage makes of a model."""
-
-    model: keras.Model
-    kernels: Mapping[str, KernelCodes]  # the codes of all kernels by layer; none if they are float
-    history: dict[str, list[float]]  # of its training, by epoch
 
 
 def kernel_axes(layer: keras.layers.Layer) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from edgenets.export.measure.per_op import profile_instructions
 from edgenets.export.measure.verify import random_images
 from edgenets.export.write.tflite import to_int8
 from edgenets.flatbuffer.extract import cut
-from edgenets.models.folder import load_model
+from edgenets.models.folder import Model
 from edgenets.models.weights.sources import PRETRAINED
 
 pytestmark = pytest.mark.board
@@ -50,7 +50,8 @@ def test_arm_board_is_examined_over_ssh(arm_board):
 def test_inserted_convolution_is_attributed_its_instructions_within_5_percent(
     name: str, emulated_board
 ):
-    model, spec = load_model(PRETRAINED / f"cifar10_{name}")
+    loaded = Model.load(PRETRAINED / f"cifar10_{name}")
+    model, spec = loaded.net, loaded.spec
     content = to_int8(model, spec, random_images(spec.preparation.resolution))
     inserted = per_op.insert_convolution(content, 0.5, 3)
     alone = cut(inserted.content, inserted.operator, inserted.operator + 1)

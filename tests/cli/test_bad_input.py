@@ -22,7 +22,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.files import locked_folder, sha256_file
 from edgenets.models.backend import keras, tf
-from edgenets.models.folder import Spec, save_model
+from edgenets.models.folder import Model, Spec
 from edgenets.models.registry import complete_arguments, create
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.progress import printable
@@ -76,7 +76,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels, preparation = ("dark", "left", "right"), Preparation(32, 32)
     spec = Spec("mobilenet_v1", arguments, labels, preparation, seed=0)
     folder = tmp_path_factory.mktemp("untrained") / "model"
-    save_model(folder, create("mobilenet_v1", **arguments), spec)
+    Model(create("mobilenet_v1", **arguments), spec).save(folder)
     return folder
 
 

@@ -85,7 +85,7 @@ def nothing_works(monkeypatch) -> None:
     monkeypatch.setattr("edgenets.export.devices.doctor._packages", list)
     monkeypatch.setattr("edgenets.export.devices.emulator_setup.set_up", stop)
     monkeypatch.setattr("edgenets.cli.summary.create", stop)
-    monkeypatch.setattr("edgenets.models.folder.load_model", stop)
+    monkeypatch.setattr("edgenets.models.folder.Model.load", stop)
     for work in (
         *("run.open_training", "one_step.open_training", "one_step.load_initial"),
         *("compress.open_images_of", "budget.open_images_of"),

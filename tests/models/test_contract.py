@@ -22,7 +22,7 @@ from edgenets.flatbuffer import read
 from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec, load_model, save_model
+from edgenets.models.folder import Model, Spec
 from edgenets.models.inference import check_images, compile_inference, predict_logits
 from edgenets.models.registry import NETS, complete_arguments, create
 from edgenets.profile import profile
@@ -186,8 +186,8 @@ def test_same_seed_gives_the_same_weights(model: keras.Model):
 def test_saved_model_computes_the_same_bits(
     model: keras.Model, spec: Spec, images: np.ndarray, tmp_path: Path
 ):
-    save_model(tmp_path / "model", model, spec)
-    loaded, _ = load_model(tmp_path / "model")
+    Model(model, spec).save(tmp_path / "model")
+    loaded = Model.load(tmp_path / "model").net
     np.testing.assert_array_equal(loaded(images), model(images))
 
 

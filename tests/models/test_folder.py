@@ -16,7 +16,7 @@ from edgenets.files import sha256_file
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid
 from edgenets.models.fold import fold_batch_norm, is_folded
-from edgenets.models.folder import Model, Spec, load_model, load_spec, save_model
+from edgenets.models.folder import Model, Spec, load_spec
 from edgenets.models.registry import complete_arguments, create
 from edgenets.quantize.layers import assign_kernels
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -39,7 +39,7 @@ def folder(model: keras.Model, tmp_path: Path) -> Path:
         preparation=Preparation.default("mobilenet_v1", 32),
         seed=3,
     )
-    save_model(tmp_path / "model", model, spec)
+    Model(model, spec).save(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -58,7 +58,8 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_loaded_model_computes_the_same_bits(model: keras.Model, folder: Path):
-    loaded, spec = load_model(folder)
+    loaded = Model.load(folder)
+    loaded, spec = loaded.net, loaded.spec
     image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(image), model(image))
     assert (spec.labels, spec.seed, spec.preparation.resize) == (("cat", "dog"), 3, 32)
@@ -67,8 +68,9 @@ def test_loaded_model_computes_the_same_bits(model: keras.Model, folder: Path):
 def test_folded_model_is_rebuilt_folded(model: keras.Model, folder: Path, tmp_path: Path):
     spec, _ = load_spec(folder)
     folded = fold_batch_norm(model)
-    save_model(tmp_path / "folded", folded, replace(spec, folded=True))
-    loaded, spec = load_model(tmp_path / "folded")
+    Model(folded, replace(spec, folded=True)).save(tmp_path / "folded")
+    loaded = Model.load(tmp_path / "folded")
+    loaded, spec = loaded.net, loaded.spec
     assert spec.folded and is_folded(loaded)
     image = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(image), folded(image))
@@ -92,12 +94,12 @@ def coded(model: keras.Model, folder: Path, tmp_path: Path) -> Path:
     folded = fold_batch_norm(model)
     codes = Codes(quantize_kernels(folded), {"logits": (Grid(0.25, -3), Grid(0.5, 7))})
     assign_kernels(folded, codes.kernels)
-    save_model(tmp_path / "coded", folded, replace(spec, folded=True), codes)
+    Model(folded, replace(spec, folded=True), codes).save(tmp_path / "coded")
     return tmp_path / "coded"
 
 
 def test_codes_come_back_and_are_the_weights(coded: Path):
-    loaded, _ = load_model(coded)
+    loaded = Model.load(coded).net
     codes = Model.load(coded).codes
     assert codes.activations == {"logits": (Grid(0.25, -3), Grid(0.5, 7))}
     assert len(codes.kernels) == 28
@@ -122,7 +124,7 @@ def edit_codes(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) 
 def test_layers_kept_float_may_lack_codes(coded: Path):
     edit_codes(coded, lambda t: (t.pop("stem_conv/kernel"), t.pop("stem_conv/kernel_scale")))
     edit_spec(coded, keep_float=["stem_*", "logits"])
-    _, spec = load_model(coded)
+    spec = Model.load(coded).spec
     assert spec.keep_float == ("stem_*", "logits") and spec.to_json()["keep_float"]
     assert [spec.keeps_float(layer) for layer in ("stem_conv", "block1_depthwise_conv")] == [1, 0]
     assert len(Model.load(coded).codes.kernels) == 27
@@ -158,8 +160,9 @@ def test_exchanged_codes_are_noticed(coded: Path):
 
 
 def test_equal_models_are_equal_files(model: keras.Model, folder: Path, tmp_path: Path):
-    loaded, spec = load_model(folder)
-    save_model(tmp_path / "again", loaded, spec)
+    loaded = Model.load(folder)
+    loaded, spec = loaded.net, loaded.spec
+    Model(loaded, spec).save(tmp_path / "again")
     for name in ("spec.json", "weights.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -171,7 +174,7 @@ def test_tensors_are_named_after_layers(folder: Path):
 def test_folder_with_a_model_is_not_overwritten(model: keras.Model, folder: Path):
     spec, _ = load_spec(folder)
     with pytest.raises(EdgenetsError, match="already holds a model"):
-        save_model(folder, model, spec)
+        Model(model, spec).save(folder)
 
 
 def test_missing_tensor_is_named(folder: Path):
@@ -179,13 +182,13 @@ def test_missing_tensor_is_named(folder: Path):
     del tensors["logits/bias"]
     edit_weights(folder, tensors)
     with pytest.raises(EdgenetsError, match="lacks the tensor logits/bias"):
-        load_model(folder)
+        Model.load(folder)
 
 
 def test_unknown_tensor_is_named(folder: Path):
     edit_weights(folder, {**weights(folder), "extra": np.zeros(1, np.float32)})
     with pytest.raises(EdgenetsError, match="holds the tensor extra"):
-        load_model(folder)
+        Model.load(folder)
 
 
 def test_wrong_shape_is_named(folder: Path):
@@ -193,19 +196,19 @@ def test_wrong_shape_is_named(folder: Path):
     with pytest.raises(
         EdgenetsError, match=r"logits/bias .* must have the shape \(2,\), got \(3,\)"
     ):
-        load_model(folder)
+        Model.load(folder)
 
 
 def test_nan_is_refused(folder: Path):
     edit_weights(folder, {**weights(folder), "logits/bias": np.float32([0, np.nan])})
     with pytest.raises(EdgenetsError, match=r"logits/bias .* holds a NaN"):
-        load_model(folder)
+        Model.load(folder)
 
 
 def test_exchanged_weights_are_noticed(folder: Path):
     (folder / "weights.safetensors").write_bytes(safetensors.numpy.save({}))
     with pytest.raises(EdgenetsError, match="SHA-256 differs"):
-        load_model(folder)
+        Model.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -221,10 +224,10 @@ def test_exchanged_weights_are_noticed(folder: Path):
 def test_spec_that_does_not_fit_gets_a_sentence(folder: Path, changes: dict, message: str):
     edit_spec(folder, **changes)
     with pytest.raises(EdgenetsError) as raised:
-        load_model(folder)
+        Model.load(folder)
     assert message in str(raised.value)
 
 
 def test_other_folder_is_not_a_model_folder(tmp_path: Path):
     with pytest.raises(EdgenetsError, match=r"is not a model folder: it has no spec\.json"):
-        load_model(tmp_path)
+        Model.load(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,8 +188,9 @@ def test_file_that_grew_by_training_is_tried_smaller(
 
     def grown(*arguments):
         *others, last = run_recipe(*arguments)
-        size = last["measured"]["stored_bytes"] * next(growth)
-        return [*others, {**last, "measured": {**last["measured"], "stored_bytes": round(size)}}]
+        size = last.measured["stored_bytes"] * next(growth)
+        measured = {**last.measured, "stored_bytes": round(size)}
+        return [*others, replace(last, measured=measured)]
 
     monkeypatch.setattr(budget_module, "run_recipe", grown)
     result = compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, trained)

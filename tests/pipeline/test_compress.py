@@ -15,7 +15,7 @@ from edgenets.cli.compress import print_worst_layers
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.metadata import layer_names
-from edgenets.models.folder import Model, load_model
+from edgenets.models.folder import Model
 from edgenets.pipeline.stages import compress
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.package.epk import pack
@@ -151,7 +151,7 @@ def test_fp16_folder_is_the_file_and_takes_half(
     before, after = edgenets(capsys, "compress", trained, *options)["stages"]
     assert before["size_bytes"] / after["size_bytes"] > 1.8
     assert after["fidelity"]["agreement"] >= 0.95
-    model, _ = load_model(tmp_path / "m")
+    model = Model.load(tmp_path / "m").net
     for weight in model.get_weights():
         np.testing.assert_array_equal(weight, weight.astype(np.float16))
     file = tmp_path / "m.tflite"
@@ -167,7 +167,7 @@ def test_xnnpack_s_policy_prunes_pointwise_convolutions_only(
     path.write_text(text)
     options = ("--recipe", path, "--data", image_folder, "--out", tmp_path / "m")
     edgenets(capsys, "compress", trained, *options)
-    model, _ = load_model(tmp_path / "m")
+    model = Model.load(tmp_path / "m").net
     for layer in model.layers:
         if kernel_axes(layer):
             zeros = np.mean(kernel_of(layer).numpy() == 0)

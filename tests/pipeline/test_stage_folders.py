@@ -8,7 +8,7 @@ import pytest
 
 from edgenets.pipeline import keys
 from edgenets.pipeline.run import RECORD, run_stages
-from edgenets.pipeline.stages.places import Record
+from edgenets.pipeline.stages.places import Record, StageRecord
 from edgenets.pipeline.stages.plan import Stage
 
 
@@ -36,14 +36,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     return made
 
 
-def again(made: Made, folder: Path, fingerprint: str = "images") -> list[Record]:
+def again(made: Made, folder: Path, fingerprint: str = "images") -> list[StageRecord]:
     return run_stages(folder, [made.stage("first"), made.stage("second")], fingerprint)
 
 
 def test_whole_stages_are_kept(made: Made, tmp_path: Path):
     records = again(made, tmp_path)
     assert made == []
-    assert [record["measured"]["latency_ms"]["median"] for record in records] == [1.25, 1.25]
+    assert [record.measured["latency_ms"]["median"] for record in records] == [1.25, 1.25]
 
 
 @pytest.mark.parametrize("name", ["file", RECORD])
@@ -63,7 +63,7 @@ def test_stage_with_a_flipped_bit_is_made_again_and_it_is_said(
     capsys.readouterr()
     records = again(made, tmp_path)
     assert made == ["first"]
-    assert records[0]["measured"]["latency_ms"]["median"] == 1.25
+    assert records[0].measured["latency_ms"]["median"] == 1.25
     assert path.with_name("file").read_bytes() == b"first"
     said = capsys.readouterr().err
     assert "[1/2] first is made again: " in said and f"{path} is damaged" in said

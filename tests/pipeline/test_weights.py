@@ -16,7 +16,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm, is_folded
-from edgenets.models.folder import Spec, load_model, load_spec, named_weights, save_model
+from edgenets.models.folder import Model, Spec, load_spec, named_weights
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights import sources
 from edgenets.models.weights.initial import replace_classes
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = complete_arguments("squeezenet", {**given, "classes": 3})
     spec = Spec("squeezenet", arguments, LABELS, Preparation(32, 32), seed=0)
     path = tmp_path_factory.mktemp("pretrained") / "cifar10_squeezenet"
-    save_model(path, create("squeezenet", **arguments), spec)
+    Model(create("squeezenet", **arguments), spec).save(path)
     return path
 
 
@@ -105,10 +105,11 @@ def test_training_depends_on_the_content_of_the_weights_not_on_their_place(folde
     moved = shutil.copytree(folder, tmp_path / folder.name)
     first = training_settings(*load_initial(config(folder)))
     assert training_settings(*load_initial(config(moved))) == first
-    model, spec = load_model(folder)
+    loaded = Model.load(folder)
+    model, spec = loaded.net, loaded.spec
     shutil.rmtree(moved)
     model.get_layer("conv10_conv").bias.assign([1.0, 2.0, 3.0])
-    save_model(moved, model, spec)
+    Model(model, spec).save(moved)
     assert training_settings(*load_initial(config(moved))) != first
 
 
@@ -135,7 +136,8 @@ def test_training_without_weights_depends_on_what_it_always_did():
 def test_import_needs_no_images_and_records_its_origin(folder, tmp_path, capsys):
     options = ("--weights", folder, "--epochs", 0, "--out", tmp_path / "m")
     result, _ = edgenets(capsys, "train", *NET, *options)
-    model, spec = load_model(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    model, spec = loaded.net, loaded.spec
     assert result == {
         "source": "cifar10_squeezenet",
         "sha256": load_spec(folder)[1],
@@ -143,7 +145,7 @@ def test_import_needs_no_images_and_records_its_origin(folder, tmp_path, capsys)
     }
     assert spec.labels == LABELS
     assert spec.initial_weights["sha256"] == result["sha256"]
-    for name, weight in named_weights(load_model(folder)[0]).items():
+    for name, weight in named_weights(Model.load(folder).net).items():
         np.testing.assert_array_equal(named_weights(model)[name], weight)
 
 
@@ -168,8 +170,7 @@ def test_contradiction_to_the_weights_is_told_before_training(
 
 @pytest.mark.slow
 def test_weights_that_know_the_classes_answer_as_before(tiny_run, image_folder, tmp_path, capsys):
-    model, spec = replace_classes(*load_model(tiny_run / "stages" / "01-train"), LABELS)
-    save_model(tmp_path / "weights", model, spec)
+    replace_classes(Model.load(tiny_run / "stages" / "01-train"), LABELS).save(tmp_path / "weights")
     options = ("--data", image_folder, "--epochs", 0, "--out", tmp_path / "m")
     train = ("train", "mobilenet_v1", "--weights", tmp_path / "weights")
     result, said = edgenets(capsys, *train, *options)
@@ -185,12 +186,13 @@ def test_training_goes_on_from_a_folded_folder(image_folder, tmp_path, capsys):
     given = {"width": 0.25, "resolution": 32, "output_stride": 8, "classes": 3}
     arguments = complete_arguments("mobilenet_v1", given)
     spec = Spec("mobilenet_v1", arguments, ("a", "b", "c"), Preparation(32, 32), 0, folded=True)
-    save_model(tmp_path / "weights", fold_batch_norm(create("mobilenet_v1", **arguments)), spec)
+    Model(fold_batch_norm(create("mobilenet_v1", **arguments)), spec).save(tmp_path / "weights")
     options = ("--data", image_folder, "--epochs", 1, "--batch-size", 32)
     train = ("train", "mobilenet_v1", "--weights", tmp_path / "weights", *options)
     result, said = edgenets(capsys, *train, "--out", tmp_path / "m")
     assert "the classes differ" in said
-    trained, new = load_model(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    trained, new = loaded.net, loaded.spec
     assert new.folded and is_folded(trained)
     # A folded net has no BatchNorm: a quarter of 0.004, and a tenth of that with trained weights.
     assert new.history["train"]["learning_rate"] == pytest.approx([0.0, 0.001 * 0.1])
@@ -288,7 +290,7 @@ def test_weights_that_cannot_be_fetched_are_one_sentence_with_both_ways_on(
 def test_run_records_the_weights_that_it_began_with_and_refuses_others(
     published, tiny_run, image_folder, tmp_path, capsys
 ):
-    model, _ = load_model(tiny_run / "stages" / "01-train")
+    model = Model.load(tiny_run / "stages" / "01-train").net
     model.save_weights(tmp_path / "net.h5")
     published.content = (tmp_path / "net.h5").read_bytes()
     first, out = sha256_bytes(published.content), tmp_path / "run"

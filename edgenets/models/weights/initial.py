@@ -17,9 +17,9 @@ from edgenets.files import sha256_file
 from edgenets.models.backend import keras
 from edgenets.models.folder import (
     WEIGHTS,
+    Model,
     Spec,
     build_model,
-    load_model,
     load_spec,
     named_weights,
     set_named_weights,
@@ -27,7 +27,7 @@ from edgenets.models.folder import (
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.fetch import fetch
 from edgenets.models.weights.labels import read_labels
-from edgenets.models.weights.reading import Imported, read_weights
+from edgenets.models.weights.reading import numbers, read_weights
 from edgenets.models.weights.sources import ANY_VALUE, NAMES, Published, find_weights
 from edgenets.progress import say
 
@@ -40,8 +40,8 @@ def load_weights(
     seed: int,
     input_range: tuple[float, float] | None = None,
     labels: Path | None = None,
-) -> tuple[keras.Model, Spec]:
-    """Return the net `name` with trained weights and their classes, and a spec with their origin.
+) -> Model:
+    """Return the net `name` with trained weights and their classes; its spec has their origin.
 
     Args:
         weights: "imagenet" (fetched if need be), "cifar10", or the path of a file or model folder.
@@ -63,40 +63,43 @@ def load_weights(
         raise EdgenetsError(f"the input range of {weights} weights is known; leave the range out")
     if folder:
         source, path = folder.name, folder / WEIGHTS
-        imported = _read_folder(folder, name, given)
+        model = _read_folder(folder, name, given)
     else:
         source, path = _fetched(found)
-        imported = read_weights(path, name, given, input_range=input_range)
-    model, arguments, stored, preparation, folded = imported
-    origin = {"source": source, "sha256": sha256_file(path)}
-    return model, Spec(
-        name=name,
-        arguments=arguments,
-        labels=_labels(names, stored, arguments["classes"], source),
-        preparation=preparation or Preparation.default(name, arguments["resolution"]),
-        seed=seed,
-        folded=folded,
-        initial_weights={**origin, "input_range": list(input_range)} if input_range else origin,
-    )
+        model = read_weights(path, name, given, input_range=input_range)
+        if names is None and model.spec.labels == numbers(len(model.spec.labels)):
+            say(
+                f"{source} does not name its classes: they are 0 to {len(model.spec.labels) - 1}; "
+                "name them with a file of labels, one in each line"
+            )
+    if names is not None and len(names) != len(model.spec.labels):
+        raise EdgenetsError(
+            f"{source} has {len(model.spec.labels)} classes, but the labels given name "
+            f"{len(names)}; each class needs one"
+        )
+    origin: dict[str, Any] = {"source": source, "sha256": sha256_file(path)}
+    if input_range:
+        origin["input_range"] = list(input_range)
+    spec = replace(model.spec, labels=names or model.spec.labels, seed=seed, initial_weights=origin)
+    return Model(model.net, spec)
 
 
-def replace_classes(
-    model: keras.Model, spec: Spec, labels: tuple[str, ...]
-) -> tuple[keras.Model, Spec]:
-    """Return the model for the classes `labels`, with its spec.
+def replace_classes(model: Model, labels: tuple[str, ...]) -> Model:
+    """Return the model for the classes `labels`.
 
     The same classes in another order are put in that order. For others, the classifier is a new
     one, drawn by the spec's seed, and a message says so.
     """
+    spec = model.spec
     if labels == spec.labels:
-        return model, spec
+        return model
     arguments = {**spec.arguments, "classes": len(labels)}
     new = replace(spec, arguments=arguments, labels=labels)
     keras.utils.set_random_seed(spec.seed)
     result = build_model(new)
     if set(labels) == set(spec.labels):
         order = [spec.labels.index(label) for label in labels]
-        old = named_weights(classifier(model))
+        old = named_weights(classifier(model.net))
         of_classifier = {tensor: old[tensor][..., order] for tensor in old}
     else:
         of_classifier = named_weights(classifier(result))
@@ -104,8 +107,8 @@ def replace_classes(
             f"the classes differ, so the classifier for {_some(spec.labels)} is replaced by a new "
             f"one for {_some(labels)}"
         )
-    set_named_weights(result, {**named_weights(model), **of_classifier})
-    return result, new
+    set_named_weights(result, {**named_weights(model.net), **of_classifier})
+    return Model(result, new)
 
 
 def classifier(model: keras.Model) -> keras.layers.Layer:
@@ -126,7 +129,7 @@ def _fetched(found: Published | Path) -> tuple[str, Path]:
     return found.url, fetch(found.url, found.sha256, cache_folder(), found.md5)
 
 
-def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Imported:
+def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Model:
     """Return the model of a folder, for another resolution or output stride if they are given."""
     spec, _ = load_spec(folder)
     if spec.name != name:
@@ -140,28 +143,12 @@ def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Imported:
                 f"the weights of {folder} are of {name} with {argument}={value}, "
                 f"got {argument}={asked[argument]}; leave {argument} out"
             )
-    model, _ = load_model(folder)
-    if asked == spec.arguments:
-        return Imported(model, asked, spec.labels, spec.preparation, spec.folded)
-    result = build_model(replace(spec, arguments=asked))
-    set_named_weights(result, named_weights(model), str(folder))
-    fits = asked["resolution"] == spec.preparation.resolution
-    preparation = spec.preparation if fits else None
-    return Imported(result, asked, spec.labels, preparation, spec.folded)
-
-
-def _labels(
-    names: tuple[str, ...] | None, stored: tuple[str, ...] | None, classes: int, source: str
-) -> tuple[str, ...]:
-    """Return the names of the classes: those given, those stored, or their numbers."""
-    if names is not None and len(names) != classes:
-        raise EdgenetsError(
-            f"{source} has {classes} classes, but the labels given name {len(names)}; "
-            "each class needs one"
-        )
-    if names is None and stored is None:
-        say(
-            f"{source} does not name its classes: they are 0 to {classes - 1}; "
-            "name them with a file of labels, one in each line"
-        )
-    return names or stored or tuple(map(str, range(classes)))
+    net = Model.load(folder).net
+    preparation = spec.preparation
+    if asked != spec.arguments:
+        trained = named_weights(net)
+        net = build_model(replace(spec, arguments=asked))
+        set_named_weights(net, trained, str(folder))
+        if asked["resolution"] != preparation.resolution:
+            preparation = Preparation.default(name, asked["resolution"])
+    return Model(net, Spec(name, asked, spec.labels, preparation, spec.seed, folded=spec.folded))

@@ -10,7 +10,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes, sha256_bytes
 from edgenets.flatbuffer import IDENTIFIER
-from edgenets.models.backend import keras
+from edgenets.models.folder import Model, Spec
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights import deep_compression
 from edgenets.models.weights.deep_compression import read_deep_compression
@@ -20,16 +20,6 @@ from edgenets.models.weights.tflite import read_tflite
 
 BACKGROUND = "background"  # the class before ImageNet's in TF-slim's nets
 CAFFE_PREPARATION = Preparation(227, 256)
-
-
-class Imported(NamedTuple):
-    """A net with trained weights."""
-
-    model: keras.Model  # RGB in [-1, 1] to logits
-    arguments: dict[str, Any]  # all that it was built with; `classes` is the file's
-    labels: tuple[str, ...] | None  # what the logits are called; None where nothing tells
-    preparation: Preparation | None  # None: the net's usual one for its resolution
-    folded: bool = False  # whether the net has its BatchNorm folded in
 
 
 class Known(NamedTuple):
@@ -53,7 +43,7 @@ def read_weights(
     arguments: Mapping[str, Any],
     *,
     input_range: tuple[float, float] | None = None,
-) -> Imported:
+) -> Model:
     """Build the net `name` with the trained weights of the file `path`.
 
     What the file is shows in its first bytes: a Keras 2 `.h5`, an 8-bit `.tflite` of MobileNet V1
@@ -80,13 +70,13 @@ def read_weights(
     preparation = None
     if content.startswith(SIGNATURE):
         values = input_range or (known.input_range if known else None)
-        model, complete = read_keras_h5(path, name, arguments, values)
+        net, complete = read_keras_h5(path, name, arguments, values)
     elif content[4:8] == IDENTIFIER:
-        model, complete = read_tflite(path, name, arguments, input_range)
+        net, complete = read_tflite(path, name, arguments, input_range)
     elif input_range:
         raise EdgenetsError(f"{path} says its input range itself; leave the input range out")
     elif name == deep_compression.NET:
-        model, complete = read_deep_compression(path, arguments)
+        net, complete = read_deep_compression(path, arguments)
         if complete["resolution"] == CAFFE_PREPARATION.resolution:
             preparation = CAFFE_PREPARATION
     else:
@@ -95,10 +85,17 @@ def read_weights(
             "MobileNet V1 or V2 or, for squeezenet, a .net file of Deep Compression"
         )
     labels = known.labels if known else _labels(complete["classes"])
-    return Imported(model, complete, labels, preparation)
+    usual = Preparation.default(name, complete["resolution"])
+    return Model(net, Spec(name, complete, labels, preparation or usual, seed=0))
 
 
-def _labels(classes: int) -> tuple[str, ...] | None:
+def numbers(classes: int) -> tuple[str, ...]:
+    """Return what classes are called of which nothing tells the names."""
+    return tuple(map(str, range(classes)))
+
+
+def _labels(classes: int) -> tuple[str, ...]:
     """Return ImageNet's labels for as many classes as only its nets have."""
     imagenet = imagenet_labels()
-    return {len(imagenet): imagenet, len(imagenet) + 1: (BACKGROUND, *imagenet)}.get(classes)
+    named = {len(imagenet): imagenet, len(imagenet) + 1: (BACKGROUND, *imagenet)}
+    return named.get(classes) or numbers(classes)

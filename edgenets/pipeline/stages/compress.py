@@ -15,23 +15,15 @@ from edgenets.files import write_bytes
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
-from edgenets.models.fold import fold_batch_norm, is_folded
-from edgenets.models.folder import (
-    Model,
-    Spec,
-    load_model,
-    save_model,
-)
+from edgenets.models.fold import fold_batch_norm
+from edgenets.models.folder import Model
 from edgenets.pipeline.rate_search import code_to_goal
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_export, measure_model
 from edgenets.pipeline.stages.places import CHECKPOINT, ERROR_PLOT, Record
 from edgenets.pipeline.stages.train import write_history
 from edgenets.progress import say
-from edgenets.quantize.layers import (
-    Compressed,
-    assign_kernels,
-)
+from edgenets.quantize.layers import assign_kernels
 from edgenets.quantize.recipe import AnyStage
 from edgenets.quantize.settings import Fp16Settings, Int8Settings, RateSettings
 from edgenets.quantize.sizes.counts import stored_bytes
@@ -45,7 +37,7 @@ from edgenets.training.settings import FROZEN_BELOW
 
 # Of those that choose the best epoch: neither calibrated on nor tested on.
 ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
-COMPRESS: dict[str, Callable[..., Compressed]] = {
+COMPRESS: dict[str, Callable[..., Model]] = {
     "prune": prune,
     "share": share_weights,
     "qat": train_quantized,
@@ -61,86 +53,71 @@ def compress_stage(
     key: str,
 ) -> Record:
     """Compress the previous stage's model; write the new folder."""
-    made = Model.load(previous)
-    model, spec, codes = made.net, made.spec, made.codes
+    model = Model.load(previous)
     if isinstance(settings, Int8Settings):
-        return _settle_integers(settings, images, folder, model, spec, codes)
+        return _settle_integers(settings, images, folder, model)
     if isinstance(settings, RateSettings):
-        return _settle_rate(settings, images, folder, model, spec)
+        return _settle_rate(settings, images, folder, model)
     if isinstance(settings, Fp16Settings):
-        return _settle_halves(settings, images, folder, model, spec)
+        return _settle_halves(settings, images, folder, model)
     data = images.training
-    transferred = bool(spec.initial_weights) and len(data.images) < FROZEN_BELOW
-    trained = model if settings.stage == "prune" else fold_batch_norm(model)
+    transferred = bool(model.spec.initial_weights) and len(data.images) < FROZEN_BELOW
+    trained = model.net if settings.stage == "prune" else fold_batch_norm(model.net)
     pace = pace_of(settings, trained, len(data.images), transferred=transferred)
     distillation = settings.distillation_for(transferred)
     settings = settings.model_copy(update={**pace._asdict(), "distillation": distillation})
-    compressed = COMPRESS[settings.stage](
+    made = COMPRESS[settings.stage](
         model,
-        codes.kernels if codes else {},
         data,
         settings,
         seed=images.config.seed,
         checkpoint=folder / CHECKPOINT,
         key=key,
-        teacher=_first_model(previous) if distillation.alpha else None,
+        teacher=_first_net(previous) if distillation.alpha else None,
         log_dir=log_dir,
     )
-    model, kernels, history = compressed
-    spec = spec.with_stage(settings.model_dump(mode="json"), history, folded=is_folded(model))
-    save_model(folder, model, spec, Codes(kernels, {}) if kernels else None)
+    made.save(folder)
     return {
-        **measure_model(images, model, float_file(model, spec), kernels),
-        "history": write_history(folder, history),
+        **measure_model(images, made, float_file(made.net, made.spec)),
+        "history": write_history(folder, made.spec.history[settings.stage]),
     }
 
 
-def _first_model(stage: Path) -> keras.Model:
-    """Return the model before any compression: the first stage's beside the folder `stage`."""
+def _first_net(stage: Path) -> keras.Model:
+    """Return the net before any compression: the first stage's beside the folder `stage`."""
     (first,) = stage.parent.glob("01-*")
-    return load_model(first)[0]
+    return Model.load(first).net
 
 
 def _settle_integers(
-    settings: Int8Settings,
-    images: RunImages,
-    folder: Path,
-    model: keras.Model,
-    spec: Spec,
-    codes: Codes | None,
+    settings: Int8Settings, images: RunImages, folder: Path, model: Model
 ) -> Record:
     """Give a model all the integers of its int8 file, which is checked; write the new folder."""
-    folded = fold_batch_norm(model)
-    spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
-    spec = replace(spec, keep_float=settings.keep_float)
-    shared = codes.kernels if codes else {}
+    settled = model.after(settings.model_dump(mode="json"), fold_batch_norm(model.net))
+    net, spec = settled.net, replace(settled.spec, keep_float=settings.keep_float)
     kernels = {
-        name: shared.get(name, kernel)
-        for name, kernel in quantize_kernels(folded).items()
-        if name in shared or not spec.keeps_float(name)
+        name: model.kernels.get(name, kernel)
+        for name, kernel in quantize_kernels(net).items()
+        if name in model.kernels or not spec.keeps_float(name)
     }
     calibration = images.calibration(settings.calibration_images)
-    exported = export_checked(INT8, folded, spec, calibration, Codes(kernels, {}))
-    error = _write_error(folder, images, exported.named, folded)
-    assign_kernels(folded, kernels)
-    save_model(folder, folded, spec, Codes(kernels, read_grids(exported.named, folded)))
+    exported = export_checked(INT8, net, spec, calibration, Codes(kernels, {}))
+    error = _write_error(folder, images, exported.named, net)
+    assign_kernels(net, kernels)
+    Model(net, spec, Codes(kernels, read_grids(exported.named, net))).save(folder)
     stored = stored_bytes(exported.content)
-    return {**measure_export(images, exported, folded, stored), "error": error}
+    return {**measure_export(images, exported, net, stored), "error": error}
 
 
-def _settle_rate(
-    settings: RateSettings, images: RunImages, folder: Path, model: keras.Model, spec: Spec
-) -> Record:
+def _settle_rate(settings: RateSettings, images: RunImages, folder: Path, model: Model) -> Record:
     """Give a model integers whose package is small; write the new folder."""
-    folded = fold_batch_norm(model)
-    spec = replace(
-        spec.with_stage(settings.model_dump(mode="json"), {}, folded=True), keep_float=()
-    )
+    settled = model.after(settings.model_dump(mode="json"), fold_batch_norm(model.net))
+    settled = replace(settled, spec=replace(settled.spec, keep_float=()))
     calibration = images.calibration(settings.calibration_images, unlabelled=True)
     held_out = images.validation(DIVERGENCE_IMAGES)
     flip = images.training.flip
     found = code_to_goal(
-        folded, spec, settings, calibration, held_out, flip=flip, seed=images.config.seed
+        settled, settings, calibration, held_out, flip=flip, seed=images.config.seed
     )
     if found.agreement < INT8.minimum_agreement:
         say(
@@ -148,12 +125,12 @@ def _settle_rate(
             "lower price, a lower max_kl or more calibration images"
         )
     # The file is held against the net that it is of; what the coding changed is `divergence`.
-    coded = found.coded.model
-    exported = export_checked(INT8, coded, spec, calibration, found.codes)
-    error = _write_error(folder, images, exported.named, found.folded)
-    save_model(folder, coded, spec, found.codes)
+    coded = found.model
+    exported = export_checked(INT8, coded.net, coded.spec, calibration, coded.codes)
+    error = _write_error(folder, images, exported.named, found.equalized)
+    coded.save(folder)
     return {
-        **measure_export(images, exported, coded, stored_bytes(exported.content)),
+        **measure_export(images, exported, coded.net, stored_bytes(exported.content)),
         "error": error,
         "price": found.price,
         "package_bytes": found.package_bytes,
@@ -168,13 +145,11 @@ def _write_error(folder: Path, images: RunImages, file: File, folded: keras.Mode
     return [layer._asdict() for layer in error]
 
 
-def _settle_halves(
-    settings: Fp16Settings, images: RunImages, folder: Path, model: keras.Model, spec: Spec
-) -> Record:
+def _settle_halves(settings: Fp16Settings, images: RunImages, folder: Path, model: Model) -> Record:
     """Give a model the float16 weights of its fp16 file, which is checked; write the new folder."""
-    folded = fold_batch_norm(model)
+    folded = fold_batch_norm(model.net)
     round_weights(folded)
-    spec = spec.with_stage(settings.model_dump(mode="json"), {}, folded=True)
-    save_model(folder, folded, spec)
-    exported = export_checked(FP16, folded, spec, images.validation(ERROR_IMAGES), None)
+    settled = model.after(settings.model_dump(mode="json"), folded)
+    settled.save(folder)
+    exported = export_checked(FP16, folded, settled.spec, images.validation(ERROR_IMAGES), None)
     return measure_export(images, exported, folded)

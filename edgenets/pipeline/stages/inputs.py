@@ -18,11 +18,7 @@ from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import score
 from edgenets.export.measure.mistakes import describe_mistakes, worst_mistakes
-from edgenets.models.backend import keras
-from edgenets.models.folder import (
-    Spec,
-    load_spec,
-)
+from edgenets.models.folder import Model, load_spec
 from edgenets.models.weights.initial import load_weights
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.stages.places import Record
@@ -30,7 +26,6 @@ from edgenets.progress import say, warn
 from edgenets.training.data import TrainingData
 
 CROPPED_FROM = 64  # pixels of a side; smaller images show one thing, close by
-Initial = tuple[keras.Model, Spec]  # a net with trained weights to begin with
 
 
 class RunImages:
@@ -101,7 +96,7 @@ class RunImages:
         return describe_mistakes(worst, test, self.test, self.dataset.classes, root)
 
 
-def open_training(config: RunConfig) -> tuple[RunImages, Initial | None]:
+def open_training(config: RunConfig) -> tuple[RunImages, Model | None]:
     """Open the images of a training and the weights that it begins with, None for random ones.
 
     The images' config is as `load_initial` returns it.
@@ -112,7 +107,7 @@ def open_training(config: RunConfig) -> tuple[RunImages, Initial | None]:
     dataset = open_data(config)
     config, initial = load_initial(config)
     if initial is not None:
-        return RunImages(dataset, initial[1].preparation, config), initial
+        return RunImages(dataset, initial.spec.preparation, config), initial
     preparation = Preparation.default(config.model["name"], config.model["resolution"])
     return RunImages(dataset, preparation, config), None
 
@@ -141,7 +136,7 @@ def say_left_out(skipped: Iterable[Skipped]) -> None:
         say(f"left out {file.path}: {file.reason}")
 
 
-def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
+def load_initial(config: RunConfig) -> tuple[RunConfig, Model | None]:
     """Return the config with all its net's arguments, and the trained weights that it begins with.
 
     The weights tell the arguments that the config leaves out; None stands for random ones. The
@@ -157,7 +152,7 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
             update={"train": train.model_copy(update={"weights": "none"})}
         ), None
     try:
-        model, spec = load_weights(
+        initial = load_weights(
             weights,
             config.model["name"],
             config.arguments,
@@ -171,7 +166,7 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
         raise EdgenetsError(
             f"{error}, or begin with random weights: --weights none (run: --set train.weights=none)"
         ) from error
-    sha256 = spec.initial_weights["sha256"]
+    sha256 = initial.spec.initial_weights["sha256"]
     if train.weights_sha256 not in (None, sha256):
         raise EdgenetsError(
             f"the weights {weights} must have the SHA-256 {train.weights_sha256}, as when the "
@@ -179,10 +174,10 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Initial | None]:
             "weights_sha256 in its config"
         )
     recorded = train.model_copy(update={"weights": weights, "weights_sha256": sha256})
-    return config.model_copy(update={"model": spec.net, "train": recorded}), (model, spec)
+    return config.model_copy(update={"model": initial.spec.net, "train": recorded}), initial
 
 
-def training_settings(config: RunConfig, initial: Initial | None) -> Record:
+def training_settings(config: RunConfig, initial: Model | None) -> Record:
     """Return what a training depends on beside the images; weights by content, not by place."""
     settings = config.model_dump(mode="json", include={"model", "data", "train", "seed"})
     for key in ("weights", "weights_sha256", "input_range", "labels"):
@@ -191,5 +186,5 @@ def training_settings(config: RunConfig, initial: Initial | None) -> Record:
         settings["train"]["teacher"] = load_spec(Path(config.train.teacher))[1]
     if initial is None:
         return settings
-    _, spec = initial
+    spec = initial.spec
     return {**settings, "weights": {**spec.initial_weights, "labels": spec.labels}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,36 +13,26 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.metadata import layer_names
 from edgenets.export.write.checked_file import Exported
 from edgenets.models.backend import keras
-from edgenets.models.codes import KernelCodes
+from edgenets.models.folder import Model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.places import Record
-from edgenets.quantize.layers import (
-    kernel_axes,
-    kernel_of,
-    prunable_layers,
-)
+from edgenets.quantize.layers import kernel_axes, kernel_of, prunable_layers
 from edgenets.quantize.sizes.counts import count_nonzero, distinct_values, sparsity
 
 
-def measure_model(
-    images: RunImages,
-    model: keras.Model,
-    content: bytes,
-    codes: Mapping[str, KernelCodes] | None = None,
-) -> Record:
+def measure_model(images: RunImages, model: Model, content: bytes) -> Record:
     """Measure a float model; zeros and values of kernels that have codes are those of the codes."""
-    weights = [weight.numpy() for weight in model.weights]
+    weights = [weight.numpy() for weight in model.net.weights]
+    codes = model.kernels
     kernels = {
-        layer.name: codes[layer.name].codes
-        if codes and layer.name in codes
-        else kernel_of(layer).numpy()
-        for layer in model.layers
+        layer.name: codes[layer.name].codes if layer.name in codes else kernel_of(layer).numpy()
+        for layer in model.net.layers
         if kernel_axes(layer)
     }
-    zeros = sparsity([kernels[layer.name] for layer in prunable_layers(model)])
+    zeros = sparsity([kernels[layer.name] for layer in prunable_layers(model.net)])
     return {
-        **images.score(predict_logits(compile_inference(model), images.test)),
+        **images.score(predict_logits(compile_inference(model.net), images.test)),
         **_sizes(content, None, weights, zeros, list(kernels.values())),
     }
 

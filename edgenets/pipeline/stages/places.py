@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from edgenets.results import Result
 
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
@@ -13,3 +16,30 @@ ERROR_PLOT = "int8_error.svg"
 HISTORY = "history.csv"  # of a stage that trains
 
 Record = dict[str, Any]  # a stage's measurements, as JSON
+
+
+@dataclass(frozen=True, repr=False)
+class StoredFile(Result):
+    """A file in a stage's folder."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, repr=False)
+class StageRecord(Result):
+    """What a stage made, and of what: the content of its stage.json.
+
+    Attributes:
+        folder: its name beside the other stages'.
+        key: hash of all that it was made from.
+        measured: accuracy, sizes, zeros and values of what it made; of a benchmark, its result.
+    """
+
+    name: str
+    folder: str
+    key: str
+    seconds: float
+    files: tuple[StoredFile, ...]
+    measured: Record

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from edgenets.models.folder import Model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.stages.compress import compress_stage
 from edgenets.pipeline.stages.export import benchmark_stage, export_stage
-from edgenets.pipeline.stages.inputs import Initial, RunImages, training_settings
+from edgenets.pipeline.stages.inputs import RunImages, training_settings
 from edgenets.pipeline.stages.places import Record
 from edgenets.pipeline.stages.train import train_stage
 from edgenets.quantize.recipe import Recipe
@@ -28,7 +29,7 @@ class Stage(NamedTuple):
 
 
 def plan(
-    config: RunConfig, images: RunImages, initial: Initial | None, log_dir: Path | None = None
+    config: RunConfig, images: RunImages, initial: Model | None, log_dir: Path | None = None
 ) -> list[Stage]:
     """Return the stages of a run in order.
 

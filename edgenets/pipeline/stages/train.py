@@ -12,18 +12,12 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.write.checked_file import float_file
 from edgenets.files import write_bytes
 from edgenets.models.backend import keras
-from edgenets.models.folder import (
-    History,
-    Spec,
-    build_model,
-    load_model,
-    save_model,
-)
+from edgenets.models.folder import History, Model, Spec, build_model
 from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import replace_classes
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.stages.inputs import Initial, RunImages
+from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_model
 from edgenets.pipeline.stages.places import CHECKPOINT, FLOAT_FILE, HISTORY, Record
 from edgenets.profile import profile
@@ -34,19 +28,19 @@ from edgenets.training.transfer import fit_classifier, freeze_layers, measure
 
 def train_stage(
     images: RunImages,
-    initial: Initial | None,
+    initial: Model | None,
     log_dir: Path | None,
     folder: Path,
     previous: Path,
     key: str,
 ) -> Record:
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
-    model, spec = train_model(images, initial, folder / CHECKPOINT, key, log_dir)
-    save_model(folder, model, spec)
-    history = write_history(folder, spec.history.get("train"))
-    content = float_file(model, spec)
+    model = train_model(images, initial, folder / CHECKPOINT, key, log_dir)
+    model.save(folder)
+    history = write_history(folder, model.spec.history.get("train"))
+    content = float_file(model.net, model.spec)
     write_bytes(folder / FLOAT_FILE, content)
-    cost = profile(model)
+    cost = profile(model.net)
     return {
         **measure_model(images, model, content),
         "history": history,
@@ -64,17 +58,18 @@ def write_history(folder: Path, history: History | None) -> History | None:
 
 def train_model(
     images: RunImages,
-    initial: Initial | None,
+    initial: Model | None,
     checkpoint: Path,
     key: str,
     log_dir: Path | None = None,
-) -> tuple[keras.Model, Spec]:
+) -> Model:
     """Train the config's net from its first weights, or go on from the checkpoint.
 
     Trained weights of other classes first get a classifier on their frozen features.
     """
     config, data = images.config, images.training
-    result, spec = initial_model(config, initial, images.dataset.classes)
+    first = initial_model(config, initial, images.dataset.classes)
+    spec = first.spec
     # Variables are float32 under either policy; a saved model is always rebuilt in float32.
     keras.mixed_precision.set_global_policy(config.train.precision)
     try:
@@ -83,7 +78,7 @@ def train_model(
         trained = with_auxiliary_heads(model) if heads else model
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    model.set_weights(result.get_weights())
+    model.set_weights(first.net.get_weights())
     pace = pace_of(
         config.train,
         model,
@@ -97,7 +92,7 @@ def train_model(
     if initial:
         transfer = config.train.transfer
         freeze_layers(model, transfer.frozen_part(len(data.images)))
-        if transfer.classifier and set(initial[1].labels) != set(spec.labels):
+        if transfer.classifier and set(initial.spec.labels) != set(spec.labels):
             begin = partial(fit_classifier, model, data, settings, seed=config.seed)
         elif pace.epochs:
             begin = partial(measure, model, data)
@@ -116,11 +111,11 @@ def train_model(
         begin=begin,
         log_dir=log_dir,
     )
-    result.set_weights(model.get_weights())
+    first.net.set_weights(model.get_weights())
     spec = replace(spec, seeded_split=images.dataset.seeded_split)
-    if not history:
-        return result, spec
-    return result, replace(spec, history={"train": history}, training=pace._asdict())
+    if history:
+        spec = replace(spec, history={"train": history}, training=pace._asdict())
+    return Model(first.net, spec)
 
 
 def load_teacher(folder: Path, classes: tuple[str, ...]) -> keras.Model:
@@ -129,24 +124,22 @@ def load_teacher(folder: Path, classes: tuple[str, ...]) -> keras.Model:
     Raises:
         EdgenetsError: it cannot be loaded, or knows other classes.
     """
-    teacher, spec = load_model(folder)
-    if spec.labels != classes:
+    teacher = Model.load(folder)
+    if teacher.spec.labels != classes:
         raise EdgenetsError(
             f"the teacher {folder} must know the images' classes ({first_few(classes)}), it knows "
-            f"{first_few(spec.labels)}; train one on these images"
+            f"{first_few(teacher.spec.labels)}; train one on these images"
         )
-    return teacher
+    return teacher.net
 
 
-def initial_model(
-    config: RunConfig, initial: Initial | None, labels: tuple[str, ...]
-) -> tuple[keras.Model, Spec]:
-    """Return the config's net as its training begins, for the classes `labels`, and its spec."""
+def initial_model(config: RunConfig, initial: Model | None, labels: tuple[str, ...]) -> Model:
+    """Return the config's net as its training begins, for the classes `labels`."""
     make_repeatable(config.seed)
     if initial is not None:
-        return replace_classes(*initial, labels)
+        return replace_classes(initial, labels)
     name = config.model["name"]
     arguments = complete_arguments(name, {**config.arguments, "classes": len(labels)})
     preparation = Preparation.default(name, arguments["resolution"])
     spec = Spec(name, arguments, labels, preparation, config.seed)
-    return build_model(spec), spec
+    return Model(build_model(spec), spec)

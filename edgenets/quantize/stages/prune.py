@@ -5,15 +5,13 @@ Source: Zhu and Gupta 2017, arXiv:1710.01878 (polynomial schedule), through tfmo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tfmot
-from edgenets.models.codes import KernelCodes
+from edgenets.models.folder import Model
 from edgenets.quantize.layers import (
-    Compressed,
     check_patterns,
     copy_model,
     kernel_of,
@@ -32,8 +30,7 @@ XNNPACK = tfmot.sparsity.keras.PruneForLatencyOnXNNPack()
 
 
 def prune(
-    model: keras.Model,
-    kernels: Mapping[str, KernelCodes],
+    model: Model,
     data: TrainingData,
     settings: PruneSettings,
     *,
@@ -42,8 +39,8 @@ def prune(
     key: str,
     teacher: keras.Model | None = None,
     log_dir: Path | None = None,
-) -> Compressed:
-    """Return a pruned, fine-tuned copy of `model` and the history of its training.
+) -> Model:
+    """Return a pruned, fine-tuned copy of `model`.
 
     Every kernel that `is_prunable` names keeps at most round((1 - sparsity) * size) weights, but
     for small ones; the others are trained but not pruned. The best epoch is chosen among those at
@@ -52,13 +49,14 @@ def prune(
     Raises:
         EdgenetsError: a pattern matches no layer, or the model has shared weights.
     """
-    if kernels:
+    net = model.net
+    if model.codes:
         raise EdgenetsError(
-            f"{model.name} has shared weights, which pruning would make different ones; "
+            f"{net.name} has shared weights, which pruning would make different ones; "
             "prune the model that it was made of"
         )
-    check_patterns(model, settings.layers)
-    pace = pace_of(settings, model, len(data.images))
+    check_patterns(net, settings.layers)
+    pace = pace_of(settings, net, len(data.images))
     _, steps = batch_and_steps(len(data.images), pace)
     ramp_steps = max(1, int(pace.epochs * steps * settings.ramp))
     frequency = max(1, ramp_steps // SCHEDULE_STEPS)
@@ -77,7 +75,7 @@ def prune(
         )
         return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule)
 
-    wrapped = copy_model(model, wrap)
+    wrapped = copy_model(net, wrap)
     history = fit(
         wrapped,
         data,
@@ -91,8 +89,8 @@ def prune(
         callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
         select_from_epoch=min(pace.epochs, ceil(end_step / steps) + 1),
     )
-    pruned = restore_weights(model, tfmot.sparsity.keras.strip_pruning(wrapped))
-    return Compressed(pruned, {}, history)
+    pruned = restore_weights(net, tfmot.sparsity.keras.strip_pruning(wrapped))
+    return model.after(settings.model_dump(mode="json"), pruned, history)
 
 
 def sparsity_of(layer: keras.layers.Layer, settings: PruneSettings) -> float:

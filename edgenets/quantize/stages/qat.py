@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgenets.models.backend import keras
-from edgenets.models.codes import KernelCodes
+from edgenets.models.codes import Codes, KernelCodes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.quantize.layers import Compressed, assign_kernels
+from edgenets.models.folder import Model
+from edgenets.quantize.layers import assign_kernels
 from edgenets.quantize.settings import QatSettings
 from edgenets.quantize.stages.rounding import trained_codes, with_rounding
 from edgenets.training.data import TrainingData
@@ -20,8 +21,7 @@ from edgenets.training.settings import FitSettings
 
 
 def train_quantized(
-    model: keras.Model,
-    kernels: Mapping[str, KernelCodes],
+    model: Model,
     data: TrainingData,
     settings: QatSettings,
     *,
@@ -30,10 +30,10 @@ def train_quantized(
     key: str,
     teacher: keras.Model | None = None,
     log_dir: Path | None = None,
-) -> Compressed:
-    """Return a folded copy of `model` trained to bear 8-bit rounding, and its training's history.
+) -> Model:
+    """Return a folded copy of `model` trained to bear 8-bit rounding.
 
-    Weights that are zero stay zero, and shared weights, of which `kernels` has the codes, stay
+    Weights that are zero stay zero, and shared weights, of which the model has the codes, stay
     shared. Without codes the result is an ordinary float model without BatchNorm, whose weights
     have learned to be rounded.
 
@@ -41,8 +41,9 @@ def train_quantized(
         EdgenetsError: a layer of the model cannot be folded or rounded.
     """
     return train_rounded(
-        fold_batch_norm(model),
-        kernels,
+        model,
+        fold_batch_norm(model.net),
+        model.kernels,
         data,
         settings,
         seed=seed,
@@ -55,6 +56,7 @@ def train_quantized(
 
 
 def train_rounded(
+    model: Model,
     folded: keras.Model,
     kernels: Mapping[str, KernelCodes],
     data: TrainingData,
@@ -66,8 +68,8 @@ def train_rounded(
     teacher: keras.Model | None,
     description: str,
     log_dir: Path | None,
-) -> Compressed:
-    """Train `folded`, changing it, with 8-bit rounding; see `train_quantized`."""
+) -> Model:
+    """Train `folded`, made of `model`, changing it, with 8-bit rounding; see `train_quantized`."""
     rounding = with_rounding(folded, kernels)
     history = fit(
         rounding,
@@ -86,4 +88,5 @@ def train_rounded(
         weight.assign(trained[weight.name])
     kernels = trained_codes(rounding)
     assign_kernels(folded, kernels)
-    return Compressed(folded, kernels, history)
+    codes = Codes(kernels, {}) if kernels else None
+    return model.after(settings.model_dump(mode="json"), folded, history, codes)

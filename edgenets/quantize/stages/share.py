@@ -5,13 +5,12 @@ Source: Han et al. 2015, arXiv:1510.00149, section 3, here on the integers of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from edgenets.models.backend import keras
-from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.quantize.layers import Compressed, check_patterns, override_for
+from edgenets.models.folder import Model
+from edgenets.quantize.layers import check_patterns, override_for
 from edgenets.quantize.settings import ShareSettings
 from edgenets.quantize.stages.codebook import share_codes
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -20,8 +19,7 @@ from edgenets.training.data import TrainingData
 
 
 def share_weights(
-    model: keras.Model,
-    kernels: Mapping[str, KernelCodes],
+    model: Model,
     data: TrainingData,
     settings: ShareSettings,
     *,
@@ -30,10 +28,10 @@ def share_weights(
     key: str,
     teacher: keras.Model | None = None,
     log_dir: Path | None = None,
-) -> Compressed:
-    """Return a folded copy of `model` with shared weights, their codes, and the training's history.
+) -> Model:
+    """Return a folded copy of `model` with shared weights and their codes.
 
-    Codes that the kernels have already, in `kernels`, are shared among fewer.
+    Codes that the kernels have already are shared among fewer.
 
     Every kernel of the result is its codes times their scales, with at most as many distinct codes
     as the settings say, and zero wherever it was.
@@ -41,13 +39,14 @@ def share_weights(
     Raises:
         EdgenetsError: a pattern matches no layer, or a layer cannot be folded or rounded.
     """
-    check_patterns(model, settings.layers)
-    folded = fold_batch_norm(model)
+    check_patterns(model.net, settings.layers)
+    folded = fold_batch_norm(model.net)
     shared = {
         name: share_codes(kernel, (override_for(name, settings.layers) or settings).clusters)
-        for name, kernel in (kernels or quantize_kernels(folded)).items()
+        for name, kernel in (model.kernels or quantize_kernels(folded)).items()
     }
     return train_rounded(
+        model,
         folded,
         shared,
         data,

@@ -12,7 +12,7 @@ from edgenets.flatbuffer import edit, file
 from edgenets.models import folder as model_folder
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Model, load_model, save_model
+from edgenets.models.folder import Model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.one_step import export
 from edgenets.quantize.layers import assign_kernels
@@ -24,14 +24,13 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def compressed(tmp_path_factory) -> Path:
     """A model folder with the integers of its int8 file."""
-    model, spec = load_model(PRETRAINED / "cifar10_mobilenet_v1")
+    loaded = Model.load(PRETRAINED / "cifar10_mobilenet_v1")
+    model, spec = loaded.net, loaded.spec
     folded = fold_batch_norm(model)
     kernels = quantize_kernels(folded)
     assign_kernels(folded, kernels)
     folder = tmp_path_factory.mktemp("compressed") / "model"
-    save_model(
-        folder, folded, spec.with_stage({"stage": "int8"}, {}, folded=True), Codes(kernels, {})
-    )
+    Model(model, spec).after({"stage": "int8"}, folded, codes=Codes(kernels, {})).save(folder)
     return folder
 
 

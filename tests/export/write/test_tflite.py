@@ -12,7 +12,7 @@ from edgenets.export.measure import verify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
-from edgenets.models.folder import Spec, load_model
+from edgenets.models.folder import Model, Spec
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.profile import profile
 
@@ -25,7 +25,7 @@ IMAGES[10:, :, 16:] += 120
 
 @pytest.fixture(scope="module")
 def model_and_spec(tiny_run: Path) -> tuple[keras.Model, Spec]:
-    return load_model(tiny_run / "stages" / "01-train")
+    return Model.load(tiny_run / "stages" / "01-train")
 
 
 @pytest.fixture(scope="module")

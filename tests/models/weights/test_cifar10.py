@@ -84,7 +84,8 @@ def test_folder_is_small_and_in_float16(folder: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOP1)
 def test_net_is_as_good_as_its_table_says(name: str, images: list[Path]):
-    model, spec = load_weights("cifar10", name, {}, seed=0)
+    loaded = load_weights("cifar10", name, {}, seed=0)
+    model, spec = loaded.net, loaded.spec
     assert spec.arguments["output_stride"] <= 8
     assert model.count_params() <= MOST_PARAMS
     labels = np.array([spec.labels.index(path.parent.name) for path in images])
@@ -101,7 +102,8 @@ def test_net_is_as_good_as_its_table_says(name: str, images: list[Path]):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOP1)
 def test_int8_files_answer_as_the_net_does(name: str, folder: Path, images: list[Path]):
-    model, spec = load_weights("cifar10", name, {}, seed=0)
+    loaded = load_weights("cifar10", name, {}, seed=0)
+    model, spec = loaded.net, loaded.spec
     pixels = prepared(images, spec.preparation)
     answers = model.predict(to_network(pixels), verbose=0).argmax(axis=1)
     calibration = prepared(sorted(folder.glob("train/*/*.jpg")), spec.preparation)

@@ -50,7 +50,7 @@ def test_kernels_are_caffe_s_and_the_first_takes_bgr_less_the_mean(encoded, tmp_
     content, layers = encoded
     (tmp_path / "x.net").write_bytes(content)
     imported = read_weights(tmp_path / "x.net", "squeezenet", {"resolution": 64})
-    read = slots(imported.model)
+    read = slots(imported.net)
     for (kernel, bias), target in list(zip(layers, read, strict=True))[1:]:
         ours, our_bias = target.layer.get_weights()
         np.testing.assert_array_equal(ours.transpose(3, 2, 0, 1), kernel)
@@ -59,10 +59,10 @@ def test_kernels_are_caffe_s_and_the_first_takes_bgr_less_the_mean(encoded, tmp_
     kernel, bias = layers[0]
     caffe = pixels[..., ::-1] - MEAN
     expected = tf.nn.conv2d(caffe, kernel.transpose(2, 3, 1, 0), 2, "VALID") + bias
-    first = keras.Model(imported.model.input, read[0].layer.output)(to_network(pixels))
+    first = keras.Model(imported.net.input, read[0].layer.output)(to_network(pixels))
     np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-3)
-    assert imported.labels == imagenet_labels()
-    assert imported.preparation is None
+    assert imported.spec.labels == imagenet_labels()
+    assert imported.spec.preparation == Preparation.default("squeezenet", 64)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_it_says_its_input_range_itself(encoded, tmp_path: Path):
 @pytest.mark.slow
 def test_the_authors_file_classifies_as_well_as_published(shared_data: Path):
     imported = read_weights(shared_data / "squeezenet_deep_compression.net", "squeezenet", {})
-    assert imported.preparation == Preparation(227, 256)
+    assert imported.spec.preparation == Preparation(227, 256)
     files = sorted(shared_data.glob("imagenet500/test/*/*.jpg"))
-    pixels = np.stack([prepare(load_rgb(file), imported.preparation) for file in files])
-    logits = imported.model.predict(to_network(pixels), batch_size=25, verbose=0)
-    labels = np.array([imported.labels.index(file.parent.name) for file in files])
+    pixels = np.stack([prepare(load_rgb(file), imported.spec.preparation) for file in files])
+    logits = imported.net.predict(to_network(pixels), batch_size=25, verbose=0)
+    labels = np.array([imported.spec.labels.index(file.parent.name) for file in files])
     assert (logits.argmax(1) == labels).mean() == pytest.approx(0.618, abs=0.006)

@@ -13,7 +13,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec, load_model, named_weights, save_model
+from edgenets.models.folder import Model, Spec, named_weights
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.weights import sources
 from edgenets.models.weights.initial import classifier, load_weights, replace_classes
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = {**ARGUMENTS, "classes": 3}
     spec = Spec(NAME, arguments, LABELS, Preparation(32, 36), seed=0)
     path = tmp_path_factory.mktemp("pretrained") / f"cifar10_{NAME}"
-    save_model(path, create(NAME, **arguments), spec)
+    Model(create(NAME, **arguments), spec).save(path)
     return path
 
 
@@ -52,7 +52,7 @@ def folded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if "bias" in weight.name:
             weight.assign(np.linspace(-1, 1, weight.shape[0]))
     path = tmp_path_factory.mktemp("compressed") / "qat"
-    save_model(path, model, spec)
+    Model(model, spec).save(path)
     return path
 
 
@@ -83,8 +83,10 @@ def failure(weights: str, name: str, given: dict, **options: object) -> str:
 
 
 def test_cifar10_weights_are_a_folder_of_the_package(pretrained):
-    model, spec = load_weights("cifar10", NAME, {}, seed=5)
-    stored, stored_spec = load_model(pretrained)
+    loaded = load_weights("cifar10", NAME, {}, seed=5)
+    model, spec = loaded.net, loaded.spec
+    loaded = Model.load(pretrained)
+    stored, stored_spec = loaded.net, loaded.spec
     np.testing.assert_array_equal(model(images(32)), stored(images(32)))
     assert (spec.labels, spec.arguments) == (LABELS, stored_spec.arguments)
     assert (spec.preparation, spec.seed) == (Preparation(32, 36), 5)
@@ -111,8 +113,9 @@ def test_folder_of_another_net_is_refused(folder):
 
 def test_weights_serve_another_resolution_and_output_stride(folder):
     larger = {"resolution": 64, "output_stride": 16}
-    model, spec = load_weights(str(folder), NAME, larger, seed=0)
-    stored, _ = load_model(folder)
+    loaded = load_weights(str(folder), NAME, larger, seed=0)
+    model, spec = loaded.net, loaded.spec
+    stored = Model.load(folder).net
     for name, weight in named_weights(stored).items():
         np.testing.assert_array_equal(named_weights(model)[name], weight)
     assert model(images(64)).shape == (2, 3)
@@ -121,7 +124,8 @@ def test_weights_serve_another_resolution_and_output_stride(folder):
 
 
 def test_float16_weights_are_loaded(folder, tmp_path):
-    stored, spec = load_model(folder)
+    loaded = Model.load(folder)
+    stored, spec = loaded.net, loaded.spec
     tensors = {name: weight.astype(np.float16) for name, weight in named_weights(stored).items()}
     content = safetensors.numpy.save(tensors)
     write_bytes(tmp_path / "half" / "weights.safetensors", content)
@@ -129,18 +133,20 @@ def test_float16_weights_are_loaded(folder, tmp_path):
         tmp_path / "half" / "spec.json",
         {**spec.to_json(), "weights_sha256": sha256_bytes(content)},
     )
-    model, _ = load_weights(str(tmp_path / "half"), NAME, {}, seed=0)
+    model = load_weights(str(tmp_path / "half"), NAME, {}, seed=0).net
     for name, weight in named_weights(model).items():
         np.testing.assert_array_equal(weight, tensors[name].astype(np.float32))
 
 
 @pytest.mark.parametrize("given", [{}, {"resolution": 64}, {"output_stride": 16}], ids=str)
 def test_folded_folder_stays_folded(folded_folder, tmp_path, given: dict):
-    model, spec = load_weights(str(folded_folder), "mobilenet_v1", given, seed=0)
-    save_model(tmp_path / "m", model, spec)
-    result, new = load_model(tmp_path / "m")
+    loaded = load_weights(str(folded_folder), "mobilenet_v1", given, seed=0)
+    model, spec = loaded.net, loaded.spec
+    Model(model, spec).save(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    result, new = loaded.net, loaded.spec
     assert new.folded and new.arguments["output_stride"] == given.get("output_stride", 8)
-    stored, _ = load_model(folded_folder)
+    stored = Model.load(folded_folder).net
     for name, weight in named_weights(stored).items():
         np.testing.assert_array_equal(named_weights(result)[name], weight)
     if not given:
@@ -155,11 +161,9 @@ def test_imagenet_weights_come_from_the_cache(server, file, monkeypatch, tmp_pat
     published = Published("mobilenet_v1", {"width": 0.25}, 32, server.url())
     monkeypatch.setattr(sources, "imagenet_weights", lambda name, arguments: published)
     monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
-    (first, spec), (second, _) = (
-        load_weights("imagenet", "mobilenet_v1", KERAS_NET, seed=0) for _ in range(2)
-    )
-    assert spec.initial_weights == {"source": server.url(), "sha256": sha256_file(file)}
-    np.testing.assert_array_equal(first(images(32)), second(images(32)))
+    first, second = (load_weights("imagenet", "mobilenet_v1", KERAS_NET, seed=0) for _ in range(2))
+    assert first.spec.initial_weights == {"source": server.url(), "sha256": sha256_file(file)}
+    np.testing.assert_array_equal(first.net(images(32)), second.net(images(32)))
     assert server.asked == [None]
 
 
@@ -170,7 +174,7 @@ def test_squeezenet_s_published_file_is_pinned_and_read(server, shared_data, mon
     published = imagenet_weights("squeezenet", arguments)._replace(url=server.url("a.net"))
     monkeypatch.setattr(sources, "imagenet_weights", lambda name, arguments: published)
     monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path))
-    _, spec = load_weights("imagenet", "squeezenet", {}, seed=0)
+    spec = load_weights("imagenet", "squeezenet", {}, seed=0).spec
     assert (spec.arguments, spec.preparation) == (arguments, Preparation(227, 256))
     assert (spec.labels[0], len(spec.labels)) == ("n01440764", 1000)
     assert spec.initial_weights["sha256"] == published.sha256
@@ -189,7 +193,7 @@ def test_input_range_is_for_files(folder):
 
 
 def test_file_is_read_with_its_range_and_its_classes_are_numbered(file, capsys):
-    _, spec = load_weights(str(file), "mobilenet_v1", KERAS_NET, seed=0, input_range=(0, 1))
+    spec = load_weights(str(file), "mobilenet_v1", KERAS_NET, seed=0, input_range=(0, 1)).spec
     assert spec.arguments["pad_value"] == -1.0
     assert (spec.labels, spec.preparation) == (("0", "1", "2"), Preparation(32, 32))
     assert spec.initial_weights == {
@@ -203,7 +207,7 @@ def test_file_is_read_with_its_range_and_its_classes_are_numbered(file, capsys):
 def test_given_labels_name_the_classes(file, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("ant\nbee\nfly\n")
-    _, spec = load_weights(str(file), "mobilenet_v1", KERAS_NET, seed=0, labels=labels)
+    spec = load_weights(str(file), "mobilenet_v1", KERAS_NET, seed=0, labels=labels).spec
     assert spec.labels == ("ant", "bee", "fly")
     labels.write_text("ant\n")
     sentence = failure(str(file), "mobilenet_v1", KERAS_NET, labels=labels)
@@ -227,24 +231,27 @@ def test_bad_file_of_labels_names_the_line(tmp_path, content: bytes, message: st
 
 
 def test_same_classes_in_another_order_keep_their_weights(folder):
-    model, spec = load_model(folder)
-    result, new = replace_classes(model, spec, ("owl", "cat", "dog"))
+    loaded = Model.load(folder)
+    model, spec = loaded.net, loaded.spec
+    replaced = replace_classes(Model(model, spec), ("owl", "cat", "dog"))
+    result, new = replaced.net, replaced.spec
     expected = model(images(32)).numpy()[:, [2, 0, 1]]
     np.testing.assert_array_equal(result(images(32)), expected)
     assert new.labels == ("owl", "cat", "dog")
 
 
 def test_other_classes_get_a_new_classifier_by_the_seed(folder, capsys):
-    model, spec = load_model(folder)
+    loaded = Model.load(folder)
+    model, spec = loaded.net, loaded.spec
     labels = tuple("abcde")
-    (first, new), (second, _) = (replace_classes(model, spec, labels) for _ in range(2))
+    first, second = (replace_classes(Model(model, spec), labels) for _ in range(2))
     message = (
         "the classes differ, so the classifier for 3 classes (cat, dog, owl) is replaced by a new "
         "one for 5 classes (a, b, c, ...)\n"
     )
     assert capsys.readouterr().err == 2 * message
-    assert (new.arguments["classes"], new.labels) == (5, labels)
-    tensors, again = named_weights(first), named_weights(second)
+    assert (first.spec.arguments["classes"], first.spec.labels) == (5, labels)
+    tensors, again = named_weights(first.net), named_weights(second.net)
     for name, weight in named_weights(model).items():
         np.testing.assert_array_equal(tensors[name], again[name])
         if not name.startswith("conv10_conv/"):
@@ -252,17 +259,20 @@ def test_other_classes_get_a_new_classifier_by_the_seed(folder, capsys):
 
 
 def test_as_many_other_classes_get_a_new_classifier_too(folder):
-    model, spec = load_model(folder)
-    result, _ = replace_classes(model, spec, ("cat", "dog", "cow"))
+    loaded = Model.load(folder)
+    model, spec = loaded.net, loaded.spec
+    result = replace_classes(Model(model, spec), ("cat", "dog", "cow")).net
     kernel = "conv10_conv/kernel"
     assert not np.array_equal(named_weights(result)[kernel], named_weights(model)[kernel])
 
 
 @pytest.mark.parametrize("labels", [("owl", "cat", "dog"), tuple("abcde")], ids=str)
 def test_folded_net_takes_over_classes_too(folded_folder, tmp_path, labels: tuple[str, ...]):
-    stored, spec = load_model(folded_folder)
-    save_model(tmp_path / "m", *replace_classes(stored, spec, labels))
-    result, new = load_model(tmp_path / "m")
+    loaded = Model.load(folded_folder)
+    stored, spec = loaded.net, loaded.spec
+    replace_classes(Model(stored, spec), labels).save(tmp_path / "m")
+    loaded = Model.load(tmp_path / "m")
+    result, new = loaded.net, loaded.spec
     assert (new.folded, new.labels) == (True, labels)
     before, after = (
         keras.Model(model.input, model.get_layer("pool").output)(images(32))

@@ -13,9 +13,10 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
+from edgenets.models.folder import Model
 from edgenets.models.registry import create
 from edgenets.models.weights.keras_config import Place, read_computation
-from edgenets.models.weights.reading import Imported, read_weights
+from edgenets.models.weights.reading import read_weights
 
 V1 = {"width": 0.25, "resolution": 32, "classes": 3}
 SCALED = {"scale": 2.0, "offset": 0.0}
@@ -67,11 +68,11 @@ def test_rescaling_tells_the_input_range(
     )
     file = save(tmp_path / "x.h5", original)
     imported = read_weights(file, "mobilenet_v1", {}, input_range=given)
-    assert imported.arguments["pad_value"] == pytest.approx(pad_value, abs=1e-12)
+    assert imported.spec.arguments["pad_value"] == pytest.approx(pad_value, abs=1e-12)
     black, white = takes
     expected = original(images(-1, 1) * (white - black) / 2 + (white + black) / 2)
     assert np.ptp(expected, axis=0).all()
-    np.testing.assert_allclose(imported.model(images(-1, 1)), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(imported.net(images(-1, 1)), expected, rtol=0, atol=1e-4)
 
 
 def test_rescaling_that_a_net_cannot_pad_is_refused(tmp_path: Path):
@@ -160,7 +161,7 @@ def test_strides_tell_the_output_stride(name: str, arguments: dict, tmp_path: Pa
     file = save(tmp_path / "net.h5", net)
     own = {key: value for key, value in arguments.items() if key == "version"}
 
-    def read(**given: int) -> Imported:
+    def read(**given: int) -> Model:
         return read_weights(file, name, {**own, **given})
 
     told = read()
@@ -178,7 +179,7 @@ def test_sequential_model_is_read_too(net: keras.Model, tmp_path: Path):
     chain.build((None, 32, 32, 3))
     imported = read_weights(save(tmp_path / "x.h5", chain), "mobilenet_v1", {})
     expected = chain(images(-1, 1) * 127.5 + 127.5)
-    np.testing.assert_allclose(imported.model(images(-1, 1)), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(imported.net(images(-1, 1)), expected, rtol=0, atol=1e-5)
 
 
 def test_damaged_config_is_a_sentence(file: Path, tmp_path: Path):

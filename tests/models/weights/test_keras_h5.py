@@ -67,8 +67,8 @@ def test_net_computes_what_the_keras_build_of_the_file_computes(
     assert np.ptp(expected, axis=0).all()
     whole = read_weights(tmp_path / "whole.h5", name, ours)
     weights = read_weights(tmp_path / "weights.h5", name, {**ours, "resolution": 96})
-    assert whole.arguments == weights.arguments
-    assert whole.arguments["classes"] == 7
+    assert whole.spec.arguments == weights.spec.arguments
+    assert whole.spec.arguments["classes"] == 7
     for ours, theirs in zip(whole.model.get_weights(), weights.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(whole.model(images), expected, rtol=0, atol=1e-4)
@@ -77,8 +77,8 @@ def test_net_computes_what_the_keras_build_of_the_file_computes(
 @pytest.mark.slow
 def test_the_visual_wake_words_net_computes_what_its_tflite_does(shared_data: Path):
     imported = read_weights(shared_data / "mlperf_tiny" / "vww_96.h5", "mobilenet_v1", {})
-    assert imported.labels == ("non_person", "person")
-    assert imported.arguments == {
+    assert imported.spec.labels == ("non_person", "person")
+    assert imported.spec.arguments == {
         "resolution": 96,
         "classes": 2,
         "width": 0.25,
@@ -100,6 +100,6 @@ def test_the_visual_wake_words_net_computes_what_its_tflite_does(shared_data: Pa
         interpreter.set_tensor(image["index"], example[np.newaxis] / np.float32(255))
         interpreter.invoke()
         expected.append(interpreter.get_tensor(softmax["inputs"][0])[0].copy())
-    logits = imported.model.predict(to_network(pixels), verbose=0)
+    logits = imported.net.predict(to_network(pixels), verbose=0)
     assert (logits.argmax(1) == np.argmax(expected, 1)).mean() >= 0.99
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3)

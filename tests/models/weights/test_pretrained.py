@@ -11,7 +11,7 @@ import pytest
 
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.models.folder import Spec, load_model, named_weights, save_model
+from edgenets.models.folder import Model, Spec, named_weights
 from edgenets.models.registry import complete_arguments, create
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "pretrained.py"
@@ -31,17 +31,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = complete_arguments("squeezenet", {**SMALL, "output_stride": 8})
     spec = Spec("squeezenet", arguments, ("cat", "dog"), Preparation(32, 32), seed=0)
     folder = tmp_path_factory.mktemp("run") / "01-train"
-    save_model(folder, create("squeezenet", **arguments), spec)
+    Model(create("squeezenet", **arguments), spec).save(folder)
     return folder
 
 
 def test_kept_folder_is_the_trained_one_in_float16(pretrained, trained, tmp_path):
     folder = pretrained.keep(trained, tmp_path)
     assert folder == tmp_path / "cifar10_squeezenet"
-    (model, spec), (kept, kept_spec) = load_model(trained), load_model(folder)
-    assert kept_spec == spec
-    rounded = named_weights(kept)
-    for name, weight in named_weights(model).items():
+    model, kept = Model.load(trained), Model.load(folder)
+    assert kept.spec == model.spec
+    rounded = named_weights(kept.net)
+    for name, weight in named_weights(model.net).items():
         np.testing.assert_array_equal(rounded[name], weight.astype(np.float16))
 
 

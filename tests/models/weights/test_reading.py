@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.registry import create
@@ -69,19 +70,20 @@ def numbered(kinds: dict[str, str], first: int) -> Name:
 )
 def test_the_layers_may_have_any_names(model: keras.Model, name: Name, tmp_path: Path):
     imported = read_weights(write_h5(tmp_path / "x", model, name), "mobilenet_v1", SMALL)
-    assert imported.arguments["classes"] == 5
-    assert imported.labels is imported.preparation is None
-    for read, written in zip(imported.model.get_weights(), model.get_weights(), strict=True):
+    assert imported.spec.arguments["classes"] == 5
+    assert imported.spec.labels == ("0", "1", "2", "3", "4")
+    assert imported.spec.preparation == Preparation.default("mobilenet_v1", 32)
+    for read, written in zip(imported.net.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(read, written)
 
 
 def test_the_width_of_mobilenet_v1_is_the_file_s(h5_file: Path):
-    assert read_weights(h5_file, "mobilenet_v1", {"resolution": 32}).arguments["width"] == 0.25
+    assert read_weights(h5_file, "mobilenet_v1", {"resolution": 32}).spec.arguments["width"] == 0.25
 
 
 def test_a_thousand_classes_are_imagenet_s(tmp_path: Path):
     file = write_h5(tmp_path / "x.h5", create("mobilenet_v1", **SMALL))
-    assert read_weights(file, "mobilenet_v1", SMALL).labels == imagenet_labels()
+    assert read_weights(file, "mobilenet_v1", SMALL).spec.labels == imagenet_labels()
 
 
 def test_a_bias_before_batch_norm_and_another_epsilon_are_taken_over(
@@ -97,7 +99,7 @@ def test_a_bias_before_batch_norm_and_another_epsilon_are_taken_over(
         content.attrs["model_config"] = json.dumps(config)
         content["stem_conv"]["1:0"] = np.full(8, 0.5, np.float32)
         content["stem_conv"].attrs["weight_names"] = ["0:0", "1:0"]
-    imported = read_weights(file, "mobilenet_v1", SMALL).model
+    imported = read_weights(file, "mobilenet_v1", SMALL).net
     image = np.random.default_rng(1).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
     convolved = keras.Model(model.input, model.get_layer("stem_conv").output)(image) + 0.5
     gamma, beta, mean, variance = stem.get_weights()
@@ -231,7 +233,7 @@ def test_an_input_range_is_exact_where_the_first_convolution_does_not_pad(tmp_pa
     imported = read_weights(file, "squeezenet", {"resolution": 64}, input_range=(0.0, 255.0))
     image = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
     expected = net(image * 127.5 + 127.5)
-    np.testing.assert_allclose(imported.model(image), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(imported.net(image), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_docstring_examples_are_right():

@@ -71,11 +71,11 @@ def test_the_net_answers_as_the_file_it_was_read_from(
     shared_data: Path, file: str, name: str, arguments: dict, least: float
 ):
     imported = read_weights(shared_data / file, name, {})
-    assert imported.arguments.items() >= arguments.items()
+    assert imported.spec.arguments.items() >= arguments.items()
     preparation = Preparation.default(name, arguments["resolution"])
     files = sorted(shared_data.glob("imagenet500/test/*/*.jpg"))
     pixels = np.stack([prepare(load_rgb(path), preparation) for path in files])
-    answers = imported.model.predict(to_network(pixels), verbose=0).argmax(1)
+    answers = imported.net.predict(to_network(pixels), verbose=0).argmax(1)
     assert (answers == classes_of(shared_data / file, pixels)).mean() >= least
 
 
@@ -109,15 +109,15 @@ def test_an_exported_mobilenet_v2_is_read_back_within_half_a_code(
     (tmp_path / "x.tflite").write_bytes(exported.content)
     images = to_network(exported.pixels)
     imported = read_weights(tmp_path / "x.tflite", "mobilenet_v2", GIVEN)
-    assert imported.arguments == exported.arguments
-    folded = [slots(fold_batch_norm(net)) for net in (exported.model, imported.model)]
+    assert imported.spec.arguments == exported.arguments
+    folded = [slots(fold_batch_norm(net)) for net in (exported.model, imported.net)]
     for written, read in zip(*folded, strict=True):
         kernel = written.layer.get_weights()[0]
         half_a_code = np.abs(kernel).max() / 127 / 2
         np.testing.assert_allclose(read.layer.get_weights()[0], kernel, rtol=1e-5, atol=half_a_code)
     maps = [
         keras.Model(net.input, net.get_layer("stage2_block2_add").output)(images)
-        for net in (exported.model, imported.model)
+        for net in (exported.model, imported.net)
     ]
     # Measured: 2 % after ten layers of rounded weights.
     assert np.linalg.norm(maps[0] - maps[1]) < 0.05 * np.linalg.norm(maps[0])
@@ -157,9 +157,9 @@ def test_a_file_takes_what_it_is_fed_wherever_it_is_run(exported: Exported, tmp_
     (grid,) = flatbuffer.read(exported.content).inputs
     stands_for = [float(grid.scale[0] * (code - grid.zero_point[0])) for code in (-128, 127)]
     image = to_network(exported.pixels[:2])
-    given = read_weights(path, "mobilenet_v2", GIVEN, input_range=tuple(stands_for)).model(image)
+    given = read_weights(path, "mobilenet_v2", GIVEN, input_range=tuple(stands_for)).net(image)
     path.write_bytes(exported.content)
-    wanted = read_weights(path, "mobilenet_v2", GIVEN).model(image)
+    wanted = read_weights(path, "mobilenet_v2", GIVEN).net(image)
     np.testing.assert_allclose(given, wanted, atol=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_what_does_something_else_between_the_same_kernels_is_refused(
 
 
 def test_the_first_of_1001_classes_is_background(shared_data: Path):
-    assert read_weights(shared_data / CORAL, "mobilenet_v1", {}).labels == (
+    assert read_weights(shared_data / CORAL, "mobilenet_v1", {}).spec.labels == (
         "background",
         *imagenet_labels(),
     )

@@ -12,7 +12,7 @@ from edgenets.export.formats import FP16, INT8
 from edgenets.export.targets import TARGETS
 from edgenets.export.write.checked_file import export_checked
 from edgenets.models.backend import keras
-from edgenets.models.folder import Spec
+from edgenets.models.folder import Model, Spec
 from edgenets.models.grouped import GroupedPointwise
 from edgenets.pipeline.stages import measure
 from edgenets.quantize.layers import is_prunable, kernel_of
@@ -63,4 +63,4 @@ def test_float_files_are_not_packed(pruned, spec, monkeypatch):
     assert measure.measure_export(IMAGES, exported, pruned, None, [])["stored_bytes"] is None
     images = SimpleNamespace(score=lambda logits: {}, test=CALIBRATION)
     monkeypatch.setattr(measure, "predict_logits", lambda model, images: [])
-    assert measure.measure_model(images, pruned, b"12345")["stored_bytes"] is None
+    assert measure.measure_model(images, Model(pruned, spec), b"12345")["stored_bytes"] is None
