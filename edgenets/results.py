@@ -122,6 +122,7 @@ class ClassScore(Result):
     label: str
     samples: int
     top1: float | None
+    ci95: tuple[float, float] | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,8 +160,11 @@ class Accuracy(Result):
         shown = tested if len(tested) <= MOST_ROWS else weakest
         if len(tested) > MOST_ROWS:
             title += f"; the {MOST_ROWS} weakest classes"
-        rows = [(row.label, str(row.samples), format_percent(row.top1)) for row in shown]
-        return html_table(("class", ">images", ">top-1"), rows, title)
+        rows = [
+            (row.label, str(row.samples), format_percent(row.top1), format_interval(row.ci95))
+            for row in shown
+        ]
+        return html_table(("class", ">images", ">top-1", ">95 % interval"), rows, title)
 
 
 @dataclass(frozen=True, repr=False)

@@ -121,12 +121,14 @@ def format_percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def format_interval(interval: Sequence[float]) -> str:
-    """Return the ends of an accuracy's interval, given as fractions, as per cent.
+def format_interval(interval: Sequence[float] | None) -> str:
+    """Return the ends of an accuracy's interval, given as fractions, as per cent; None as "-".
 
     >>> format_interval((0.826, 0.945))
     '82.6 to 94.5 %'
     """
+    if interval is None:
+        return "-"
     low, high = interval
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 

@@ -115,8 +115,16 @@ def print_evaluation(result: dict[str, Any]) -> None:
         title = f"the {MAX_TABLE_CLASSES} weakest of {len(classes)} classes"
         classes = sorted(classes, key=lambda row: row["top1"])[:MAX_TABLE_CLASSES]
     print_table(
-        ("class", ">images", ">top-1"),
-        [(row["label"], str(row["samples"]), format_percent(row["top1"])) for row in classes],
+        ("class", ">images", ">top-1", ">95 % interval"),
+        [
+            (
+                row["label"],
+                str(row["samples"]),
+                format_percent(row["top1"]),
+                format_interval(row["ci95"]),
+            )
+            for row in classes
+        ],
         title,
     )
 

@@ -18,9 +18,9 @@ RESULT = {
     "skipped": [{"path": "data/test/cat/7.jpg", "reason": "empty file"}],
     "warnings": [],
     "per_class": [
-        {"label": "ant", "samples": 6, "top1": 5 / 6},
-        {"label": "bee", "samples": 4, "top1": 0.75},
-        {"label": "cat", "samples": 0, "top1": None},
+        {"label": "ant", "samples": 6, "top1": 5 / 6, "ci95": [0.436, 0.97]},
+        {"label": "bee", "samples": 4, "top1": 0.75, "ci95": [0.301, 0.954]},
+        {"label": "cat", "samples": 0, "top1": None, "ci95": None},
     ],
     "confusion": [[5, 0, 1], [1, 3, 0], [0, 0, 0]],
     "labels": ["ant", "bee", "cat"],
@@ -50,7 +50,7 @@ def test_tables_show_accuracy_classes_and_confusions(evaluated, tmp_path):
     assert evaluated == [(tmp_path / "net.tflite", "data", "local", False)]
     first = result.stdout.splitlines()[0]
     assert first == "top-1 80.00 % (95 % interval 49.0 to 94.3 %) of 10 images"
-    assert lines_with(result.stdout, "bee", "4", "75.00 %")
+    assert lines_with(result.stdout, "bee", "4", "75.00 %", "30.1 to 95.4 %")
     assert lines_with(result.stdout, "ant", "cat", "1")  # taken for
     assert not lines_with(result.stdout, "cat", "0", "-")  # no images, no row in the class table
     assert result.stderr == "skipped data/test/cat/7.jpg: empty file\n"
@@ -108,7 +108,10 @@ def test_many_classes_show_the_weakest_and_no_matrix(evaluated, monkeypatch):
     monkeypatch.setitem(
         RESULT,
         "per_class",
-        [{"label": label, "samples": 30, "top1": i / 30} for i, label in enumerate(labels)],
+        [
+            {"label": label, "samples": 30, "top1": i / 30, "ci95": [0, 1]}
+            for i, label in enumerate(labels)
+        ],
     )
     monkeypatch.setitem(RESULT, "confusion", [[i] * 30 for i in range(30)])
     result = CliRunner().invoke(command, ["net.tflite", "--data", "data"])

@@ -48,7 +48,7 @@ def score(
         top5: fraction whose true class is among the first five; None below six classes.
         ci95: low and high end of top1's 95 % confidence interval.
         samples: number of images.
-        per_class: for each class its label, samples and top1 (None without samples).
+        per_class: for each class its label, samples, top1 and ci95 (both None without samples).
         confusion: [true class][first class], numbers of images.
 
     Raises:
@@ -72,7 +72,7 @@ def score(
         "ci95": list(wilson_interval(top1, samples)),
         "samples": samples,
         "per_class": [
-            {"label": label, "samples": int(row.sum()), "top1": _fraction(row[i], row.sum())}
+            {"label": label, **_of_class(int(row[i]), int(row.sum()))}
             for i, (label, row) in enumerate(zip(class_names, confusion, strict=True))
         ],
         "confusion": confusion.tolist(),
@@ -269,5 +269,8 @@ def classify(classifier: Classifier, images: Images) -> NDArray[np.float32]:
     return logits
 
 
-def _fraction(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+def _of_class(right: int, samples: int) -> dict[str, Any]:
+    if not samples:
+        return {"samples": 0, "top1": None, "ci95": None}
+    top1 = right / samples
+    return {"samples": samples, "top1": top1, "ci95": list(wilson_interval(top1, samples))}

@@ -170,6 +170,7 @@ class _Class(_Values):
     label: str
     samples: Count
     top1: Share | None
+    ci95: Shares | None
 
 
 class _Mistake(_Values):

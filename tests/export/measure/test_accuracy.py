@@ -45,8 +45,14 @@ def test_score_is_the_arithmetic_by_hand():
     assert result["top5"] == 3 / 4
     assert result["samples"] == 4
     assert result["ci95"] == list(wilson_interval(2 / 4, 4))
-    assert result["per_class"][4] == {"label": "e", "samples": 1, "top1": 0.0}
-    assert result["per_class"][1] == {"label": "b", "samples": 0, "top1": None}
+    assert result["per_class"][4] == {
+        **{"label": "e", "samples": 1, "top1": 0.0},
+        "ci95": list(wilson_interval(0.0, 1)),
+    }
+    assert result["per_class"][1] == {
+        **{"label": "b", "samples": 0},
+        **{"top1": None, "ci95": None},
+    }
     expected = np.zeros((6, 6), int)
     expected[0, 0] = expected[4, 0] = expected[5, 0] = expected[2, 2] = 1
     assert result["confusion"] == expected.tolist()

@@ -103,7 +103,12 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
         },
         "fidelity": {"snr_db": 26.29, "agreement": 0.995, "samples": 200},
         "per_class": [
-            {"label": label, "samples": samples, "top1": confusion[i][i] / samples}
+            {
+                "label": label,
+                "samples": samples,
+                "top1": confusion[i][i] / samples,
+                "ci95": [0.4, 1.0],
+            }
             for i, label in enumerate(labels)
         ],
         "confusion": confusion,
@@ -301,7 +306,8 @@ def test_few_classes_have_a_confusion_matrix():
 def test_many_classes_have_their_commonest_confusions():
     page = render_html(make_report(labels=[f"kind {i}" for i in range(26)]))
     assert 'id="confusion"' not in page
-    assert "The 20 weakest of 26 classes. class images top-1 kind 0 100 93.00 %" in text_of(page)
+    table = "class images top-1 95 % interval kind 0 100 93.00 % 40.0 to 100.0 %"
+    assert f"The 20 weakest of 26 classes. {table}" in text_of(page)
     assert "true class taken for images kind 0 kind 1 7 of 100" in text_of(page)
 
 
