@@ -73,8 +73,16 @@ def place(tmp_path: Path, monkeypatch, colour_file: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def net():
+    """The net of `MODEL`, which is loaded once."""
+    from edgenets.models.folder import Model
+
+    return Model.load(MODEL).net
+
+
 @pytest.fixture
-def nothing_works(monkeypatch) -> None:
+def nothing_works(monkeypatch, net) -> None:
     """No process, net or training is started; what comes before is done."""
 
     def stop(*_: object, **__: object) -> None:
@@ -85,7 +93,7 @@ def nothing_works(monkeypatch) -> None:
     monkeypatch.setattr("edgenets.export.devices.doctor._packages", list)
     monkeypatch.setattr("edgenets.export.devices.emulator_setup.set_up", stop)
     monkeypatch.setattr("edgenets.cli.summary.create", stop)
-    monkeypatch.setattr("edgenets.models.folder.Model.load", stop)
+    monkeypatch.setattr("edgenets.models.folder._load_net", lambda *_: net)
     for work in (
         *("run.open_training", "one_step.open_training", "one_step.load_initial"),
         *("compress.open_images_of", "budget.open_images_of"),
