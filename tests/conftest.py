@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import gc
 import json
 import os
@@ -151,6 +152,28 @@ def tiny_run(tiny_config: Path, make_once: Callable[..., Path]) -> Path:
     from edgenets.pipeline.run import run
 
     return make_once("run", lambda folder: run(load_config(tiny_config), folder / "tiny")) / "tiny"
+
+
+@pytest.fixture
+def nets_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let weights be read into one net for all tests that ask, where they are refused anyway."""
+    from edgenets.models import folder
+    from edgenets.models.weights import convolutions, keras_config
+
+    for module in (convolutions, keras_config):
+        monkeypatch.setattr(module, "create", _net)
+    monkeypatch.setattr(
+        folder, "build_model", lambda spec: _net(spec.name, spec.folded, **spec.arguments)
+    )
+
+
+@functools.cache
+def _net(name: str, folded: bool = False, **arguments: object):
+    from edgenets.models.fold import fold_batch_norm
+    from edgenets.models.registry import create
+
+    net = create(name, **arguments)
+    return fold_batch_norm(net) if folded else net
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_back_end_loads_no_keras_3_and_leaves_it_to_be_loaded():
     """tfmot asks for a module that Keras 2 had, which would load all of Keras 3."""
     program = (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +31,10 @@ def model() -> keras.Model:
     return create("mobilenet_v1", **ARGUMENTS)
 
 
-@pytest.fixture
-def folder(model: keras.Model, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def saved(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder, of which tests change copies."""
+    path = tmp_path_factory.mktemp("saved") / "model"
     spec = Spec(
         name="mobilenet_v1",
         arguments=complete_arguments("mobilenet_v1", ARGUMENTS),
@@ -39,8 +42,13 @@ def folder(model: keras.Model, tmp_path: Path) -> Path:
         preparation=Preparation.default("mobilenet_v1", 32),
         seed=3,
     )
-    Model(model, spec).save(tmp_path / "model")
-    return tmp_path / "model"
+    Model(model, spec).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(saved, tmp_path / "model")
 
 
 def edit_spec(folder: Path, **changes: object) -> None:
@@ -87,15 +95,23 @@ def test_seeded_split_is_kept_and_left_out_where_there_is_none(folder: Path):
         load_spec(folder)
 
 
-@pytest.fixture
-def coded(model: keras.Model, folder: Path, tmp_path: Path) -> Path:
-    """A folder with codes, and the rounding of one layer's output."""
-    spec, _ = load_spec(folder)
+@pytest.fixture(scope="module")
+def saved_with_codes(
+    model: keras.Model, saved: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "coded"
+    spec, _ = load_spec(saved)
     folded = fold_batch_norm(model)
     codes = Codes(quantize_kernels(folded), {"logits": (Grid(0.25, -3), Grid(0.5, 7))})
     assign_kernels(folded, codes.kernels)
-    Model(folded, replace(spec, folded=True), codes).save(tmp_path / "coded")
-    return tmp_path / "coded"
+    Model(folded, replace(spec, folded=True), codes).save(path)
+    return path
+
+
+@pytest.fixture
+def coded(saved_with_codes: Path, tmp_path: Path) -> Path:
+    """A folder with codes, and the rounding of one layer's output."""
+    return shutil.copytree(saved_with_codes, tmp_path / "coded")
 
 
 def test_codes_come_back_and_are_the_weights(coded: Path):
@@ -133,6 +149,7 @@ def test_layers_kept_float_may_lack_codes(coded: Path):
         load_spec(coded)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -153,6 +170,7 @@ def test_codes_that_do_not_fit_get_a_sentence(coded: Path, change: Callable, mes
         Model.load(coded)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_exchanged_codes_are_noticed(coded: Path):
     (coded / "codes.safetensors").write_bytes(safetensors.numpy.save({}))
     with pytest.raises(EdgenetsError, match=r"codes\.safetensors .* \(its SHA-256 differs\)"):
@@ -177,6 +195,7 @@ def test_folder_with_a_model_is_not_overwritten(model: keras.Model, folder: Path
         Model(model, spec).save(folder)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_missing_tensor_is_named(folder: Path):
     tensors = weights(folder)
     del tensors["logits/bias"]
@@ -185,12 +204,14 @@ def test_missing_tensor_is_named(folder: Path):
         Model.load(folder)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_unknown_tensor_is_named(folder: Path):
     edit_weights(folder, {**weights(folder), "extra": np.zeros(1, np.float32)})
     with pytest.raises(EdgenetsError, match="holds the tensor extra"):
         Model.load(folder)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_wrong_shape_is_named(folder: Path):
     edit_weights(folder, {**weights(folder), "logits/bias": np.zeros(3, np.float32)})
     with pytest.raises(
@@ -199,6 +220,7 @@ def test_wrong_shape_is_named(folder: Path):
         Model.load(folder)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_nan_is_refused(folder: Path):
     edit_weights(folder, {**weights(folder), "logits/bias": np.float32([0, np.nan])})
     with pytest.raises(EdgenetsError, match=r"logits/bias .* holds a NaN"):

@@ -12,8 +12,6 @@ from edgenets.models.registry import create
     "scale, channels, last",
     [
         (0.5, (48, 96, 192), 1024),
-        (1.0, (116, 232, 464), 1024),
-        (1.5, (176, 352, 704), 1024),
         (2.0, (244, 488, 976), 2048),
     ],
 )

@@ -26,6 +26,7 @@ def sampled(kept: list[Path], count: int) -> list[Path]:
     return random.Random(SEED).sample(kept, count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, count", [("transfer", 2), ("compress-int8", 2)])
 def test_killed_command_ends_as_an_undisturbed_one(
     name: str, count: int, known: dict[str, Command], tmp_path: Path
@@ -39,6 +40,7 @@ def test_killed_command_ends_as_an_undisturbed_one(
         assert not differences(known[name], state, out, wanted), state
 
 
+@pytest.mark.slow
 def test_exported_file_and_its_report_appear_together(known: dict[str, Command], tmp_path: Path):
     """Around every operation of two exports: a file never is without the report on it."""
     out = tmp_path / "out"
@@ -54,6 +56,7 @@ def test_exported_file_and_its_report_appear_together(known: dict[str, Command],
     assert not differences(known["export"], state, out, wanted)
 
 
+@pytest.mark.slow
 def test_failed_export_leaves_neither(known: dict[str, Command], tmp_path: Path):
     (tmp_path / "a.tflite.json").mkdir()
     with pytest.raises(EdgenetsError, match=r"a\.tflite\.json is a folder; pass the name"):

@@ -91,6 +91,7 @@ def test_process_killed_between_the_two_names_left_the_older_one(checkpoint: Pat
     assert epoch_of(checkpoint) == 1
 
 
+@pytest.mark.slow
 def test_training_from_a_damaged_checkpoint_ends_as_an_undisturbed_one(
     build_net: Callable, training_data: TrainingData, tmp_path: Path, monkeypatch, capsys
 ):

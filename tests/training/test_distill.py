@@ -40,6 +40,7 @@ def test_gradient_of_the_teacher_s_part_keeps_its_size_at_every_temperature():
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_teacher_alone_teaches_without_labels(
     build_net, training_data: TrainingData, tmp_path: Path
 ):
@@ -64,6 +65,7 @@ def test_the_teacher_alone_teaches_without_labels(
     assert np.mean(answers[0] == answers[1]) >= 0.9
 
 
+@pytest.mark.slow
 def test_unlabelled_images_teach_by_the_teacher_s_answers(
     build_net, training_data: TrainingData, tmp_path: Path
 ):

@@ -138,7 +138,8 @@ def test_float16_weights_are_loaded(folder, tmp_path):
         np.testing.assert_array_equal(weight, tensors[name].astype(np.float32))
 
 
-@pytest.mark.parametrize("given", [{}, {"resolution": 64}, {"output_stride": 16}], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{}, {"resolution": 64, "output_stride": 16}], ids=str)
 def test_folded_folder_stays_folded(folded_folder, tmp_path, given: dict):
     loaded = load_weights(str(folded_folder), "mobilenet_v1", given, seed=0)
     model, spec = loaded.net, loaded.spec

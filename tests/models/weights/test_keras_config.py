@@ -75,6 +75,7 @@ def test_rescaling_tells_the_input_range(
     np.testing.assert_allclose(imported.net(images(-1, 1)), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_rescaling_that_a_net_cannot_pad_is_refused(tmp_path: Path):
     x = keras.layers.Rescaling(1 / 255)(keras.Input((32, 32, 3)))
     build = keras.applications.MobileNetV2
@@ -117,6 +118,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.usefixtures("nets_built_once")
 @pytest.mark.parametrize("layer, edit, operation", OTHERS)
 def test_another_operation_is_named(
     file: Path, layer: str, edit: Callable, operation: str, tmp_path: Path
@@ -126,6 +128,7 @@ def test_another_operation_is_named(
         read_weights(changed, "mobilenet_v1", {})
 
 
+@pytest.mark.slow
 def test_operation_that_the_file_lacks_is_named(tmp_path: Path):
     small = {"width": 0.35, "resolution": 32, "classes": 3}
     file = save(tmp_path / "net.h5", create("mobilenet_v2", **small))
@@ -136,6 +139,7 @@ def test_operation_that_the_file_lacks_is_named(tmp_path: Path):
         read_weights(file, "mobilenet_v2", {"width": 0.35})
 
 
+@pytest.mark.usefixtures("nets_built_once")
 @pytest.mark.parametrize(
     "edit",
     [
@@ -182,6 +186,7 @@ def test_sequential_model_is_read_too(net: keras.Model, tmp_path: Path):
     np.testing.assert_allclose(imported.net(images(-1, 1)), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_damaged_config_is_a_sentence(file: Path, tmp_path: Path):
     changed = change(file, "stem_relu", lambda x: x.pop("class_name"), tmp_path / "x.h5")
     with pytest.raises(EdgenetsError, match="damaged, cut short or not written by Keras 2"):

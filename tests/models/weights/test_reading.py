@@ -108,6 +108,7 @@ def test_a_bias_before_batch_norm_and_another_epsilon_are_taken_over(
     np.testing.assert_allclose(normalised, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
@@ -129,12 +130,14 @@ def test_what_does_not_fit_the_file_is_said(
         read_weights(h5_file, name, arguments)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_a_file_without_classifier_says_which_layer_is_missing(model: keras.Model, tmp_path: Path):
     headless = keras.Model(model.input, model.get_layer("pool").output)
     with pytest.raises(EdgenetsError, match=r"ends before logits .* \(include_top=False\)"):
         read_weights(write_h5(tmp_path / "x.h5", headless), "mobilenet_v1", SMALL)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_layers_that_the_net_has_not_are_named(model: keras.Model, tmp_path: Path):
     more = keras.layers.Dense(5, name="more")(model.output)
     file = write_h5(tmp_path / "x.h5", keras.Model(model.input, more))
@@ -159,6 +162,7 @@ def change(file: h5py.File, what: str) -> None:
         stem["0:0"] = h5py.ExternalLink("other.h5", "/x")
 
 
+@pytest.mark.usefixtures("nets_built_once")
 @pytest.mark.parametrize(
     "what, message",
     [
@@ -181,6 +185,7 @@ def test_a_changed_file_is_refused(h5_file: Path, what: str, message: str, tmp_p
         read_weights(file, "mobilenet_v1", SMALL)
 
 
+@pytest.mark.usefixtures("nets_built_once")
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.5, 0.999])
 def test_a_cut_file_is_refused(h5_file: Path, share: float, tmp_path: Path):
     content = h5_file.read_bytes()
@@ -208,6 +213,7 @@ def test_an_input_range_is_two_numbers_in_order(h5_file: Path, input_range: tupl
         read_weights(h5_file, "mobilenet_v1", SMALL, input_range=input_range)
 
 
+@pytest.mark.slow
 def test_a_net_that_pads_with_another_zero_is_refused(tmp_path: Path):
     small = {"width": 0.35, "resolution": 32}
     file = write_h5(tmp_path / "x.h5", create("mobilenet_v2", classes=2, **small))
@@ -215,6 +221,7 @@ def test_a_net_that_pads_with_another_zero_is_refused(tmp_path: Path):
         read_weights(file, "mobilenet_v2", small, input_range=(0.0, 1.0))
 
 
+@pytest.mark.usefixtures("nets_built_once")
 def test_kernels_are_compared_before_the_padding(h5_file: Path):
     """A MobileNet V1 that takes 0 to 1 is no MobileNet V2, whatever that pads with."""
     with pytest.raises(EdgenetsError, match=r"has the kernel .*; was the file made for another"):

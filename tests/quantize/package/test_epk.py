@@ -71,6 +71,7 @@ def with_number(package: bytes, name: str, value: int) -> bytes:
     return with_crc(package[: HEADER.size] + forged + package[found[-1][1] :])
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=400))
 @settings(deadline=None)
 def test_any_bytes_come_back_and_take_little_more_than_by_xz(content: bytes):
