@@ -7,6 +7,8 @@ from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import create
 from edgenets.profile import Profile, profile
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:

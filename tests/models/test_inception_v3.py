@@ -6,6 +6,8 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.registry import create
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:

@@ -5,6 +5,8 @@ import pytest
 from edgenets.models.backend import keras
 from edgenets.models.registry import create
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:

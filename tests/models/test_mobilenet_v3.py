@@ -7,6 +7,8 @@ from edgenets.models.backend import keras
 from edgenets.models.layers import hard_sigmoid, hard_swish
 from edgenets.models.registry import create
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 @pytest.fixture(scope="module", params=["large", "small"])
 def model(request: pytest.FixtureRequest) -> keras.Model:

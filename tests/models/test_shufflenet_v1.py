@@ -9,6 +9,8 @@ from edgenets.models.backend import keras
 from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
 from edgenets.models.registry import create
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 @functools.cache
 def build(**arguments) -> keras.Model:

@@ -7,6 +7,8 @@ from edgenets.models.backend import keras
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle
 from edgenets.models.registry import create
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 @pytest.mark.parametrize(
     "scale, channels, last",

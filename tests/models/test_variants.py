@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from edgenets.models.backend import keras, tf
+from edgenets.models.backend import keras
 from edgenets.models.registry import NETS, create
 from edgenets.models.variants import VARIANTS, Variant
 from edgenets.profile import Profile, profile
+
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
 
 
 def row(name: str, resolution: int | None = None, **arguments: Any) -> Variant:
@@ -33,16 +35,9 @@ def cost(variant: Variant) -> Profile:
 
 @functools.cache
 def _cost(name: str, resolution: int, arguments: tuple[tuple[str, Any], ...]) -> Profile:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
-        result = profile(create(name, resolution=resolution, **dict(arguments)))
+    result = profile(create(name, resolution=resolution, **dict(arguments)))
     keras.backend.clear_session()
     return result
-
-
-def zeros(_: Any, shape: tuple[int, ...], dtype: Any = None, **__: Any) -> tf.Tensor:
-    """Stand in for the drawing of first weights, which takes a third of the time of a build."""
-    return tf.zeros(shape, dtype)
 
 
 def is_scaled(variant: Variant) -> bool:

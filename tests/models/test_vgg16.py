@@ -5,6 +5,8 @@ import pytest
 from edgenets.errors import EdgenetsError
 from edgenets.models.registry import create
 
+pytestmark = pytest.mark.usefixtures("weights_not_drawn")
+
 
 def test_thirteen_3x3_convolutions_and_three_dense_layers():
     model = create("vgg16", resolution=32, classes=10)
