@@ -6,6 +6,8 @@ The converter ends the process on some nets, without a word. So what is compiled
 
 from __future__ import annotations
 
+import atexit
+import functools
 import pickle
 import re
 import signal
@@ -13,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.write import converter_child
+from edgenets.export.write.converter_child import FORGET
 
 LONGEST_REASON = 200  # characters of what the converter said
 # Of the quantizer: operators without an integer form.
@@ -139,7 +142,8 @@ def _refusal(model: Any, number_format: str, error: Exception) -> EdgenetsError:
 def converter_in_a_child() -> Iterator[None]:
     """Let whatever TensorFlow's converter, calibrator and quantizer do be done in a child process.
 
-    It is started when it is first needed, and ends with the block.
+    It is started when it is first needed, and stays for the next conversion: to load what is
+    compiled takes as long as to convert a small net.
     """
     from tensorflow.compiler.mlir.lite.python import wrap_converter
     from tensorflow.compiler.mlir.quantization.tensorflow.python import py_function_lib
@@ -150,8 +154,9 @@ def converter_in_a_child() -> Iterator[None]:
 
     converter = wrap_converter._pywrap_converter_api
     functions = py_function_lib.pywrap_function_lib
-    paths = tuple(module.__file__ for module in (converter, calibration, functions))
-    with _Child(paths) as child, ExitStack() as replaced:
+    paths = (module.__file__ for module in (converter, calibration, functions))
+    child = _child(converter_child.__file__, *paths)
+    with child.lent(), ExitStack() as replaced:
         for module, name, path in (
             (wrap_converter, "_pywrap_converter_api", converter.__file__),
             (calibrator, "_calibration_wrapper", calibration.__file__),
@@ -161,22 +166,44 @@ def converter_in_a_child() -> Iterator[None]:
         yield
 
 
-class _Child:
-    """A process that answers requests."""
+@functools.cache
+def _child(*command: str) -> _Child:
+    child = _Child(*command)
+    atexit.register(child.stop)
+    return child
 
-    def __init__(self, paths: tuple[str, ...]) -> None:
-        self._paths = paths
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+
+class _Child:
+    """A process that answers requests, one conversion after the other."""
+
+    def __init__(self, *command: str) -> None:
+        self._command = (sys.executable, "-I", *command)
+        # Without a buffer: the child writes where this process sets the place.
+        self._said: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - kept
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> _Child:
-        return self
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let the block ask. The process outlives it, unless it ends in an exception."""
+        if self._process is not None and self._process.poll() is not None:  # by Ctrl-C, for one
+            self.stop()
+        self._said.seek(0)
+        self._said.truncate()
+        try:
+            yield
+            if self._process is not None:
+                with suppress(ConverterDied):  # it has answered all that counts
+                    self.ask("", FORGET, ())
+        except BaseException:  # amid an answer, perhaps
+            self.stop()
+            raise
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """End the process; the next request starts another."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-        self._said.close()
+            self._process = None
 
     def ask(self, holder: str, name: str, arguments: tuple[Any, ...]) -> Any:
         """Return what the function `name` of `holder` returns there.
@@ -187,7 +214,7 @@ class _Child:
         """
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", converter_child.__file__, *self._paths],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,

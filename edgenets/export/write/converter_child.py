@@ -16,6 +16,9 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+FORGET = "forget"
+"""The request after a conversion: nothing of it is needed any longer."""
+
 
 def main(*paths: str) -> None:
     """Answer requests until stdin ends; a holder is a module, by its name, or the calibrator."""
@@ -28,6 +31,12 @@ def main(*paths: str) -> None:
                 holder, name, arguments = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
+            if name == FORGET:
+                holders.pop("calibrator", None)
+                arguments = calibrated = ()
+                pickle.dump((None, None), answers)
+                answers.flush()
+                continue
             if name == "Convert":  # whose last argument cannot be pickled, and has no content
                 arguments = (*arguments, holders["pywrap_function_lib"].PyFunctionLibrary())
             returned, raised = _call(getattr(holders[holder], name), arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import nullcontext
 
 import numpy as np
@@ -43,6 +44,28 @@ def test_the_child_makes_the_file_that_this_process_would(monkeypatch, number_fo
     made = convert(model, number_format)
     monkeypatch.setattr(converter, "converter_in_a_child", nullcontext)
     assert convert(model, number_format) == made
+
+
+def test_the_child_stays_for_the_next_conversion_and_another_takes_the_place_of_a_dead_one(
+    monkeypatch,
+):
+    started = []
+
+    class Counted(subprocess.Popen):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    converter._child.cache_clear()
+    model = build()
+    int8 = convert(model, "int8")
+    made = convert(model, "fp32")
+    assert len(started) == 1 and convert(model, "int8") == int8
+    started[0].kill()
+    started[0].wait()
+    assert convert(model, "fp32") == made
+    assert len(started) == 2 and started[1].poll() is None
 
 
 def test_a_converter_that_ends_its_process_is_one_sentence(monkeypatch, tmp_path, capfd):
