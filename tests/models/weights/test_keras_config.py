@@ -169,12 +169,12 @@ def test_strides_tell_the_output_stride(name: str, arguments: dict, tmp_path: Pa
         return read_weights(file, name, {**own, **given})
 
     told = read()
-    assert told.arguments["output_stride"] == 8
+    assert told.spec.arguments["output_stride"] == 8
     x = np.random.default_rng(0).uniform(-1, 1, (2, *net.input_shape[1:])).astype(np.float32)
-    np.testing.assert_allclose(told.model(x), net(x), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(told.net(x), net(x), rtol=0, atol=1e-6)
     other = read(output_stride=16)
-    assert other.arguments["output_stride"] == 16
-    for ours, theirs in zip(other.model.get_weights(), net.get_weights(), strict=True):
+    assert other.spec.arguments["output_stride"] == 16
+    for ours, theirs in zip(other.net.get_weights(), net.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
 
 
