@@ -31,7 +31,7 @@ from edgenets.data.sources import open_dataset
 from edgenets.files import read_json, sha256_json, write_json
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import check_config
-from edgenets.pipeline.stages.inputs import RunImages, load_initial, usual_preparation
+from edgenets.pipeline.stages.inputs import RunImages, load_initial, preparation_of
 from edgenets.pipeline.stages.places import CHECKPOINT
 from edgenets.pipeline.stages.train import train_model
 
@@ -119,7 +119,7 @@ def train(
         config, initial = load_initial(check_config(values, lambda place: "the benchmark"))
         is_resumed = (folder / CHECKPOINT).exists()
         start = time.process_time()
-        preparation = initial.spec.preparation if initial else usual_preparation(config)
+        preparation = initial.spec.preparation if initial else preparation_of(config)
         images = RunImages(dataset, preparation, config)
         model = train_model(images, initial, folder / CHECKPOINT, sha256_json(values))
         seconds = None if is_resumed else time.process_time() - start

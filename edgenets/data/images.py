@@ -112,9 +112,8 @@ class Preparation:
     def default(cls, name: str, resolution: int, fit: Fit = "crop") -> Preparation:
         """Return the preparation of the network `name` at `resolution`.
 
-        >>> Preparation.default("mobilenet_v1", 224), Preparation.default("mobilenet_v1", 32)
-        (Preparation(resolution=224, resize=256, fit='crop'), \
-Preparation(resolution=32, resize=32, fit='crop'))
+        >>> [Preparation.default("mobilenet_v1", side).resize for side in (224, 32)]
+        [256, 32]
         """
         if resolution <= SMALL_RESOLUTION or fit != "crop":
             return cls(resolution, resolution, fit)
@@ -123,7 +122,7 @@ Preparation(resolution=32, resize=32, fit='crop'))
         return cls(resolution, round(resolution / 0.875))
 
     def __str__(self) -> str:
-        """In words, as after "images are prepared so:"."""
+        """What a picture becomes, in words."""
         square = f"{self.resolution} x {self.resolution}"
         return {
             "crop": f"the short side at {self.resize} pixels and the centre of {square}",

@@ -17,8 +17,6 @@ from edgenets.export.formats import Format
 End = Literal["float", "int8", "uint8"]
 ENDS: dict[End, str] = {"float": "float32", "int8": "int8", "uint8": "uint8"}
 """What `--ends` names, and its type in the file."""
-QUANTIZED_ENDS = {"int8": ("int8", "uint8")}
-"""Integers that a file of such activations can take and give; any can float32."""
 
 
 class Client(NamedTuple):
@@ -49,7 +47,7 @@ class Ends(NamedTuple):
             EdgenetsError: one is asked for that the format cannot have.
         """
         own = number_format.activation
-        possible = ("float32", *QUANTIZED_ENDS.get(own, (own,)))
+        possible = {"float32", own} | ({"uint8"} if own == "int8" else set())
         if self.asked and ENDS[self.asked] not in possible:
             raise EdgenetsError(
                 f"{self.asked} ends are of int8 files, not of {number_format.name}; export as "

@@ -18,7 +18,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.models.logits import softmax
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.config import check_config
-from edgenets.pipeline.stages.inputs import RunImages, load_initial, usual_preparation
+from edgenets.pipeline.stages.inputs import RunImages, load_initial, preparation_of
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def config_of(folder: Path, **data: Any):
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad", None])
 def test_crops_are_cut_from_pictures_of_the_same_fit(fit: Fit | None, wide_folder: Path):
     config = config_of(wide_folder, fit=fit)
-    images = RunImages(open_dataset(str(wide_folder)), usual_preparation(config), config)
+    images = RunImages(open_dataset(str(wide_folder)), preparation_of(config), config)
     assert images.preparation.fit == (fit or "crop")
     sources = images.training.sources
     assert sources is not None

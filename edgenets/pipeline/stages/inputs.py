@@ -109,10 +109,10 @@ def open_training(config: RunConfig) -> tuple[RunImages, Model | None]:
     config, initial = load_initial(config)
     if initial is not None:
         return RunImages(dataset, initial.spec.preparation, config), initial
-    return RunImages(dataset, usual_preparation(config), config), None
+    return RunImages(dataset, preparation_of(config), config), None
 
 
-def usual_preparation(config: RunConfig) -> Preparation:
+def preparation_of(config: RunConfig) -> Preparation:
     """Return how images are prepared for a training that begins with random weights."""
     model = config.model
     return Preparation.default(model["name"], model["resolution"], config.data.fit or "crop")
