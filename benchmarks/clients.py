@@ -4,11 +4,11 @@
         --client task-library=PYTHON
 
 PYTHON is an interpreter that has the client (`benchmarks/client_answers.py` says which packages):
-none of them can be installed beside TensorFlow. First, a file that returns its input shows what
-each client makes of a picture; Keras' own preparations are held against the same candidates. Then
-MobileNet V1 0.25 at 128 pixels, trained on DATA with each fit as photographs.py trains it and
-exported with --client, answers the test photographs in edgenets and in every client. Every training
-that is finished is kept in --out; a stopped one goes on.
+none of them can be installed beside TensorFlow's optimization toolkit. First, a file that returns
+its input shows what each client makes of a picture; Keras' own preparations are held against the
+same candidates. Then MobileNet V1 0.25 at 128 pixels, trained on DATA with each fit as
+photographs.py trains it and exported with --client, answers the test photographs in edgenets and in
+every client. Every training that is finished is kept in --out; a stopped one goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,29 +122,36 @@ def returning_file(side: int) -> bytes:
 
 def ways(picture: Image.Image) -> dict[str, NDArray[Any]]:
     """Return the picture as a square by every way that is tried, [side, side, 3]."""
-    square = (PROBED, PROBED)
-
-    def four_pixels(image: Image.Image) -> Image.Image:
-        scale = (image.width / PROBED, 0, 0, 0, image.height / PROBED, 0)
-        return image.transform(square, Transform.AFFINE, scale, Resampling.BILINEAR)
-
-    resizings: dict[str, Callable[[Image.Image], Image.Image]] = {
-        "bilinear, every pixel (Pillow)": lambda image: image.resize(square, Resampling.BILINEAR),
-        "Lanczos, every pixel (Pillow)": lambda image: image.resize(square, Resampling.LANCZOS),
-        "bilinear, four pixels about the centre": four_pixels,
-        "nearest pixel": lambda image: image.resize(square, Resampling.NEAREST),
+    width, height = picture.size
+    parts = {
+        "crop": (ImageOps.fit(picture, (height, height)), PROBED),
+        "stretch": (picture, PROBED),
+        "pad": (picture, round(PROBED * height / width)),
     }
-    side = min(picture.size)
-    parts = {"crop": ImageOps.fit(picture, (side, side)), "stretch": picture}
-    found = {
-        f"{fit}, {name}": np.asarray(resize(part), np.float64)
-        for fit, part in parts.items()
-        for name, resize in resizings.items()
-    }
+    found = {}
+    for fit, (part, rows) in parts.items():
+        for name, resize in RESIZINGS.items():
+            square = ImageOps.pad(resize(part, (PROBED, rows)), (PROBED, PROBED), color="black")
+            found[f"{fit}, {name}"] = np.asarray(square, np.float64)
     for fit in FITS:
         preparation = Preparation.default("", PROBED, fit)
         found[f"fit {fit} of edgenets"] = prepare(picture, preparation).astype(np.float64)
     return found
+
+
+def four_pixels(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the image resized, each point interpolated between the four pixels about it."""
+    width, height = size
+    scale = (image.width / width, 0, 0, 0, image.height / height, 0)
+    return image.transform(size, Transform.AFFINE, scale, Resampling.BILINEAR)
+
+
+RESIZINGS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+    "bilinear, every pixel (Pillow)": partial(Image.Image.resize, resample=Resampling.BILINEAR),
+    "Lanczos, every pixel (Pillow)": partial(Image.Image.resize, resample=Resampling.LANCZOS),
+    "bilinear, four pixels about the centre": four_pixels,
+    "nearest pixel": partial(Image.Image.resize, resample=Resampling.NEAREST),
+}
 
 
 def keras_ways(folder: Path) -> dict[str, NDArray[Any]]:

@@ -143,7 +143,7 @@ def test_weights_of_a_folder_bring_their_fit_unless_another_is_asked_for(
             "train": {"weights": str(stretched.folder)},
         }
         _, initial = load_initial(check_config(values, lambda place: "a test"))
-        assert initial is not None and initial[1].preparation == Preparation(32, 32, found)
+        assert initial is not None and initial.spec.preparation == Preparation(32, 32, found)
 
 
 def test_unknown_fit_of_a_config_is_one_sentence_with_the_near_name(wide_folder: Path):

@@ -75,10 +75,10 @@ def write_checked(
     Arguments and errors are those of `export_checked`; `out` is replaced if it exists.
 
     Returns:
-        `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for, or null;
-        `sparse`, whether kernels are stored without
-        their zeros; `fidelity` (null where nothing was compared) on `fidelity_images`,
-        "calibration" or "random"; `codes`, what the file holds of the codes (null without such);
+        `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for (null
+        without one); `sparse`, whether kernels are stored without their zeros; `fidelity` (null
+        where nothing was compared) on `fidelity_images`, "calibration" or "random"; `codes`, what
+        the file holds of the codes (null without such);
         `kept_float`, the layers computed in float32 between integers; `inputs` and `outputs`, as in
         `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
         installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
@@ -166,10 +166,10 @@ def export_checked(
     net = lower(CodedModel(model, codes), target, number_format, sparse=is_sparse)
     converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
     gave_probabilities = remove_softmax(converted)
-    needs_none = ends_in(converted.model) in PROBABILITIES
-    if ends.softmax and needs_none:
+    gives_them = ends_in(converted.model) in PROBABILITIES
+    if ends.softmax and gives_them:
         raise EdgenetsError(f"{spec.name} gives probabilities already; leave --softmax out")
-    softmax = ends.probabilities and not needs_none
+    softmax = ends.probabilities and not gives_them
     kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
     floats = operators_of(converted.model, net.model, kept) if kept else ()
     verify.check_structure(converted, number_format, floats)
