@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from paired import paired_loss
 
 from edgenets.data.dataset import Dataset
-from edgenets.data.images import Preparation
+from edgenets.data.images import Fit
 from edgenets.data.sources import open_dataset
 from edgenets.files import read_json, sha256_json, write_json
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import check_config
-from edgenets.pipeline.stages.inputs import RunImages, load_initial
+from edgenets.pipeline.stages.inputs import RunImages, load_initial, preparation_of
 from edgenets.pipeline.stages.places import CHECKPOINT
 from edgenets.pipeline.stages.train import train_model
 
@@ -54,6 +54,7 @@ class Row(NamedTuple):
     weights: str | None
     settings: Mapping[str, Any] = MappingProxyType({})
     teacher: str | None = None  # the row whose net of the same seed and size teaches
+    fit: Fit | None = None  # how photographs become square
 
 
 ROWS = (
@@ -111,14 +112,14 @@ def train(
         begin = str(weights / row.weights) if row.weights else "none"
         values = {
             "model": row.model,
+            "data": {"fit": row.fit},
             "train": {**row.settings, "weights": begin, "teacher": teacher},
             "seed": seed,
         }
         config, initial = load_initial(check_config(values, lambda place: "the benchmark"))
         is_resumed = (folder / CHECKPOINT).exists()
         start = time.process_time()
-        usual = Preparation.default(row.model["name"], row.model["resolution"])
-        preparation = initial.spec.preparation if initial else usual
+        preparation = initial.spec.preparation if initial else preparation_of(config)
         images = RunImages(dataset, preparation, config)
         model = train_model(images, initial, folder / CHECKPOINT, sha256_json(values))
         seconds = None if is_resumed else time.process_time() - start

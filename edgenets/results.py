@@ -244,6 +244,7 @@ class ExportRecord(Result):
     sha256: str
     format: str
     target: str
+    client: str | None
     sparse: bool
     names: bool
     fidelity: dict[str, Any] | None

@@ -15,13 +15,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 
 from edgenets.cli.main import COMMANDS, GROUPS, edgenets_command
 from edgenets.data.census import UNEVEN
+from edgenets.data.images import Preparation, prepare
 from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB
+from edgenets.export.ends import CLIENTS, ENDS
 from edgenets.export.targets import TARGETS
 from edgenets.models.sparsity import SPARSE_FROM
 
@@ -118,6 +122,17 @@ def test_net_of_the_guide_is_built():
     assert names["net"].output_shape == (None, 2)
 
 
+def test_stretch_of_the_guide_is_that_of_edgenets():
+    (code,) = blocks(DOCS / "guide" / "clients.md", "python")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    random = np.random.default_rng(0)
+    for size in ((40, 75), (75, 40), (9, 12)):
+        picture = Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8))
+        expected = prepare(picture, Preparation(16, 16, "stretch"))
+        np.testing.assert_array_equal(names["stretch"](picture, 16), expected)
+
+
 def test_config_of_the_guide_is_one():
     from edgenets.pipeline.config import RunConfig
 
@@ -192,6 +207,16 @@ def test_targets_of_the_docs_are_those_of_the_code():
         ]
         for row in TARGETS.values()
     ]
+
+
+def test_the_guide_to_clients_names_each_with_its_ends_and_fit():
+    rows = [
+        line for line in (DOCS / "guide" / "clients.md").read_text().splitlines() if "|" in line
+    ]
+    for client in CLIENTS.values():
+        (row,) = (row for row in rows if f"`--client {client.name}`" in row)
+        _, _, takes, fit, *_ = (cell.strip() for cell in row.split("|"))
+        assert takes == ", ".join(ENDS[end] for end in client.ends) and fit == client.fit
 
 
 @pytest.mark.parametrize("page", ["guide/export.md", "reference/inspect.md"])

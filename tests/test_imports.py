@@ -27,7 +27,7 @@ ROOMS = {
         *("package", "sizes", "stages", "rate", "budget"),
     ),
     "edgenets.export": (
-        *("formats", "targets", "associated", "metadata"),
+        *("formats", "targets", "ends", "associated", "metadata"),
         *("board", "devices", "inspect", "measure", "lower", "write", "report"),
     ),
 }

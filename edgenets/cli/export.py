@@ -19,6 +19,7 @@ from edgenets.cli.options import (
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
+from edgenets.export.ends import CLIENTS, ENDS
 from edgenets.export.formats import FORMATS
 from edgenets.export.targets import TARGETS, Target, find_target
 from edgenets.progress import say
@@ -73,11 +74,20 @@ EDGE_TPU = _names(row for row in TARGETS.values() if row.accelerator == "edge_tp
     help="Compute layers of such names, as 'stage4_*', in float32 in an int8 file; repeatable.",
 )
 @click.option(
-    "--float-ends",
-    is_flag=True,
-    help="Take and give float32, whatever the file computes with.",
+    "--ends",
+    type=click.Choice(list(ENDS)),
+    help="Take and give such numbers, whatever the file computes with: uint8 are the camera's "
+    "bytes.  [default: as the format says]",
 )
+@click.option("--float-ends", is_flag=True, help="The same as --ends float.")
 @click.option("--softmax", is_flag=True, help="Give probabilities instead of logits.")
+@click.option(
+    "--client",
+    type=click.Choice(list(CLIENTS)),
+    help="Program that the file is for, whose ends it gets, and probabilities: "
+    + "; ".join(f"{row.name}: {row.program}" for row in CLIENTS.values())
+    + ".",
+)
 @click.option(
     "--names/--no-names",
     default=None,

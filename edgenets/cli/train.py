@@ -18,6 +18,7 @@ from edgenets.cli.options import (
     training_images_options,
 )
 from edgenets.cli.output import echo, parse_assignments, print_json
+from edgenets.data.images import FITS
 from edgenets.progress import warn
 from edgenets.units import format_interval, format_percent
 
@@ -76,6 +77,13 @@ from edgenets.units import format_interval, format_percent
     type=click.Choice(["float32", "mixed_bfloat16"]),
     help="mixed_bfloat16 is faster for plain convolutions on CPUs that have it.  "
     "[default: float32]",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    help="How pictures become square, in training and wherever the model is used: the centre cut "
+    "out, the whole squeezed, or the whole with a border; as the program does that will run it.  "
+    "[default: as WEIGHTS', or crop]",
 )
 @training_images_options
 @seed_option("Decides the first weights and the order of the images.")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from edgenets import memory
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.packages import missing_package
 
+Fit = Literal["crop", "stretch", "pad"]
+"""How a picture that is not square becomes a square; `Preparation` says what each does."""
+FITS: tuple[Fit, ...] = get_args(Fit)
+BORDER = "black"  # of `pad`, as TensorFlow's resize_with_pad, Keras and PyCoral have it
 SMALL_RESOLUTION = 96  # up to here datasets come at the network's resolution: nothing is cropped
 MAX_ASPECT = 8  # long side per short side that is resized; what lies beyond is never in the crop
 LEAST_REDUCED = 2  # short side of a JPEG that is decoded at a reduced scale, per pixel needed
@@ -75,39 +79,68 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Preparation:
-    """Short side to `resize` pixels, bilinear; then the centre, `resolution` pixels square."""
+    """How a picture becomes the network's square, `resolution` pixels a side.
+
+    - crop: its short side to `resize` pixels, then the centre;
+    - stretch: the whole picture, each side by itself, as MediaPipe Tasks does;
+    - pad: the whole picture, its long side to the resolution, in the middle of a black square.
+
+    Crop and pad are resized by Pillow's bilinear filter, which counts every pixel; stretch takes
+    the four pixels next to each point, from the upper left corner on.
+    """
 
     resolution: int
-    resize: int
+    resize: int  # the resolution itself, unless the fit is crop
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise unknown_name("fit", str(self.fit), FITS)
         whole = type(self.resolution) is int and type(self.resize) is int  # a bool is no size
         if not (whole and 1 <= self.resolution <= self.resize):
             raise EdgenetsError(
                 "image preparation needs whole numbers with 1 <= resolution <= resize, "
                 f"not {self.resolution!r} and {self.resize!r}"
             )
+        if self.fit != "crop" and self.resize != self.resolution:
+            raise EdgenetsError(
+                f"image preparation with fit {self.fit} shows the whole picture at the resolution, "
+                f"{self.resolution}, not at {self.resize}; leave resize out, or take fit crop"
+            )
 
     @classmethod
-    def default(cls, name: str, resolution: int) -> Preparation:
+    def default(cls, name: str, resolution: int, fit: Fit = "crop") -> Preparation:
         """Return the preparation of the network `name` at `resolution`.
 
-        >>> Preparation.default("mobilenet_v1", 224), Preparation.default("mobilenet_v1", 32)
-        (Preparation(resolution=224, resize=256), Preparation(resolution=32, resize=32))
+        >>> [Preparation.default("mobilenet_v1", side).resize for side in (224, 32)]
+        [256, 32]
         """
-        if resolution <= SMALL_RESOLUTION:
-            return cls(resolution, resolution)
+        if resolution <= SMALL_RESOLUTION or fit != "crop":
+            return cls(resolution, resolution, fit)
         if (name, resolution) == ("squeezenet", 227):  # as in Caffe, its framework
             return cls(227, 256)
         return cls(resolution, round(resolution / 0.875))
 
+    def __str__(self) -> str:
+        """What a picture becomes, in words."""
+        square = f"{self.resolution} x {self.resolution}"
+        return {
+            "crop": f"the short side at {self.resize} pixels and the centre of {square}",
+            "stretch": f"the whole picture squeezed to {square}",
+            "pad": f"the whole picture in a black square of {square}",
+        }[self.fit]
+
     def to_json(self) -> dict[str, Any]:
-        """Return what a model folder and a `.tflite` store."""
+        """Return what a model folder and a `.tflite` store.
+
+        That of a crop is as it was before there were other fits, and old files are read as crops.
+        """
+        stretched = self.fit == "stretch"
         return {
             "resolution": self.resolution,
             "resize": self.resize,
-            "interpolation": "bilinear",
-            "crop": "center",
+            "interpolation": "bilinear of four pixels" if stretched else "bilinear",
+            **({"crop": "center"} if self.fit == "crop" else {"fit": self.fit}),
         }
 
     @classmethod
@@ -117,8 +150,8 @@ class Preparation:
         Raises:
             EdgenetsError: a key is missing or unknown, or its value is none that edgenets knows.
         """
-        with suppress(TypeError, KeyError):
-            preparation = cls(value["resolution"], value["resize"])
+        with suppress(TypeError, KeyError, AttributeError):
+            preparation = cls(value["resolution"], value["resize"], value.get("fit", "crop"))
             if preparation.to_json() == value:
                 return preparation
         raise EdgenetsError(
@@ -192,16 +225,58 @@ def load_prepared(path: Path, preparation: Preparation) -> NDArray[np.uint8]:
 def prepare(image: Image.Image, preparation: Preparation) -> NDArray[np.uint8]:
     """Return the pixels of an RGB image at the network's size: [resolution, resolution, 3]."""
     resolution, resize = preparation.resolution, preparation.resize
-    short = min(image.size)
-    longest = MAX_ASPECT * short
-    if max(image.size) > longest:
-        image = _centre(image, min(image.width, longest), min(image.height, longest))
-    if short != resize:
-        size = (round(image.width * resize / short), round(image.height * resize / short))
-        image = image.resize(size, Resampling.BILINEAR)
-    if image.size != (resolution, resolution):
-        image = _centre(image, resolution, resolution)
+    match preparation.fit:
+        case "stretch":
+            return _stretched(image, resolution)
+        case "pad":
+            image = _in_the_middle(_scaled(image, resolution, max(image.size)), resolution)
+        case "crop":
+            short = min(image.size)
+            longest = MAX_ASPECT * short
+            if max(image.size) > longest:
+                image = _centre(image, min(image.width, longest), min(image.height, longest))
+            image = _centre(_scaled(image, resize, short), resolution, resolution)
     return np.array(image)
+
+
+def _scaled(image: Image.Image, to: int, side: int) -> Image.Image:
+    """Return the image resized alike in width and height, so that `side` pixels become `to`."""
+    width, height = (max(1, round(pixels * to / side)) for pixels in image.size)
+    if image.size == (width, height):
+        return image
+    return image.resize((width, height), Resampling.BILINEAR)
+
+
+def _stretched(image: Image.Image, side: int) -> NDArray[np.uint8]:
+    """Return the whole image as a square, of four pixels each, as MediaPipe Tasks does it.
+
+    Source: MediaPipe 1.2.3 on a CPU, found by running it; docs/evidence/clients.md.
+    """
+    pixels = np.asarray(image)
+    top, bottom, down = _neighbours(image.height, side)
+    left, right, across = _neighbours(image.width, side)
+
+    def between(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        first, second = (pixels[np.ix_(rows, at)].astype(np.float32) for at in (left, right))
+        return first + (second - first) * across[:, np.newaxis]
+
+    upper, lower = between(top), between(bottom)
+    return np.rint(upper + (lower - upper) * down[:, np.newaxis, np.newaxis]).astype(np.uint8)
+
+
+def _neighbours(
+    length: int, side: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return the pixels before and behind each point of a side, and how far it is between them."""
+    points = np.minimum(np.arange(side) * (length / side), length - 1)
+    before = points.astype(np.intp)
+    return before, np.minimum(before + 1, length - 1), (points - before).astype(np.float32)
+
+
+def _in_the_middle(image: Image.Image, side: int) -> Image.Image:
+    square = Image.new("RGB", (side, side), BORDER)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def _decoding_bytes(image: Image.Image) -> int:
@@ -218,7 +293,8 @@ def _decoding_bytes(image: Image.Image) -> int:
 def _preparing_bytes(image: Image.Image, preparation: Preparation) -> int:
     """Return about how much memory `prepare` takes: the picture, resized sideways, then upright."""
     short, long = sorted(image.size)
-    width = preparation.resize * min(MAX_ASPECT, long / short)
+    aspect = min(MAX_ASPECT, long / short) if preparation.fit == "crop" else 1
+    width = preparation.resize * aspect
     return int(4 * (long * short + width * long + width * preparation.resize))
 
 
@@ -286,5 +362,7 @@ def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    if image.size == (width, height):
+        return image
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))

@@ -15,6 +15,7 @@ import pydantic
 from pydantic_core import PydanticCustomError
 
 from edgenets.data.folder import existing_folder, unlabelled_folder
+from edgenets.data.images import Fit
 from edgenets.data.splits import CALIBRATION_IMAGES, TEST_FRACTION
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.export.measure.defaults import MIN_SECONDS, MOST_THREADS, THREADS
@@ -48,6 +49,7 @@ class DataSettings(Settings):
     validation_fraction: float = pydantic.Field(0.1, gt=0, lt=1)  # of train, for the best epoch
     strict: bool = False  # a bad file is an error
     flip: bool | None = None  # mirror images in training; by default as suits the set
+    fit: Fit | None = None  # how pictures become square; by default as the weights', or crop
     unlabelled: str | None = pydantic.Field(None, min_length=1)  # a folder; a teacher labels them
 
 
@@ -247,6 +249,9 @@ def _sentence(error: Any, place: Place) -> str:
     message = SHAPES.get(error["type"], error["msg"].removeprefix("Value error, "))
     message = re.sub(r", (unable to|got a number) .*", "", message)  # what was received follows
     received = "" if isinstance(error["input"], dict | list) else f", got {error['input']!r}"
+    if error["type"] == "literal_error":
+        choices = re.findall("'([^']+)'", error["ctx"]["expected"])
+        received += did_you_mean(str(error["input"]), choices)
     return f"{key}: {message[0].lower()}{message[1:]}{received}"
 
 

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.dataset import Skipped
+from edgenets.data.images import Fit
 from edgenets.data.sources import open_dataset, open_for_evaluation
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
+from edgenets.export.ends import LOGITS, Ends
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower.lower import preferred_format
 from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
-from edgenets.export.write.checked_file import LOGITS, REPORT, Ends, write_checked
+from edgenets.export.write.checked_file import REPORT, write_checked
 from edgenets.export.write.foreign import adopt, load_trusted
 from edgenets.files import check_output, locked_folder
 from edgenets.models.folder import SPEC, Model, Spec, require_no_model
@@ -170,6 +172,7 @@ def export_foreign(
     *,
     images: NDArray[np.uint8] | None = None,
     resize: int | None = None,
+    fit: Fit = "crop",
     inputs: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write a Keras model of any origin as a `.tflite` file.
@@ -177,7 +180,7 @@ def export_foreign(
     Args:
         model: as for `edgenets.export.write.foreign.export_model`, or the `.keras` or `.h5` file of
             one, from a source that is trusted: its code is run.
-        labels, input_range, resize: as there.
+        labels, input_range, resize, fit: as there.
         images: prepared ones, in place of `data`.
         inputs: files that were read, which `out` must not replace.
 
@@ -188,7 +191,7 @@ def export_foreign(
     if data is None and images is None and row.needs_calibration:
         raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
     given = load_trusted(model) if isinstance(model, Path) else model
-    adopted, spec, answers = adopt(given, labels, input_range, resize)
+    adopted, spec, answers = adopt(given, labels, input_range, resize, fit)
     skipped: tuple[Skipped, ...] = ()
     if images is None:
         images, skipped = _comparison_images(out, data, spec, calibration_images, seed)

@@ -44,6 +44,7 @@ def summarize(
             "arguments": {**config.model, "classes": len(dataset.classes)},
             "params": train["params"],
             "macs": train["macs"],
+            "preparation": str(images.preparation),
         },
         "data": {
             "name": dataset.name,

@@ -38,6 +38,7 @@ from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import SPLITS, File, load_file
 
 if TYPE_CHECKING:
+    from edgenets.data.images import Fit
     from edgenets.export.targets import Target
     from edgenets.models import folder as folders
     from edgenets.models.codes import Codes
@@ -230,8 +231,10 @@ class Model:
         calibration_images: int = CALIBRATION_IMAGES,
         seed: int = 0,
         keep_float: Sequence[str] | str = (),
+        ends: str | None = None,
         float_ends: bool = False,
         softmax: bool = False,
+        client: str | None = None,
         names: bool | None = None,
         compile: bool = False,
         allow_cpu_ops: bool = False,
@@ -253,8 +256,11 @@ class Model:
             calibration_images: how many.
             seed: chooses them.
             keep_float: patterns of layers that an int8 file computes in float32.
-            float_ends: take and give float32, whatever the file computes with.
+            ends: what the file takes and gives: "float", "int8" or "uint8", the camera's bytes; by
+                default as its format says.
+            float_ends: the same as ends="float".
             softmax: give probabilities instead of logits.
+            client: program that the file is for, such as "mediapipe": its ends, and probabilities.
             names: whether tensors keep their names; by default as target and format say.
             compile: for coral, run Google's edgetpu_compiler, too.
             allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
@@ -263,10 +269,12 @@ class Model:
         Raises:
             EdgenetsError: target, format or images do not fit, or the file failed its checks.
         """
+        from edgenets.export.ends import choose_ends
+
         path = Path(out)
+        chosen = choose_ends(ends, float_ends=float_ends, softmax=softmax, client=client)
 
         def write(row: Target) -> dict[str, Any]:
-            from edgenets.export.write.checked_file import Ends
             from edgenets.pipeline.one_step import export
 
             return export(
@@ -278,7 +286,7 @@ class Model:
                 seed,
                 tuple(texts_of(keep_float)),
                 row,
-                Ends(float_ends, softmax),
+                chosen,
                 names,
             )
 
@@ -350,6 +358,7 @@ def train(
     precision: str | None = None,
     unlabelled: PathOrName | None = None,
     flip: bool | None = None,
+    fit: Fit | None = None,
     strict: bool = False,
     seed: int = 0,
     log_dir: PathOrName | None = None,
@@ -380,6 +389,8 @@ def train(
         precision: "float32" or "mixed_bfloat16".
         unlabelled: folder with more images, which the teacher labels.
         flip: whether images are mirrored; by default as suits them.
+        fit: how pictures become square, here and wherever the model is used: "crop", "stretch" or
+            "pad"; by default as the weights', or crop.
         strict: fail on a file that is not a readable image.
         seed: decides the first weights and the order of the images.
         log_dir: folder for TensorBoard's events.
@@ -404,7 +415,9 @@ def train(
         "labels": None if labels is None else str(labels),
         "teacher": None if teacher is None else str(teacher),
     }
-    images = {} if data is None else {"source": source_of(data), "strict": strict, "flip": flip}
+    images: dict[str, Any] = {"fit": fit}
+    if data is not None:
+        images |= {"source": source_of(data), "strict": strict, "flip": flip}
     if data is not None and unlabelled is not None:
         images["unlabelled"] = str(unlabelled)
     values = {

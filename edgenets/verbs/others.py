@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgenets.data.images import Fit
     from edgenets.export.targets import Target
 
 KERAS_SUFFIXES = (".keras", ".h5")
@@ -89,8 +90,11 @@ def export_model(
     seed: int = 0,
     input_range: tuple[float, float] | None = None,
     resize: int | None = None,
+    fit: Fit = "crop",
+    ends: str | None = None,
     float_ends: bool = False,
     softmax: bool = False,
+    client: str | None = None,
     names: bool | None = None,
     compile: bool = False,
     allow_cpu_ops: bool = False,
@@ -119,8 +123,13 @@ def export_model(
         seed: chooses them.
         input_range: what the model takes for black and for white; by default -1 and 1.
         resize: short side that an image is scaled to before its centre is cut out.
-        float_ends: take and give float32, whatever the file computes with.
+        fit: how the model's pictures became square: "crop", "stretch" (as Keras'
+            `image_dataset_from_directory` does) or "pad".
+        ends: what the file takes and gives: "float", "int8" or "uint8", the camera's bytes; by
+            default as its format says.
+        float_ends: the same as ends="float".
         softmax: give probabilities instead of logits.
+        client: program that the file is for, such as "mediapipe": its ends, and probabilities.
         names: whether tensors keep their names; by default as target and format say.
         compile: for coral, run Google's edgetpu_compiler, too.
         allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
@@ -138,12 +147,14 @@ def export_model(
             f"loading {model} runs code that it may hold; if you trust where it comes from, "
             "pass trust_source"
         )
+    from edgenets.export.ends import choose_ends
+
     path = Path(out)
+    chosen = choose_ends(ends, float_ends=float_ends, softmax=softmax, client=client)
     label_file = Path(labels) if isinstance(labels, str | PathLike) else None
 
     def write(row: Target) -> dict[str, Any]:
         from edgenets.data.input_range import CENTRED
-        from edgenets.export.write.checked_file import Ends
         from edgenets.pipeline.one_step import export_foreign
 
         return export_foreign(
@@ -156,10 +167,11 @@ def export_model(
             seed,
             CENTRED if input_range is None else input_range,
             row,
-            Ends(float_ends, softmax),
+            chosen,
             names,
             images=images,
             resize=resize,
+            fit=fit,
             inputs=[label_file] if label_file else [],
         )
 

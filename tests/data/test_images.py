@@ -432,6 +432,19 @@ def test_reduced_photograph_is_prepared_as_the_whole_one_within_two_levels(tmp_p
     assert np.abs(reduced - whole).max() <= 2
 
 
+@pytest.mark.parametrize("size", [(1203, 907), (300, 1000)])
+def test_reduced_photograph_is_stretched_as_the_whole_one_within_a_quarter_pixel(tmp_path, size):
+    path = tmp_path / "a.jpg"
+    photograph(*size).save(path, quality=95)
+    preparation = Preparation(64, 64, "stretch")
+    assert load_rgb(path, preparation.resize).size != size
+    reduced = load_prepared(path, preparation).astype(int)
+    whole = prepare(load_rgb(path), preparation).astype(int)
+    # A pixel of 2 x 2 and more lies half a pixel off, of which a point has at least two.
+    steps = sum(np.abs(np.diff(whole, axis=axis)).max() for axis in (0, 1))
+    assert np.abs(reduced - whole).max() <= 2 + steps / 4
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_reduced_photograph_is_upright(tmp_path, orientation):
     path = tmp_path / "a.jpg"
@@ -554,6 +567,8 @@ def test_pillow_heif_is_loaded_only_for_such_a_file(tmp_path, save_heic):
 )
 def test_default_preparation_is_that_of_the_design(name, resolution, resize):
     assert Preparation.default(name, resolution) == Preparation(resolution, resize)
+    stretched = Preparation.default(name, resolution, "stretch")  # nothing is cut off
+    assert stretched == Preparation(resolution, resolution, "stretch")
 
 
 @pytest.mark.parametrize(
@@ -576,6 +591,23 @@ def test_preparation_survives_json():
 
 
 @pytest.mark.parametrize(
+    "fit, interpolation", [("stretch", "bilinear of four pixels"), ("pad", "bilinear")]
+)
+def test_preparation_of_the_whole_picture_survives_json(fit, interpolation):
+    preparation = Preparation(96, 96, fit)
+    stored = {"resolution": 96, "resize": 96, "interpolation": interpolation, "fit": fit}
+    assert preparation.to_json() == stored
+    assert Preparation.from_json(stored) == preparation
+
+
+def test_fit_that_cannot_be_is_refused_with_what_to_do():
+    with pytest.raises(EdgenetsError, match=r"unknown fit 'strech'; did you mean stretch\?"):
+        Preparation(96, 96, "strech")
+    with pytest.raises(EdgenetsError, match=r"fit pad shows the whole picture .* leave resize out"):
+        Preparation(96, 128, "pad")
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"interpolation": "bicubic"},
@@ -584,10 +616,13 @@ def test_preparation_survives_json():
         {"resize": 3},
         {"resize": "256"},
         {"resolution": 224.0},
+        {"fit": "crop"},
+        {"fit": "stretch"},
+        {"fit": ["pad"]},
     ],
 )
 def test_stored_preparation_that_differs_is_refused(change):
-    with pytest.raises(EdgenetsError, match="image preparation"):
+    with pytest.raises(EdgenetsError, match=r"image preparation|unknown fit"):
         Preparation.from_json({**Preparation(224, 256).to_json(), **change})
 
 
@@ -610,7 +645,8 @@ def test_crop_is_the_centre_after_resizing_the_short_side():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3), (5, 4), (7, 33), (400, 300), (33, 32)])
 @pytest.mark.parametrize(
-    "preparation", [Preparation(32, 32), Preparation(32, 37), Preparation(1, 1)]
+    "preparation",
+    [Preparation(32, 32), Preparation(32, 37), Preparation(1, 1), Preparation(32, 32, "stretch")],
 )
 def test_any_size_becomes_the_resolution(size, preparation):
     pixels = prepare(Image.new("RGB", size, RED), preparation)
@@ -623,6 +659,51 @@ def test_any_size_becomes_the_resolution(size, preparation):
 def test_a_thread_of_an_image_needs_no_memory(size):
     # Resized whole, this would be 256 x 15,360,000 pixels.
     assert prepare(Image.new("RGB", size, BLUE), Preparation(224, 256)).shape == (224, 224, 3)
+    for fit in ("stretch", "pad"):
+        whole = prepare(Image.new("RGB", size, BLUE), Preparation(224, 224, fit))
+        assert (whole[111, 111] == BLUE).all()  # of a pad one line, in the middle
+
+
+def grey(*rows: list[int]) -> Image.Image:
+    return Image.fromarray(np.uint8(rows)).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    "rows, side, expected",
+    [
+        # A square of 2: points at 0 and 2 of four columns, 0 and 1 of two rows.
+        ([[0, 9, 40, 9], [8, 9, 88, 9]], 2, [[0, 40], [8, 88]]),
+        # Of 4: points at 0, 1.5, 3 and 4.5 of six columns, all in one row.
+        ([[0, 10, 30, 40, 60, 81]], 4, [[0, 20, 40, 70]] * 4),  # 70.5 goes to the even number
+        # Of 4 from 2: at 0, 0.5, 1 and 1.5; behind the last pixel that one goes on.
+        (
+            [[0, 100], [40, 200]],
+            4,
+            [[0, 50, 100, 100], [20, 85, 150, 150], *[[40, 120, 200, 200]] * 2],
+        ),
+    ],
+)
+def test_stretched_picture_is_whole_and_of_four_pixels_each(rows, side, expected):
+    pixels = prepare(grey(*rows), Preparation(side, side, "stretch"))
+    np.testing.assert_array_equal(pixels, np.array(grey(*expected)))
+
+
+def test_padded_picture_is_whole_in_the_middle_of_black():
+    wide = grey([10, 20, 30, 40], [50, 60, 70, 80])
+    black = [0, 0, 0, 0]
+    expected = grey(black, [10, 20, 30, 40], [50, 60, 70, 80], black)
+    np.testing.assert_array_equal(prepare(wide, Preparation(4, 4, "pad")), np.array(expected))
+    tall = noise(90, 30)
+    pixels = prepare(tall, Preparation(32, 32, "pad"))
+    resized = np.array(tall.resize((11, 32), Image.Resampling.BILINEAR))  # 32 * 30 / 90 = 10.67
+    np.testing.assert_array_equal(pixels[:, 10:21], resized)
+    assert not pixels[:, :10].any() and not pixels[:, 21:].any()
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_square_of_the_right_size_is_unchanged_by_any_fit(fit):
+    image = noise(32, 32)
+    np.testing.assert_array_equal(prepare(image, Preparation(32, 32, fit)), np.array(image))
 
 
 def test_narrow_image_shows_its_centre():

@@ -88,7 +88,7 @@ def test_a_model_evaluates_with_the_commands_arguments_that_are_not_a_files():
 def test_models_of_others_are_exported_with_the_commands_arguments():
     options, arguments = options_of("export"), keywords_of(en.export_model)
     shared = options.keys() - SHOWN - {"keep_float"}  # which edgenets' own layers have
-    assert arguments.keys() - {"model", "images", "resize"} == shared
+    assert arguments.keys() - {"model", "images", "resize", "fit"} == shared
     for name in shared - {"out", "labels"}:
         assert arguments[name] == options[name], name
 

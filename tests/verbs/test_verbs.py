@@ -15,7 +15,9 @@ from PIL import Image
 
 import edgenets as en
 from edgenets.cli.main import edgenets_command
+from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
+from edgenets.export.measure.classifier import Classifier
 from edgenets.models.folder import WEIGHTS
 from edgenets.results import Prediction, Result
 
@@ -184,8 +186,11 @@ def test_a_keras_model_is_exported_from_memory_and_from_its_file(tmp_path: Path)
         **given,
         trust_source=True,
     )
-    from_memory = en.export_model(model, tmp_path / "c.tflite", ["cat", "dog"], **given)
+    from_memory = en.export_model(
+        model, tmp_path / "c.tflite", ["cat", "dog"], **given, fit="stretch"
+    )
     assert same.inspect().ops == from_memory.inspect().ops
+    assert Classifier(from_memory.path).preparation == Preparation(8, 8, "stretch")
 
 
 @pytest.mark.slow
@@ -291,6 +296,8 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.model.compress("digits", recipe="int8"), "the images are of"),
         (lambda m: m.model.export("a.tflite", target="corral"), "did you mean coral"),
         (lambda m: m.model.export("a.tflite", format="int9"), "int8"),
+        (lambda m: m.model.export("a.tflite", ends="uint"), "did you mean uint8"),
+        (lambda m: m.model.export("a.tflite", client="mediapip"), "did you mean mediapipe"),
         (
             lambda m: m.model.export("a.tflite", compile=True),
             "with an Edge TPU",

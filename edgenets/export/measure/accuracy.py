@@ -222,9 +222,7 @@ def _warned(
     if classifier.preparation is not None:
         return scored
     warning = (
-        "the file does not say how its images are prepared; taken was the usual way, the short "
-        f"side at {preparation.resize} pixels and the centre of {preparation.resolution} x "
-        f"{preparation.resolution}"
+        f"the file does not say how its images are prepared; taken was the usual way, {preparation}"
     )
     return {**scored, "warnings": [warning, *scored["warnings"]]}
 

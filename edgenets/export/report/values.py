@@ -39,6 +39,7 @@ class _Net(_Values):
     arguments: dict[str, Any]
     params: Count
     macs: Count
+    preparation: str = ""  # older reports have none
 
 
 class _LeftOut(_Values):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.ends import LOGITS, Ends
 from edgenets.export.formats import FP32, INT8, Format
 from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
@@ -31,16 +32,6 @@ from edgenets.models.inference import Inference, direct_inference, predict_logit
 REPORT = ".json"
 """What is added to a file's name for that of its report."""
 INTEGERS = ("int8", "int16", "int32", "uint8")
-
-
-class Ends(NamedTuple):
-    """What a file takes and gives; by default what its format says, and logits."""
-
-    is_float: bool = False  # float32 in and out, whatever is computed with between
-    softmax: bool = False  # probabilities instead of logits
-
-
-LOGITS = Ends()
 
 
 @dataclass(frozen=True)
@@ -84,9 +75,10 @@ def write_checked(
     Arguments and errors are those of `export_checked`; `out` is replaced if it exists.
 
     Returns:
-        `size_bytes`, `sha256`, `format`, `target`; `sparse`, whether kernels are stored without
-        their zeros; `fidelity` (null where nothing was compared) on `fidelity_images`,
-        "calibration" or "random"; `codes`, what the file holds of the codes (null without such);
+        `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for (null
+        without one); `sparse`, whether kernels are stored without their zeros; `fidelity` (null
+        where nothing was compared) on `fidelity_images`, "calibration" or "random"; `codes`, what
+        the file holds of the codes (null without such);
         `kept_float`, the layers computed in float32 between integers; `inputs` and `outputs`, as in
         `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
         installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
@@ -102,12 +94,14 @@ def write_checked(
     inspection = inspect_file(out, target.name, file=exported.file)
     about = inspection["target"]
     told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
+    told.append(ends.note(spec.preparation))
     compared_on = "random" if images is None else "calibration"
     result = {
         "size_bytes": len(content),
         "sha256": sha256_bytes(content),
         "format": number_format.name,
         "target": target.name,
+        "client": ends.client.name if ends.client else None,
         "sparse": exported.is_sparse,
         "names": names,
         "fidelity": fidelity._asdict() if fidelity else None,
@@ -167,20 +161,22 @@ def export_checked(
         raise EdgenetsError(
             f"{target.name} runs {', '.join(target.formats)}, not {number_format.name}"
         )
+    end_dtype = ends.dtype(number_format)
     is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(CodedModel(model, codes), target, number_format, sparse=is_sparse)
     converted = tflite.to_format(number_format, net.model, spec, images, net.codes)
     gave_probabilities = remove_softmax(converted)
-    if ends.softmax and ends_in(converted.model) in PROBABILITIES:
+    gives_them = ends_in(converted.model) in PROBABILITIES
+    if ends.softmax and gives_them:
         raise EdgenetsError(f"{spec.name} gives probabilities already; leave --softmax out")
+    softmax = ends.probabilities and not gives_them
     kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
     floats = operators_of(converted.model, net.model, kept) if kept else ()
     verify.check_structure(converted, number_format, floats)
     if is_sparse:  # the same kernels, stored sparsely
         converted = tflite.to_sparse(net.model)
-    set_ends(converted, is_float=ends.is_float)
-    of_logits = File(converted.content) if ends.softmax else None
-    set_ends(converted, softmax=ends.softmax)
+    of_logits = File(converted.content) if softmax else None
+    set_ends(converted, end_dtype, softmax=softmax)
     tensors = converted.model.tensors
     names = _keeps_names(names, number_format, target)
     file = with_description(converted, spec, weights_sha256(model), names=names)

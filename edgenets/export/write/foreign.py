@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.images import Preparation
+from edgenets.data.images import Fit, Preparation
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import find_format
@@ -73,6 +73,7 @@ def export_model(
     number_format: str | None = None,
     input_range: tuple[float, float] = CENTRED,
     resize: int | None = None,
+    fit: Fit = "crop",
     names: bool | None = None,
 ) -> dict[str, Any]:
     """Write a Keras model as a checked `.tflite` file, and what was verified to a JSON beside it.
@@ -90,6 +91,7 @@ def export_model(
         input_range: what the model takes for black and for white.
         resize: short side that an image is scaled to before its centre is cut out; the default of
             its size if not given.
+        fit: how the model's pictures became square, as `edgenets.data.images.Preparation` says.
         names: whether tensors keep their names; by default in fp32 and where the target says so.
 
     Returns:
@@ -99,7 +101,7 @@ def export_model(
         EdgenetsError: the model is none of the above, or the file failed its checks.
     """
     row = find_target(target)
-    adopted, spec, answers = adopt(model, labels, input_range, resize)
+    adopted, spec, answers = adopt(model, labels, input_range, resize, fit)
     chosen = find_format(number_format or row.formats[0])
     return write_checked(
         Path(out), chosen, adopted, spec, images, target=row, names=names, answers=answers
@@ -107,7 +109,11 @@ def export_model(
 
 
 def adopt(
-    model: Any, labels: Sequence[str], input_range: tuple[float, float], resize: int | None = None
+    model: Any,
+    labels: Sequence[str],
+    input_range: tuple[float, float],
+    resize: int | None = None,
+    fit: Fit = "crop",
 ) -> Foreign:
     """Return a model from [-1, 1] to what `model` returns, its spec, and `model` as a function.
 
@@ -128,9 +134,9 @@ def adopt(
         x = library.layers.Rescaling((high - low) / 2, (high + low) / 2, name="input_range")(x)
     with valid_scopes(model):
         adopted = library.Model(image, model(x), name=valid_name(model.name))
-    preparation = Preparation.default(model.name, size)
+    preparation = Preparation.default(model.name, size, fit)
     if resize is not None:
-        preparation = Preparation(size, resize)
+        preparation = Preparation(size, resize, fit)
     origin = {"source": f"{library.__name__} {library.__version__} model {model.name}"}
     spec = Spec(
         name=model.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ VERSIONS = {  # of the operators, by the integers that they read or write
     "QUANTIZE": {"int8": 1, "int16": 2},
     "DEQUANTIZE": {"int8": 2, "int16": 3},
 }
+UINT8_LESS_INT8 = 128
+"""Between the codes of one value, so that nothing is rounded from one to the other."""
 IMAGE, LOGITS = "image", "logits"
 """What a file's signature calls its input and output."""
 
@@ -98,43 +101,58 @@ def _last_softmax(file: flatbuffer.Model) -> tuple[int, list[int]] | None:
     return None
 
 
-def set_ends(file: File, *, is_float: bool = False, softmax: bool = False) -> None:
+def set_ends(file: File, dtype: str | None = None, *, softmax: bool = False) -> None:
     """Give a file other ends; all that it computes between them stays bit for bit.
 
     Args:
         file: of one input and one output.
-        is_float: whether it takes and gives float32; QUANTIZE and DEQUANTIZE are put around
-            integers.
-        softmax: whether it gives probabilities instead of logits.
+        dtype: what it takes and gives, with QUANTIZE and DEQUANTIZE around what it computes with:
+            float32, or uint8 of int8; by default as it does.
+        softmax: whether it gives probabilities instead of logits; computed with float32 if it gives
+            that.
     """
-    dtype = file.model.outputs[0].dtype
-    is_float = is_float and dtype != "float32"
+    own = file.model.outputs[0].dtype
+    if dtype == "float32" != own:
+        file.edit(_surround, own, "DEQUANTIZE", _become_float)
+        own = dtype
+    if softmax:
+        file.edit(_append_softmax, own)
+    if dtype == "uint8" != own:
+        file.edit(_surround, own, "QUANTIZE", _become_uint8)
 
-    def change(model: Any) -> None:
-        (graph,) = model.subgraphs
-        if softmax:
-            from ai_edge_litert import schema_py_generated as schema
 
-            operator = _insert(model, "SOFTMAX", dtype, [int(graph.outputs[0])])
-            operator.builtinOptionsType = schema.BuiltinOptions.SoftmaxOptions
-            operator.builtinOptions = schema.SoftmaxOptionsT(beta=1.0)
-            probabilities = graph.tensors[operator.outputs[0]]
-            probabilities.quantization = _quantization(PROBABILITY_GRIDS.get(dtype))
-            _set_end(model, "outputs", operator.outputs[0])
-            for signature in model.signatureDefs or []:
-                signature.outputs[0].name = "probabilities"
-        if is_float:
-            image = int(graph.inputs[0])
-            operator = _insert(model, "QUANTIZE", dtype, [image], first=True)
-            operator.inputs, operator.outputs = operator.outputs, operator.inputs
-            _make_float(graph.tensors[operator.inputs[0]])
-            _set_end(model, "inputs", operator.inputs[0])
-            operator = _insert(model, "DEQUANTIZE", dtype, [int(graph.outputs[0])])
-            _make_float(graph.tensors[operator.outputs[0]])
-            _set_end(model, "outputs", operator.outputs[0])
+def _surround(model: Any, dtype: str, back: str, become: Callable[[Any, Any], None]) -> None:
+    """Put QUANTIZE before a file's integers and the operator `back` behind them.
 
-    if is_float or softmax:
-        file.edit(change)
+    Args:
+        model: the schema object.
+        dtype: of the integers.
+        back: the operator's name.
+        become: gives the first of two tensors, a new end, the type that stands for the second, the
+            old one.
+    """
+    (graph,) = model.subgraphs
+    operator = _insert(model, "QUANTIZE", dtype, [int(graph.inputs[0])], first=True)
+    operator.inputs, operator.outputs = operator.outputs, operator.inputs
+    become(*(graph.tensors[index] for index in (operator.inputs[0], operator.outputs[0])))
+    _set_end(model, "inputs", operator.inputs[0])
+    operator = _insert(model, back, dtype, [int(graph.outputs[0])])
+    become(*(graph.tensors[index] for index in (operator.outputs[0], operator.inputs[0])))
+    _set_end(model, "outputs", operator.outputs[0])
+
+
+def _append_softmax(model: Any, dtype: str) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    (graph,) = model.subgraphs
+    operator = _insert(model, "SOFTMAX", dtype, [int(graph.outputs[0])])
+    operator.builtinOptionsType = schema.BuiltinOptions.SoftmaxOptions
+    operator.builtinOptions = schema.SoftmaxOptionsT(beta=1.0)
+    probabilities = graph.tensors[operator.outputs[0]]
+    probabilities.quantization = _quantization(PROBABILITY_GRIDS.get(dtype))
+    _set_end(model, "outputs", operator.outputs[0])
+    for signature in model.signatureDefs or []:
+        signature.outputs[0].name = "probabilities"
 
 
 def _insert(model: Any, name: str, dtype: str, inputs: list[int], first: bool = False) -> Any:
@@ -179,10 +197,18 @@ def _quantization(grid: tuple[float, int] | None) -> Any:
     )
 
 
-def _make_float(tensor: Any) -> None:
+def _become_float(end: Any, old: Any) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
-    tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    end.type, end.quantization = schema.TensorType.FLOAT32, None
+
+
+def _become_uint8(end: Any, old: Any) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    end.type = schema.TensorType.UINT8
+    (scale,), (zero_point,) = old.quantization.scale, old.quantization.zeroPoint
+    end.quantization = _quantization((scale, int(zero_point) + UINT8_LESS_INT8))
 
 
 def _set_end(model: Any, side: str, index: int) -> None:

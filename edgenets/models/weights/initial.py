@@ -150,5 +150,5 @@ def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Model:
         net = build_model(replace(spec, arguments=asked))
         set_named_weights(net, trained, str(folder))
         if asked["resolution"] != preparation.resolution:
-            preparation = Preparation.default(name, asked["resolution"])
+            preparation = Preparation.default(name, asked["resolution"], preparation.fit)
     return Model(net, Spec(name, asked, spec.labels, preparation, spec.seed, folded=spec.folded))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgenets.data.census import describe, warnings_of_images
 from edgenets.data.dataset import Dataset, Images, Skipped
-from edgenets.data.images import Preparation
+from edgenets.data.images import Fit, Preparation
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.sources import open_dataset
 from edgenets.data.splits import balanced_sample
@@ -58,7 +59,7 @@ class RunImages:
             return None
         if teacher:
             resolution = max(resolution, load_spec(Path(teacher))[0].preparation.resolution)
-        return Preparation(2 * resolution, 2 * resolution)
+        return Preparation(2 * resolution, 2 * resolution, self.preparation.fit)
 
     @cached_property
     def test(self) -> Images:
@@ -108,8 +109,13 @@ def open_training(config: RunConfig) -> tuple[RunImages, Model | None]:
     config, initial = load_initial(config)
     if initial is not None:
         return RunImages(dataset, initial.spec.preparation, config), initial
-    preparation = Preparation.default(config.model["name"], config.model["resolution"])
-    return RunImages(dataset, preparation, config), None
+    return RunImages(dataset, preparation_of(config), config), None
+
+
+def preparation_of(config: RunConfig) -> Preparation:
+    """Return how images are prepared for a training that begins with random weights."""
+    model = config.model
+    return Preparation.default(model["name"], model["resolution"], config.data.fit or "crop")
 
 
 def open_data(config: RunConfig) -> Dataset:
@@ -173,8 +179,17 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Model | None]:
             f"config was written, got {sha256}; restore them, or begin another run, without "
             "weights_sha256 in its config"
         )
+    initial = _with_fit(initial, config.data.fit)
     recorded = train.model_copy(update={"weights": weights, "weights_sha256": sha256})
     return config.model_copy(update={"model": initial.spec.net, "train": recorded}), initial
+
+
+def _with_fit(model: Model, fit: Fit | None) -> Model:
+    spec = model.spec
+    if fit in (None, spec.preparation.fit):
+        return model
+    preparation = Preparation.default(spec.name, spec.preparation.resolution, fit)
+    return replace(model, spec=replace(spec, preparation=preparation))
 
 
 def training_settings(config: RunConfig, initial: Model | None) -> Record:

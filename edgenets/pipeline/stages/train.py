@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from edgenets.data.folder import first_few
-from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export.write.checked_file import float_file
 from edgenets.files import write_bytes
@@ -17,7 +16,7 @@ from edgenets.models.inception_v1 import with_auxiliary_heads
 from edgenets.models.registry import complete_arguments
 from edgenets.models.weights.initial import replace_classes
 from edgenets.pipeline.config import RunConfig
-from edgenets.pipeline.stages.inputs import RunImages
+from edgenets.pipeline.stages.inputs import RunImages, preparation_of
 from edgenets.pipeline.stages.measure import measure_model
 from edgenets.pipeline.stages.places import CHECKPOINT, FLOAT_FILE, HISTORY, Record
 from edgenets.profile import profile
@@ -140,6 +139,5 @@ def initial_model(config: RunConfig, initial: Model | None, labels: tuple[str, .
         return replace_classes(initial, labels)
     name = config.model["name"]
     arguments = complete_arguments(name, {**config.arguments, "classes": len(labels)})
-    preparation = Preparation.default(name, arguments["resolution"])
-    spec = Spec(name, arguments, labels, preparation, config.seed)
+    spec = Spec(name, arguments, labels, preparation_of(config), config.seed)
     return Model(build_model(spec), spec)

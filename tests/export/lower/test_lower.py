@@ -13,6 +13,7 @@ from edgenets import flatbuffer
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import open_interpreter
+from edgenets.export.ends import Ends
 from edgenets.export.formats import FORMATS, FP32, INT8
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.edge_tpu.rules import RULES
@@ -22,7 +23,7 @@ from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import verify
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS
-from edgenets.export.write.checked_file import Ends, export_checked
+from edgenets.export.write.checked_file import export_checked
 from edgenets.export.write.codes import read_grids
 from edgenets.export.write.inputs_outputs import set_ends
 from edgenets.export.write.tflite import to_format, to_int8
@@ -223,8 +224,7 @@ def test_ends_are_float_and_probabilities_where_asked():
     images = IMAGES[:, :32, :32]
     content = write(INT8, model, spec, images, GENERIC)
     changed = flatbuffer.File(content)
-    set_ends(changed, is_float=True)
-    set_ends(changed, softmax=True)
+    set_ends(changed, "float32", softmax=True)
     ended = changed.content
     file = flatbuffer.read(ended)
     assert [tensor.dtype for tensor in (*file.inputs, *file.outputs)] == ["float32", "float32"]

@@ -152,6 +152,13 @@ def test_headline_says_sizes_ratio_and_accuracies():
     assert "top-1 93.00 % against 95.00 % on 100 test images." in text
 
 
+def test_headline_says_how_pictures_become_square_unless_the_report_is_older():
+    report = make_report()
+    assert "images:" not in text_of(render_html(report))
+    report["model"]["preparation"] = "the whole picture squeezed to 32 x 32"
+    assert "images: the whole picture squeezed to 32 x 32" in text_of(render_html(report))
+
+
 def test_key_figures_say_what_they_are_compared_with():
     text = text_of(render_html(make_report()))
     assert "4.0x smaller than the float32 file" in text

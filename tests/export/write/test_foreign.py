@@ -211,8 +211,9 @@ def test_a_softmax_over_probabilities_is_kept_and_shown_as_it_is(tmp_path, end):
 
 
 def test_no_softmax_is_put_over_probabilities(tmp_path):
+    from edgenets.export.ends import Ends
     from edgenets.export.formats import FP32
-    from edgenets.export.write.checked_file import Ends, write_checked
+    from edgenets.export.write.checked_file import write_checked
     from edgenets.export.write.foreign import adopt
 
     library = library_of(2)
