@@ -94,6 +94,9 @@ def export_model(
     names: bool | None = None,
     compile: bool = False,
     allow_cpu_ops: bool = False,
+    system_config: str | None = None,
+    memory_mode: str | None = None,
+    vela_config: PathOrName | None = None,
     trust_source: bool = False,
     max_bytes: Size | None = None,
 ) -> File:
@@ -122,8 +125,11 @@ def export_model(
         float_ends: take and give float32, whatever the file computes with.
         softmax: give probabilities instead of logits.
         names: whether tensors keep their names; by default as target and format say.
-        compile: for coral, run Google's edgetpu_compiler, too.
+        compile: for coral, run Google's edgetpu_compiler, too; for an Ethos-U Arm's Vela.
         allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
+        system_config, memory_mode: of an Ethos-U, names of what Vela's estimates are of; by
+            default as the target says.
+        vela_config: file with these, such as the board's maker gives; by default Vela's own.
         trust_source: load a file, which RUNS CODE that it holds.
         max_bytes: memory that a file may take, such as "2GiB".
 
@@ -170,5 +176,8 @@ def export_model(
         calibration_images=calibration_images,
         compile=compile,
         allow_cpu_ops=allow_cpu_ops,
+        system_config=system_config,
+        memory_mode=memory_mode,
+        vela_config=vela_config,
         max_bytes=max_bytes,
     )

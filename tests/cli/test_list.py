@@ -23,7 +23,7 @@ def test_every_variant_is_listed_with_the_promised_keys():
     assert len(variants) == len(VARIANTS)
     for variant in variants:
         assert set(variant) == set(
-            "name family arguments resolution params macs top1_published source".split()
+            "name family arguments resolution params macs top1_published source cycles".split()
         )
 
 

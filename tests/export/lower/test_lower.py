@@ -16,12 +16,21 @@ from edgenets.export.devices.interpreter import open_interpreter
 from edgenets.export.formats import FORMATS, FP32, INT8
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.edge_tpu.rules import RULES
+from edgenets.export.inspect.ethos_u.compiler import compile_file
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.lower.lower import REWRITES, lower, preferred_format, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import verify
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS
+from edgenets.export.targets import (
+    CORAL,
+    ETHOS_U55_128,
+    ETHOS_U65_256,
+    GENERIC,
+    RPI4,
+    RPI5,
+    TARGETS,
+)
 from edgenets.export.write.checked_file import Ends, export_checked
 from edgenets.export.write.codes import read_grids
 from edgenets.export.write.inputs_outputs import set_ends
@@ -177,8 +186,17 @@ def test_files_for_arm_boards_are_one_partition(name, arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, arguments", [*NETS, ("mobilenet_v3_small", {"width": 0.5})])
-def test_files_for_coral_have_only_operators_of_its_table(name, arguments):
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        *NETS,
+        ("mobilenet_v2", {"width": 0.35}),
+        ("mobilenet_v3_small", {"width": 0.5}),
+        ("inception_v1", {}),
+        ("xception", {"width": 0.18}),
+    ],
+)
+def test_files_for_accelerators_have_only_operators_that_run_there(name, arguments, tmp_path):
     model, spec = build(name, arguments, 32 if name != "squeezenet" else 64)
     images = IMAGES[:, : spec.preparation.resolution, : spec.preparation.resolution]
     content = write(INT8, model, spec, images, CORAL)
@@ -187,6 +205,13 @@ def test_files_for_coral_have_only_operators_of_its_table(name, arguments):
     assert names <= set(RULES) - {"TRANSPOSE", "RESHAPE", "SPLIT", "QUANTIZE"}
     assert max(len(tensor.shape) for tensor in file.tensors) <= 4
     assert prediction.predict(file).cpu_ops == 0
+    coded, path = CodedModel(model, None), tmp_path / "net.tflite"
+    if any(REWRITES[name](coded) is not coded for name in ("spelled", "paired_wide")):
+        content = write(INT8, model, spec, images, ETHOS_U55_128)  # which differs from Coral's
+    path.write_bytes(content)
+    for target in (ETHOS_U55_128, ETHOS_U65_256):
+        outcome = compile_file(path, target)
+        assert (outcome.on_cpu.total(), outcome.differences) == (0, [])
 
 
 @pytest.mark.slow
