@@ -14,7 +14,7 @@ from edgenets.errors import unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = (
-    Literal["dense", "packed", "spelled", "paired", "paired_wide", "turned"]
+    Literal["dense", "dense_narrow", "packed", "spelled", "paired", "paired_wide", "turned"]
     | Literal["averaged", "joined", "nested"]
 )
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
@@ -87,7 +87,7 @@ ETHOS_U55_128 = Target(
     name="ethos-u55-128",
     device="Arm Ethos-U55 of 128 MACs a cycle",
     formats=(INT8.name, INT16X8.name),
-    rewrites=("dense", "paired_wide"),
+    rewrites=("dense_narrow", "paired_wide"),
     accelerator="ethos_u",
     system_config="Ethos_U55_High_End_Embedded",
     memory_mode="Shared_Sram",

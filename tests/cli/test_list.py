@@ -52,6 +52,18 @@ def test_most_accurate_comes_first_and_the_unknown_last():
     assert values == known + [None] * (len(values) - len(known))
 
 
+def test_fewest_cycles_on_an_npu_come_first_and_the_unknown_last():
+    target = "ethos-u55-128"
+    values = [variant["cycles"].get(target) for variant in listed("--target", target)]
+    known = [value for value in values if value is not None]
+    assert known == sorted(known) and known
+    assert values == known + [None] * (len(values) - len(known))
+    assert "cycles," in run("--target", target).stdout and "cycles" not in run().stdout
+    by_top1 = listed("--target", target, "--sort", "top1")
+    assert by_top1 == listed("--sort", "top1")
+    assert "'ethos-u55-128'" in run("--target", "coral").output
+
+
 def test_table_names_family_and_source_of_each_net():
     output = run("--family", "ShuffleNet").stdout
     assert "shufflenet_v1 (ShuffleNet): arXiv:1707.01083" in output

@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from edgenets import flatbuffer
+from edgenets.cli.export import command
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.ethos_u import compiler
 from edgenets.export.inspect.ethos_u.compiler import compile_file, find_system
@@ -156,3 +158,39 @@ def test_unknown_systems_are_refused_with_the_known_ones(tmp_path: Path):
     broken.write_text("no section")
     with pytest.raises(EdgenetsError, match=r"board.ini is no file of configurations for Vela"):
         find_system(U55, config=broken)
+
+
+@pytest.mark.slow
+def test_export_compiles_and_calls_its_figures_estimates(
+    tiny_run: Path, image_folder: Path, tmp_path: Path
+):
+    folder, out = tiny_run / "stages" / "03-share", tmp_path / "out" / "net.tflite"
+    arguments = [str(folder), "--target", U55.name, "--compile", "--out", str(out)]
+    arguments += ["--data", str(image_folder)]
+    shown = CliRunner().invoke(command, arguments)
+    assert shown.exit_code == 0, shown.output
+    words = " ".join(shown.stdout.split())
+    assert "estimates of Vela, not measured, for Ethos_U55_High_End_Embedded and Shared" in words
+    assert "operators on the Ethos-U, 0 on the CPU" in words and "cycles" in words
+    options = ["--system-config", "Ethos_U55_Deep_Embedded", "--json"]
+    told = json.loads(CliRunner().invoke(command, [*arguments, *options]).stdout)
+    assert told["ethos_u"] == {"mapped_ops": told["compiled"]["mapped_ops"], "cpu_ops": 0}
+    assert told["compiled"]["estimates"]["clock_hz"] == 200_000_000
+    names = {layer["name"] for layer in told["compiled"]["layers"]}
+    assert "block1_pointwise_conv" in names
+    assert files_beside(out) == ["net.tflite", "net.tflite.json", "net_vela.tflite"]
+    assert inspect_file(out.with_name("net_vela.tflite"))["labels"] == ["dark", "left", "right"]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--target", "rpi4", "--compile"], "--compile is for --target coral, ethos-u55-128"),
+        (["--target", U55.name, "--system-config", "x"], "are for --compile"),
+        (["--target", "coral", "--compile", "--memory-mode", "x"], "are for --compile"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path, options, words: str):
+    result = CliRunner().invoke(command, [str(tmp_path), "--out", "net.tflite", *options])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.replace("│", " ").split())
