@@ -25,6 +25,7 @@ from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent
 
 ACCELERATORS = {"edge_tpu": "Edge TPU", "ethos_u": "Ethos-U"}
+MEMORIES = {"flash": "flash", "dram": "DRAM", "sram": "SRAM"}
 LONGEST = 5
 """Steps of a compiled file that are shown."""
 
@@ -230,10 +231,9 @@ def command(
 
 def _print_npu(compiled: dict[str, Any]) -> None:
     estimates = compiled["estimates"]
+    used = {key: name for key, name in MEMORIES.items() if estimates[f"{key}_bytes"]}
     memories = ", ".join(
-        f"{format_bytes(estimates[f'{memory}_bytes'])} of {name}"
-        for memory, name in (("flash", "flash"), ("dram", "DRAM"), ("sram", "SRAM"))
-        if estimates[f"{memory}_bytes"]
+        f"{format_bytes(estimates[f'{key}_bytes'])} of {name}" for key, name in used.items()
     )
     echo(
         f"{compiled['path']}: {compiled['mapped_ops']} operators on the Ethos-U, "
@@ -245,15 +245,11 @@ def _print_npu(compiled: dict[str, Any]) -> None:
     )
     longest = sorted(compiled["layers"], key=lambda layer: -layer["cycles"])[:LONGEST]
     print_table(
-        ("Layer", "Step", ">Cycles", ">Computing", ">Flash", ">SRAM"),
+        ("Layer", "Step", ">Cycles", ">Computing", *(f">{name}" for name in used.values())),
         (
             (
-                layer["name"],
-                layer["step"],
-                *(
-                    f"{layer[key]:,}"
-                    for key in ("cycles", "npu_cycles", "flash_cycles", "sram_cycles")
-                ),
+                *(layer["name"], layer["step"], f"{layer['cycles']:,}"),
+                *(f"{layer[f'{key}_cycles']:,}" for key in ("npu", *used)),
             )
             for layer in longest
         ),

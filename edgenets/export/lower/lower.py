@@ -41,7 +41,7 @@ from edgenets.models.sparsity import SPARSE_FROM
 
 RELU6_GRID = Grid(6 / 255, -128)
 STRIDE = 2
-NARROW = 192
+NARROW = 200
 """Channels of a shuffled map up to which `make_narrow_dense` makes a net dense."""
 WIDE = 5
 """Columns of a kernel from which on `pair_wide_columns` pairs."""

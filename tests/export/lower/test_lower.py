@@ -39,6 +39,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
+from edgenets.models.grouped import ChannelShuffle
 from edgenets.models.registry import complete_arguments, create
 from edgenets.quantize.layers import assign_kernels, clone_with_weights
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -132,6 +133,23 @@ def test_rewrite_that_finds_nothing_to_do_returns_the_net(rewrite):
     x = keras.layers.GlobalAveragePooling2D()(x)
     net = CodedModel(keras.Model(image, keras.layers.Dense(2)(x)), None)
     assert REWRITES[rewrite](net) is net
+
+
+@pytest.mark.parametrize("channels, is_dense", [(200, True), (202, False)])
+def test_shuffles_go_where_no_map_is_wide(channels, is_dense):
+    image = keras.Input((4, 4, 3))
+    x = ChannelShuffle(2, name="shuffle")(keras.layers.Conv2D(channels, 1, name="conv")(image))
+    net = CodedModel(keras.Model(image, keras.layers.Conv2D(2, 1, name="logits")(x)), None)
+    layers = REWRITES["dense_narrow"](net).model.layers
+    assert any(isinstance(layer, ChannelShuffle) for layer in layers) != is_dense
+
+
+@pytest.mark.parametrize("size, is_paired", [(3, False), (5, True)])
+def test_wide_kernels_read_pairs_of_columns(size, is_paired):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, size, strides=2, name="conv")(image)
+    net = CodedModel(keras.Model(image, x), None)
+    assert (REWRITES["paired_wide"](net) is not net) == is_paired
 
 
 class Coded(NamedTuple):
