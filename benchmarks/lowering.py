@@ -187,6 +187,8 @@ def print_families(out: Path) -> None:
     print("|---|---|---|---|---|---|---|")
     for name, arguments in FAMILIES:
         for target in TARGETS.values():
+            if target.accelerator == "ethos_u":
+                continue  # benchmarks/ethos_u.py has these
             print_family(name, arguments, target.name, out)
 
 

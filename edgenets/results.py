@@ -235,7 +235,7 @@ class ExportRecord(Result):
     Attributes:
         fidelity: how far the file follows the Keras model; None where nothing was compared.
         notes: sentences about the file on its target.
-        compiled: what `edgetpu_compiler` made of it.
+        compiled: what the target's compiler made of it.
 
     The others are those of `edgenets.export.write.checked_file.write_checked`.
     """
@@ -257,6 +257,7 @@ class ExportRecord(Result):
     runtimes: tuple[dict[str, Any], ...]
     xnnpack: dict[str, Any]
     edge_tpu: dict[str, Any]
+    ethos_u: dict[str, Any] | None
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...] | None = field(default=None, metadata=SOMETIMES)
     compiled: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
@@ -459,6 +460,7 @@ class Inspection(Result):
     unpacked_bytes: int
     arena_bytes: int
     edge_tpu: dict[str, Any]
+    ethos_u: dict[str, Any] | None
     compiled_for: str | None
     metadata: dict[str, int]
     described: dict[str, Any] | None

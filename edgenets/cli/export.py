@@ -21,16 +21,21 @@ from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.export.ends import CLIENTS, ENDS
 from edgenets.export.formats import FORMATS
-from edgenets.export.targets import TARGETS, Target, find_target
+from edgenets.export.targets import TARGETS, Target, compiled_targets, find_target
 from edgenets.progress import say
-from edgenets.units import format_bytes, format_percent
+from edgenets.units import format_bytes, format_ms, format_percent
+
+ACCELERATORS = {"edge_tpu": "Edge TPU", "ethos_u": "Ethos-U"}
+MEMORIES = {"flash": "flash", "dram": "DRAM", "sram": "SRAM"}
+LONGEST = 5
+"""Steps of a compiled file that are shown."""
 
 
 def _names(targets: Iterable[Target]) -> str:
     return ", ".join(row.name for row in targets)
 
 
-EDGE_TPU = _names(row for row in TARGETS.values() if row.accelerator == "edge_tpu")
+EDGE_TPU, ETHOS_U = (", ".join(compiled_targets(kind)) for kind in ("edge_tpu", "ethos_u"))
 
 
 @click.command()
@@ -99,12 +104,31 @@ EDGE_TPU = _names(row for row in TARGETS.values() if row.accelerator == "edge_tp
 @click.option(
     "--compile",
     is_flag=True,
-    help=f"For {EDGE_TPU}: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite.",
+    help=f"For {EDGE_TPU}: also run Google's edgetpu_compiler, which writes FILE_edgetpu.tflite; "
+    f"for {ETHOS_U}: Arm's Vela, which writes FILE_vela.tflite.",
 )
 @click.option(
     "--allow-cpu-ops",
     is_flag=True,
     help="Keep a compiled file of which a part runs on the CPU.",
+)
+@click.option(
+    "--system-config",
+    metavar="NAME",
+    help="With --compile for an Ethos-U: the clock and memories that Vela's estimates are of.  "
+    "[default: the target's]",
+)
+@click.option(
+    "--memory-mode",
+    metavar="NAME",
+    help="With --compile for an Ethos-U: what is stored in which memory.  [default: the target's]",
+)
+@click.option(
+    "--vela-config",
+    metavar="FILE.ini",
+    type=click.Path(path_type=Path),
+    help="With --compile for an Ethos-U: file that has these, such as the maker of a board gives.  "
+    "[default: Vela's own]",
 )
 @click.option(
     "--trust-source",
@@ -132,6 +156,9 @@ def command(
     keep_float: tuple[str, ...],
     compile: bool,
     allow_cpu_ops: bool,
+    system_config: str | None,
+    memory_mode: str | None,
+    vela_config: Path | None,
     trust_source: bool,
     labels: Path | None,
     input_range: tuple[float, float] | None,
@@ -152,11 +179,22 @@ def command(
     from edgenets.verbs.model import Model
     from edgenets.verbs.others import KERAS_SUFFIXES, export_model
 
-    if compile and find_target(target).accelerator != "edge_tpu":
-        raise click.UsageError(f"--compile is for --target {EDGE_TPU}")
+    accelerator = find_target(target).accelerator
+    if compile and accelerator is None:
+        raise click.UsageError(f"--compile is for --target {', '.join(compiled_targets())}")
     if allow_cpu_ops and not compile:
         raise click.UsageError("--allow-cpu-ops is for --compile")
-    settings |= {"target": target, "compile": compile, "allow_cpu_ops": allow_cpu_ops}
+    system = {
+        "system_config": system_config,
+        "memory_mode": memory_mode,
+        "vela_config": vela_config,
+    }
+    if any(system.values()) and not (compile and accelerator == "ethos_u"):
+        raise click.UsageError(
+            "--system-config, --memory-mode and --vela-config are for --compile with "
+            f"--target {ETHOS_U}"
+        )
+    settings |= {"target": target, "compile": compile, "allow_cpu_ops": allow_cpu_ops, **system}
     if model.suffix in KERAS_SUFFIXES and model.is_file():
         if not trust_source:
             raise EdgenetsError(
@@ -196,20 +234,53 @@ def command(
         figure = f"{fidelity['compared']} at {fidelity['snr_db']:.1f} dB"
         echo(f"{figure} from the Keras model's, {compared}")
     if "compiled" in result:
-        _print_compiled(result["compiled"])
+        compiled = result["compiled"]
+        (_print_npu if accelerator == "ethos_u" else _print_edge_tpu)(compiled)
+        _print_left(ACCELERATORS[str(accelerator)], compiled)
 
 
-def _print_compiled(compiled: dict[str, Any]) -> None:
+def _print_npu(compiled: dict[str, Any]) -> None:
+    estimates = compiled["estimates"]
+    used = {key: name for key, name in MEMORIES.items() if estimates[f"{key}_bytes"]}
+    memories = ", ".join(
+        f"{format_bytes(estimates[f'{key}_bytes'])} of {name}" for key, name in used.items()
+    )
+    echo(
+        f"{compiled['path']}: {compiled['mapped_ops']} operators on the Ethos-U, "
+        f"{compiled['cpu_ops']} on the CPU",
+        f"estimates of Vela, not measured, for {compiled['system_config']} and "
+        f"{compiled['memory_mode']}: {estimates['cycles']:,} cycles, "
+        f"{format_ms(estimates['ms'])} at {estimates['clock_hz'] / 1e6:g} MHz; "
+        f"{format_bytes(estimates['weight_stream_bytes'])} of weight stream, {memories}",
+    )
+    longest = sorted(compiled["layers"], key=lambda layer: -layer["cycles"])[:LONGEST]
+    print_table(
+        ("Layer", "Step", ">Cycles", ">Computing", *(f">{name}" for name in used.values())),
+        (
+            (
+                *(layer["name"], layer["step"], f"{layer['cycles']:,}"),
+                *(f"{layer[f'{key}_cycles']:,}" for key in ("npu", *used)),
+            )
+            for layer in longest
+        ),
+        f"the {len(longest)} longest of {len(compiled['layers'])} steps, estimated",
+    )
+
+
+def _print_edge_tpu(compiled: dict[str, Any]) -> None:
     echo(
         f"{compiled['path']}: {compiled['mapped_ops']} operators on the Edge TPU, "
         f"{compiled['cpu_ops']} on the CPU; parameters: "
         f"{format_bytes(compiled['on_chip_bytes'] or 0)} on chip, "
         f"{format_bytes(compiled['off_chip_bytes'] or 0)} sent for every inference"
     )
+
+
+def _print_left(accelerator: str, compiled: dict[str, Any]) -> None:
     rows = [row for row in compiled["table"] if row["on_cpu"] or row["predicted_on_cpu"]]
     if rows:
         print_table(
-            ("Operator", ">Edge TPU", ">CPU", ">CPU predicted", "Why"),
+            ("Operator", f">{accelerator}", ">CPU", ">CPU predicted", "Why"),
             (
                 (
                     row["op"],

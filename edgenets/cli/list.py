@@ -8,8 +8,9 @@ import click
 
 from edgenets.cli.options import json_option
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.models.npu_cycles import NPUS
 from edgenets.progress import say
-from edgenets.units import format_count, format_percent, parse_count
+from edgenets.units import parse_count
 from edgenets.verbs.nets import SORT_KEYS, Variants, variants
 
 # docs/evidence/photographs.md has the measurements.
@@ -45,12 +46,18 @@ class Count(click.ParamType):
     type=click.Choice(list(SORT_KEYS)),
     help="Smallest first; by top1: most accurate first.  [default: by family]",
 )
+@click.option(
+    "--target",
+    type=click.Choice(NPUS),
+    help="Fewest cycles on this Arm Ethos-U first, as Vela estimates them.",
+)
 @json_option
 def command(
     family: str | None,
     max_params: int | None,
     max_macs: int | None,
     sort: str | None,
+    target: str | None,
     as_json: bool,
 ) -> None:
     """Show the nets, what they cost, and how accurate they are.
@@ -58,7 +65,9 @@ def command(
     Parameters and MACs are those of 1,000 classes; top-1 is the published accuracy on ImageNet.
     Below stands which net to start with for photographs of your own.
     """
-    chosen = variants(family=family, max_params=max_params, max_macs=max_macs, sort=sort)
+    chosen = variants(
+        family=family, max_params=max_params, max_macs=max_macs, sort=sort, target=target
+    )
     if as_json:
         print_json(chosen.to_json())
     elif chosen:
@@ -71,18 +80,15 @@ def command(
 
 
 def _print_variants(variants: Variants) -> None:
-    rows = [
-        (
+    rows: list[list[str | list[str]]] = [
+        [
             v.name,
             # Folded so that the table fits a terminal of 80 columns.
             textwrap.wrap(" ".join(f"{name}={value}" for name, value in v.arguments.items()), 20),
-            str(v.resolution),
-            format_count(v.params),
-            format_count(v.macs),
-            format_percent(v.top1_published),
-        )
+            *variants.figures_of(v),
+        ]
         for v in variants
     ]
-    print_table(("net", "arguments", ">px", ">params", ">MACs", ">top-1"), rows)
+    print_table(("net", "arguments", *variants.figures), rows)
     for name, family, source in dict.fromkeys((v.name, v.family, v.source) for v in variants):
         echo(*textwrap.wrap(f"{name} ({family}): {source}", 80, subsequent_indent="  "))

@@ -19,11 +19,17 @@ from typing import Any, NamedTuple
 from edgenets import flatbuffer
 from edgenets.data.input_range import TFLITE_METADATA
 from edgenets.errors import EdgenetsError
+from edgenets.memory import require
 
 LABELS = (2, 3)
 """TENSOR_AXIS_LABELS and TENSOR_VALUE_LABELS of the schema's AssociatedFileType."""
 MOST_LABEL_BYTES = 2**22
 MOST_FILES = 1000
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error),
+    *(ValueError, RuntimeError, OverflowError),  # RuntimeError: encrypted, or packed otherwise
+)
+"""What `zipfile` raises of a damaged archive."""
 
 
 class Description(NamedTuple):
@@ -91,13 +97,38 @@ def read_archive(content: bytes, label_files: tuple[str, ...] = ()) -> Archive:
         if len(text) > MOST_LABEL_BYTES:
             raise ValueError(f"{found} has over {MOST_LABEL_BYTES} bytes")
         return Archive(sizes, found, tuple(text.decode("utf-8-sig").splitlines()))
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error),
-        *(ValueError, RuntimeError, OverflowError),  # RuntimeError: encrypted, or packed otherwise
-    ) as error:
-        raise EdgenetsError(
-            f"the archive behind the model is damaged ({error}); write the metadata again"
-        ) from error
+    except UNREADABLE as error:
+        raise _damaged(error) from error
+
+
+def with_archive_of(source: bytes, content: bytes) -> bytes:
+    """Return the content of a `.tflite` with the archive that ends `source`, where it has one.
+
+    The archive is written anew, as positions in it count from the beginning of the file.
+
+    Raises:
+        EdgenetsError: the archive is damaged, or holds more than the memory for a file.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(source)):
+        return content
+    file = io.BytesIO(content)
+    try:
+        with zipfile.ZipFile(io.BytesIO(source)) as kept, zipfile.ZipFile(file, "a") as archive:
+            require(
+                sum(info.file_size for info in kept.infolist()),
+                "the archive behind the model is large",
+            )
+            for info in kept.infolist():
+                archive.writestr(info, kept.read(info))
+    except (*UNREADABLE, KeyError) as error:
+        raise _damaged(error) from error
+    return file.getvalue()
+
+
+def _damaged(error: Exception) -> EdgenetsError:
+    return EdgenetsError(
+        f"the archive behind the model is damaged ({error}); write the metadata again"
+    )
 
 
 def _label_files(metadata: Any) -> Iterator[str]:

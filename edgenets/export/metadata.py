@@ -175,6 +175,8 @@ def layer_name(tensor_name: str) -> str:
 def _layer_computed(model: flatbuffer.Model, operator: flatbuffer.Operator) -> str:
     if not operator.outputs:
         return ""
+    if operator.name in flatbuffer.COMPILED:  # many layers
+        return operator.name
     name = model.tensors[operator.outputs[0]].name
     if "/" not in name and operator.name in flatbuffer.WEIGHTED:  # an output of the whole net
         kernel = operator.inputs[1]

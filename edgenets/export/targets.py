@@ -13,7 +13,10 @@ from typing import Literal, NamedTuple
 from edgenets.errors import unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
-Rewrite = Literal["dense", "packed", "spelled", "paired", "turned", "averaged", "joined", "nested"]
+Rewrite = (
+    Literal["dense", "dense_narrow", "packed", "spelled", "paired", "paired_wide", "turned"]
+    | Literal["averaged", "joined", "nested"]
+)
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
 
 
@@ -27,7 +30,9 @@ class Target(NamedTuple):
     integer_rewrites: tuple[Rewrite, ...] = ()  # further ones where activations are integers
     sparse: bool = False  # whether fp32 files store pruned kernels sparsely
     prefers_sparse: bool = False  # fp32 to int8, where all large 1x1 kernels are sparse enough
-    accelerator: Literal["edge_tpu"] | None = None  # that runs what it maps; None: XNNPACK
+    accelerator: Literal["edge_tpu", "ethos_u"] | None = None  # None: XNNPACK on the CPU
+    system_config: str = ""  # of an Ethos-U: clock and memories that Vela's estimates are of
+    memory_mode: str = ""  # of an Ethos-U: what is stored in which memory
     cpu: str | None = None  # core of the emulated board that has its kernels
     names: bool = False  # whether files keep the names of their tensors, if not told otherwise
     note: str = ""  # what the user should know, a sentence
@@ -78,7 +83,40 @@ CORAL = Target(
     names=True,
     note="compile the file with edgetpu_compiler before it goes to the board",
 )
-TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL)}
+ETHOS_U55_128 = Target(
+    name="ethos-u55-128",
+    device="Arm Ethos-U55 of 128 MACs a cycle",
+    formats=(INT8.name, INT16X8.name),
+    rewrites=("dense_narrow", "paired_wide"),
+    accelerator="ethos_u",
+    system_config="Ethos_U55_High_End_Embedded",
+    memory_mode="Shared_Sram",
+    names=True,
+    note="compile the file with --compile, or with Vela, before it goes to the board",
+)
+ETHOS_U55_256 = ETHOS_U55_128._replace(
+    name="ethos-u55-256", device="Arm Ethos-U55 of 256 MACs a cycle"
+)
+ETHOS_U65_256 = ETHOS_U55_128._replace(
+    name="ethos-u65-256",
+    device="Arm Ethos-U65 of 256 MACs a cycle",
+    system_config="Ethos_U65_Client_Server",
+    memory_mode="Dedicated_Sram_384KB",
+)
+ETHOS_U65_512 = ETHOS_U65_256._replace(
+    name="ethos-u65-512", device="Arm Ethos-U65 of 512 MACs a cycle"
+)
+ETHOS_U = (ETHOS_U55_128, ETHOS_U55_256, ETHOS_U65_256, ETHOS_U65_512)
+TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL, *ETHOS_U)}
+
+
+def compiled_targets(accelerator: str | None = None) -> tuple[str, ...]:
+    """Return the names of the targets that have a compiler: of one accelerator, or of all."""
+    return tuple(
+        row.name
+        for row in TARGETS.values()
+        if row.accelerator and accelerator in (None, row.accelerator)
+    )
 
 
 def find_target(name: str) -> Target:

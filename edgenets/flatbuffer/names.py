@@ -57,12 +57,28 @@ STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
 )
 
 # Options by operator: the union's type, and of each option its field, form and default.
-_POOLING = (5, {"fused_activation": (5, "<b", 0)})
+_STRIDED = {"padding": (0, "<b", 0), "stride_width": (1, "<i", 0), "stride_height": (2, "<i", 0)}
+_FILTER = {"filter_width": (3, "<i", 0), "filter_height": (4, "<i", 0)}
+_POOLING = (5, {**_STRIDED, **_FILTER, "fused_activation": (5, "<b", 0)})
 OPTIONS: dict[str, tuple[int, dict[str, tuple[int, str, int]]]] = {
-    "CONV_2D": (1, {"dilation_width": (4, "<i", 1), "dilation_height": (5, "<i", 1)}),
-    "DEPTHWISE_CONV_2D": (2, {"dilation_width": (5, "<i", 1), "dilation_height": (6, "<i", 1)}),
+    "CONV_2D": (
+        1,
+        {**_STRIDED, "dilation_width": (4, "<i", 1), "dilation_height": (5, "<i", 1)},
+    ),
+    "DEPTHWISE_CONV_2D": (
+        2,
+        {**_STRIDED, "dilation_width": (5, "<i", 1), "dilation_height": (6, "<i", 1)},
+    ),
     "AVERAGE_POOL_2D": _POOLING,
     "MAX_POOL_2D": _POOLING,
+    "RESIZE_BILINEAR": (
+        15,
+        {"align_corners": (2, "<b", 0), "half_pixel_centers": (3, "<b", 0)},
+    ),
+    "RESIZE_NEAREST_NEIGHBOR": (
+        74,
+        {"align_corners": (0, "<b", 0), "half_pixel_centers": (1, "<b", 0)},
+    ),
     "FULLY_CONNECTED": (8, {"weights_format": (1, "<b", 0)}),
     "CONCATENATION": (10, {"fused_activation": (1, "<b", 0)}),
     "STRIDED_SLICE": (32, {"ellipsis_mask": (2, "<i", 0), "new_axis_mask": (3, "<i", 0)}),

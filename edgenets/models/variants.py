@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from edgenets.models.npu_cycles import CYCLES, NPUS
 from edgenets.models.registry import NETS
 
 
@@ -21,6 +22,7 @@ class Variant(NamedTuple):
     macs: int
     top1_published: float | None  # fraction of the ImageNet validation images
     source: str
+    cycles: dict[str, int]  # of an inference by target, as Vela estimates it; {} where it was not
 
     @property
     def family(self) -> str:
@@ -177,4 +179,15 @@ _TABLES: tuple[tuple[str, str, tuple[Row, ...]], ...] = (
     ),
 )
 
-VARIANTS = tuple(Variant(name, *row, source) for name, source, rows in _TABLES for row in rows)
+
+def _cycles(name: str, arguments: dict[str, Any], resolution: int) -> dict[str, int]:
+    net = (name, {**arguments, "resolution": resolution})
+    estimated = next((cycles for *other, cycles in CYCLES if tuple(other) == net), ())
+    return dict(zip(NPUS, estimated, strict=False))
+
+
+VARIANTS = tuple(
+    Variant(name, *row, source, _cycles(name, *row[:2]))
+    for name, source, rows in _TABLES
+    for row in rows
+)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.results import ExportRecord
-from edgenets.verbs.arguments import Size, bounded_memory, require_in
+from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_path, require_in
 from edgenets.verbs.file import File
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ def write_file(
     calibration_images: int,
     compile: bool,
     allow_cpu_ops: bool,
+    system_config: str | None,
+    memory_mode: str | None,
+    vela_config: PathOrName | None,
     max_bytes: Size | None,
 ) -> File:
     """Return the file that `write` writes for a target, compiled if that is asked for.
@@ -31,20 +34,48 @@ def write_file(
         EdgenetsError: the target is unknown, arguments do not go together, the compiler is not
             installed or fails; or what `write` raises.
     """
-    from edgenets.export.inspect.edge_tpu.compiler import compile_file, find_compiler
-    from edgenets.export.targets import find_target
+    from edgenets.export.targets import compiled_targets, find_target
 
     row = find_target(target)
-    if compile and row.accelerator != "edge_tpu":
-        raise EdgenetsError(f"compile is for a target with an Edge TPU, as coral, not {target}")
+    if compile and row.accelerator is None:
+        raise EdgenetsError(f"compile is for {', '.join(compiled_targets())}, not {target}")
     if allow_cpu_ops and not compile:
         raise EdgenetsError("allow_cpu_ops is for compile")
+    system = {
+        "system_config": system_config,
+        "memory_mode": memory_mode,
+        "config": optional_path(vela_config),
+    }
+    if any(system.values()) and not (compile and row.accelerator == "ethos_u"):
+        raise EdgenetsError(
+            "system_config, memory_mode and vela_config are for compile for "
+            f"{', '.join(compiled_targets('ethos_u'))}"
+        )
     require_in("calibration_images", calibration_images, 1)
-    if compile:
-        find_compiler()  # before the export, which takes its time
+    compile_for = _compiler(row, allow_cpu_ops, system) if compile else None
     with bounded_memory(max_bytes):
         result = write(row)
-        if compile:
-            outcome = compile_file(path, allow_cpu_ops=allow_cpu_ops)
-            result = {**result, "compiled": outcome.to_json()}
+        if compile_for:
+            result = {**result, "compiled": compile_for(path)}
     return File(path, ExportRecord.from_json(result))
+
+
+def _compiler(
+    row: Target, allow_cpu_ops: bool, system: dict[str, Any]
+) -> Callable[[Path], dict[str, Any]]:
+    """Return what compiles a file for the target; it is found before the export, which takes time.
+
+    Raises:
+        EdgenetsError: it is not installed, or knows no such system.
+    """
+    if row.accelerator == "edge_tpu":
+        from edgenets.export.inspect.edge_tpu import compiler as edge_tpu
+
+        edge_tpu.find_compiler()
+        return lambda path: edge_tpu.compile_file(path, allow_cpu_ops=allow_cpu_ops).to_json()
+    from edgenets.export.inspect.ethos_u import compiler as ethos_u
+
+    found = ethos_u.find_system(row, **system)
+    return lambda path: ethos_u.compile_file(
+        path, row, system=found, allow_cpu_ops=allow_cpu_ops
+    ).to_json()

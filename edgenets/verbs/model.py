@@ -238,6 +238,9 @@ class Model:
         names: bool | None = None,
         compile: bool = False,
         allow_cpu_ops: bool = False,
+        system_config: str | None = None,
+        memory_mode: str | None = None,
+        vela_config: PathOrName | None = None,
         max_bytes: Size | None = None,
     ) -> File:
         """Write the model as a checked `.tflite` file.
@@ -262,8 +265,11 @@ class Model:
             softmax: give probabilities instead of logits.
             client: program that the file is for, such as "mediapipe": its ends, and probabilities.
             names: whether tensors keep their names; by default as target and format say.
-            compile: for coral, run Google's edgetpu_compiler, too.
+            compile: for coral, run Google's edgetpu_compiler, too; for an Ethos-U Arm's Vela.
             allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
+            system_config, memory_mode: of an Ethos-U, names of what Vela's estimates are of; by
+                default as the target says.
+            vela_config: file with these, such as the board's maker gives; by default Vela's own.
             max_bytes: memory that a file may take, such as "2GiB".
 
         Raises:
@@ -297,6 +303,9 @@ class Model:
             calibration_images=calibration_images,
             compile=compile,
             allow_cpu_ops=allow_cpu_ops,
+            system_config=system_config,
+            memory_mode=memory_mode,
+            vela_config=vela_config,
             max_bytes=max_bytes,
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.models.npu_cycles import NPUS
 from edgenets.models.variants import VARIANTS, Variant
 from edgenets.units import format_count, format_percent, parse_count
 from edgenets.verbs.arguments import require_one_of
@@ -18,7 +20,13 @@ SORT_KEYS = {
 
 
 class Variants(tuple[Variant, ...]):
-    """Published variants of nets, each with its arguments, cost, accuracy and source."""
+    """Published variants of nets, each with its arguments, cost, accuracy and source.
+
+    Attributes:
+        target: whose cycles they are ordered by; None for none.
+    """
+
+    target: str | None = None
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the JSON value that `edgenets list --json` prints."""
@@ -31,15 +39,26 @@ class Variants(tuple[Variant, ...]):
             (
                 v.name,
                 " ".join(f"{name}={value}" for name, value in v.arguments.items()),
-                str(v.resolution),
-                format_count(v.params),
-                format_count(v.macs),
-                format_percent(v.top1_published),
+                *self.figures_of(v),
             )
             for v in self
         ]
-        columns = ("net", "arguments", ">px", ">params", ">MACs", ">top-1")
-        return html_table(columns, rows)
+        return html_table(("net", "arguments", *self.figures), rows)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The columns of figures in a table."""
+        cycles = (">cycles, estimated",) if self.target else ()
+        return (">px", ">params", ">MACs", *cycles, ">top-1")
+
+    def figures_of(self, variant: Variant) -> tuple[str, ...]:
+        """The texts of these columns."""
+        known = variant.cycles.get(self.target) if self.target else None
+        cycles = ("-" if known is None else format_count(known),) if self.target else ()
+        return (
+            *(str(variant.resolution), format_count(variant.params), format_count(variant.macs)),
+            *(*cycles, format_percent(variant.top1_published)),
+        )
 
 
 def variants(
@@ -48,6 +67,7 @@ def variants(
     max_params: int | str | None = None,
     max_macs: int | str | None = None,
     sort: str | None = None,
+    target: str | None = None,
 ) -> Variants:
     """Return the nets, what they cost, and how accurate they are.
 
@@ -61,9 +81,11 @@ def variants(
         max_macs: only nets of at most so many MACs.
         sort: "name", "params" or "macs", smallest first, or "top1", most accurate first; by family
             if not given.
+        target: an Ethos-U, such as "ethos-u55-128": fewest cycles first, as Vela estimates them,
+            those without an estimate last; with `sort` that order holds.
 
     Raises:
-        EdgenetsError: there is no such family or order, or a number is none.
+        EdgenetsError: there is no such family, order or Ethos-U, or a number is none.
 
     >>> variants(max_params="1M", sort="top1")[0].name
     'mobilenet_v1'
@@ -73,6 +95,8 @@ def variants(
         raise unknown_name("family", family, families.values())
     if sort is not None:
         require_one_of("sort", sort, list(SORT_KEYS))
+    if target is not None:
+        require_one_of("target", target, NPUS)
     most_params, most_macs = _count("max_params", max_params), _count("max_macs", max_macs)
     chosen = [
         variant
@@ -83,7 +107,11 @@ def variants(
     ]
     if sort:
         chosen.sort(key=SORT_KEYS[sort])
-    return Variants(chosen)
+    elif target:
+        chosen.sort(key=lambda variant: variant.cycles.get(target, inf))
+    found = Variants(chosen)
+    found.target = target
+    return found
 
 
 def _count(name: str, count: int | str | None) -> int | None:

@@ -23,7 +23,7 @@ def test_every_variant_is_listed_with_the_promised_keys():
     assert len(variants) == len(VARIANTS)
     for variant in variants:
         assert set(variant) == set(
-            "name family arguments resolution params macs top1_published source".split()
+            "name family arguments resolution params macs top1_published source cycles".split()
         )
 
 
@@ -50,6 +50,18 @@ def test_most_accurate_comes_first_and_the_unknown_last():
     known = [value for value in values if value is not None]
     assert known == sorted(known, reverse=True)
     assert values == known + [None] * (len(values) - len(known))
+
+
+def test_fewest_cycles_on_an_npu_come_first_and_the_unknown_last():
+    target = "ethos-u55-128"
+    values = [variant["cycles"].get(target) for variant in listed("--target", target)]
+    known = [value for value in values if value is not None]
+    assert known == sorted(known) and known
+    assert values == known + [None] * (len(values) - len(known))
+    assert "cycles," in run("--target", target).stdout and "cycles" not in run().stdout
+    by_top1 = listed("--target", target, "--sort", "top1")
+    assert by_top1 == listed("--sort", "top1")
+    assert "'ethos-u55-128'" in run("--target", "coral").output
 
 
 def test_table_names_family_and_source_of_each_net():

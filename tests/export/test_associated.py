@@ -10,7 +10,13 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export import associated
-from edgenets.export.associated import Archive, read_archive, read_description
+from edgenets.export.associated import (
+    Archive,
+    read_archive,
+    read_description,
+    with_archive_of,
+)
+from edgenets.export.metadata import with_labels
 
 MODEL = b"\x1c\0\0\0TFL3" + bytes(100)
 
@@ -79,3 +85,13 @@ def test_metadata_that_is_damaged_is_one_sentence(entry: bytes):
     with pytest.raises(EdgenetsError, match="TFLITE_METADATA is damaged"):
         read_description(model)
     assert read_description(model._replace(metadata={})) is None
+
+
+def test_archive_goes_behind_another_file_and_a_damaged_one_is_refused():
+    source = with_labels(b"one model", ("ant", "bee"))
+    moved = with_archive_of(source, b"a longer model than that")
+    assert moved.startswith(b"a longer model than that")
+    assert read_archive(moved).labels == ("ant", "bee")
+    assert with_archive_of(b"no archive", b"model") == b"model"
+    with pytest.raises(EdgenetsError, match="archive behind the model is damaged"):
+        with_archive_of(source.replace(b"ant\nbee", b"ant\nbeb"), b"model")

@@ -44,20 +44,41 @@ def with_operator(content: bytes, code: int, options: Any) -> bytes:
     return flatbuffer.rewrite(content, change)
 
 
+def strided(padding: int, width: int, height: int) -> dict[str, int]:
+    return {"padding": padding, "stride_width": width, "stride_height": height}
+
+
 @pytest.mark.parametrize(
     "name, options, read",
     [
         (
             "CONV_2D",
-            schema.Conv2DOptionsT(dilationWFactor=2, dilationHFactor=3),
-            {"dilation_width": 2, "dilation_height": 3},
+            schema.Conv2DOptionsT(1, 4, 5, dilationWFactor=2, dilationHFactor=3),
+            {**strided(1, 4, 5), "dilation_width": 2, "dilation_height": 3},
         ),
         (
             "DEPTHWISE_CONV_2D",
             schema.DepthwiseConv2DOptionsT(depthMultiplier=7, dilationWFactor=2),
-            {"dilation_width": 2, "dilation_height": 1},
+            {**strided(0, 0, 0), "dilation_width": 2, "dilation_height": 1},
         ),
-        ("MAX_POOL_2D", schema.Pool2DOptionsT(fusedActivationFunction=3), {"fused_activation": 3}),
+        (
+            "MAX_POOL_2D",
+            schema.Pool2DOptionsT(1, 4, 5, 6, 7, fusedActivationFunction=3),
+            {
+                **strided(1, 4, 5),
+                **{"filter_width": 6, "filter_height": 7, "fused_activation": 3},
+            },
+        ),
+        (
+            "RESIZE_BILINEAR",
+            schema.ResizeBilinearOptionsT(halfPixelCenters=True),
+            {"align_corners": 0, "half_pixel_centers": 1},
+        ),
+        (
+            "RESIZE_NEAREST_NEIGHBOR",
+            schema.ResizeNearestNeighborOptionsT(alignCorners=True),
+            {"align_corners": 1, "half_pixel_centers": 0},
+        ),
         (
             "CONCATENATION",
             schema.ConcatenationOptionsT(axis=3, fusedActivationFunction=1),
@@ -70,7 +91,11 @@ def with_operator(content: bytes, code: int, options: Any) -> bytes:
             {"ellipsis_mask": 2, "new_axis_mask": 4},
         ),
         ("PACK", schema.PackOptionsT(valuesCount=2, axis=-1), {"axis": -1}),
-        ("CONV_2D", schema.Pool2DOptionsT(), {"dilation_width": 1, "dilation_height": 1}),
+        (
+            "CONV_2D",
+            schema.Pool2DOptionsT(),
+            {**strided(0, 0, 0), "dilation_width": 1, "dilation_height": 1},
+        ),
         ("RELU", schema.Pool2DOptionsT(fusedActivationFunction=3), {}),
     ],
 )

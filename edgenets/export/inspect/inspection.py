@@ -22,8 +22,9 @@ from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.local import LocalSession
 from edgenets.export.inspect import arena, xnnpack
 from edgenets.export.inspect.drawing import draw
-from edgenets.export.inspect.edge_tpu import prediction
-from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limits
+from edgenets.export.inspect.edge_tpu import prediction as edge_tpu
+from edgenets.export.inspect.ethos_u import prediction as ethos_u
+from edgenets.export.inspect.limits import accelerator_limits, change_of, cpu_limits
 from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
@@ -34,6 +35,7 @@ from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
 
 BIASED = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3, "CONV_3D": 2}
 """Operators with a bias, and at which input: it may be int32 without a scale."""
+ACCELERATORS = {"edge_tpu": "the Edge TPU", "ethos_u": "the Ethos-U"}
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -65,7 +67,8 @@ def inspect_file(
         `arena_bytes`, of activations, as `arena.plan` places them;
         `xnnpack`: partitions, ops_outside (a count), outside (indices), runtime, and reason, which
         says why there are none of them where the interpreter cannot run the file;
-        `edge_tpu`, as `edge_tpu.Prediction.to_json` has it;
+        `edge_tpu`, as `edge_tpu.Prediction.to_json` has it; `ethos_u`: mapped_ops, cpu_ops and ops,
+        alike, where the target is one; else None;
         `metadata`, bytes by name; `described`, by the standard metadata; `files`, bytes by name, in
         the archive behind the model; `labels` and `labels_from`; `edgenets`, what it wrote besides;
         `compiled_for`, the accelerator that it was compiled for; None for other files;
@@ -83,20 +86,24 @@ def inspect_file(
     outside = inspection["xnnpack"]["outside"]
     for operator in inspection["operators"]:
         operator["xnnpack"] = None if outside is None else operator["index"] not in outside
-    inspection["target"] = None
+    inspection["target"] = inspection["ethos_u"] = None
     if row is not None:
-        limits = cpu_limits if row.accelerator is None else edge_tpu_limits
+        if row.accelerator == "ethos_u":
+            inspection["ethos_u"] = ethos_u.predict(model).to_json()
+        limits = cpu_limits if row.accelerator is None else accelerator_limits
         inspection["target"] = {
             "name": row.name,
             "device": row.device,
-            "note": row.note,
+            "note": "" if model.compiled else row.note,
             "limits": limits(inspection, row),
         }
     return inspection
 
 
 def contents(content: bytes) -> dict[str, Any]:
-    """Return what `inspect_file` does but for `xnnpack` and `target`: no interpreter is needed.
+    """Return what `inspect_file` does but for `xnnpack`, `target` and `ethos_u`.
+
+    No interpreter is needed.
 
     Raises:
         EdgenetsError: it is no TFLite model, or damaged.
@@ -111,9 +118,10 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
         EdgenetsError: the file cannot be written.
     """
     target = inspection["target"]
-    if target is not None and find_target(target["name"]).accelerator is not None:
-        placed = inspection["edge_tpu"]["ops"]
-        name, inside = "the Edge TPU", [op["mapped"] for op in placed]
+    accelerator = find_target(target["name"]).accelerator if target else None
+    if accelerator is not None:
+        placed = inspection[accelerator]["ops"]
+        name, inside = ACCELERATORS[accelerator], [op["mapped"] for op in placed]
         reasons = ["" if op["mapped"] else op["reason"] or "" for op in placed]
     else:
         name, inside = "XNNPACK", [op["xnnpack"] for op in inspection["operators"]]
@@ -148,7 +156,7 @@ def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
         "entropy_bytes": sum(row["entropy_bytes"] for row in stored),
         "unpacked_bytes": _unpacked_bytes(model),
         "arena_bytes": arena.arena_bytes(model),
-        "edge_tpu": prediction.predict(model).to_json(),
+        "edge_tpu": edge_tpu.predict(model).to_json(),
         "compiled_for": flatbuffer.COMPILED[model.compiled] if model.compiled else None,
         **_told(content, model),
     }

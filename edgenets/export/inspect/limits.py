@@ -48,9 +48,9 @@ def cpu_limits(inspection: Inspection, target: Target) -> list[str]:
     return [sentence for check in CPU_CHECKS if (sentence := check(inspection, target))]
 
 
-def edge_tpu_limits(inspection: Inspection, target: Target) -> list[str]:
-    """Return what limits the file on an Edge TPU: what stays on the CPU, and memory."""
-    predicted = inspection["edge_tpu"]
+def accelerator_limits(inspection: Inspection, target: Target) -> list[str]:
+    """Return what limits the file on an accelerator: what stays on the CPU, and memory."""
+    predicted = inspection[str(target.accelerator)]
     groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
     for op in predicted["ops"]:
         if op["reason"]:

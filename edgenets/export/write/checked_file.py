@@ -82,7 +82,8 @@ def write_checked(
         `kept_float`, the layers computed in float32 between integers; `inputs` and `outputs`, as in
         `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
         installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
-        `edge_tpu`, the mapped and the CPU's operators as predicted; `notes`, sentences about the
+        `edge_tpu` and, for such a target, `ethos_u` (else null), the mapped and the CPU's operators
+        as predicted; `notes`, sentences about the
         file on the target.
     """
     names = _keeps_names(names, number_format, target)
@@ -113,7 +114,8 @@ def write_checked(
         "integer_only": all(op["dtype"] in INTEGERS for op in inspection["operators"]),
         "runtimes": runtimes,
         "xnnpack": inspection["xnnpack"],
-        "edge_tpu": {key: inspection["edge_tpu"][key] for key in ("mapped_ops", "cpu_ops")},
+        "edge_tpu": _counts(inspection["edge_tpu"]),
+        "ethos_u": inspection["ethos_u"] and _counts(inspection["ethos_u"]),
         "notes": [sentence for sentence in told if sentence],
     }
     with replacing(out) as partial:  # gets its name last: where the file is, its report is
@@ -193,6 +195,10 @@ def export_checked(
     trained = spec.is_trained and not is_noise
     verify.check_fidelity(fidelity, number_format, trained=trained)
     return Exported(file, named, fidelity, is_sparse)
+
+
+def _counts(placed: dict[str, Any]) -> dict[str, int]:
+    return {key: placed[key] for key in ("mapped_ops", "cpu_ops")}
 
 
 def _keeps_names(names: bool | None, number_format: Format, target: Target) -> bool:

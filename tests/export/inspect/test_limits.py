@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgenets.export.inspect.inspection import inspect_file
-from edgenets.export.inspect.limits import cpu_limits, edge_tpu_limits
+from edgenets.export.inspect.limits import accelerator_limits, cpu_limits
 from edgenets.export.targets import TARGETS
 
 NAMES = tuple(TARGETS)
@@ -181,7 +181,7 @@ def test_edge_tpu_groups_what_stays_by_its_reason():
         "parameter_bytes": 10 * 2**20,
         "off_chip_bytes": 2 * 2**20,
     }
-    found = edge_tpu_limits({"edge_tpu": predicted}, TARGETS["coral"])
+    found = accelerator_limits({"edge_tpu": predicted}, TARGETS["coral"])
     assert found == [
         "ADD 1, 2 stay on the CPU: floats; quantize it",
         "2 operators (MUL 3; ADD 4) stay on the CPU: it follows",
@@ -196,6 +196,6 @@ def test_every_target_has_its_sentences(shared_file, target: str):
     path = shared_file("coral/deeplabv3_mnv2_dm05_pascal_quant.tflite")
     found = inspect_file(path, target)["target"]
     assert found["name"] == target and found["limits"]
-    kinds = "stay on the CPU" if target == "coral" else "outside XNNPACK"
+    kinds = "outside XNNPACK" if TARGETS[target].accelerator is None else "on the CPU"
     assert any(kinds in sentence for sentence in found["limits"])
     assert not any(sentence.endswith(".") or "\n" in sentence for sentence in found["limits"])

@@ -17,12 +17,21 @@ from edgenets.export.ends import Ends
 from edgenets.export.formats import FORMATS, FP32, INT8
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.edge_tpu.rules import RULES
+from edgenets.export.inspect.ethos_u.compiler import compile_file
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.lower.lower import REWRITES, lower, preferred_format, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import verify
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.targets import CORAL, GENERIC, RPI4, RPI5, TARGETS
+from edgenets.export.targets import (
+    CORAL,
+    ETHOS_U55_128,
+    ETHOS_U65_256,
+    GENERIC,
+    RPI4,
+    RPI5,
+    TARGETS,
+)
 from edgenets.export.write.checked_file import export_checked
 from edgenets.export.write.codes import read_grids
 from edgenets.export.write.inputs_outputs import set_ends
@@ -31,6 +40,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Spec
+from edgenets.models.grouped import ChannelShuffle
 from edgenets.models.registry import complete_arguments, create
 from edgenets.quantize.layers import assign_kernels, clone_with_weights
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -126,6 +136,23 @@ def test_rewrite_that_finds_nothing_to_do_returns_the_net(rewrite):
     assert REWRITES[rewrite](net) is net
 
 
+@pytest.mark.parametrize("channels, is_dense", [(200, True), (202, False)])
+def test_shuffles_go_where_no_map_is_wide(channels, is_dense):
+    image = keras.Input((4, 4, 3))
+    x = ChannelShuffle(2, name="shuffle")(keras.layers.Conv2D(channels, 1, name="conv")(image))
+    net = CodedModel(keras.Model(image, keras.layers.Conv2D(2, 1, name="logits")(x)), None)
+    layers = REWRITES["dense_narrow"](net).model.layers
+    assert any(isinstance(layer, ChannelShuffle) for layer in layers) != is_dense
+
+
+@pytest.mark.parametrize("size, is_paired", [(3, False), (5, True)])
+def test_wide_kernels_read_pairs_of_columns(size, is_paired):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, size, strides=2, name="conv")(image)
+    net = CodedModel(keras.Model(image, x), None)
+    assert (REWRITES["paired_wide"](net) is not net) == is_paired
+
+
 class Coded(NamedTuple):
     """A folded net, its file for any target, and the codes in it, which are the net's weights."""
 
@@ -178,8 +205,17 @@ def test_files_for_arm_boards_are_one_partition(name, arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, arguments", [*NETS, ("mobilenet_v3_small", {"width": 0.5})])
-def test_files_for_coral_have_only_operators_of_its_table(name, arguments):
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        *NETS,
+        ("mobilenet_v2", {"width": 0.35}),
+        ("mobilenet_v3_small", {"width": 0.5}),
+        ("inception_v1", {}),
+        ("xception", {"width": 0.18}),
+    ],
+)
+def test_files_for_accelerators_have_only_operators_that_run_there(name, arguments, tmp_path):
     model, spec = build(name, arguments, 32 if name != "squeezenet" else 64)
     images = IMAGES[:, : spec.preparation.resolution, : spec.preparation.resolution]
     content = write(INT8, model, spec, images, CORAL)
@@ -188,6 +224,13 @@ def test_files_for_coral_have_only_operators_of_its_table(name, arguments):
     assert names <= set(RULES) - {"TRANSPOSE", "RESHAPE", "SPLIT", "QUANTIZE"}
     assert max(len(tensor.shape) for tensor in file.tensors) <= 4
     assert prediction.predict(file).cpu_ops == 0
+    coded, path = CodedModel(model, None), tmp_path / "net.tflite"
+    if any(REWRITES[name](coded) is not coded for name in ("spelled", "paired_wide")):
+        content = write(INT8, model, spec, images, ETHOS_U55_128)  # which differs from Coral's
+    path.write_bytes(content)
+    for target in (ETHOS_U55_128, ETHOS_U65_256):
+        outcome = compile_file(path, target)
+        assert (outcome.on_cpu.total(), outcome.differences) == (0, [])
 
 
 @pytest.mark.slow

@@ -8,14 +8,11 @@ Source: Coral, "Edge TPU Compiler"; logs of compilers 2.1 to 16.0 in public issu
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections import Counter
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +20,7 @@ from typing import Any, NamedTuple
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.edge_tpu.prediction import Prediction, predict
+from edgenets.export.inspect.program import run_program
 from edgenets.files import read_bytes, write_bytes
 from edgenets.units import parse_bytes
 
@@ -325,33 +323,18 @@ def _failure(text: str) -> str:
 
 
 def _run(command: list[str], folder: Path, max_seconds: float) -> str:
-    """Return what a program prints; end it with all it started when it takes too long."""
+    """Return what the compiler prints."""
     try:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return run_program(command, folder, max_seconds).text
     except OSError as error:
         raise EdgenetsError(
             f"{command[0]} cannot be run: {error.strerror or error}; {INSTALL}"
         ) from error
-    with process:
-        try:
-            output, _ = process.communicate(timeout=max_seconds)
-        except BaseException as error:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise EdgenetsError(
-                    f"{PROGRAM} was stopped after {max_seconds:.0f} s; lower the resolution or "
-                    "width, or run it by hand with -t"
-                ) from error
-            raise
-    return output.decode(errors="replace")
+    except subprocess.TimeoutExpired as error:
+        raise EdgenetsError(
+            f"{PROGRAM} was stopped after {max_seconds:.0f} s; lower the resolution or "
+            "width, or run it by hand with -t"
+        ) from error
 
 
 def _listed(outcome: Outcome) -> str:

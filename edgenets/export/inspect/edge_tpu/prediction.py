@@ -11,12 +11,13 @@ and compilers' logs add to it is in docs/reference/edge_tpu.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
+from edgenets.export.inspect import placement
 from edgenets.export.inspect.edge_tpu.rules import PARAMETRIC, RULES, Finding, find
+from edgenets.export.inspect.placement import Placement
 from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator
 
 ON_CHIP_BYTES = int(7.6 * 2**20)
@@ -25,42 +26,11 @@ nets. The program and activations of a large net leave less, 6 to 7 MiB in logs 
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where one operator will run."""
-
-    index: int  # in execution order
-    op: str
-    mapped: bool
-    reason: str | None  # what decides, in one sentence; None: it maps by stated rules
-    change: str | None  # what to do about it
-    stated: bool  # whether what decides is stated in the documentation
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the operator as the JSON of `edgenets inspect` has it."""
-        return asdict(self)
-
-
-class Prediction(NamedTuple):
+class Prediction(placement.Prediction):
     """What the compiler will make of a file."""
 
-    ops: tuple[Placement, ...]
     # Constants of the mapped operators, as stored in the file; None where the file is compiled.
     parameter_bytes: int | None
-
-    @property
-    def mapped_ops(self) -> int:
-        """How many operators run on the Edge TPU."""
-        return sum(op.mapped for op in self.ops)
-
-    @property
-    def cpu_ops(self) -> int:
-        """How many operators stay on the CPU."""
-        return len(self.ops) - self.mapped_ops
-
-    @property
-    def on_cpu(self) -> Counter[str]:
-        """How many operators of each name stay on the CPU."""
-        return Counter(op.op for op in self.ops if not op.mapped)
 
     @property
     def unstated(self) -> tuple[Placement, ...]:
@@ -82,13 +52,11 @@ class Prediction(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as `edge_tpu` of the JSON of `edgenets inspect`."""
         return {
-            "mapped_ops": self.mapped_ops,
-            "cpu_ops": self.cpu_ops,
+            **super().to_json(),
             "unstated_ops": len(self.unstated),
             "parameter_bytes": self.parameter_bytes,
             "on_chip_bytes": self.on_chip_bytes,
             "off_chip_bytes": self.off_chip_bytes,
-            "ops": [op.to_json() for op in self.ops],
         }
 
 

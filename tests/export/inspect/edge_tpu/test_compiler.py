@@ -464,5 +464,8 @@ def test_export_says_at_once_that_there_is_no_compiler(export, tmp_path, monkeyp
 
 
 def test_compiler_s_options_that_do_nothing_are_refused(export):
-    assert "--compile is for --target coral" in export("--compile", target="generic").output
+    assert (
+        "--compile is for --target coral, ethos-u55-128"
+        in export("--compile", target="generic").output
+    )
     assert "--allow-cpu-ops is for --compile" in export("--allow-cpu-ops").output

@@ -1,0 +1,197 @@
+"""What Vela estimates of edgenets' nets on an Ethos-U: three tables of docs/evidence/ethos-u.md.
+
+    python benchmarks/ethos_u.py lowering [--out runs/ethos_u]
+    python benchmarks/ethos_u.py compression --data cifar10 [NET ...] [--out runs/ethos_u]
+    python benchmarks/ethos_u.py variants [--out runs/ethos_u]
+
+`lowering`: cycles of each family in each form that changes it; fresh weights, calibrated on noise.
+`compression`: the four nets in the package, plain int8 and compressed by recipes, with the top-1 of
+the files in LiteRT on all of DATA/test, and what they lose to the Keras model with its paired 95 %
+interval. `variants`: published variants that fit a microcontroller, fresh weights: the rows of
+edgenets/models/npu_cycles.py. Stopped, a command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deep_compression import compress, format_loss, is_right
+
+from edgenets.data.images import Preparation
+from edgenets.export.formats import INT8
+from edgenets.export.inspect.ethos_u.compiler import Outcome, compile_file
+from edgenets.export.lower.lower import REWRITES, lower
+from edgenets.export.lower.rewriting import CodedModel
+from edgenets.export.measure.verify import random_images
+from edgenets.export.targets import ETHOS_U, TARGETS
+from edgenets.export.write import tflite
+from edgenets.export.write.checked_file import export_checked
+from edgenets.files import write_bytes
+from edgenets.models.backend import keras
+from edgenets.models.folder import Model, Spec
+from edgenets.models.registry import complete_arguments, create
+from edgenets.models.variants import VARIANTS
+from edgenets.models.weights.sources import PRETRAINED
+from edgenets.pipeline.compress import MEASURED
+
+SEED = 0
+CALIBRATION_IMAGES = 2
+SMALL = {"resolution": 96, "classes": 10}
+FAMILIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("mobilenet_v1", {"width": 0.25}),
+    ("mobilenet_v2", {"width": 0.35}),
+    ("mobilenet_v3_small", {"width": 0.5}),
+    ("mobilenet_v3_small", {"width": 0.5, "minimalistic": True}),
+    ("inception_v1", {}),
+    ("squeezenet", {}),
+    ("shufflenet_v1", {"scale": 0.25, "groups": 3}),
+    ("shufflenet_v1", {"scale": 0.5, "groups": 3}),
+    ("shufflenet_v1", {"scale": 1.0, "groups": 3}),
+    ("shufflenet_v2", {"scale": 0.5}),
+    ("shufflenet_v2", {"scale": 1.0}),
+    ("xception", {"width": 0.18}),
+)
+MEASURED_ON = (TARGETS["ethos-u55-128"], TARGETS["ethos-u65-256"])
+RECIPES: dict[str, list[dict[str, Any]]] = {
+    "int8": [{"stage": "int8"}],
+    "rate": [{"stage": "rate"}],
+    "65 % zeros, 16 values, an epoch each": [
+        {"stage": "prune", "sparsity": 0.65, "epochs": 1, "warmup_epochs": 0},
+        {"stage": "share", "clusters": 16, "epochs": 1},
+        {"stage": "int8"},
+    ],
+}
+MOST_PARAMS, MOST_MACS = 2_700_000, 360_000_000
+"""Of the variants: what int8 files for a few MB of flash have."""
+
+
+def fresh(name: str, arguments: dict[str, Any]) -> tuple[CodedModel, Spec]:
+    arguments = complete_arguments(name, arguments)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(SEED)
+    resolution, classes = arguments["resolution"], range(arguments["classes"])
+    labels = tuple(map(str, classes))
+    spec = Spec(name, arguments, labels, Preparation(resolution, resolution), SEED)
+    return CodedModel(create(name, **arguments), None), spec
+
+
+def written(path: Path, net: CodedModel, spec: Spec) -> Path:
+    if not path.exists():
+        images = random_images(spec.preparation.resolution, CALIBRATION_IMAGES)
+        write_bytes(path, tflite.to_format(INT8, net.model, spec, images).content)
+    return path
+
+
+def estimated(path: Path, target_name: str) -> Outcome:
+    outcome = compile_file(path, TARGETS[target_name])
+    outcome.path.unlink()
+    return outcome
+
+
+def print_lowerings(out: Path) -> None:
+    columns = [f"{target.name} {cell}" for target in MEASURED_ON for cell in ("cycles", "of plain")]
+    print_head("net", "form", "operators", "weight stream", *columns)
+    for name, arguments in FAMILIES:
+        net, spec = fresh(name, {**arguments, **SMALL})
+        title = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
+        plain: list[int] = []
+        for form, lowered in forms(net):
+            path = written(out / f"{title}_{form}.tflite".replace(" ", "_"), lowered, spec)
+            outcomes = [estimated(path, target.name) for target in MEASURED_ON]
+            cycles = [outcome.estimates["cycles"] for outcome in outcomes]
+            plain = plain or cycles
+            cells = [
+                cell
+                for now, before in zip(cycles, plain, strict=True)
+                for cell in (f"{now:,}", f"{now / before:.3f}")
+            ]
+            stream = outcomes[0].estimates["weight_stream_bytes"]
+            print_row(title, form, len(outcomes[0].predicted.ops), f"{stream:,}", *cells)
+
+
+def forms(net: CodedModel) -> Iterator[tuple[str, CodedModel]]:
+    """Yield the net as it is, after each rewrite that changes it, and as the targets have it."""
+    yield "plain", net
+    for name, rewrite in REWRITES.items():
+        # For sparse kernels; and what is the same as another where it changes anything.
+        if (
+            name not in ("turned", "dense_narrow", "paired_wide")
+            and (lowered := rewrite(net)) is not net
+        ):
+            yield name, lowered
+    yield "chosen", lower(net, MEASURED_ON[0], INT8)
+
+
+def print_compressions(folders: list[Path], data: str, out: Path) -> None:
+    columns = ("U55-128 cycles", "of int8", "U65-256 cycles", "weight stream", "flash", "SRAM")
+    print_head("net", "recipe", *columns, "top-1", "loss")
+    for folder in folders:
+        right, plain = is_right(folder, data), 0
+        for number, (recipe, stages) in enumerate(RECIPES.items()):
+            made = out / f"{folder.name}_{number}"
+            if not (made / MEASURED).exists():
+                compress(folder, stages, data, made)
+            model, path = Model.load(made), made.with_suffix(".tflite")
+            exported = export_checked(
+                INT8, model.net, model.spec, None, model.codes, MEASURED_ON[0]
+            )
+            write_bytes(path, exported.content)
+            small, large = (estimated(path, target.name).estimates for target in MEASURED_ON)
+            plain = plain or small["cycles"]
+            now = is_right(folder, data, exported.content)
+            print_row(
+                *(folder.name, recipe, f"{small['cycles']:,}", f"{small['cycles'] / plain:.3f}"),
+                f"{large['cycles']:,}",
+                *(f"{small[f'{key}_bytes']:,}" for key in ("weight_stream", "flash", "sram")),
+                *(f"{100 * now.mean():.2f}", format_loss(right, now)),
+            )
+
+
+def print_variants(out: Path) -> None:
+    for variant in VARIANTS:
+        if variant.params > MOST_PARAMS or variant.macs > MOST_MACS:
+            continue
+        arguments = {**variant.arguments, "resolution": variant.resolution}
+        named = "_".join(f"{key}{value}" for key, value in arguments.items())
+        path = out / f"{variant.name}_{named}.tflite"
+        net, spec = fresh(variant.name, arguments)
+        written(path, lower(net, ETHOS_U[0], INT8), spec)
+        cycles = tuple(estimated(path, target.name).estimates["cycles"] for target in ETHOS_U)
+        row = ", ".join(f"{number:_}" for number in cycles)
+        print(f'    ("{variant.name}", {arguments}, ({row})),', flush=True)
+
+
+def print_head(*columns: str) -> None:
+    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|", flush=True)
+
+
+def print_row(*cells: object) -> None:
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=("lowering", "compression", "variants"))
+    parser.add_argument(
+        "nets", nargs="*", metavar="NET", help="of the package, as cifar10_xception"
+    )
+    parser.add_argument("--data", help="the images that the nets were trained on")
+    parser.add_argument("--out", type=Path, default=Path("runs/ethos_u"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.table == "lowering":
+        print_lowerings(options.out)
+    elif options.table == "variants":
+        print_variants(options.out)
+    elif options.data is None:
+        parser.error("compression needs --data")
+    else:
+        nets = options.nets or sorted(path.name for path in PRETRAINED.glob("cifar10_*"))
+        print_compressions([PRETRAINED / net for net in nets], options.data, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""Run Arm's compiler Vela in a process of its own, read its tables, and check what it made.
+
+Its exit status says little: it is 0 for a file that stays on the CPU altogether. So what was mapped
+is read off the compiled file, and its cycles and times, which are estimates, off its CSV tables.
+
+Source: ethos-u-vela 5.2, OPTIONS.md and PERFORMANCE.md.
+"""
+
+from __future__ import annotations
+
+import configparser
+import csv
+import importlib.metadata
+import importlib.util
+import io
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.export.associated import with_archive_of
+from edgenets.export.inspect.ethos_u.prediction import predict
+from edgenets.export.inspect.placement import Prediction
+from edgenets.export.inspect.program import run_program
+from edgenets.export.metadata import layer_name
+from edgenets.export.targets import Target
+from edgenets.files import read_bytes, write_bytes
+from edgenets.flatbuffer import Model
+from edgenets.packages import missing_package
+
+PACKAGE, MODULE = "ethos-u-vela", "ethosu.vela"
+CONFIG = "Arm/vela.ini"
+"""Of system configurations and memory modes; the package brings it."""
+SECTIONS = {"system_config": "System_Config.", "memory_mode": "Memory_Mode."}
+"""How the sections of such a file begin, by what they are of."""
+MAX_SECONDS = 600.0
+KIB = 1024
+# Figure -> columns of the summary that it adds up, and what they count in.
+ESTIMATES = {
+    "cycles": (("cycles_total",), 1),
+    "npu_cycles": (("cycles_npu",), 1),
+    "weight_stream_bytes": (("total_npu_encoded_weights",), 1),
+    "flash_bytes": (("on_chip_flash_memory_used", "off_chip_flash_memory_used"), KIB),
+    "dram_bytes": (("dram_memory_used",), KIB),
+    "sram_bytes": (("sram_memory_used",), KIB),
+    "macs": (("nn_macs",), 1),
+}
+# Figure of a layer -> columns that it adds up.
+OF_LAYER = {
+    "cycles": ("Op Cycles",),
+    "npu_cycles": ("NPU",),
+    "sram_cycles": ("SRAM AC",),
+    "dram_cycles": ("DRAM AC",),
+    "flash_cycles": ("OnFlash AC", "OffFlash AC"),
+    "macs": ("MAC Count",),
+    "sram_bytes": ("Staging Usage",),
+}
+
+
+class System(NamedTuple):
+    """What the estimates are of: clock, memories and where what is stored, by their names."""
+
+    system_config: str
+    memory_mode: str
+    config: Path | None = None  # file that has them; None: Vela's own
+
+
+class Outcome(NamedTuple):
+    """A compiled file beside what was predicted of it."""
+
+    path: Path
+    version: str  # of Vela
+    accelerator: str
+    system: System
+    estimates: dict[str, Any]  # those of `ESTIMATES`, clock_hz and ms
+    layers: tuple[dict[str, Any], ...]  # estimates of each step, as `_layers` has them
+    on_cpu: Counter[str]  # operators beside the mapped parts in the compiled file
+    reasons: dict[str, list[str]]  # by operator, Vela's
+    predicted: Prediction
+
+    @property
+    def mapped_ops(self) -> int:
+        """How many operators of the file that was compiled run on the NPU."""
+        return len(self.predicted.ops) - self.on_cpu.total()
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """Of each kind of operator: how many were mapped, stayed, were predicted to stay, and why.
+
+        The reasons are Vela's.
+        """
+        predicted = self.predicted.on_cpu
+        return [
+            {
+                "op": op,
+                "mapped": count - self.on_cpu[op],
+                "on_cpu": self.on_cpu[op],
+                "predicted_on_cpu": predicted[op],
+                "reasons": self.reasons.get(op, []),
+            }
+            for op, count in Counter(op.op for op in self.predicted.ops).items()
+        ]
+
+    @property
+    def differences(self) -> list[str]:
+        """Operators of which another number stayed on the CPU than predicted; none is best."""
+        return [row["op"] for row in self.table if row["on_cpu"] != row["predicted_on_cpu"]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as JSON."""
+        return {
+            "path": str(self.path),
+            "compiler": f"{PACKAGE} {self.version}",
+            "accelerator": self.accelerator,
+            "system_config": self.system.system_config,
+            "memory_mode": self.system.memory_mode,
+            "vela_config": CONFIG if self.system.config is None else str(self.system.config),
+            "estimates": self.estimates,
+            "layers": list(self.layers),
+            "mapped_ops": self.mapped_ops,
+            "cpu_ops": self.on_cpu.total(),
+            "table": self.table,
+            "differences": self.differences,
+        }
+
+
+def find_system(
+    target: Target,
+    *,
+    system_config: str | None = None,
+    memory_mode: str | None = None,
+    config: Path | None = None,
+) -> System:
+    """Return what Vela's estimates are to be of: the target's own, or what is given of it.
+
+    Raises:
+        EdgenetsError: Vela is not installed, the file of configurations cannot be read, or it has
+            none of that name.
+    """
+    asked = {
+        "system_config": system_config or target.system_config,
+        "memory_mode": memory_mode or target.memory_mode,
+    }
+    path = _own_config() if config is None else config
+    parser = configparser.ConfigParser()
+    try:
+        parser.read_string(read_bytes(path).decode())
+    except (configparser.Error, UnicodeDecodeError) as error:
+        first = str(error).partition("\n")[0]
+        raise EdgenetsError(f"{path} is no file of configurations for Vela: {first}") from error
+    for kind, prefix in SECTIONS.items():
+        known = [name.removeprefix(prefix) for name in parser.sections() if name.startswith(prefix)]
+        if asked[kind] not in known:
+            raise unknown_name(kind.replace("_", " "), asked[kind], known)
+    return System(**asked, config=config)
+
+
+def compile_file(
+    path: Path,
+    target: Target,
+    *,
+    system: System | None = None,
+    allow_cpu_ops: bool = False,
+    max_seconds: float = MAX_SECONDS,
+) -> Outcome:
+    """Compile `X.tflite`; write `X_vela.tflite` beside it, with the same labels and metadata.
+
+    ```python
+    outcome = compile_file(Path("photos.tflite"), find_target("ethos-u55-128"))
+    outcome.estimates["cycles"]
+    ```
+
+    Args:
+        path: the file, which stays as it is.
+        target: which Ethos-U.
+        system: what the estimates are of; by default the target's own.
+        allow_cpu_ops: keep a file of which a part runs on the CPU.
+        max_seconds: after which Vela is stopped.
+
+    Raises:
+        EdgenetsError: Vela is not installed, the file cannot be read, Vela failed, or operators are
+            left on the CPU and that is not allowed. Nothing is written then.
+    """
+    system = system or find_system(target)
+    content = read_bytes(path)
+    source = flatbuffer.read(content, str(path))
+    predicted = predict(source)
+    with tempfile.TemporaryDirectory(prefix="edgenets-") as name:
+        folder = Path(name)
+        text = _run(path, content, target, system, folder, max_seconds)
+        compiled = _made(folder, "*_vela.tflite", path)
+        (summary,) = _rows(_made(folder, "*_summary_*.csv", path))
+        layers = _layers(_rows(_made(folder, "*_per-layer.csv", path)))
+    made = flatbuffer.read(compiled, f"what Vela made of {path}")
+    out = path.with_name(f"{path.stem}_vela.tflite")
+    on_cpu = predict(made).on_cpu if made.compiled else Counter(op.name for op in made.operators)
+    outcome = Outcome(
+        out,
+        importlib.metadata.version(PACKAGE),
+        target.name,
+        system,
+        _estimates(summary),
+        layers,
+        on_cpu,
+        _reasons(text, source),
+        predicted,
+    )
+    if on_cpu and not (allow_cpu_ops and made.compiled):
+        way_out = "; {}, or pass --allow-cpu-ops to keep the compiled file"
+        raise EdgenetsError(
+            f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
+            f"{_listed(outcome)}{way_out.format(_advice(predicted)) if made.compiled else ''}"
+        )
+    write_bytes(out, with_archive_of(content, compiled))
+    return outcome
+
+
+def _own_config() -> Path:
+    """Return Vela's file of configurations, without importing Vela."""
+    try:
+        found = importlib.util.find_spec(MODULE)
+    except ModuleNotFoundError:
+        found = None
+    if found is None or found.origin is None:
+        raise missing_package(MODULE)
+    return Path(found.origin).parents[1] / "config_files" / CONFIG
+
+
+def _run(
+    path: Path, content: bytes, target: Target, system: System, folder: Path, max_seconds: float
+) -> str:
+    """Return what Vela prints, once it has ended well."""
+    source = folder / "net.tflite"
+    source.write_bytes(content)
+    options = {
+        "accelerator-config": target.name,
+        "config": CONFIG if system.config is None else str(system.config.absolute()),
+        "system-config": system.system_config,
+        "memory-mode": system.memory_mode,
+        "output-dir": ".",
+    }
+    command = [sys.executable, "-m", MODULE, "--verbose-performance", source.name]
+    command += [f"--{option}={value}" for option, value in options.items()]
+    try:
+        ended = run_program(command, folder, max_seconds)
+    except OSError as error:
+        raise EdgenetsError(f"Vela cannot be run: {error.strerror or error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise EdgenetsError(
+            f"Vela was stopped after {max_seconds:.0f} s at {path}; lower the resolution or width"
+        ) from error
+    if ended.status:
+        how = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
+        raise EdgenetsError(
+            f"Vela ended with {how} at {path}: {_last_words(ended.text)!r}; look at what "
+            f"`edgenets inspect --target {target.name}` says of the file"
+        )
+    return ended.text
+
+
+def _last_words(text: str) -> str:
+    """Return what the last exception says, else the last line."""
+    said = re.findall(r"^[\w.]*Error: (.+)$", text, re.MULTILINE)
+    return said[-1] if said else text.strip().rpartition("\n")[2] or "it printed nothing"
+
+
+def _made(folder: Path, pattern: str, path: Path) -> bytes:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        kind = pattern.strip("*")
+        raise EdgenetsError(
+            f"Vela says that it compiled {path} and wrote no {kind} file; install another "
+            f"version: pip install '{PACKAGE}==5.2'"
+        )
+    return found[0].read_bytes()
+
+
+def _rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def _estimates(summary: dict[str, str]) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        key: round(unit * sum(float(summary[column]) for column in columns))
+        for key, (columns, unit) in ESTIMATES.items()
+    }
+    clock_hz = round(float(summary["core_clock"]))
+    return {**figures, "clock_hz": clock_hz, "ms": 1e3 * float(summary["inference_time"])}
+
+
+def _layers(rows: list[dict[str, str]]) -> tuple[dict[str, Any], ...]:
+    """Return the steps that take cycles, in order; what is fused into another takes none.
+
+    Returns:
+        of each `op`, `step` (what Vela made of it), `name` of its layer, `on_npu`, and the figures
+        of `OF_LAYER`.
+    """
+    layers = (
+        {
+            "op": row["Original Operator"],
+            "step": row["NNG Operator"],
+            "name": layer_name(row["Name"]),
+            "on_npu": row["Target"] == "NPU",
+            **{key: sum(int(row[name]) for name in names) for key, names in OF_LAYER.items()},
+        }
+        for row in rows
+    )
+    return tuple(layer for layer in layers if layer["cycles"] or not layer["on_npu"])
+
+
+def _reasons(text: str, source: Model) -> dict[str, list[str]]:
+    """Return why operators stay on the CPU as Vela warns of it, by the operator's name.
+
+    Vela takes fused activations apart and may warn of those; the tensor is still the operator's.
+    """
+    operators = {
+        source.tensors[index].name: operator.name
+        for operator in source.operators
+        for index in operator.outputs
+    }
+    pattern = r"^Warning \(supported operators\) operator: (\w+), ofm: '(.*)'\nReason: (.+)$"
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for op, made, reason in re.findall(pattern, text, re.MULTILINE):
+        known = reasons[operators.get(made, op)]
+        rule = re.sub(r" \([^()]*\)$", "", reason)  # without the names of tensors
+        if rule not in known:
+            known.append(rule)
+    return dict(reasons)
+
+
+def _listed(outcome: Outcome) -> str:
+    rows = (row for row in outcome.table if row["on_cpu"])
+    return ", ".join(
+        f"{row['on_cpu']} {row['op']} ({(row['reasons'] or ['Vela does not say why'])[0]})"
+        for row in rows
+    )
+
+
+def _advice(predicted: Prediction) -> str:
+    first = next((op for op in predicted.ops if not op.mapped), None)
+    if first is None:
+        return "change the model"
+    return f"{first.change} (operator {first.index}, {first.op})"
