@@ -28,6 +28,8 @@ class Target(NamedTuple):
     sparse: bool = False  # whether fp32 files store pruned kernels sparsely
     prefers_sparse: bool = False  # fp32 to int8, where all large 1x1 kernels are sparse enough
     accelerator: Literal["edge_tpu"] | None = None  # that runs what it maps; None: XNNPACK
+    micro: bool = False  # whether it is exported as a folder of C++ sources, for TFLM
+    tables: bool = True  # whether kernels may be stored there by lookup tables
     cpu: str | None = None  # core of the emulated board that has its kernels
     names: bool = False  # whether files keep the names of their tensors, if not told otherwise
     note: str = ""  # what the user should know, a sentence
@@ -78,7 +80,16 @@ CORAL = Target(
     names=True,
     note="compile the file with edgetpu_compiler before it goes to the board",
 )
-TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL)}
+MCU = Target(
+    name="mcu",
+    device="microcontroller with TensorFlow Lite Micro",
+    formats=(INT8.name,),
+    rewrites=(),
+    micro=True,
+    note="microcontrollers compute as LiteRT's reference kernels do, which round otherwise than "
+    "XNNPACK",
+)
+TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL, MCU)}
 
 
 def find_target(name: str) -> Target:

@@ -23,9 +23,12 @@ def write_file(
     calibration_images: int,
     compile: bool,
     allow_cpu_ops: bool,
+    tables: bool,
     max_bytes: Size | None,
 ) -> File:
     """Return the file that `write` writes for a target, compiled if that is asked for.
+
+    Where that is a microcontroller, `path` is the folder that it is written in.
 
     Raises:
         EdgenetsError: the target is unknown, arguments do not go together, the compiler is not
@@ -34,7 +37,9 @@ def write_file(
     from edgenets.export.inspect.edge_tpu.compiler import compile_file, find_compiler
     from edgenets.export.targets import find_target
 
-    row = find_target(target)
+    row = find_target(target)._replace(tables=tables)
+    if not tables and not row.micro:
+        raise EdgenetsError(f"tables=False is for a microcontroller, target mcu, not {target}")
     if compile and row.accelerator != "edge_tpu":
         raise EdgenetsError(f"compile is for a target with an Edge TPU, as coral, not {target}")
     if allow_cpu_ops and not compile:
@@ -47,4 +52,8 @@ def write_file(
         if compile:
             outcome = compile_file(path, allow_cpu_ops=allow_cpu_ops)
             result = {**result, "compiled": outcome.to_json()}
+    if row.micro:
+        from edgenets.export.write.checked_file import MODEL
+
+        path = path / MODEL
     return File(path, ExportRecord.from_json(result))

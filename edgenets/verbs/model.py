@@ -235,6 +235,7 @@ class Model:
         names: bool | None = None,
         compile: bool = False,
         allow_cpu_ops: bool = False,
+        tables: bool = True,
         max_bytes: Size | None = None,
     ) -> File:
         """Write the model as a checked `.tflite` file.
@@ -245,7 +246,8 @@ class Model:
         ```
 
         Args:
-            out: the file, replaced if it exists; beside it stands what was verified, as JSON.
+            out: the file, replaced if it exists; beside it stands what was verified, as JSON. For
+                mcu a folder, in which they stand with C++ sources.
             target: device that the file is for, such as "rpi4" or "coral".
             format: "int8", "int16x8", "fp16", "dynamic" or "fp32"; by default int8, or fp32 where a
                 pruned net runs faster so.
@@ -258,6 +260,7 @@ class Model:
             names: whether tensors keep their names; by default as target and format say.
             compile: for coral, run Google's edgetpu_compiler, too.
             allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
+            tables: for mcu, store kernels by lookup tables where that saves flash.
             max_bytes: memory that a file may take, such as "2GiB".
 
         Raises:
@@ -289,6 +292,7 @@ class Model:
             calibration_images=calibration_images,
             compile=compile,
             allow_cpu_ops=allow_cpu_ops,
+            tables=tables,
             max_bytes=max_bytes,
         )
 

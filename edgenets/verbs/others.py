@@ -94,6 +94,7 @@ def export_model(
     names: bool | None = None,
     compile: bool = False,
     allow_cpu_ops: bool = False,
+    tables: bool = True,
     trust_source: bool = False,
     max_bytes: Size | None = None,
 ) -> File:
@@ -108,7 +109,8 @@ def export_model(
         model: a Keras 3 or tf_keras image classifier, functional or sequential, from float32 RGB
             `[batch, size, size, 3]` to logits or probabilities `[batch, classes]`; or a .keras or
             .h5 file of one, with `trust_source`.
-        out: the file, replaced if it exists; beside it stands what was verified, as JSON.
+        out: the file, replaced if it exists; beside it stands what was verified, as JSON. For mcu
+            a folder, in which they stand with C++ sources.
         labels: of the classes in the order of the outputs, or a text file with one a line.
         images: some of the model's images, uint8 `[images, size, size, 3]`, to calibrate integers
             with and to compare file and model on.
@@ -124,6 +126,7 @@ def export_model(
         names: whether tensors keep their names; by default as target and format say.
         compile: for coral, run Google's edgetpu_compiler, too.
         allow_cpu_ops: keep a compiled file of which a part runs on the CPU.
+        tables: for mcu, store kernels by lookup tables where that saves flash.
         trust_source: load a file, which RUNS CODE that it holds.
         max_bytes: memory that a file may take, such as "2GiB".
 
@@ -170,5 +173,6 @@ def export_model(
         calibration_images=calibration_images,
         compile=compile,
         allow_cpu_ops=allow_cpu_ops,
+        tables=tables,
         max_bytes=max_bytes,
     )

@@ -20,7 +20,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.associated import read_archive, read_description
 from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.local import LocalSession
-from edgenets.export.inspect import arena, xnnpack
+from edgenets.export.inspect import arena, tflm, xnnpack
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.limits import change_of, cpu_limits, edge_tpu_limits
@@ -86,11 +86,12 @@ def inspect_file(
     inspection["target"] = None
     if row is not None:
         limits = cpu_limits if row.accelerator is None else edge_tpu_limits
+        found = tflm.lacking(model) if row.micro else limits(inspection, row)
         inspection["target"] = {
             "name": row.name,
             "device": row.device,
             "note": row.note,
-            "limits": limits(inspection, row),
+            "limits": found,
         }
     return inspection
 
