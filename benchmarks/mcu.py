@@ -4,8 +4,8 @@
     python benchmarks/mcu.py --data cifar10 [--out runs/mcu]
 
 Each net of the package is exported as it is, and after Deep Compression (65 % zeros, 16 values a
-kernel) in few steps: an epoch for each stage, on 200 images a class, because flash and memory depend
-on zeros and values, not on how well they were trained. Started again, it goes on.
+kernel) in few steps: an epoch for each stage, on 200 images a class, because flash and memory
+depend on zeros and values, not on how well they were trained. Started again, it goes on.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def main() -> None:
     options = parser.parse_args()
     data = link_some(options.data, options.out / "images")
     write_bytes(options.out / "recipe.yaml", RECIPE)
-    print("| net | flash as it is | compressed, no tables | by tables | kernels | arena | by tables |")
+    print(
+        "| net | flash as it is | compressed, no tables | by tables | kernels | arena | by tables |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name in NETS:
         found = measure(name, data, options.out)

@@ -95,8 +95,8 @@ def require_operators(model: Model) -> None:
 def measure(file: File, images: NDArray[np.uint8], *, tables: bool = True) -> Firmware:
     """Return what a microcontroller gets of a classifier.
 
-    Lookup tables are taken where they save more flash than they cost memory, and every answer is
-    the same to the last bit.
+    Lookup tables are taken where they save more flash than they cost memory (which the arena that
+    is found decides, not the plan), and every answer is the same to the last bit.
 
     Args:
         file: a quantized classifier.

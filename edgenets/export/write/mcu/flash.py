@@ -18,15 +18,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.export.inspect.arena import arena_bytes, lifetimes
 from edgenets.export.inspect.tflm import DECODE
 from edgenets.flatbuffer import WEIGHTED, File, Model
 from edgenets.flatbuffer.edit import Part
+from edgenets.flatbuffer.sizes import tensor_bytes
 
 MOST_BITS = 7  # of an index
 LOOK_UP, VERSION, WHOLE = 0, 1, 15  # of the header: how it is coded, its versions, "one table"
 HEADER_BYTES = 16
 LEAST_SAVED_BYTES = 512
 """Of a kernel that is coded: its operator takes about 120 bytes of flash and 210 of the arena."""
+
+MEMORY_WORTH = 2
+"""Bytes of flash that one of memory is worth: microcontrollers have twice to four times as much."""
 
 
 class Coded(NamedTuple):
@@ -60,24 +65,41 @@ def with_tables(file: File, coded: Mapping[int, Coded]) -> File:
 
 
 def worth_coding(model: Model) -> dict[int, Coded]:
-    """Return the kernels that take less flash by tables, by tensor.
+    """Return the kernels to store by tables, by tensor: those that save flash and cost no memory.
+
+    A decoded kernel lies in the arena beside the activations of its operator. Those of the later
+    layers fit into what the first layers leave; one that does not costs memory, and is taken where
+    it, and others as large, save `MEMORY_WORTH` times as much flash.
 
     Kernels that several operators read stay: each would need a DECODE of its own.
     """
     uses = Counter(index for operator in model.operators for index in operator.inputs)
-    found = {}
-    for operator in model.operators:
+    lives = lifetimes(model)
+    found: dict[int, Coded] = {}
+    saved: dict[int, int] = {}
+    needs: dict[int, int] = {}  # of memory, while the kernel's operator runs
+    for number, operator in enumerate(model.operators):
         kernel = operator.inputs[1] if operator.name in WEIGHTED else -1
-        if kernel < 0 or uses[kernel] > 1 or model.tensors[kernel].dtype != "int8":
+        if kernel < 0 or uses[kernel] > 1 or not model.tensors[kernel].is_constant:
             continue
         tensor = model.tensors[kernel]
-        if tensor.data is None:
+        if tensor.dtype != "int8":
             continue
         axis = tensor.axis if tensor.scale.size > 1 else None
-        coded = code(np.asarray(tensor.data).reshape(tensor.shape), axis)
-        if coded and tensor.size_bytes - coded.size_bytes >= LEAST_SAVED_BYTES:
-            found[kernel] = coded
-    return found
+        coded = code(np.asarray(tensor.content).reshape(tensor.shape), axis)
+        if coded is None or tensor.size_bytes - coded.size_bytes < LEAST_SAVED_BYTES:
+            continue
+        alive = [index for index, (first, last) in lives.items() if first <= number <= last]
+        found[kernel], saved[kernel] = coded, tensor.size_bytes - coded.size_bytes
+        needs[kernel] = tensor.size_bytes + sum(tensor_bytes(model.tensors[i]) for i in alive)
+    present = arena_bytes(model)
+
+    def gain(limit: int) -> int:
+        fitting = sum(saved[kernel] for kernel in found if needs[kernel] <= limit)
+        return fitting - MEMORY_WORTH * (limit - present)
+
+    best = max([present, *(need for need in needs.values() if need > present)], key=gain)
+    return {kernel: coded for kernel, coded in found.items() if needs[kernel] <= best}
 
 
 def code(values: NDArray[np.int8], axis: int | None) -> Coded | None:
