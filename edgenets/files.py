@@ -107,7 +107,7 @@ def check_folder(folder: Path, names: Iterable[str], *, option: str = "--out") -
         raise EdgenetsError(
             f"{folder} holds {others[0]}, which would be lost; pass a new folder with {option}"
         )
-    check_output(folder / TEMPORARY, option=option)
+    check_output(Path(os.path.realpath(folder)).with_name(TEMPORARY), option=option)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
         EdgenetsError: as there, or the disk is full.
     """
     check_folder(folder, names)
-    folder = folder.absolute()
+    folder = Path(os.path.realpath(folder))
     try:
         make_folder(folder.parent)
         with _temporary_folder(folder.parent) as partial, _temporary_folder(folder.parent) as old:

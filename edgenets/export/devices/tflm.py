@@ -32,7 +32,7 @@ MOST_ARENA_BYTES = 2**26
 STEP_BYTES = 64
 """How closely the least arena is found."""
 MAX_SECONDS = 600.0
-TOO_SMALL = re.compile(r"Failed to (resize|allocate)|[Aa]rena size|missing: \d+|too small")
+TOO_SMALL = re.compile(r"available \d+, missing: \d+")  # bytes of the arena, as TFLM says it
 LONGEST_REASON = 200  # characters of what TFLM said
 
 

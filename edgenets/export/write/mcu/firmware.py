@@ -35,7 +35,7 @@ class Firmware:
     flash: File
     arena: Arena
     tables: int = 0  # kernels that are stored by lookup tables
-    flash_bytes_without: int = 0  # them
+    flash_bytes_without: int = 0  # without tables
     arena_bytes_without: int = 0
     bit_equal: int = 0  # outputs that are those of LiteRT's reference kernels
     images: int = 0  # that were compared

@@ -3,8 +3,8 @@
 A kernel of few values is stored as indices into a lookup table, which a DECODE operator of TFLM
 undoes before each use: in the arena, once for every inference. Kernels with a scale per channel ask
 for a table per channel; where all channels have the same values, one table serves them all, because
-the distance from a channel's table to the next (the stride) may be 0. That is a sixteenth of the
-kernel saved in small ones, and TFLM's own compressor does not do it.
+the distance from a channel's table to the next (the stride) may be 0. TFLM's own compressor stores
+them all, which in a small kernel take more than the indices save.
 
 Source: tflite-micro, docs of the DECODE operator and compression/lut.py.
 """
@@ -29,7 +29,6 @@ LOOK_UP, VERSION, WHOLE = 0, 1, 15  # of the header: how it is coded, its versio
 HEADER_BYTES = 16
 LEAST_SAVED_BYTES = 512
 """Of a kernel that is coded: its operator takes about 120 bytes of flash and 210 of the arena."""
-
 MEMORY_WORTH = 2
 """Bytes of flash that one of memory is worth: microcontrollers have twice to four times as much."""
 
@@ -65,7 +64,7 @@ def with_tables(file: File, coded: Mapping[int, Coded]) -> File:
 
 
 def worth_coding(model: Model) -> dict[int, Coded]:
-    """Return the kernels to store by tables, by tensor: those that save flash and cost no memory.
+    """Return the kernels to store by tables, by tensor: those that save more than they cost.
 
     A decoded kernel lies in the arena beside the activations of its operator. Those of the later
     layers fit into what the first layers leave; one that does not costs memory, and is taken where

@@ -252,6 +252,27 @@ def test_command_tells_flash_arena_and_operators(
         en.Model.load(model).export(tmp_path / "net.tflite", tables=False)
 
 
+@needs_compiler
+def test_examples_of_the_guide_run(
+    tiny_run: Path, image_folder: Path, tmp_path: Path, monkeypatch, capsys
+):
+    guide = (Path(__file__).parents[4] / "docs" / "guide" / "microcontrollers.md").read_text()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "small").symlink_to(tiny_run / "stages" / "03-share")
+    (tmp_path / "photos").symlink_to(image_folder)
+    monkeypatch.chdir(tmp_path)
+    (python,) = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    exec(python, {})
+    flash_bytes, arena_bytes = map(int, capsys.readouterr().out.split())
+    header = header_of(tmp_path / "board")
+    assert int(header["kDataBytes"]) == flash_bytes and int(header["kArenaBytes"]) == arena_bytes
+    (shell,) = re.findall(r"^```\n(c\+\+ .*?)^```", guide, re.MULTILINE | re.DOTALL)
+    done = subprocess.run(["sh", "-ec", shell], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"model: {flash_bytes} bytes, crc32 ")
+    named = set(re.findall(r"^\| `([\w.]+)` \|", guide, re.MULTILINE))
+    assert named == {path.name for path in (tmp_path / "board").iterdir()} == set(FIRMWARE)
+
+
 @pytest.mark.parametrize("text", ["", 'a "b" \\ c', "caf\u00e9", "what??/", "two\nlines", "\x7f9"])
 def test_text_is_the_same_in_cpp(text: str):
     assert ast.literal_eval(f"b{c_string(text)}") == text.encode()

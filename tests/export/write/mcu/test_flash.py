@@ -8,6 +8,7 @@ import pytest
 from edgenets.data.pixels import to_int8
 from edgenets.export.devices import tflm
 from edgenets.export.inspect.tflm import DECODE, lacking
+from edgenets.export.write.mcu import flash
 from edgenets.export.write.mcu.flash import (
     HEADER_BYTES,
     Coded,
@@ -81,7 +82,9 @@ def test_what_goes_into_the_flash_answers_the_same(file: File, tiny_net, monkeyp
     assert len(plain.content) < len(file.content)
     assert not plain.model.metadata and not any(t.name for t in plain.model.tensors)
     assert not worth_coding(plain.model)  # so small are they
-    monkeypatch.setattr("edgenets.export.write.mcu.flash.LEAST_SAVED_BYTES", 1)
+    monkeypatch.setattr(flash, "LEAST_SAVED_BYTES", 1)
+    assert len(worth_coding(plain.model)) == 1  # the first layer's, beside the image, costs memory
+    monkeypatch.setattr(flash, "MEMORY_WORTH", 0)
     kernels = worth_coding(plain.model)
     assert len(kernels) == 2
     coded = with_tables(plain, kernels)
