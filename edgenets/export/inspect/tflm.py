@@ -10,6 +10,7 @@ from collections import defaultdict
 
 from edgenets.export.inspect.arena import arena_bytes
 from edgenets.flatbuffer import WEIGHTED, Model, Operator
+from edgenets.flatbuffer.names import ETHOS_U_OPERATOR
 
 DECODE = "TFLM_DECODE"
 """A custom operator: makes a tensor of indices and a table."""
@@ -54,6 +55,7 @@ _METHODS = {
     "PADV2": "PadV2",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
     DECODE: "Decode",
+    ETHOS_U_OPERATOR: "EthosU",
 }
 
 # Bytes that TFLM keeps in the arena on a 64-bit machine beside activations.
@@ -122,7 +124,7 @@ def estimated_arena_bytes(model: Model) -> int:
 
 def _problem(model: Model, operator: Operator) -> str | None:
     name = operator.name
-    if name not in OPERATORS and name != DECODE:
+    if name not in OPERATORS and name not in (DECODE, ETHOS_U_OPERATOR):
         return f"TFLM has no {name}"
     types = [model.tensors[index].dtype for index in operator.inputs if index >= 0]
     if name in WEIGHTED and (types[0], types[1]) not in KERNEL_TYPES:

@@ -250,6 +250,15 @@ def test_sentences_name_operator_and_type(name: str, dtype: str, sentence: str):
     assert said == f"{sentence} (operator 0)"
 
 
+def test_what_arm_s_compiler_makes_is_not_lacking():
+    built = Builder()
+    tensors = [built.tensor(MAP, "int8") for _ in range(2)]
+    built.finish("CUSTOM", tensors[:1], tensors[1:], None)
+    built.model.operatorCodes[0].customCode = "ethos-u"
+    assert lacking(flatbuffer.read(pack(built.model))) == []
+    assert method_of("ethos-u") == "EthosU"
+
+
 def test_methods_are_the_schema_s_names_in_other_letters():
     assert set(SCHEMA) >= OPERATORS
     for name in OPERATORS:

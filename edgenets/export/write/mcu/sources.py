@@ -16,8 +16,6 @@ HERE = Path(__file__).parent
 HEADER, ARRAY, OPERATORS, EXAMPLE = "model.h", "model.cc", "operators.h", "main.cc"
 SOURCES = (HEADER, ARRAY, OPERATORS, EXAMPLE)
 BYTES_A_LINE = 16
-
-
 ESTIMATED = """an ESTIMATE: TFLM could not be run. Begin with more, and ask
 // interpreter.arena_used_bytes()."""
 MEASURED = """the least that ran with TFLM's portable kernels on a 64-bit machine.
@@ -29,13 +27,12 @@ class CType(NamedTuple):
     """How C++ has a tensor's type, and what such an input takes for a pixel."""
 
     name: str
-    from_pixel: str = ""
+    from_pixel: str
 
 
 C_TYPES = {
     "int8": CType("std::int8_t", "pixel - 128"),
     "uint8": CType("std::uint8_t", "pixel"),
-    "int16": CType("std::int16_t"),
     "float32": CType("float", "pixel / 127.5f - 1.0f"),
 }
 
@@ -91,7 +88,7 @@ def write_sources(folder: Path, flash: File, spec: Spec, arena: Arena, tables: i
     }
     for name in (HEADER, OPERATORS):
         template = Template((HERE / name).read_text())
-        (folder / name).write_text(template.substitute(fields))
+        (folder / name).write_text(template.substitute(fields), encoding="utf-8")
     (folder / ARRAY).write_text(_array(content, spec.labels))
     if not (folder / EXAMPLE).exists():
         (folder / EXAMPLE).write_text((HERE / EXAMPLE).read_text())
@@ -125,7 +122,7 @@ def _array(content: bytes, labels: tuple[str, ...]) -> str:
 def _scale(tensor: Tensor) -> str:
     if not tensor.scale.size:
         return ""
-    return f" = {float(tensor.scale[0])!r} * (code - {int(tensor.zero_point[0])})"
+    return f" = {float(tensor.scale[0])!r} * (code {-int(tensor.zero_point[0]):+d})"
 
 
 def _comment(text: str) -> str:

@@ -111,6 +111,9 @@ def test_folder_holds_the_file_and_what_was_measured(exported: en.File):
     array, header = array_in(folder), header_of(folder)
     assert told["flash_bytes"] == len(array) == int(header["kDataBytes"])
     assert told["arena_bytes"] == int(header["kArenaBytes"])
+    (image,), text = exported.record.inputs, (folder / "model.h").read_text()
+    assert f"int8 = {image['scale']!r} * (code +1)" in text and image["zero_point"] == -1
+    assert "// Image: RGB, 8 bits; resolution 32, resize 32, " in text
     calls = re.findall(r"operators\.(\w+)\(\)", (folder / "operators.h").read_text())
     assert calls == told["operators"]
     assert f"MicroMutableOpResolver<{len(calls)}>" in (folder / "operators.h").read_text()
