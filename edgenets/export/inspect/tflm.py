@@ -131,5 +131,5 @@ def _problem(model: Model, operator: Operator) -> str | None:
         return f"TFLM has no {name} of {types[0]} with kernels of {types[1]}"
     for dtype in types[1:2] if name == "SPLIT" else types[:1]:  # whose axis comes first
         if dtype not in TYPES.get(name, (dtype,)):
-            return f"TFLM has {name} for {' and '.join(TYPES[name])}, not for {dtype}"
+            return f"TFLM has {name} for {', '.join(TYPES[name])}, not for {dtype}"
     return None

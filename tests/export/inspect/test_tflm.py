@@ -241,7 +241,7 @@ def test_types_of_kernels_are_those_that_run(refused, name: str):
 @pytest.mark.parametrize(
     "name, dtype, sentence",
     [
-        ("HARD_SWISH", "int16", "TFLM has HARD_SWISH for int8 and float32, not for int16"),
+        ("HARD_SWISH", "int16", "TFLM has HARD_SWISH for int8, float32, not for int16"),
         ("CONV_2D", "float32", "TFLM has no CONV_2D of float32 with kernels of int8"),
     ],
 )
