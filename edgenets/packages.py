@@ -5,6 +5,7 @@ It is read from the metadata of the installed edgenets, so that it stands in `se
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,21 @@ def needed(*extras: str) -> tuple[Package, ...]:
         if asked and (extra is None or extra[1] in extras):
             packages.append(Package(asked[1], asked[2], extra[1] if extra else ""))
     return tuple(packages)
+
+
+def has_wheel(name: str) -> bool:
+    """Return whether `setup.cfg` asks for a package on a machine like this one: others have none.
+
+    >>> has_wheel("numpy")
+    True
+    """
+    here = {"platform_system": platform.system(), "platform_machine": platform.machine()}
+    asked = (row for row in _metadata().get_all("Requires-Dist") or () if row.startswith(name))
+    return all(
+        (here[key] == value) is (sign == "==")
+        for row in asked
+        for key, sign, value in re.findall(r"(platform_\w+) ([!=]=) [\"'](\w+)[\"']", row)
+    )
 
 
 @cache

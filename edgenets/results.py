@@ -236,6 +236,7 @@ class ExportRecord(Result):
         fidelity: how far the file follows the Keras model; None where nothing was compared.
         notes: sentences about the file on its target.
         compiled: what the target's compiler made of it.
+        mcu: flash, arena and operators, and how TFLM answers.
 
     The others are those of `edgenets.export.write.checked_file.write_checked`.
     """
@@ -261,6 +262,7 @@ class ExportRecord(Result):
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...] | None = field(default=None, metadata=SOMETIMES)
     compiled: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
+    mcu: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
 
 
 @dataclass(frozen=True, repr=False)

@@ -68,5 +68,7 @@ def print_report(report: dict[str, Any]) -> None:
         if row["fix"]:
             note = f" ({row['note']})" if row["note"] else ""
             fixes.setdefault(row["fix"], []).append(f"{row['name']}{note}")
+        elif row["note"]:
+            echo(f"{row['name']}: {row['note']}")
     for fix, names in fixes.items():
         echo(f"{', '.join(names)}:", f"    {fix}")

@@ -36,6 +36,7 @@ def _names(targets: Iterable[Target]) -> str:
 
 
 EDGE_TPU, ETHOS_U = (", ".join(compiled_targets(kind)) for kind in ("edge_tpu", "ethos_u"))
+MICRO = _names(row for row in TARGETS.values() if row.micro)
 
 
 @click.command()
@@ -131,6 +132,13 @@ EDGE_TPU, ETHOS_U = (", ".join(compiled_targets(kind)) for kind in ("edge_tpu", 
     "[default: Vela's own]",
 )
 @click.option(
+    "--tables/--no-tables",
+    default=True,
+    show_default=True,
+    help=f"For {MICRO}: store kernels of few values by lookup tables where that saves flash; it "
+    "takes some memory and time.",
+)
+@click.option(
     "--trust-source",
     is_flag=True,
     help="Take a .keras or .h5 file in place of MODEL_DIR: loading it RUNS CODE that it holds.",
@@ -147,7 +155,10 @@ EDGE_TPU, ETHOS_U = (", ".join(compiled_targets(kind)) for kind in ("edge_tpu", 
     metavar="LOW..HIGH",
     help="What a Keras file's model takes for black and white.  [default: -1..1]",
 )
-@out_option("FILE.tflite", "File to write; one that is there is replaced.")
+@out_option(
+    "FILE.tflite",
+    f"File to write; one that is there is replaced. For {MICRO} a folder with it and C++ sources.",
+)
 @max_bytes_option
 @json_option
 def command(
@@ -182,6 +193,8 @@ def command(
     accelerator = find_target(target).accelerator
     if compile and accelerator is None:
         raise click.UsageError(f"--compile is for --target {', '.join(compiled_targets())}")
+    if not settings["tables"] and not find_target(target).micro:
+        raise click.UsageError(f"--no-tables is for --target {MICRO}")
     if allow_cpu_ops and not compile:
         raise click.UsageError("--allow-cpu-ops is for --compile")
     system = {
@@ -233,6 +246,8 @@ def command(
             compared = f"on {compared}"
         figure = f"{fidelity['compared']} at {fidelity['snr_db']:.1f} dB"
         echo(f"{figure} from the Keras model's, {compared}")
+    if "mcu" in result:
+        _print_firmware(result["mcu"])
     if "compiled" in result:
         compiled = result["compiled"]
         (_print_npu if accelerator == "ethos_u" else _print_edge_tpu)(compiled)
@@ -265,6 +280,25 @@ def _print_npu(compiled: dict[str, Any]) -> None:
         ),
         f"the {len(longest)} longest of {len(compiled['layers'])} steps, estimated",
     )
+
+
+def _print_firmware(firmware: dict[str, Any]) -> None:
+    tables, estimated = firmware["tables"], firmware["arena_is_estimate"]
+    echo(
+        f"flash: {firmware['flash_bytes']:,} bytes; arena: {firmware['arena_bytes']:,} bytes"
+        + (" (an estimate)" if estimated else "")
+        + f"; operators: {', '.join(firmware['operators'])}"
+    )
+    if tables["kernels"]:
+        echo(
+            f"{tables['kernels']} kernels by lookup tables; without: flash "
+            f"{tables['flash_bytes_without']:,} bytes, arena {tables['arena_bytes_without']:,}"
+        )
+    if not estimated:
+        echo(
+            f"TFLM {firmware['runtime']} answers as LiteRT's reference kernels on "
+            f"{firmware['bit_equal']} of {firmware['images']} images, bit for bit"
+        )
 
 
 def _print_edge_tpu(compiled: dict[str, Any]) -> None:

@@ -33,6 +33,8 @@ class Target(NamedTuple):
     accelerator: Literal["edge_tpu", "ethos_u"] | None = None  # None: XNNPACK on the CPU
     system_config: str = ""  # of an Ethos-U: clock and memories that Vela's estimates are of
     memory_mode: str = ""  # of an Ethos-U: what is stored in which memory
+    micro: bool = False  # whether it is exported as a folder of C++ sources, for TFLM
+    tables: bool = True  # whether kernels may be stored there by lookup tables
     cpu: str | None = None  # core of the emulated board that has its kernels
     names: bool = False  # whether files keep the names of their tensors, if not told otherwise
     note: str = ""  # what the user should know, a sentence
@@ -107,7 +109,16 @@ ETHOS_U65_512 = ETHOS_U65_256._replace(
     name="ethos-u65-512", device="Arm Ethos-U65 of 512 MACs a cycle"
 )
 ETHOS_U = (ETHOS_U55_128, ETHOS_U55_256, ETHOS_U65_256, ETHOS_U65_512)
-TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL, *ETHOS_U)}
+MCU = Target(
+    name="mcu",
+    device="microcontroller with TensorFlow Lite Micro",
+    formats=(INT8.name,),
+    rewrites=(),
+    micro=True,
+    note="microcontrollers compute as LiteRT's reference kernels do, which round otherwise than "
+    "XNNPACK",
+)
+TARGETS = {row.name: row for row in (GENERIC, RPI3, RPI4, RPI5, CORAL, *ETHOS_U, MCU)}
 
 
 def compiled_targets(accelerator: str | None = None) -> tuple[str, ...]:

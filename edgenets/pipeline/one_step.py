@@ -20,9 +20,9 @@ from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower.lower import preferred_format
 from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
-from edgenets.export.write.checked_file import REPORT, write_checked
+from edgenets.export.write.checked_file import FIRMWARE, REPORT, write_checked
 from edgenets.export.write.foreign import adopt, load_trusted
-from edgenets.files import check_output, locked_folder
+from edgenets.files import check_folder, check_output, locked_folder
 from edgenets.models.folder import SPEC, Model, Spec, require_no_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import RunConfig
@@ -137,7 +137,7 @@ def export(
         EdgenetsError: the model or images cannot be used, or the file failed its checks.
     """
     named = find_format(number_format) if number_format else None
-    _check_files(out, files_of(model.folder) if model.folder else ())
+    _check_files(out, target, files_of(model.folder) if model.folder else ())
     net, spec, codes = model.net, model.spec, model.codes
     row = named or preferred_format(net, target)
     if keep_float:
@@ -152,7 +152,7 @@ def export(
     if data is None and row.needs_calibration and not (row is INT8 and codes and codes.activations):
         reason = f"{model} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
-    images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
+    images, skipped = _comparison_images(out, target, data, spec, calibration_images, seed)
     result = write_checked(out, row, net, spec, images, codes, target, ends, names=names)
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
@@ -187,28 +187,31 @@ def export_foreign(
     The other arguments, results and errors are those of `export`.
     """
     row = find_format(number_format or target.formats[0])
-    _check_files(out, [*inputs, *([model] if isinstance(model, Path) else [])])
+    _check_files(out, target, [*inputs, *([model] if isinstance(model, Path) else [])])
     if data is None and images is None and row.needs_calibration:
         raise EdgenetsError(f"{row.name} needs images to calibrate with; pass --data DATA")
     given = load_trusted(model) if isinstance(model, Path) else model
     adopted, spec, answers = adopt(given, labels, input_range, resize, fit)
     skipped: tuple[Skipped, ...] = ()
     if images is None:
-        images, skipped = _comparison_images(out, data, spec, calibration_images, seed)
+        images, skipped = _comparison_images(out, target, data, spec, calibration_images, seed)
     result = write_checked(
         out, row, adopted, spec, images, None, target, ends, names=names, answers=answers
     )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
 
-def _check_files(out: Path, inputs: Sequence[Path]) -> None:
+def _check_files(out: Path, target: Target, inputs: Sequence[Path]) -> None:
     """Check that a `.tflite` and the report beside it can be written and are no inputs."""
+    if target.micro:  # a folder, which is replaced only where it holds an export alone
+        check_folder(out, FIRMWARE)
+        return
     check_output(out, inputs)
     check_output(out.with_name(out.name + REPORT), inputs)
 
 
 def _comparison_images(
-    out: Path, data: str | None, spec: Spec, count: int, seed: int
+    out: Path, target: Target, data: str | None, spec: Spec, count: int, seed: int
 ) -> tuple[NDArray[np.uint8] | None, tuple[Skipped, ...]]:
     """Return prepared training images, and the files that were left out; None without data."""
     if data is None:
@@ -220,7 +223,7 @@ def _comparison_images(
         else open_dataset(data, seed=spec.seed)
     )
     say_left_out(dataset.skipped)
-    _check_files(out, [s for s in dataset.train.sources if isinstance(s, Path)])
+    _check_files(out, target, [s for s in dataset.train.sources if isinstance(s, Path)])
     chosen = balanced_sample(dataset.train.labels, count, seed)
     images = dataset.train.subset(chosen).load(spec.preparation, once=True)
     return images.take(range(len(chosen))), dataset.skipped

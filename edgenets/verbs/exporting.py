@@ -26,9 +26,12 @@ def write_file(
     system_config: str | None,
     memory_mode: str | None,
     vela_config: PathOrName | None,
+    tables: bool,
     max_bytes: Size | None,
 ) -> File:
     """Return the file that `write` writes for a target, compiled if that is asked for.
+
+    Where that is a microcontroller, `path` is the folder that it is written in.
 
     Raises:
         EdgenetsError: the target is unknown, arguments do not go together, the compiler is not
@@ -36,7 +39,9 @@ def write_file(
     """
     from edgenets.export.targets import compiled_targets, find_target
 
-    row = find_target(target)
+    row = find_target(target)._replace(tables=tables)
+    if not tables and not row.micro:
+        raise EdgenetsError(f"tables=False is for a microcontroller, target mcu, not {target}")
     if compile and row.accelerator is None:
         raise EdgenetsError(f"compile is for {', '.join(compiled_targets())}, not {target}")
     if allow_cpu_ops and not compile:
@@ -57,6 +62,10 @@ def write_file(
         result = write(row)
         if compile_for:
             result = {**result, "compiled": compile_for(path)}
+    if row.micro:
+        from edgenets.export.write.checked_file import MODEL
+
+        path = path / MODEL
     return File(path, ExportRecord.from_json(result))
 
 

@@ -241,6 +241,7 @@ class Model:
         system_config: str | None = None,
         memory_mode: str | None = None,
         vela_config: PathOrName | None = None,
+        tables: bool = True,
         max_bytes: Size | None = None,
     ) -> File:
         """Write the model as a checked `.tflite` file.
@@ -251,7 +252,8 @@ class Model:
         ```
 
         Args:
-            out: the file, replaced if it exists; beside it stands what was verified, as JSON.
+            out: the file, replaced if it exists; beside it stands what was verified, as JSON. For
+                mcu a folder, in which they stand with C++ sources.
             target: device that the file is for, such as "rpi4" or "coral".
             format: "int8", "int16x8", "fp16", "dynamic" or "fp32"; by default int8, or fp32 where a
                 pruned net runs faster so.
@@ -270,6 +272,7 @@ class Model:
             system_config, memory_mode: of an Ethos-U, names of what Vela's estimates are of; by
                 default as the target says.
             vela_config: file with these, such as the board's maker gives; by default Vela's own.
+            tables: for mcu, store kernels by lookup tables where that saves flash.
             max_bytes: memory that a file may take, such as "2GiB".
 
         Raises:
@@ -306,6 +309,7 @@ class Model:
             system_config=system_config,
             memory_mode=memory_mode,
             vela_config=vela_config,
+            tables=tables,
             max_bytes=max_bytes,
         )
 

@@ -101,6 +101,7 @@ def export_model(
     system_config: str | None = None,
     memory_mode: str | None = None,
     vela_config: PathOrName | None = None,
+    tables: bool = True,
     trust_source: bool = False,
     max_bytes: Size | None = None,
 ) -> File:
@@ -115,7 +116,8 @@ def export_model(
         model: a Keras 3 or tf_keras image classifier, functional or sequential, from float32 RGB
             `[batch, size, size, 3]` to logits or probabilities `[batch, classes]`; or a .keras or
             .h5 file of one, with `trust_source`.
-        out: the file, replaced if it exists; beside it stands what was verified, as JSON.
+        out: the file, replaced if it exists; beside it stands what was verified, as JSON. For mcu
+            a folder, in which they stand with C++ sources.
         labels: of the classes in the order of the outputs, or a text file with one a line.
         images: some of the model's images, uint8 `[images, size, size, 3]`, to calibrate integers
             with and to compare file and model on.
@@ -139,6 +141,7 @@ def export_model(
         system_config, memory_mode: of an Ethos-U, names of what Vela's estimates are of; by
             default as the target says.
         vela_config: file with these, such as the board's maker gives; by default Vela's own.
+        tables: for mcu, store kernels by lookup tables where that saves flash.
         trust_source: load a file, which RUNS CODE that it holds.
         max_bytes: memory that a file may take, such as "2GiB".
 
@@ -191,5 +194,6 @@ def export_model(
         system_config=system_config,
         memory_mode=memory_mode,
         vela_config=vela_config,
+        tables=tables,
         max_bytes=max_bytes,
     )

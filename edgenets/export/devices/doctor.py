@@ -22,7 +22,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup
 from edgenets.export.devices.opening import open_device
-from edgenets.packages import OPTIONAL, Package, is_older, needed, python_versions
+from edgenets.packages import OPTIONAL, Package, has_wheel, is_older, needed, python_versions
 from edgenets.progress import progress_bar
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -36,6 +36,8 @@ FIXES = {
     "runtime": "pip install ai-edge-litert",
     **{extra: f"pip install 'edgenets[{extra}]'" for extra in OPTIONAL},
 }
+# Part that some machines cannot have -> what is done there.
+WITHOUT = {"mcu": "export --target mcu estimates the arena"}
 # Command -> parts it needs.
 COMMANDS = {
     "list": ("base",),
@@ -112,6 +114,9 @@ def _packages() -> list[Finding]:
 def _finding(package: Package, failure: str | None) -> Finding:
     version = _version(package.name)
     part = "runtime" if package.name in INTERPRETERS else package.extra or "base"
+    if version is None and part in WITHOUT and not has_wheel(package.name):
+        note = f"there is none for {platform.system()} on {platform.machine()}; {WITHOUT[part]}"
+        return Finding(package.name, part, MISSING, note=note)
     if version is None:
         return Finding(package.name, part, MISSING, fix=FIXES[part])
     numpy = _version("numpy") or "0"
@@ -250,6 +255,7 @@ def _remote(device: str, patience_seconds: float | None) -> list[Finding]:
 
 def _readiness(name: str, parts: Iterable[str], findings: Iterable[Finding]) -> dict[str, Any]:
     wanting = [f for f in findings if f.part in parts and f.state != OK]
+    wanting = [f for f in wanting if f.fix or f.part not in WITHOUT]
     if any(f.part == "runtime" and f.state == OK for f in findings):
         wanting = [f for f in wanting if f.part != "runtime"]
     return {"command": name, "ready": not wanting, "missing": [f.name for f in wanting]}

@@ -20,7 +20,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.associated import read_archive, read_description
 from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.local import LocalSession
-from edgenets.export.inspect import arena, xnnpack
+from edgenets.export.inspect import arena, tflm, xnnpack
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction as edge_tpu
 from edgenets.export.inspect.ethos_u import prediction as ethos_u
@@ -91,11 +91,12 @@ def inspect_file(
         if row.accelerator == "ethos_u":
             inspection["ethos_u"] = ethos_u.predict(model).to_json()
         limits = cpu_limits if row.accelerator is None else accelerator_limits
+        found = tflm.lacking(model) if row.micro else limits(inspection, row)
         inspection["target"] = {
             "name": row.name,
             "device": row.device,
             "note": "" if model.compiled else row.note,
-            "limits": limits(inspection, row),
+            "limits": found,
         }
     return inspection
 

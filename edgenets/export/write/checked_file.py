@@ -22,7 +22,9 @@ from edgenets.export.metadata import with_description
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import remove_softmax, set_ends
-from edgenets.files import replacing, sha256_bytes, write_json
+from edgenets.export.write.mcu import firmware
+from edgenets.export.write.mcu.sources import EXAMPLE, SOURCES, write_sources
+from edgenets.files import replacing, replacing_folder, sha256_bytes, write_json
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -31,6 +33,9 @@ from edgenets.models.inference import Inference, direct_inference, predict_logit
 
 REPORT = ".json"
 """What is added to a file's name for that of its report."""
+MODEL = "model.tflite"
+FIRMWARE = (MODEL, MODEL + REPORT, *SOURCES)
+"""What is in the folder for a microcontroller."""
 INTEGERS = ("int8", "int16", "int32", "uint8")
 
 
@@ -72,7 +77,8 @@ def write_checked(
 ) -> dict[str, Any]:
     """Write `model` to the `.tflite` file `out`, and what was verified to a JSON file beside it.
 
-    Arguments and errors are those of `export_checked`; `out` is replaced if it exists.
+    Arguments and errors are those of `export_checked`; `out` is replaced if it exists. For a
+    microcontroller it is a folder, in which they stand with C++ sources (`mcu.firmware`).
 
     Returns:
         `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for (null
@@ -83,13 +89,15 @@ def write_checked(
         `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
         installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
         `edge_tpu` and, for such a target, `ethos_u` (else null), the mapped and the CPU's operators
-        as predicted; `notes`, sentences about the
-        file on the target.
+        as predicted; `notes`, sentences about the file on the target; of a microcontroller `mcu`,
+        as `mcu.firmware.Firmware.to_json` has it.
     """
     names = _keeps_names(names, number_format, target)
     exported = export_checked(
         number_format, model, spec, images, codes, target, ends, names=names, answers=answers
     )
+    if target.micro:
+        firmware.require_operators(exported.file.model)
     content, fidelity = exported.content, exported.fidelity
     runtimes = verify.run_everywhere(content)
     inspection = inspect_file(out, target.name, file=exported.file)
@@ -118,10 +126,26 @@ def write_checked(
         "ethos_u": inspection["ethos_u"] and _counts(inspection["ethos_u"]),
         "notes": [sentence for sentence in told if sentence],
     }
+    if not target.micro:
+        _write(out, content, result)
+        return result
+    if images is None:
+        images = verify.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
+    made = firmware.measure(exported.file, images, tables=target.tables)
+    result["mcu"] = made.to_json()
+    result["notes"] += made.notes
+    with replacing_folder(out, FIRMWARE) as folder:
+        if (out / EXAMPLE).exists():  # perhaps changed
+            (folder / EXAMPLE).write_bytes((out / EXAMPLE).read_bytes())
+        write_sources(folder, made.flash, spec, made.arena, made.tables)
+        _write(folder / MODEL, content, result)
+    return result
+
+
+def _write(out: Path, content: bytes, result: dict[str, Any]) -> None:
     with replacing(out) as partial:  # gets its name last: where the file is, its report is
         partial.write_bytes(content)
         write_json(out.with_name(out.name + REPORT), result)
-    return result
 
 
 def export_checked(

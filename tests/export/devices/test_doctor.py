@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from edgenets.cli.doctor import print_report
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import doctor
 from edgenets.export.devices.doctor import BROKEN, MISSING, OK, Finding
@@ -27,6 +28,20 @@ def package(name):
 def test_missing_package_names_the_extra(versions):
     finding = doctor._finding(package("tensorflow"), None)
     assert (finding.state, finding.fix) == (MISSING, "pip install 'edgenets[train]'")
+
+
+def test_package_that_a_machine_cannot_have_asks_for_no_command(versions, monkeypatch, capsys):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    finding = doctor._finding(package("tflite-micro"), None)
+    assert (finding.state, finding.fix) == (MISSING, "")
+    name, parts = "export --target mcu", ("mcu",)
+    ready = {"command": name, "ready": True, "missing": []}
+    assert doctor._readiness(name, parts, [finding]) == ready
+    print_report({"device": "local", "findings": [finding._asdict()], "commands": [ready]})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "on aarch64; export --target mcu estimates the arena" in said
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert doctor._finding(package("tflite-micro"), None).fix == "pip install 'edgenets[mcu]'"
 
 
 def test_old_package_is_broken_and_names_the_upgrade(versions):

@@ -1,0 +1,1 @@
+"""Firmware: a `.tflite` as C++ sources for the microcontroller runtime, TFLM."""
