@@ -34,7 +34,6 @@ class Target(NamedTuple):
     system_config: str = ""  # of an Ethos-U: clock and memories that Vela's estimates are of
     memory_mode: str = ""  # of an Ethos-U: what is stored in which memory
     micro: bool = False  # whether it is exported as a folder of C++ sources, for TFLM
-    tables: bool = True  # whether kernels may be stored there by lookup tables
     cpu: str | None = None  # core of the emulated board that has its kernels
     names: bool = False  # whether files keep the names of their tensors, if not told otherwise
     note: str = ""  # what the user should know, a sentence

@@ -110,6 +110,7 @@ def export(
     target: Target = GENERIC,
     ends: Ends = LOGITS,
     names: bool | None = None,
+    tables: bool = True,
 ) -> dict[str, Any]:
     """Write `model` to the `.tflite` file `out`; return its size, hash and fidelity.
 
@@ -128,6 +129,7 @@ def export(
         target: device that the file is for.
         ends: what the file takes and gives.
         names: whether tensors keep their names; by default as the target and the format say.
+        tables: of a microcontroller, whether kernels may be stored by lookup tables.
 
     Returns:
         What `edgenets.export.write.checked_file.write_checked` returns, and `skipped`, the files
@@ -153,7 +155,9 @@ def export(
         reason = f"{model} does not say how activations are rounded, so " if row is INT8 else ""
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
     images, skipped = _comparison_images(out, target, data, spec, calibration_images, seed)
-    result = write_checked(out, row, net, spec, images, codes, target, ends, names=names)
+    result = write_checked(
+        out, row, net, spec, images, codes, target, ends, names=names, tables=tables
+    )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
 
@@ -169,6 +173,7 @@ def export_foreign(
     target: Target = GENERIC,
     ends: Ends = LOGITS,
     names: bool | None = None,
+    tables: bool = True,
     *,
     images: NDArray[np.uint8] | None = None,
     resize: int | None = None,
@@ -196,7 +201,10 @@ def export_foreign(
     if images is None:
         images, skipped = _comparison_images(out, target, data, spec, calibration_images, seed)
     result = write_checked(
-        out, row, adopted, spec, images, None, target, ends, names=names, answers=answers
+        *(out, row, adopted, spec, images, None, target, ends),
+        names=names,
+        tables=tables,
+        answers=answers,
     )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 

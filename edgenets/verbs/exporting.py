@@ -39,7 +39,7 @@ def write_file(
     """
     from edgenets.export.targets import compiled_targets, find_target
 
-    row = find_target(target)._replace(tables=tables)
+    row = find_target(target)
     if not tables and not row.micro:
         raise EdgenetsError(f"tables=False is for a microcontroller, target mcu, not {target}")
     if compile and row.accelerator is None:

@@ -297,6 +297,7 @@ class Model:
                 row,
                 chosen,
                 names,
+                tables,
             )
 
         return write_file(

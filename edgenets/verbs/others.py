@@ -178,6 +178,7 @@ def export_model(
             row,
             chosen,
             names,
+            tables,
             images=images,
             resize=resize,
             fit=fit,

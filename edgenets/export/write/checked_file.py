@@ -73,12 +73,14 @@ def write_checked(
     ends: Ends = LOGITS,
     *,
     names: bool | None = None,
+    tables: bool = True,
     answers: Inference | None = None,
 ) -> dict[str, Any]:
     """Write `model` to the `.tflite` file `out`, and what was verified to a JSON file beside it.
 
     Arguments and errors are those of `export_checked`; `out` is replaced if it exists. For a
-    microcontroller it is a folder, in which they stand with C++ sources (`mcu.firmware`).
+    microcontroller it is a folder, in which they stand with C++ sources (`mcu.firmware`), and
+    `tables` says whether kernels may be stored there by lookup tables.
 
     Returns:
         `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for (null
@@ -131,7 +133,7 @@ def write_checked(
         return result
     if images is None:
         images = verify.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
-    made = firmware.measure(exported.file, images, tables=target.tables)
+    made = firmware.measure(exported.file, images, tables=tables)
     result["mcu"] = made.to_json()
     result["notes"] += made.notes
     with replacing_folder(out, FIRMWARE) as folder:
