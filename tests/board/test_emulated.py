@@ -12,7 +12,7 @@ from edgenets.export.devices import doctor
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.instructions import count_contents
 from edgenets.export.measure.per_op import profile_instructions
-from edgenets.export.measure.verify import random_images
+from edgenets.export.measure.promises import random_images
 from edgenets.export.write.tflite import to_int8
 from edgenets.flatbuffer.extract import cut
 from edgenets.models.folder import Model
