@@ -557,6 +557,7 @@ class Inspection(Result):
     labels_from: str | None
     edgenets: dict[str, Any] | None
     xnnpack: dict[str, Any]
+    warnings: tuple[str, ...]
     target: dict[str, Any] | None
 
     def _repr_html_(self) -> str:

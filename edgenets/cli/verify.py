@@ -75,7 +75,7 @@ def command(
     max_bytes: int | None,
     as_json: bool,
 ) -> None:
-    """Compare a file's answers in every runtime at hand, on the same images.
+    """Compare a file's answers in all runtimes at hand.
 
     LiteRT's reference, optimized and XNNPACK kernels, microcontrollers' TFLM, TOSA's reference
     model, and boards: how many images are equal to the last bit, the largest step between two

@@ -215,45 +215,21 @@ class File:
             EdgenetsError: the file or the images cannot be used, what was asked for by name is not
                 at hand, or nothing runs the file. A runtime that dies of it has `problem`.
         """
-        from edgenets.export.measure.client import CLIENTS, verify_client
-        from edgenets.export.measure.runtimes import RUNTIMES
-        from edgenets.export.measure.verify import IMAGES, verify_file
+        from edgenets.verbs.verifying import verify
 
-        runtimes, devices = texts_of(runtime), texts_of(device)
-        for name in runtimes:
-            require_one_of("runtime", name, RUNTIMES)
-        if images is not None:
-            require_in("images", images, 1)
-        other = against.path if isinstance(against, File) else optional_path(against)
-        if client is not None:
-            require_one_of("client", client, CLIENTS)
-            if data is None:
-                raise EdgenetsError("a client is given image files; pass their folder as data")
-            if runtimes or devices or other or labels is not None or input_range is not None:
-                raise EdgenetsError(
-                    "a client takes the file as it is; leave runtime, device, against, labels and "
-                    "input_range out"
-                )
-        elif other and (devices or len(runtimes) > 1):
-            raise EdgenetsError("two files are compared in one runtime; leave the others out")
-        with bounded_memory(max_bytes):
-            if client is not None and data is not None:
-                result = verify_client(
-                    self.path, source_of(data), images, patience_seconds=patience
-                )
-            else:
-                result = verify_file(
-                    self.path,
-                    None if data is None else source_of(data),
-                    IMAGES if images is None else images,
-                    runtimes=runtimes,
-                    devices=devices,
-                    against=other,
-                    labels=labels_of(labels),
-                    input_range=input_range,
-                    patience_seconds=patience,
-                )
-        return Verification.from_json(result)
+        return verify(
+            self.path,
+            None if data is None else source_of(data),
+            images=images,
+            runtimes=texts_of(runtime),
+            devices=texts_of(device),
+            against=against.path if isinstance(against, File) else optional_path(against),
+            client=client,
+            labels=labels_of(labels),
+            input_range=input_range,
+            patience=patience,
+            max_bytes=max_bytes,
+        )
 
     def inspect(self, *, target: str | None = None, svg: PathOrName | None = None) -> Inspection:
         """Return what is in the file: operators, weights, memory, and what limits it on a target.

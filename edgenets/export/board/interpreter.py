@@ -186,10 +186,11 @@ def _source(path: str) -> dict[str, Any]:
 
 def _resolver(runtime: Runtime, kernels: str | None) -> dict[str, Any]:
     """Return the kernels as an interpreter takes them; nothing where it is to choose."""
-    if kernels not in KERNELS:
+    resolver = KERNELS.get(kernels or "")
+    if resolver is None:
         return {}
     module = importlib.import_module(f"{RUNTIMES[runtime.name]}.interpreter")
-    return {"experimental_op_resolver_type": module.OpResolverType[KERNELS[kernels]]}
+    return {"experimental_op_resolver_type": module.OpResolverType[resolver]}
 
 
 def load_delegates(runtime: Runtime, name: str | None) -> list[Any]:

@@ -15,9 +15,9 @@ DELEGATES = {"edgetpu": "libedgetpu.so.1"}
 KERNELS = {
     "reference": "BUILTIN_REF",
     "optimized": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
-    "xnnpack": "AUTO",
+    "xnnpack": None,
 }
-"""Kernels of an interpreter -> its `OpResolverType`. The last are those that it takes by itself:
+"""Kernels of an interpreter -> its `OpResolverType`; None: those that it takes by itself, which are
 XNNPACK's where it was built with it, and the optimized ones for what XNNPACK lacks."""
 TFLM = "tflm"
 """In place of `KERNELS`, the microcontroller runtime's, which has an interpreter of its own."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -77,11 +78,14 @@ def version_of(environment: Environment) -> tuple[str, str]:
     return name, version
 
 
-def set_up() -> Path:
+def set_up(wanted: Sequence[Environment] = ENVIRONMENTS) -> Path:
     """Set up the environments that are not there; return the folder that holds them.
 
     What was downloaded when it was interrupted is kept; an environment that is half made is made
     anew.
+
+    Args:
+        wanted: which ones.
 
     Raises:
         EdgenetsError: pip cannot fetch or install the packages.
@@ -92,7 +96,7 @@ def set_up() -> Path:
         wait=lambda: say("waiting for another edgenets process that sets this up"),
         way_out=cache.ANOTHER,
     ):
-        for environment in ENVIRONMENTS:
+        for environment in wanted:
             with suppress(EdgenetsError):
                 find_environment(environment)
                 continue

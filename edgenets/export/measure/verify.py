@@ -32,10 +32,10 @@ IMAGES = 64
 """Compared, if not told otherwise."""
 IMAGES_AT_ONCE = 256
 SEED = 0
-BRIEF_IMAGES = 16
-BRIEF_MACS = 400_000_000
+BRIEF_IMAGES = 8
+BRIEF_MACS = 200_000_000
 """In a run's report, what each runtime computes at most, unless one image is more: the reference
-kernels take about a second for it."""
+kernels take half a second for it."""
 BRIEF_RUNTIMES = (*KERNELS, TFLM)
 
 
