@@ -110,7 +110,13 @@ class SessionRuntime(Runtime):
         self._session.put("inputs", array_bytes(inputs))
         job = {"do": "run", "file": self._file_name, "inputs": "inputs"}
         (result,) = self._session.ask([job], kernels=self._kernels)
-        outputs = [_by_image(array_of(output), len(inputs)) for output in result["outputs"]]
+        promised = flatbuffer.read(content).outputs
+        if len(result["outputs"]) != len(promised):
+            raise EdgenetsError(f"{self.name} returned another number of outputs than the file has")
+        outputs = [
+            _by_image(array_of(output), len(inputs), tensor)
+            for output, tensor in zip(result["outputs"], promised, strict=True)
+        ]
         return Answers(outputs, result["runtime"]["name"], result["runtime"]["version"])
 
 
@@ -159,16 +165,14 @@ class TosaRuntime(Runtime):
         )
         arrays = []
         for name, output in zip(names, outputs, strict=True):
-            if not (folder / name).is_file():
-                raise EdgenetsError("TOSA's reference model ended well and wrote no output")
-            array = np.load(folder / name, allow_pickle=False)
-            if (array.shape, array.dtype) != (output.shape, output.dtype):
+            try:
+                array = np.load(folder / name, allow_pickle=False)
+                (folder / name).unlink()
+            except (OSError, ValueError, EOFError) as error:
                 raise EdgenetsError(
-                    f"TOSA's reference model returned {array.dtype} of {array.shape} where the "
-                    f"file promises {output.dtype} of {output.shape}"
-                )
-            (folder / name).unlink()
-            arrays.append(array.reshape(-1))
+                    f"TOSA's reference model ended well and wrote no array ({error})"
+                ) from error
+            arrays.append(_by_image(array, 1, output)[0])
         return arrays
 
     def _tool(self, name: str, *arguments: str, at: Path) -> None:
@@ -230,6 +234,16 @@ def _open(name: str, here: Session, file_name: str) -> Runtime:
     return SessionRuntime(name, here, name, file_name)
 
 
-def _by_image(output: NDArray[Any], images: int) -> NDArray[Any]:
-    """Return [images, values]: the runner joins outputs along their first dimension."""
-    return output.reshape(images, math.prod(output.shape) // max(1, images))
+def _by_image(output: NDArray[Any], images: int, promised: flatbuffer.Tensor) -> NDArray[Any]:
+    """Return [images, values] of an output that has those of all images along its first dimension.
+
+    Raises:
+        EdgenetsError: it is not what the file promises.
+    """
+    values = math.prod(promised.shape)
+    if output.dtype != promised.dtype or output.size != images * values:
+        raise EdgenetsError(
+            f"it returned {output.dtype} of {output.shape} for {images} images, where the file "
+            f"promises {promised.dtype} of {promised.shape} for each"
+        )
+    return output.reshape(images, values)

@@ -22,10 +22,12 @@ from edgenets.export.board.protocol import KERNELS, TFLM
 from edgenets.export.measure.accuracy import needed_of, unprepared_warnings
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.parting import Parting, Run, find_parting, largest_step, same_bits
+from edgenets.export.measure.remote_classifier import COPIES
 from edgenets.export.measure.runtimes import NO_BOARDS, RUNTIMES, open_runtimes
 from edgenets.files import sha256_bytes
+from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.intervals import wilson_interval
-from edgenets.memory import read_bounded
+from edgenets.memory import read_bounded, require
 from edgenets.progress import progress_bar
 
 IMAGES = 64
@@ -242,7 +244,13 @@ def _not_finite(outputs: NDArray[Any]) -> str | None:
     return f"it returned a NaN or an infinity for {images} images" if images else None
 
 
+def _require_room(classifier: ClassifierFile, images: int) -> None:
+    """Check that so many inputs may be held in memory; errors are those of `require`."""
+    require(COPIES * images * tensor_bytes(classifier.input), f"{images} images are too many")
+
+
 def _noise(classifier: ClassifierFile, images: int) -> Inputs:
+    _require_room(classifier, images)
     shape = (images, *classifier.input.shape[1:])
     pixels = np.random.default_rng(SEED).integers(0, 256, shape, dtype=np.uint8)
     return Inputs(classifier.inputs(pixels), None)
@@ -255,6 +263,7 @@ def _test_images(
     labels, preparation = needed_of(classifier, path)
     dataset = open_for_evaluation(source, labels, classifier.seeded_split)
     split = dataset.split.subset(evenly_spread(len(dataset.split), images))
+    _require_room(classifier, len(split))
     loaded = split.load(preparation, once=True)
     parts = [
         classifier.inputs(loaded.take(np.arange(start, min(start + IMAGES_AT_ONCE, len(split)))))

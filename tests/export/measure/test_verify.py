@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import tarfile
@@ -159,6 +160,21 @@ def test_a_file_with_nan_is_said(tiny_net, tmp_path):
     (row,) = result["runtimes"]
     assert row["problem"] == f"it returned a NaN or an infinity for {IMAGES} images"
     assert row["bit_equal"] == IMAGES and row["same_answers"] is None
+
+
+def test_an_answer_of_another_size_is_refused(tiny_int8_file, here, tiny_net, monkeypatch):
+    runtime = SessionRuntime("reference", here, "reference")
+    wrong = {"dtype": "int8", "shape": [1, 6], "base64": base64.b64encode(bytes(6)).decode()}
+    answer = {"outputs": [wrong], "runtime": {"name": "x", "version": "1"}}
+    monkeypatch.setattr(here, "ask", lambda jobs, **settings: [answer])
+    inputs = ClassifierFile(tiny_int8_file).inputs(tiny_net.pixels[:1])
+    with pytest.raises(EdgenetsError, match=r"returned int8 of \(1, 6\) for 1 images.*\(1, 7\)"):
+        runtime.run(tiny_int8_file.read_bytes(), inputs)
+
+
+def test_more_images_than_memory_has_room_for_are_one_sentence(tiny_int8_file):
+    with pytest.raises(EdgenetsError, match="1000000000000 images are too many, which would take"):
+        verify_file(tiny_int8_file, images=10**12, runtimes=["reference"])
 
 
 def test_a_runtime_that_was_asked_for_must_be_at_hand(tiny_int8_file, monkeypatch):
