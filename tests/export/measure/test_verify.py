@@ -246,10 +246,10 @@ def smooth_images(count: int, seed: int) -> np.ndarray:
 def compare_int8(net: str, calibration: np.ndarray, pixels: np.ndarray, names) -> list[dict]:
     """Export a net of the package as int8 and return the rows of its runtimes."""
     from edgenets.export.write.tflite import to_int8
-    from edgenets.models.folder import load_model
+    from edgenets.models.folder import Model
 
-    model, spec = load_model(PRETRAINED / f"cifar10_{net}")
-    content = to_int8(model, spec, calibration)
+    model = Model.load(PRETRAINED / f"cifar10_{net}")
+    content = to_int8(model.net, model.spec, calibration)
     classifier = ClassifierFile(content, input_range=CENTRED)
     with ExitStack() as stack:
         runtimes, missing = open_runtimes(stack, names, ())
