@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgenets.data.sources import open_for_evaluation
 from edgenets.errors import EdgenetsError
+from edgenets.export import ends
 from edgenets.export.devices import environments
 from edgenets.export.devices.opening import open_device
 from edgenets.export.devices.session import LOCAL
@@ -28,10 +29,8 @@ from edgenets.files import sha256_file
 from edgenets.intervals import wilson_interval
 from edgenets.progress import progress_bar
 
-MEDIAPIPE = "mediapipe"
-CLIENTS = (MEDIAPIPE,)
-DTYPES = ("uint8", "float32")
-"""That MediaPipe Tasks takes."""
+CLIENTS = (ends.MEDIAPIPE.name,)
+"""Rows of `ends.CLIENTS` that can be asked."""
 SCRIPT = Path(environments.__file__).with_name("mediapipe_classifier.py")
 
 
@@ -61,9 +60,10 @@ def verify_client(
     environments.find_environment(environments.MEDIAPIPE)
     with open_device(LOCAL, patience_seconds=patience_seconds) as session:
         classifier = RemoteClassifier(path, session)
-        if classifier.input.dtype not in DTYPES:
+        taken = [ends.ENDS[end] for end in ends.MEDIAPIPE.ends]
+        if classifier.input.dtype not in taken:
             raise EdgenetsError(
-                f"MediaPipe Tasks takes images as {' or '.join(DTYPES)}, and {path} takes "
+                f"MediaPipe Tasks takes images as {' or '.join(taken)}, and {path} takes "
                 f"{classifier.input.dtype}; export it with --client mediapipe"
             )
         labels, preparation = needed_of(classifier, path)
@@ -81,6 +81,8 @@ def verify_client(
     if not read.any():
         raise EdgenetsError(f"MediaPipe Tasks can read none of the {len(files)} image files")
     warnings = unprepared_warnings(classifier, preparation)
+    if note := ends.Ends(client=ends.MEDIAPIPE).note(preparation):
+        warnings.append(note)
     if not read.all():
         first = files[int(np.argmin(read))]
         warnings.append(
@@ -96,7 +98,7 @@ def verify_client(
         "images": int(read.sum()),
         "runtimes": [
             _row("evaluate", runtime["name"], runtime["version"], ours, ours, chosen.labels, read),
-            _row(MEDIAPIPE, name, version, theirs, ours, chosen.labels, read),
+            _row(ends.MEDIAPIPE.name, name, version, theirs, ours, chosen.labels, read),
         ],
         "first_difference": None,
         "missing": [],
