@@ -130,7 +130,7 @@ def write_checked(
         _write(out, content, result)
         return result
     if images is None:
-        images = verify.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
+        images = promises.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
     made = firmware.measure(exported.file, images, tables=target.tables)
     result["mcu"] = made.to_json()
     result["notes"] += made.notes
