@@ -25,7 +25,7 @@ from edgenets.export.formats import INT8
 from edgenets.export.inspect.ethos_u.compiler import Outcome, compile_file
 from edgenets.export.lower.lower import REWRITES, lower
 from edgenets.export.lower.rewriting import CodedModel
-from edgenets.export.measure.verify import random_images
+from edgenets.export.measure.promises import random_images
 from edgenets.export.targets import ETHOS_U, TARGETS
 from edgenets.export.write import tflite
 from edgenets.export.write.checked_file import export_checked

@@ -23,7 +23,7 @@ from edgenets.export.formats import FORMATS
 from edgenets.export.measure.accuracy import classify, score
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.measure.verify import measure_fidelity, random_images
+from edgenets.export.measure.promises import measure_fidelity, random_images
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.folder import WEIGHTS, Model

@@ -28,7 +28,7 @@ from edgenets.export.devices.local import LocalSession
 from edgenets.export.devices.opening import open_device
 from edgenets.export.devices.session import Session
 from edgenets.export.measure.instructions import count_instructions
-from edgenets.export.measure.verify import random_images
+from edgenets.export.measure.promises import random_images
 from edgenets.export.write import tflite
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras

@@ -28,7 +28,7 @@ from edgenets.data.splits import balanced_sample
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.measure.verify import to_snr_db
+from edgenets.export.measure.promises import to_snr_db
 from edgenets.export.write import tflite
 from edgenets.export.write.codes import read_grids
 from edgenets.files import write_json

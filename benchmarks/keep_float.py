@@ -25,7 +25,7 @@ from edgenets.data.dataset import Images
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.measure.verify import to_snr_db
+from edgenets.export.measure.promises import to_snr_db
 from edgenets.export.report.layer_errors import LayerError, measure_error
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras

@@ -29,7 +29,7 @@ from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure.instructions import count_instructions
-from edgenets.export.measure.verify import random_images
+from edgenets.export.measure.promises import random_images
 from edgenets.export.targets import CORAL, TARGETS
 from edgenets.export.write import tflite
 from edgenets.files import read_json, sha256_file, write_bytes, write_json

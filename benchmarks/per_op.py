@@ -124,7 +124,7 @@ def build(name: str, path: Path) -> bytes:
     if path.exists():
         return path.read_bytes()
     from edgenets.data.images import Preparation
-    from edgenets.export.measure.verify import random_images
+    from edgenets.export.measure.promises import random_images
     from edgenets.export.write.tflite import to_int8
     from edgenets.models.backend import keras
     from edgenets.models.folder import Spec

@@ -19,3 +19,8 @@ def cache_folder() -> Path:
 def board_folder() -> Path:
     """Return where the board is set up: `emulator` in the cache."""
     return cache_folder().absolute() / "emulator"
+
+
+def verify_folder() -> Path:
+    """Return where the programs that `edgenets verify` asks are set up: `verify` in the cache."""
+    return cache_folder().absolute() / "verify"

@@ -53,6 +53,33 @@ STAGE_CELLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 """What a table of stages shows in each column, from the JSON of a stage."""
 
 
+def _where(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    counted = "" if found["values"] is None else f": {found['values']} of {found['of']}"
+    return f"{found['op']} {found['operator']}{counted}"
+
+
+VERIFY_CELLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "runtime": lambda row: str(row["name"]),
+    "version": lambda row: f"{row['package']} {row['version']}" if row["package"] else "-",
+    ">bit-equal": lambda row: "-" if row["bit_equal"] is None else str(row["bit_equal"]),
+    ">largest step": lambda row: (
+        "-" if row["largest_step"] is None else f"{row['largest_step']:.4g}"
+    ),
+    ">same answers": lambda row: format_percent(row["same_answers"]),
+    ">95 % interval": lambda row: format_interval(row["ci95"]) if row["ci95"] else "-",
+    ">top-1": lambda row: format_percent(row["top1"]),
+    "parts at": lambda row: _where(row["first_difference"]),
+}
+"""What a table of runtimes shows in each column, from the JSON of a runtime."""
+
+
+def verify_rows(runtimes: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the rows of a table of runtimes, with the columns of `VERIFY_CELLS`."""
+    return [tuple(cell(row) for cell in VERIFY_CELLS.values()) for row in runtimes]
+
+
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> str:
     """Return a table for a notebook; texts are escaped, and columns with ">" are set to the right.
 
@@ -442,6 +469,65 @@ class FailedBenchmark(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class VerifiedRuntime(Result):
+    """What a file answered in one runtime, compared with the first that runs it.
+
+    Attributes:
+        name: reference, optimized, xnnpack, tflm, tosa, a device, or a client.
+        package, version: of what ran it; None where it did not run.
+        bit_equal: images whose outputs are equal to the last bit.
+        largest_step: between two outputs: codes where they are integers, else units.
+        same_answers: fraction of the images with the same first answer.
+        ci95: low and high end of its 95 % confidence interval.
+        top1: fraction of the images whose class comes first; None without classes.
+        first_difference: the first operator that makes something else: its `operator`, an index,
+            `op`, `name` of the layer, how many of its `values` differ `of` all, and the
+            `largest_step`; None where all images are equal.
+        problem: a sentence, where it died, or returned what is no number.
+    """
+
+    name: str
+    package: str | None
+    version: str | None
+    bit_equal: int | None
+    largest_step: float | None
+    same_answers: float | None
+    ci95: tuple[float, float] | None
+    top1: float | None
+    first_difference: dict[str, Any] | None
+    problem: str | None
+
+
+@dataclass(frozen=True, repr=False)
+class Verification(Result):
+    """Whether a file answers alike in several runtimes, on the same images.
+
+    Attributes:
+        model: its name and sha256.
+        against: the other file that it was compared with.
+        data: the dataset; None for images of noise.
+        images: how many.
+        runtimes: the first that runs is what the others are compared with.
+        first_difference: the earliest operator of all `first_difference`, and between which
+            `runtimes`; None where none was found.
+        missing: runtimes that are not at hand, and what makes each available.
+    """
+
+    model: dict[str, Any]
+    against: str | None
+    data: str | None
+    images: int
+    runtimes: tuple[VerifiedRuntime, ...]
+    first_difference: dict[str, Any] | None
+    missing: tuple[dict[str, str], ...]
+    warnings: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        rows = verify_rows(row.to_json() for row in self.runtimes)
+        return html_table(tuple(VERIFY_CELLS), rows, f"{self.model['name']}, {self.images} images")
+
+
+@dataclass(frozen=True, repr=False)
 class Inspection(Result):
     """What is in a `.tflite` file, and what limits it on a target.
 
@@ -471,6 +557,7 @@ class Inspection(Result):
     labels_from: str | None
     edgenets: dict[str, Any] | None
     xnnpack: dict[str, Any]
+    warnings: tuple[str, ...]
     target: dict[str, Any] | None
 
     def _repr_html_(self) -> str:
@@ -520,6 +607,15 @@ class Reduction(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class BriefVerification(Result):
+    """The same of a run's file, on a few test images in the runtimes that are quick to ask."""
+
+    images: int
+    runtimes: tuple[VerifiedRuntime, ...]
+    first_difference: dict[str, Any] | None
+
+
+@dataclass(frozen=True, repr=False)
 class Report(Result):
     """What a run made and measured: the content of its report.json.
 
@@ -528,6 +624,7 @@ class Report(Result):
         stages: in order; the float model is `train`, the final file `export`.
         artefacts: the files, with their hashes.
         latency_ms: of the final file on this machine.
+        verify: whether it answers alike in the runtimes at hand.
         mistakes: the images that it is surest of and wrong about.
     """
 
@@ -544,6 +641,7 @@ class Report(Result):
     latency_ms: Latency
     benchmark: dict[str, Any]
     fidelity: dict[str, Any]
+    verify: BriefVerification
     per_class: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     mistakes: tuple[dict[str, Any], ...]

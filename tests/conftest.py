@@ -23,6 +23,7 @@ from PIL import Image
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices import environments
 from edgenets.export.devices.emulator import Board, find_board
 from edgenets.export.devices.emulator_setup import COMPILERS, set_up
 from edgenets.export.metadata import ENTRY, with_labels
@@ -124,6 +125,22 @@ def emulated_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
             patch.setenv("EDGENETS_CACHE", str(cache))
             board = set_up()
         yield board
+
+
+@pytest.fixture(scope="session")
+def tosa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TOSA's reference model: that in the cache if it is there, else one set up for the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            environments.find_environment(environments.TOSA)
+        except EdgenetsError:
+            cache = tmp_path_factory.getbasetemp().parent / "edgenets-cache"
+            patch.setenv("EDGENETS_CACHE", str(cache))
+            try:
+                environments.set_up([environments.TOSA])
+            except EdgenetsError as error:  # there may be no network, or no wheels for this Python
+                pytest.skip(str(error))
+        yield
 
 
 TINY_CONFIG = """\

@@ -24,6 +24,7 @@ from PIL import Image
 from edgenets.cli.main import COMMANDS, GROUPS, edgenets_command
 from edgenets.data.census import UNEVEN
 from edgenets.data.images import Preparation, prepare
+from edgenets.export.devices import environments
 from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB
 from edgenets.export.ends import CLIENTS, ENDS
 from edgenets.export.targets import TARGETS
@@ -230,6 +231,11 @@ def test_page_states_what_the_emulated_board_takes():
     assert stated in (REFERENCE / "emulated_board.md").read_text()
 
 
+def test_page_states_what_verify_sets_up():
+    stated = f"{environments.DOWNLOAD_MB} MB of downloads, {environments.DISK_MB} MB on disk"
+    assert stated in (DOCS / "guide" / "verify.md").read_text()
+
+
 def test_pages_state_when_classes_are_uneven():
     assert UNEVEN == 3
     assert "more than three times as many" in (REFERENCE / "data.md").read_text()
@@ -338,6 +344,7 @@ def test_json_has_the_keys_of_the_docs(tiny_run: Path, image_folder: Path, tmp_p
         "evaluate": [file, "--data", str(image_folder)],
         "predict": [file, image],
         "benchmark": [file, "--min-seconds", "0.05", "--per-op"],
+        "verify": [file, "--images", "2", "--runtime", "reference", "--runtime", "xnnpack"],
         "report": [str(shutil.copytree(tiny_run, tmp_path / "run"))],
         "doctor": [],
     }

@@ -10,6 +10,8 @@ from edgenets.cli.options import json_option, patience_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB, PREFIX
+from edgenets.export.devices.environments import DISK_MB as VERIFY_DISK_MB
+from edgenets.export.devices.environments import DOWNLOAD_MB as VERIFY_DOWNLOAD_MB
 from edgenets.export.targets import RPI4
 from edgenets.progress import say
 
@@ -24,9 +26,18 @@ DEFAULT_EMULATED = f"{PREFIX}{RPI4.cpu}"
     help=f"Set the emulated ARM board up in the cache: {DOWNLOAD_MB} MB of downloads, {DISK_MB} MB "
     "on disk.",
 )
+@click.option(
+    "--setup-verify",
+    is_flag=True,
+    help="Set TOSA's reference model and MediaPipe Tasks up for `edgenets verify`, each in an "
+    f"environment of its own in the cache: {VERIFY_DOWNLOAD_MB} MB of downloads, {VERIFY_DISK_MB} "
+    "MB on disk.",
+)
 @patience_option
 @json_option
-def command(device: str, setup_emulator: bool, patience: float | None, as_json: bool) -> None:
+def command(
+    device: str, setup_emulator: bool, setup_verify: bool, patience: float | None, as_json: bool
+) -> None:
     """Say what is installed, what works, and how to get the rest.
 
     DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:CPU. Exit
@@ -39,6 +50,10 @@ def command(device: str, setup_emulator: bool, patience: float | None, as_json: 
 
         say(f"the emulated board is in {set_up().folder}")
         device = DEFAULT_EMULATED if device == "local" else device
+    if setup_verify:
+        from edgenets.export.devices import environments
+
+        say(f"what verify asks is in {environments.set_up()}")
     report = examine(device, patience_seconds=patience)
     if as_json:
         print_json(report)

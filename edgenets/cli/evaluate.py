@@ -38,6 +38,13 @@ MAX_CONFUSIONS = 10
     "prepared here.",
 )
 @click.option(
+    "--kernels",
+    type=click.Choice(["reference", "optimized", "xnnpack"]),
+    default="xnnpack",
+    show_default=True,
+    help="Of the interpreter; reference: as microcontrollers answer.",
+)
+@click.option(
     "--split",
     type=click.Choice(["test", "all"]),
     default="test",
@@ -53,6 +60,7 @@ def command(
     model: Path,
     data: str,
     device: str,
+    kernels: str,
     split: str,
     labels: Path | None,
     input_range: Any,
@@ -72,6 +80,8 @@ def command(
     if model.is_dir():
         if device != "local":
             raise click.UsageError("a model folder runs here only; export it for a device")
+        if kernels != "xnnpack":
+            raise click.UsageError("--kernels are of a .tflite; a model folder runs in Keras")
         if labels is not None or input_range is not None:
             raise click.UsageError("--labels and --input-range are for a .tflite of another tool")
         evaluation = Model.load(model).evaluate(data, split=split, max_bytes=max_bytes)
@@ -79,6 +89,7 @@ def command(
         evaluation = File(model).evaluate(
             data,
             device=device,
+            kernels=kernels,
             split=split,
             labels=labels,
             input_range=input_range,

@@ -11,6 +11,7 @@ import click
 from edgenets.cli.options import file_argument, json_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.targets import TARGETS
+from edgenets.progress import warn
 from edgenets.units import format_bytes, format_count, format_percent, format_shape
 
 HEAVIEST = 10
@@ -47,6 +48,7 @@ def command(
     from edgenets.verbs.file import File
 
     inspection = File(model).inspect(target=target, svg=svg).to_json()
+    warn(inspection["warnings"])
     if as_json:
         print_json(inspection)
         return

@@ -28,7 +28,7 @@ GROUPS = {
     "Do everything at once": ("run", "report"),
     "Make a model": ("train", "compress"),
     "Make a file": ("export", "pack", "unpack"),
-    "Use and measure a file": ("inspect", "evaluate", "predict", "benchmark"),
+    "Use and measure a file": ("inspect", "evaluate", "predict", "benchmark", "verify"),
     "Check the installation": ("doctor",),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

@@ -81,6 +81,7 @@ def summarize(
         "latency_ms": benchmark["latency_ms"],
         "benchmark": benchmark,
         "fidelity": export["fidelity"],
+        "verify": export["verify"],
         "per_class": export["per_class"],
         "confusion": export["confusion"],
         "mistakes": export["mistakes"],

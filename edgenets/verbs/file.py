@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.board.protocol import DELEGATES, MAX_RUNS
+from edgenets.export.board.protocol import DELEGATES, KERNELS, MAX_RUNS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.results import (
     Benchmark,
@@ -21,6 +21,7 @@ from edgenets.results import (
     PackRecord,
     Prediction,
     Predictions,
+    Verification,
     html_table,
 )
 from edgenets.units import format_bytes
@@ -33,6 +34,7 @@ from edgenets.verbs.arguments import (
     require_in,
     require_one_of,
     source_of,
+    texts_of,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class File:
         data: PathOrName,
         *,
         device: str = "local",
+        kernels: str = "xnnpack",
         split: str = "test",
         labels: Sequence[str] | PathOrName | None = None,
         input_range: Range | None = None,
@@ -94,6 +97,8 @@ class File:
         Args:
             data: folder with test/CLASS/*.jpg or CLASS/*.jpg, or the word "digits".
             device: where the file runs: "local", "ssh://[user@]host[:port]" or "emulated:CPU".
+            kernels: of the interpreter: "xnnpack", as it takes them by itself, "optimized", or
+                "reference", as which microcontrollers answer.
             split: "test", or "all" for every image, those to train with too.
             labels: of a file that holds none: themselves, or a text file with one a line.
             input_range: what the file takes for black and for white, if it does not say that.
@@ -104,6 +109,7 @@ class File:
             EdgenetsError: the file, the images or the device cannot be used, or do not fit.
         """
         require_one_of("split", split, SPLITS)
+        require_one_of("kernels", kernels, tuple(KERNELS))
         from edgenets.export.measure.accuracy import evaluate_file
 
         with bounded_memory(max_bytes):
@@ -111,6 +117,7 @@ class File:
                 self.path,
                 source_of(data),
                 device=device,
+                kernels=kernels,
                 everything=split == "all",
                 labels=labels_of(labels),
                 input_range=input_range,
@@ -171,6 +178,58 @@ class File:
         if table is not None:
             write_csv(table, predictions)
         return Predictions(map(Prediction.from_json, predictions))
+
+    def verify(
+        self,
+        data: PathOrName | None = None,
+        *,
+        images: int | None = None,
+        runtime: Sequence[str] | str = (),
+        device: Sequence[str] | str = (),
+        against: File | PathOrName | None = None,
+        client: str | None = None,
+        labels: Sequence[str] | PathOrName | None = None,
+        input_range: Range | None = None,
+        patience: float | None = None,
+        max_bytes: Size | None = None,
+    ) -> Verification:
+        """Compare what the file answers in every runtime, on the same images.
+
+        ```python
+        file.verify("photos").first_difference
+        file.verify("photos", device="emulated:cortex-a72").runtimes[-1].bit_equal
+        ```
+
+        Args:
+            data: whose test images are taken; without, images of noise, always the same.
+            images: how many, evenly spread; by default 64, and for a client all.
+            runtime: of "reference", "optimized", "xnnpack", "tflm" and "tosa"; by default all that
+                are at hand.
+            device: boards, too: "emulated:CPU" or "ssh://[user@]host[:port]".
+            against: another file, compared with this one in the reference kernels, or in the first
+                `runtime`.
+            client: "mediapipe" lets MediaPipe Tasks classify the image files of `data` instead.
+            labels, input_range, patience, max_bytes: as for `evaluate`.
+
+        Raises:
+            EdgenetsError: the file or the images cannot be used, what was asked for by name is not
+                at hand, or nothing runs the file. A runtime that dies of it has `problem`.
+        """
+        from edgenets.verbs.verifying import verify
+
+        return verify(
+            self.path,
+            None if data is None else source_of(data),
+            images=images,
+            runtimes=texts_of(runtime),
+            devices=texts_of(device),
+            against=against.path if isinstance(against, File) else optional_path(against),
+            client=client,
+            labels=labels_of(labels),
+            input_range=input_range,
+            patience=patience,
+            max_bytes=max_bytes,
+        )
 
     def inspect(self, *, target: str | None = None, svg: PathOrName | None = None) -> Inspection:
         """Return what is in the file: operators, weights, memory, and what limits it on a target.

@@ -12,7 +12,8 @@ from edgenets.export.devices import doctor
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.instructions import count_contents
 from edgenets.export.measure.per_op import profile_instructions
-from edgenets.export.measure.verify import random_images
+from edgenets.export.measure.promises import random_images
+from edgenets.export.measure.verify import verify_file
 from edgenets.export.write.tflite import to_int8
 from edgenets.flatbuffer.extract import cut
 from edgenets.models.folder import Model
@@ -43,6 +44,15 @@ def test_arm_board_is_examined_over_ssh(arm_board):
     versions = {row["name"]: row["version"] for row in report["findings"]}
     assert (versions["numpy"], versions["ai-edge-litert"]) == ("1.26.4", "2.1.6")
     assert report["broken"] == []
+
+
+@pytest.mark.slow
+def test_emulated_board_answers_as_xnnpack_here(emulated_board, colour_file):
+    device = "emulated:cortex-a72"
+    result = verify_file(colour_file, images=2, runtimes=["xnnpack"], devices=[device])
+    here, there = result["runtimes"]
+    assert (there["name"], there["version"], there["problem"]) == (device, "2.1.6", None)
+    assert (here["bit_equal"], there["bit_equal"]) == (2, 2)
 
 
 @pytest.mark.slow

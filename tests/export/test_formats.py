@@ -14,7 +14,7 @@ from edgenets.data.images import Preparation
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS, SMALL_KERNEL, find_format
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.checked_file import export_checked
 from edgenets.export.write.codes import check_codes
@@ -100,7 +100,7 @@ def test_formats_are_those_of_the_table_and_others_get_a_sentence():
 def test_file_keeps_the_promises_of_its_format(net: Net, name: str):
     exported = export_checked(FORMATS[name], *net[:2], IMAGES, net.codes)
     content, file, fidelity = exported.content, exported.named.model, exported.fidelity
-    verify.check_structure(content, FORMATS[name])
+    promises.check_structure(content, FORMATS[name])
     ends, large, small, bias = DTYPES[name]
     assert [t.dtype for t in (*file.inputs, *file.outputs)] == [ends, ends]
     assert all(t.dtype == ends for t in file.tensors if not t.is_constant)
@@ -122,7 +122,7 @@ def test_file_keeps_the_promises_of_its_format(net: Net, name: str):
     for other in FORMATS.values():
         if other.name != name:
             with pytest.raises(EdgenetsError, match=f"the {other.name} file .*; it was not kept"):
-                verify.check_structure(content, other)
+                promises.check_structure(content, other)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_dynamic_leaves_kernels_float_below_1024_values():
     found = [(t.data.size, t.dtype) for t in exported.file.model.weights]
     sizes = (93, 1023, 1023, 2112, 1024, 1024, 1024, 1024, 528, 1023, 124)
     assert found == [(size, "float32" if size < 1024 else "int8") for size in sizes]
-    assert exported.fidelity.samples == verify.RANDOM_IMAGES  # no images were given: noise
+    assert exported.fidelity.samples == promises.RANDOM_IMAGES  # no images were given: noise
 
 
 @pytest.mark.slow

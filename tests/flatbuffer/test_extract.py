@@ -46,7 +46,7 @@ def build_family():
     """A function from a family's name to a net of it."""
     from edgenets.data.images import Preparation
     from edgenets.export import formats
-    from edgenets.export.measure.verify import random_images
+    from edgenets.export.measure.promises import random_images
     from edgenets.export.write.tflite import to_format
     from edgenets.models.backend import keras
     from edgenets.models.folder import Spec

@@ -13,7 +13,7 @@ import pytest
 from edgenets.data.images import Preparation
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.report.layer_errors import measure_error
 from edgenets.export.write.codes import check_codes, read_grids
@@ -305,8 +305,8 @@ def test_net_trains_with_8_bit_rounding_and_its_int8_file_follows_it(
     assert len(gradients) == len(folded.trainable_variables)
     assert all(gradient is not None for gradient in gradients)
     content = to_int8(folded, replace(spec, folded=True), pixels)
-    verify.check_structure(content)
-    fidelity = verify.measure_fidelity(content, pixels, folded(images).numpy())
+    promises.check_structure(content)
+    fidelity = promises.measure_fidelity(content, pixels, folded(images).numpy())
     assert fidelity.snr_db >= LOWEST_SNR_DB[spec.name] - MARGIN_DB
     errors = measure_error(content, folded, pixels)
     assert errors[-1].snr_db == pytest.approx(fidelity.snr_db, abs=0.01)
@@ -329,7 +329,7 @@ def test_int8_file_holds_exactly_the_codes_that_it_is_given(
     shared = {name: share_codes(kernel, CLUSTERS) for name, kernel in kernels.items()}
     codes = Codes(shared, measured)
     content = to_int8(folded, spec, None, codes)  # no image tells how activations are rounded
-    verify.check_structure(content)
+    promises.check_structure(content)
     assert read_grids(content, folded) == measured
     weights = read(content).weights
     assert len(weights) == len(shared)

@@ -5,7 +5,7 @@ import pytest
 
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.tflite import to_int8
 from edgenets.flatbuffer import read
@@ -79,7 +79,7 @@ def test_with_another_pad_value_it_can_be_pruned_and_is_all_integer_in_int8():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     spec = Spec("mobilenet_v1", arguments, ("a", "b", "c"), Preparation(32, 32), seed=0)
     content = to_int8(model, spec, pixels)
-    verify.check_structure(content)
+    promises.check_structure(content)
     file = read(content)
     assert [operator.name for operator in file.operators[:2]] == ["ADD", "CONV_2D"]
     # The shifted image has the codes of the image: nothing is rounded.

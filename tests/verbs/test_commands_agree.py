@@ -27,6 +27,7 @@ ALIKE = {
     "evaluate": (en.File.evaluate, set()),
     "predict": (en.File.predict, set()),
     "benchmark": (en.File.benchmark, set()),
+    "verify": (en.File.verify, set()),
 }
 WITHOUT_A_VERB = {"summary", "report", "doctor"}
 REQUIRED = inspect.Parameter.empty

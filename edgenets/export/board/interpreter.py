@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .machine import ms_since, np
-from .protocol import DELEGATES, RunnerError
+from .microcontroller import NAME as MICRO
+from .microcontroller import MicroInterpreter
+from .protocol import DELEGATES, KERNELS, TFLM, RunnerError
 
 # Distribution -> package, in order of preference.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -27,17 +30,24 @@ class Runtime(NamedTuple):
 
     name: str
     version: str
-    interpreter: Any  # the class
+    interpreter: Any  # the class, or what makes one
 
 
-def load_runtime() -> Runtime:
+def load_runtime(kernels: str | None = None) -> Runtime:
     """Import the preferred interpreter: ai-edge-litert's if it is there, else tflite-runtime's.
+
+    Args:
+        kernels: `TFLM` for the interpreter of microcontrollers; all others have the same one.
 
     Raises:
         RunnerError: none can be imported, or NumPy does not fit it.
     """
     if np is None:
         raise RunnerError("NumPy cannot be imported; run: pip install numpy ai-edge-litert")
+    if kernels == TFLM:
+        return Runtime(
+            MICRO, _version(MICRO), partial(MicroInterpreter, load_runtime().interpreter)
+        )
     failures = []
     for name, package in RUNTIMES.items():
         if name == "tflite-runtime" and _major(np.__version__) >= 2 and _is_there(package):
@@ -97,7 +107,7 @@ class OpenFile:
     Args:
         name: of the file, for messages.
         path: of the file.
-        request: its `threads` and `delegate`.
+        request: its `threads`, `delegate` and `kernels`.
         fills: whether its inputs are filled, as is needed to run it.
 
     Attributes:
@@ -111,7 +121,8 @@ class OpenFile:
         self, name: str, path: str, request: dict[str, Any], *, fills: bool = True
     ) -> None:
         self.name = name
-        self.runtime = load_runtime()
+        kernels = request.get("kernels")
+        self.runtime = load_runtime(kernels)
         delegates = load_delegates(self.runtime, request.get("delegate"))
         start = time.perf_counter_ns()
         with refusals(self.runtime, name):
@@ -119,6 +130,7 @@ class OpenFile:
                 **_source(path),
                 num_threads=request.get("threads", 1),
                 experimental_delegates=delegates,
+                **_resolver(self.runtime, kernels),
             )
             self.interpreter.allocate_tensors()
             self.load_ms = ms_since(start)
@@ -170,6 +182,15 @@ def _source(path: str) -> dict[str, Any]:
     except UnicodeEncodeError:
         return {"model_content": Path(path).read_bytes()}
     return {"model_path": path}
+
+
+def _resolver(runtime: Runtime, kernels: str | None) -> dict[str, Any]:
+    """Return the kernels as an interpreter takes them; nothing where it is to choose."""
+    resolver = KERNELS.get(kernels or "")
+    if resolver is None:
+        return {}
+    module = importlib.import_module(f"{RUNTIMES[runtime.name]}.interpreter")
+    return {"experimental_op_resolver_type": module.OpResolverType[resolver]}
 
 
 def load_delegates(runtime: Runtime, name: str | None) -> list[Any]:

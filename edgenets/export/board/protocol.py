@@ -12,6 +12,15 @@ from typing import Any
 
 DELEGATES = {"edgetpu": "libedgetpu.so.1"}
 """Name -> library."""
+KERNELS = {
+    "reference": "BUILTIN_REF",
+    "optimized": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "xnnpack": None,
+}
+"""Kernels of an interpreter -> its `OpResolverType`; None: those that it takes by itself, which are
+XNNPACK's where it was built with it, and the optimized ones for what XNNPACK lacks."""
+TFLM = "tflm"
+"""In place of `KERNELS`, the microcontroller runtime's, which has an interpreter of its own."""
 MAX_RUNS = 10_000
 """Timed inferences of a file, at most: so many numbers are answered."""
 MOST_TEXT = 1000

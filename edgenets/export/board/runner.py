@@ -5,7 +5,7 @@ It needs NumPy and an interpreter, nothing of edgenets, and is started with one 
 stdin; on stdout come JSON objects, one a line, and nothing else:
 
     {"request": 7, "files": {NAME: PATH, ...}, "threads": 1, "delegate": null,
-     "jobs": [{"do": "time", ...}, ...]}
+     "kernels": null, "jobs": [{"do": "time", ...}, ...]}
 
     {"request": 7, "percent": 42}               of the job that runs
     {"request": 7, "result": {...}}             one for each job, in order

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from edgenets import cache
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import DELEGATES
-from edgenets.export.devices import emulator, emulator_setup
+from edgenets.export.devices import emulator, emulator_setup, environments
 from edgenets.export.devices.opening import open_device
 from edgenets.packages import OPTIONAL, Package, has_wheel, is_older, needed, python_versions
 from edgenets.progress import progress_bar
@@ -48,6 +48,7 @@ COMMANDS = {
     "export --target mcu": ("base", "runtime", "train", "mcu"),
     "benchmark --device ssh://HOST": ("base", "runtime", "ssh"),
     "benchmark --device emulated:CPU": ("base", "emulator"),
+    "verify --runtime tosa, --client mediapipe": ("base", "runtime", "verify"),
 }
 
 
@@ -78,7 +79,7 @@ def examine(device: str = "local", *, patience_seconds: float | None = None) -> 
     """
     if device == "local":
         findings = [_python(), *_packages(), _edge_tpu(), _program("ssh", "openssh-client", "ssh")]
-        findings += _emulator()
+        findings += [*_emulator(), *map(_environment, environments.ENVIRONMENTS)]
         commands = [_readiness(name, parts, findings) for name, parts in COMMANDS.items()]
     else:
         findings, commands = _remote(device, patience_seconds), []
@@ -222,6 +223,17 @@ def _emulated_board() -> Finding:
         note, state = (str(error), BROKEN) if is_there else ("", MISSING)
         return Finding(name, "emulator", state, note=note, fix=emulator.SET_UP)
     return Finding(name, "emulator", OK, ", ".join(board.about["recipe"]["wheels"]))
+
+
+def _environment(environment: environments.Environment) -> Finding:
+    folder = cache.verify_folder() / environment.name
+    try:
+        environments.find_environment(environment)
+    except EdgenetsError as error:
+        is_there = (folder / environments.ABOUT).exists()
+        note, state = (str(error), BROKEN) if is_there else ("", MISSING)
+        return Finding(environment.what, "verify", state, note=note, fix=environments.SET_UP)
+    return Finding(environment.what, "verify", OK, ", ".join(environment.packages))
 
 
 def _remote(device: str, patience_seconds: float | None) -> list[Finding]:

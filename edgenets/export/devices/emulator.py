@@ -152,8 +152,15 @@ def qemu_version(qemu: str) -> str:
     return run_tool("ask the version of", qemu, "--version").splitlines()[0]
 
 
-def run_tool(what: str, *command: str, **options: Any) -> str:
-    """Run a command and return what it prints; its failure is one sentence."""
+def run_tool(what: str, *command: str, again: str = SET_UP, **options: Any) -> str:
+    """Run a command and return what it prints; its failure is one sentence.
+
+    Args:
+        what: is done with it, for the sentence.
+        command: and its arguments.
+        again: the command of edgenets that is repeated when it has failed.
+        options: of `subprocess.run`.
+    """
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options
     )
@@ -162,6 +169,6 @@ def run_tool(what: str, *command: str, **options: Any) -> str:
         reasons = [line for line in lines if re.search("error|E:", line, re.IGNORECASE)] or lines
         raise EdgenetsError(
             f"cannot {what} {Path(command[0]).name}: {reasons[-1].strip()}; "
-            f"see to it and repeat edgenets doctor --setup-emulator, which goes on from there"
+            f"see to it and repeat {again}, which goes on from there"
         )
     return done.stdout

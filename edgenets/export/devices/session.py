@@ -78,6 +78,7 @@ class Session(ABC):
         *,
         threads: int = 1,
         delegate: str | None = None,
+        kernels: str | None = None,
         report: Report = lambda percent: None,
     ) -> list[dict[str, Any]]:
         """Return the results of the jobs, run one after the other in one fresh process.
@@ -86,6 +87,7 @@ class Session(ABC):
             jobs: rows of `runner.JOBS` with their arguments.
             threads: of the interpreter.
             delegate: a name of `DELEGATES`, or None.
+            kernels: a name of `KERNELS`, or `TFLM`; None: those that the interpreter takes.
             report: is told how many per cent of the present job are done.
 
         Raises:
@@ -93,7 +95,7 @@ class Session(ABC):
                 device answers what it cannot have been asked for.
         """
         self._request += 1
-        about = {"threads": threads, "delegate": delegate, "jobs": jobs}
+        about = {"threads": threads, "delegate": delegate, "kernels": kernels, "jobs": jobs}
         self._start({"request": self._request, "files": self._paths, **about})
         results: list[dict[str, Any]] = []
         heard = time.monotonic()

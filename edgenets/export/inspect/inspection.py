@@ -24,7 +24,7 @@ from edgenets.export.inspect import arena, tflm, xnnpack
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction as edge_tpu
 from edgenets.export.inspect.ethos_u import prediction as ethos_u
-from edgenets.export.inspect.limits import accelerator_limits, change_of, cpu_limits
+from edgenets.export.inspect.limits import accelerator_limits, change_of, cpu_limits, warnings_of
 from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import find_target
 from edgenets.files import read_bytes, write_bytes
@@ -72,6 +72,7 @@ def inspect_file(
         `metadata`, bytes by name; `described`, by the standard metadata; `files`, bytes by name, in
         the archive behind the model; `labels` and `labels_from`; `edgenets`, what it wrote besides;
         `compiled_for`, the accelerator that it was compiled for; None for other files;
+        `warnings`: what goes wrong with it in other hands, sentences;
         `target`: name, device, note, and limits, sentences; None without one.
 
     Raises:
@@ -86,7 +87,7 @@ def inspect_file(
     outside = inspection["xnnpack"]["outside"]
     for operator in inspection["operators"]:
         operator["xnnpack"] = None if outside is None else operator["index"] not in outside
-    inspection["target"] = inspection["ethos_u"] = None
+    inspection |= {"warnings": warnings_of(inspection), "target": None, "ethos_u": None}
     if row is not None:
         if row.accelerator == "ethos_u":
             inspection["ethos_u"] = ethos_u.predict(model).to_json()
@@ -102,7 +103,7 @@ def inspect_file(
 
 
 def contents(content: bytes) -> dict[str, Any]:
-    """Return what `inspect_file` does but for `xnnpack`, `target` and `ethos_u`.
+    """Return what `inspect_file` does but for `xnnpack`, `warnings`, `target` and `ethos_u`.
 
     No interpreter is needed.
 

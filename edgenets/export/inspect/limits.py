@@ -43,6 +43,29 @@ SHOWN = 8
 """Operators of a kind that a sentence names."""
 
 
+def warnings_of(inspection: Inspection) -> list[str]:
+    """Return what goes wrong with the file where somebody runs it otherwise than edgenets does."""
+    made = {tensor for op in _computing(inspection) for tensor in op["outputs"]}
+    ends = {end["tensor"] for end in inspection["outputs"]}
+    found = [
+        op["index"]
+        for op in _computing(inspection)
+        if op["op"] == "RESHAPE" and ends & {*op["outputs"]} and made & {*op["inputs"][1:]}
+    ]
+    if not found:
+        return []
+    return [
+        f"its output is made by {_named('RESHAPE', found)}, to a size that is computed while it "
+        "runs: LiteRT's CompiledModel returns numbers there that nothing wrote, and fails the "
+        "second time; run it in an Interpreter, or convert with the batch fixed to 1"
+    ]
+
+
+def _computing(inspection: Inspection) -> list[dict[str, Any]]:
+    """Return the operators that do not only prepare constants."""
+    return [op for op in inspection["operators"] if not op["prepares"]]
+
+
 def cpu_limits(inspection: Inspection, target: Target) -> list[str]:
     """Return what limits the file on a CPU that XNNPACK runs on, heaviest first."""
     return [sentence for check in CPU_CHECKS if (sentence := check(inspection, target))]

@@ -18,7 +18,7 @@ from edgenets.data.sources import EvaluationImages, open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.opening import check_device, open_device
 from edgenets.export.devices.session import LOCAL
-from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.classifier import Classifier, ClassifierFile
 from edgenets.export.measure.defaults import THREADS
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.measure.remote_classifier import RemoteClassifier
@@ -142,6 +142,7 @@ def evaluate_file(
     threads: int = THREADS,
     device: str = LOCAL,
     *,
+    kernels: str | None = None,
     everything: bool = False,
     labels: Sequence[str] | None = None,
     input_range: Range | None = None,
@@ -155,6 +156,7 @@ def evaluate_file(
         source: the dataset: a folder or a built-in name.
         threads: of the interpreter.
         device: where the file runs; images are decoded and prepared here.
+        kernels: of `KERNELS`, that the interpreter computes with; None: those that it takes.
         everything: score all images, those to train with too.
         labels, input_range: what the file does not say, as for `ClassifierFile`.
         patience_seconds: as for `open_device`.
@@ -175,10 +177,15 @@ def evaluate_file(
         if device != LOCAL:
             check_device(session, size_bytes)
         open_file = partial(
-            RemoteClassifier, path, threads=threads, labels=labels, input_range=input_range
+            RemoteClassifier,
+            path,
+            threads=threads,
+            kernels=kernels,
+            labels=labels,
+            input_range=input_range,
         )
         classifier = open_file(session)
-        labels, preparation = _needed(classifier, path)
+        labels, preparation = needed_of(classifier, path)
         dataset = open_for_evaluation(
             source, labels, classifier.seeded_split, everything=everything
         )
@@ -205,8 +212,12 @@ def evaluate_file(
     }
 
 
-def _needed(classifier: RemoteClassifier, path: Path) -> tuple[tuple[str, ...], Preparation]:
-    """Return the labels and the image preparation of a file."""
+def needed_of(classifier: ClassifierFile, path: Path) -> tuple[tuple[str, ...], Preparation]:
+    """Return the labels and the image preparation of a file: the usual one, if it says none.
+
+    Raises:
+        EdgenetsError: it holds no labels and none were given, or the input is not square.
+    """
     if classifier.labels is None:
         lost = f"{path} does not hold its labels; pass them with --labels FILE, one a line"
         raise EdgenetsError(
@@ -215,16 +226,21 @@ def _needed(classifier: RemoteClassifier, path: Path) -> tuple[tuple[str, ...], 
     return classifier.labels, classifier.preparation or usual_preparation(classifier, path)
 
 
+def unprepared_warnings(classifier: ClassifierFile, preparation: Preparation) -> list[str]:
+    """Return a sentence where the preparation of images is not the file's own."""
+    if classifier.preparation is not None:
+        return []
+    return [
+        f"the file does not say how its images are prepared; taken was the usual way, {preparation}"
+    ]
+
+
 def _warned(
-    scored: dict[str, Any], classifier: RemoteClassifier, preparation: Preparation
+    scored: dict[str, Any], classifier: ClassifierFile, preparation: Preparation
 ) -> dict[str, Any]:
     """Return a score with a warning where the preparation of images is not the file's own."""
-    if classifier.preparation is not None:
-        return scored
-    warning = (
-        f"the file does not say how its images are prepared; taken was the usual way, {preparation}"
-    )
-    return {**scored, "warnings": [warning, *scored["warnings"]]}
+    warnings = unprepared_warnings(classifier, preparation)
+    return {**scored, "warnings": [*warnings, *scored["warnings"]]}
 
 
 def score_dataset(

@@ -36,6 +36,7 @@ class RemoteClassifier(ClassifierFile):
         path: of the file.
         session: where it runs.
         threads: of the interpreter.
+        kernels: as for `Session.ask`.
         labels, input_range: as for `ClassifierFile`.
 
     Attributes:
@@ -52,12 +53,14 @@ class RemoteClassifier(ClassifierFile):
         session: Session,
         threads: int = THREADS,
         *,
+        kernels: str | None = None,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
         path = Path(path)
         super().__init__(path, labels=labels, input_range=input_range)
-        self._name, self._session, self._threads = str(path), session, threads
+        self._name, self._session = str(path), session
+        self._threads, self._kernels = threads, kernels
         image_bytes = max(tensor_bytes(end) for end in (self.input, self.output))
         require(COPIES * image_bytes, f"{path} takes or gives too much at once")
         sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
@@ -79,5 +82,5 @@ class RemoteClassifier(ClassifierFile):
 
     def _run(self, **job: Any) -> dict[str, Any]:
         jobs = [{"do": "run", "file": self._name, **job}]
-        (result,) = self._session.ask(jobs, threads=self._threads)
+        (result,) = self._session.ask(jobs, threads=self._threads, kernels=self._kernels)
         return result

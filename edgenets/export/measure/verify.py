@@ -1,261 +1,317 @@
-"""Prove that a `.tflite` is what its format promises: from the file itself, run in LiteRT."""
+"""Does a `.tflite` file answer alike in every runtime? The same images through each, compared.
+
+The first runtime is what the others are compared with: LiteRT's reference kernels where they run,
+whose rounding is the specification's and which microcontrollers follow.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
-from edgenets.data.input_range import CENTRED
+from edgenets.data.input_range import Range
+from edgenets.data.sources import open_for_evaluation
 from edgenets.errors import EdgenetsError
-from edgenets.export.board import interpreter
-from edgenets.export.devices.interpreter import load_runtime
-from edgenets.export.formats import INT8, SMALL_KERNEL, Format
-from edgenets.export.measure.classifier import Classifier
-from edgenets.export.metadata import layer_name
-from edgenets.flatbuffer import File
-from edgenets.progress import quiet_stderr
+from edgenets.export.board.protocol import KERNELS, TFLM
+from edgenets.export.measure.accuracy import needed_of, unprepared_warnings
+from edgenets.export.measure.classifier import ClassifierFile
+from edgenets.export.measure.parting import Parting, Run, find_parting, largest_step, same_bits
+from edgenets.export.measure.remote_classifier import COPIES
+from edgenets.export.measure.runtimes import NO_BOARDS, RUNTIMES, open_runtimes
+from edgenets.files import sha256_bytes
+from edgenets.flatbuffer.sizes import tensor_bytes
+from edgenets.intervals import wilson_interval
+from edgenets.memory import read_bounded, require
+from edgenets.progress import progress_bar
 
-INDEX_DTYPE = "int32"  # of shapes and axes
-SYMMETRIC_DTYPES = ("int16",)  # whose zero point LiteRT takes to be 0
-FLOAT16 = np.finfo(np.float16)
-RANDOM_IMAGES = 8
-MAXIMUM_SNR_DB = 200.0
-"""What equal logits count as: far above what float32 can tell apart, and a number."""
-
-
-class Fidelity(NamedTuple):
-    """How well a file's logits, or the probabilities of them, follow those of the Keras model."""
-
-    snr_db: float  # 10 log10(sum of squared logits / sum of squared errors)
-    agreement: float  # fraction of the images with the same first answer
-    samples: int
-    compared: str = "logits"  # or "probabilities"
+IMAGES = 64
+"""Compared, if not told otherwise."""
+IMAGES_AT_ONCE = 256
+SEED = 0
+BRIEF_IMAGES = 8
+BRIEF_MACS = 200_000_000
+"""In a run's report, what each runtime computes at most, unless one image is more: the reference
+kernels take half a second for it."""
+BRIEF_RUNTIMES = (*KERNELS, TFLM)
 
 
-def check_structure(
-    source: File | bytes,
-    number_format: Format = INT8,
-    floats: Collection[flatbuffer.Operator] = (),
-) -> None:
-    """Check that the file is one static subgraph that computes and stores what its format says.
+class Inputs(NamedTuple):
+    """What is run: `codes` as the file takes them, and the classes, where they are known."""
+
+    codes: NDArray[Any]  # [images, height, width, 3]
+    labels: NDArray[np.int64] | None  # [images]
+
+
+class Ran(NamedTuple):
+    """A run and what came of it: `outputs`, or the `problem` in one sentence."""
+
+    run: Run
+    name: str
+    package: str | None = None
+    version: str | None = None
+    outputs: NDArray[Any] | None = None  # [images, classes]
+    problem: str | None = None
+
+
+def verify_file(
+    path: Path,
+    source: str | None = None,
+    images: int = IMAGES,
+    *,
+    runtimes: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    against: Path | None = None,
+    labels: Sequence[str] | None = None,
+    input_range: Range | None = None,
+    patience_seconds: float | None = None,
+) -> dict[str, Any]:
+    """Run the same images through several runtimes and compare what they return.
 
     Args:
-        source: the file.
-        number_format: of all but `floats`, and of input and output.
-        floats: operators with a kernel that compute in float32 all the same, with everything that
-            they read and write.
-
-    Raises:
-        EdgenetsError: it is not; the message names the first thing that differs.
-    """
-    model = flatbuffer.model_of(source)
-    _require(model.subgraphs == 1, number_format, f"has {model.subgraphs} subgraphs instead of 1")
-    one_each = len(model.inputs) == len(model.outputs) == 1
-    _require(one_each, number_format, "must have one input and one output")
-    promised = (number_format.kernel, number_format.small_kernel, number_format.bias)
-    constants = {INDEX_DTYPE, number_format.activation, *promised}
-    for tensor in (*model.inputs, *model.outputs):
-        _require_dtype(tensor, {number_format.activation}, number_format, "has")
-    _check_integers(model, number_format, floats)
-    kept = {index for operator in floats for index in (*operator.inputs, *operator.outputs)}
-    for operator in floats:
-        kernel = model.tensors[operator.inputs[1]]
-        _require(kernel.is_constant, number_format, f"does not store {kernel.name} as it is")
-    for index, tensor in enumerate(model.tensors):
-        is_static = min(tensor.shape_signature, default=1) > 0
-        _require(is_static, number_format, f"leaves a size of {tensor.name} open")
-        shifted = tensor.dtype in SYMMETRIC_DTYPES and tensor.zero_point.any()
-        _require(not shifted, number_format, f"has another zero point than 0 for {tensor.name}")
-        if index in kept:
-            _require_dtype(tensor, {"float32"}, number_format, "keeps")
-        elif tensor.is_constant:
-            _require_dtype(tensor, constants, number_format, "stores")
-            _require(
-                tensor.dtype != "float16" or np.abs(tensor.content).max(initial=0) < FLOAT16.max,
-                number_format,
-                f"cuts off values of {tensor.name} at {FLOAT16.max}, the largest of float16",
-            )
-        else:
-            _require_dtype(tensor, {number_format.activation}, number_format, "computes")
-    others = model._replace(operators=tuple(o for o in model.operators if o not in floats))
-    for kernel in others.weights:
-        _require_dtype(kernel, {kernel_dtype(kernel, number_format)}, number_format, "stores")
-        if kernel.dtype == "int8":
-            _require(
-                kernel.scale.size > 0 and not kernel.zero_point.any(),
-                number_format,
-                f"has no scale, or another zero point than 0, for {kernel.name}",
-            )
-    for bias in others.biases:
-        _require_dtype(bias, {number_format.bias}, number_format, "stores")
-    _check_input(model.inputs[0], number_format)
-
-
-def run_everywhere(content: bytes) -> list[dict[str, str | None]]:
-    """Run the file once, on zeros, in each interpreter that is installed.
+        path: of the file, an image classifier.
+        source: the dataset whose test images are taken, evenly spread; None: images of noise.
+        images: how many.
+        runtimes: of `RUNTIMES`; none: all that are at hand.
+        devices: where the file runs, too, as for `open_device`.
+        against: another file with the same input and output, compared with this one in the first
+            runtime alone.
+        labels, input_range: what the file does not say, as for `ClassifierFile`.
+        patience_seconds: as for `open_device`.
 
     Returns:
-        name and version of each, and `reason`, why it does not run it; None where it does.
+        As `edgenets.results.Verification` describes it.
 
     Raises:
-        EdgenetsError: the preferred interpreter does not run it.
+        EdgenetsError: the file or the dataset cannot be read, a runtime that was asked for is not
+            at hand, or none runs the file.
     """
-    preferred = load_runtime()
-    _run_once(preferred, content)
-    rows = [{"name": preferred.name, "version": preferred.version, "reason": None}]
-    for runtime in interpreter.load_other_runtimes(preferred.name):
-        reason = None
-        try:
-            _run_once(runtime, content)
-        except EdgenetsError as error:
-            reason = str(error)
-        rows.append({"name": runtime.name, "version": runtime.version, "reason": reason})
-    return rows
+    content = read_bounded(path)
+    classifier = ClassifierFile(path, labels=labels, input_range=input_range)
+    other = None if against is None else _other_file(against, classifier, labels, input_range)
+    with ExitStack() as stack:
+        names = runtimes or (RUNTIMES[:1] if other else RUNTIMES)
+        opened, missing = open_runtimes(
+            stack, names, devices, path.name, patience_seconds=patience_seconds
+        )
+        if runtimes and missing:
+            raise EdgenetsError(missing[0]["reason"])
+        if not (runtimes or devices or other):
+            missing.append(NO_BOARDS)
+        warnings: list[str] = []
+        if source is None:
+            inputs = _noise(classifier, images)
+        else:
+            inputs = _test_images(classifier, path, source, images, warnings)
+        candidates = [(Run(runtime, content), runtime.name) for runtime in opened]
+        if against is not None and other is not None:
+            first, name = candidates[0]
+            candidates = [(first, name), (first._replace(content=other), f"{name}, {against.name}")]
+        return {
+            "model": {"name": path.name, "sha256": sha256_bytes(content)},
+            "against": None if against is None else against.name,
+            "data": source,
+            "images": len(inputs.codes),
+            **compare(classifier, candidates, inputs),
+            "missing": missing,
+            "warnings": warnings,
+        }
 
 
-def _run_once(runtime: interpreter.Runtime, content: bytes) -> None:
+def verify_briefly(
+    content: bytes, name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Compare LiteRT's kernels, and TFLM where it is installed, on a few images for a report.
+
+    Args:
+        content: of the file.
+        name: of the file.
+        pixels: prepared images, [images, height, width, 3]; those are taken that `BRIEF_MACS` has
+            room for, and at least one.
+        labels: [images], the index of each one's class.
+
+    Returns:
+        The `images` that were taken, and what `compare` returns.
+
+    Raises:
+        EdgenetsError: no runtime runs the file.
+    """
+    classifier, model = ClassifierFile(content), flatbuffer.read(content)
+    macs = sum(model.macs(operator) for operator in model.operators)
+    taken = max(1, min(len(pixels), BRIEF_MACS // max(1, macs)))
+    inputs = Inputs(classifier.inputs(pixels[:taken]), labels[:taken])
+    with ExitStack() as stack:
+        runtimes, _ = open_runtimes(stack, BRIEF_RUNTIMES, (), name)
+        candidates = [(Run(runtime, content), runtime.name) for runtime in runtimes]
+        return {"images": taken, **compare(classifier, candidates, inputs)}
+
+
+def compare(
+    classifier: ClassifierFile, candidates: Sequence[tuple[Run, str]], inputs: Inputs
+) -> dict[str, Any]:
+    """Run all candidates on the same inputs and compare each with the first that runs.
+
+    Returns:
+        `runtimes` and `first_difference`, as `edgenets.results.Verification` describes them.
+
+    Raises:
+        EdgenetsError: none runs the file.
+    """
+    with progress_bar("verify", total=2 * len(candidates)) as advance:
+        ran = []
+        for run, name in candidates:
+            ran.append(_ran(run, name, inputs.codes))
+            advance(1, name)
+        first = next((one for one in ran if one.outputs is not None), None)
+        if first is None:
+            raise EdgenetsError(f"no runtime runs the file: {ran[0].name} says: {ran[0].problem}")
+        rows = []
+        for one in ran:
+            rows.append(_row(classifier, first, one, inputs))
+            advance(1, one.name)
+    partings = [row for row in rows if row["first_difference"]]
+    earliest = min(partings, key=lambda row: row["first_difference"]["operator"], default=None)
+    return {
+        "runtimes": rows,
+        "first_difference": earliest
+        and {**earliest["first_difference"], "runtimes": [first.name, earliest["name"]]},
+    }
+
+
+def _ran(run: Run, name: str, codes: NDArray[Any]) -> Ran:
     try:
-        with quiet_stderr():
-            interpreter = runtime.interpreter(model_content=content)
-            interpreter.allocate_tensors()
-            interpreter.invoke()
-    except (ValueError, RuntimeError) as error:
-        raise EdgenetsError(interpreter.refusal(runtime, "the file", error)) from error
+        answers = run.runtime.run(run.content, codes)
+    except EdgenetsError as error:
+        return Ran(run, name, problem=str(error))
+    return Ran(run, name, answers.package, answers.version, answers.outputs[0])
 
 
-def kernel_dtype(kernel: flatbuffer.Tensor, number_format: Format) -> str:
-    """Return the type that a format promises of a kernel."""
-    is_small = math.prod(kernel.shape) < SMALL_KERNEL
-    return number_format.small_kernel if is_small else number_format.kernel
+def _row(classifier: ClassifierFile, first: Ran, one: Ran, inputs: Inputs) -> dict[str, Any]:
+    """Return what is told of one runtime, compared with the first."""
+    row: dict[str, Any] = {
+        "name": one.name,
+        "package": one.package,
+        "version": one.version,
+        **dict.fromkeys(("bit_equal", "largest_step", "same_answers", "ci95", "top1")),
+        "first_difference": None,
+        "problem": one.problem,
+    }
+    if one.outputs is None or first.outputs is None:
+        return row
+    equal = np.asarray(same_bits(one.outputs, first.outputs).all(axis=1))
+    row["bit_equal"] = int(equal.sum())
+    row["largest_step"] = largest_step(one.outputs, first.outputs)
+    row["problem"] = _not_finite(one.outputs)
+    if row["problem"] is None:
+        answers = _answers(classifier, one.outputs)
+        if inputs.labels is not None:
+            row["top1"] = float(np.mean(answers == inputs.labels))
+        if _not_finite(first.outputs) is None:
+            row["same_answers"] = float(np.mean(answers == _answers(classifier, first.outputs)))
+            row["ci95"] = list(wilson_interval(row["same_answers"], len(equal)))
+    if not equal.all():
+        parting = _parting(first, one, inputs.codes[~equal])
+        if isinstance(parting, Parting):
+            row["first_difference"] = parting.to_json()
+        else:
+            row["problem"] = row["problem"] or parting
+    return row
 
 
-def random_images(resolution: int, count: int = RANDOM_IMAGES) -> NDArray[np.uint8]:
-    """Return images of uniform noise, `[count, resolution, resolution, 3]`, always the same."""
-    shape = (count, resolution, resolution, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+def _parting(first: Ran, one: Ran, codes: NDArray[Any]) -> Parting | str:
+    """Return where two runs part, or why that cannot be told."""
+    try:
+        parting = find_parting(first.run, one.run, codes)
+    except EdgenetsError as error:
+        return f"its operators cannot be compared: {error}"
+    return parting or (
+        "its operators cannot be compared: with all that they make as outputs, the answers are "
+        f"those of {first.name}"
+    )
 
 
-def measure_fidelity(
-    source: File | bytes,
-    images: NDArray[np.uint8],
-    reference: NDArray[np.float32],
-    *,
-    probabilities: bool = False,
-) -> Fidelity:
-    """Run the file on prepared images and compare with what the Keras model makes of them.
+def _answers(classifier: ClassifierFile, outputs: NDArray[Any]) -> NDArray[np.int64]:
+    return classifier.logits_of(outputs).argmax(axis=1)
 
-    Args:
-        source: a file that gives logits.
-        images: `[images, resolution, resolution, 3]`.
-        reference: the Keras model's logits or probabilities, `[images, classes]`.
-        probabilities: whether it gives those; then the softmax of the file's logits is compared.
+
+def _not_finite(outputs: NDArray[Any]) -> str | None:
+    images = int((~np.isfinite(outputs.astype(np.float64))).any(axis=1).sum())
+    return f"it returned a NaN or an infinity for {images} images" if images else None
+
+
+def _require_room(classifier: ClassifierFile, images: int) -> None:
+    """Check that so many inputs may be held in memory; errors are those of `require`."""
+    require(COPIES * images * tensor_bytes(classifier.input), f"{images} images are too many")
+
+
+def _noise(classifier: ClassifierFile, images: int) -> Inputs:
+    _require_room(classifier, images)
+    shape = (images, *classifier.input.shape[1:])
+    pixels = np.random.default_rng(SEED).integers(0, 256, shape, dtype=np.uint8)
+    return Inputs(classifier.inputs(pixels), None)
+
+
+def _test_images(
+    classifier: ClassifierFile, path: Path, source: str, images: int, warnings: list[str]
+) -> Inputs:
+    """Return test images, evenly spread; add to `warnings` what there is to say of them."""
+    labels, preparation = needed_of(classifier, path)
+    dataset = open_for_evaluation(source, labels, classifier.seeded_split)
+    split = dataset.split.subset(evenly_spread(len(dataset.split), images))
+    _require_room(classifier, len(split))
+    loaded = split.load(preparation, once=True)
+    parts = [
+        classifier.inputs(loaded.take(np.arange(start, min(start + IMAGES_AT_ONCE, len(split)))))
+        for start in range(0, len(split), IMAGES_AT_ONCE)
+    ]
+    warnings += unprepared_warnings(classifier, preparation)
+    return Inputs(np.concatenate(parts), split.labels)
+
+
+def evenly_spread(available: int, wanted: int | None) -> NDArray[np.int64]:
+    """Return so many different indices of those that there are; None: all.
+
+    >>> evenly_spread(10, 4)
+    array([0, 3, 6, 9])
+    """
+    number = available if wanted is None else min(wanted, available)
+    return np.linspace(0, available - 1, number).round().astype(np.int64)
+
+
+def _other_file(
+    path: Path,
+    classifier: ClassifierFile,
+    labels: Sequence[str] | None,
+    input_range: Range | None,
+) -> bytes:
+    """Return the content of a file that is compared with another.
 
     Raises:
-        EdgenetsError: what the Keras model gives is all zero, or not finite.
+        EdgenetsError: it takes or returns something else.
     """
-    classifier = Classifier(source, input_range=CENTRED)  # it may not be described yet
-    outputs = classifier.outputs(images)
-    compared = "probabilities" if probabilities or classifier.gives_probabilities else "logits"
-    answers = classifier.values_of(outputs)
-    if probabilities:  # as `predict` shows them
-        answers = classifier.probabilities_of(outputs).astype(np.float32)
-    signal, error = float(np.sum(reference**2)), float(np.sum((answers - reference) ** 2))
-    if not math.isfinite(signal):
-        raise EdgenetsError(f"the Keras model's {compared} are not finite; train it again")
-    if not signal > 0:
-        raise EdgenetsError(
-            f"the Keras model's {compared} are all zero, so that no file can be compared with it; "
-            "train it first"
-        )
-    agreement = float(np.mean(answers.argmax(axis=1) == reference.argmax(axis=1)))
-    return Fidelity(to_snr_db(signal, error), agreement, len(images), compared)
+    content = read_bounded(path)
+    other = ClassifierFile(path, labels=labels, input_range=input_range)
+    for what, ours, theirs in (
+        ("takes", classifier.input, other.input),
+        ("returns", classifier.output, other.output),
+    ):
+        if _kind(ours) != _kind(theirs):
+            raise EdgenetsError(
+                f"{path} {what} {_in_words(theirs)} where the other file has {_in_words(ours)}; "
+                "compare files of one net and one format"
+            )
+    return content
 
 
-def to_snr_db(signal: float, error: float) -> float:
-    """Return the signal-to-noise ratio in dB of two sums of squares.
-
-    It stays within `MAXIMUM_SNR_DB` on either side; no error at all counts as that.
-
-    >>> to_snr_db(signal=1000.0, error=1.0)
-    30.0
-    """
-    most = 10 ** (MAXIMUM_SNR_DB / 10)
-    if error * most <= signal:
-        return MAXIMUM_SNR_DB
-    return float(10 * np.log10(max(signal / error, 1 / most)))
+def _kind(tensor: flatbuffer.Tensor) -> Any:
+    return tensor.shape, tensor.dtype, tensor.scale.tolist(), tensor.zero_point.tolist()
 
 
-def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained: bool) -> None:
-    """Check the fidelity against what the format must reach.
-
-    Args:
-        fidelity: of the file.
-        number_format: of the file.
-        trained: whether answers are held to account, not only logits: those of an untrained net,
-            or to images of noise, hang on next to nothing.
-
-    Raises:
-        EdgenetsError: the error is too large or too few answers agree.
-    """
-    _require(
-        fidelity.snr_db >= number_format.minimum_snr_db,
-        number_format,
-        f"gives {fidelity.compared} at {fidelity.snr_db:.1f} dB from the Keras model's, "
-        f"at least {number_format.minimum_snr_db:.0f} dB are needed",
-    )
-    _require(
-        not trained or fidelity.agreement >= number_format.minimum_agreement,
-        number_format,
-        f"agrees with the Keras model on {fidelity.agreement:.1%} of {fidelity.samples} images, "
-        f"at least {number_format.minimum_agreement:.0%} are needed",
-    )
-
-
-def _check_integers(
-    model: flatbuffer.Model, number_format: Format, floats: Collection[flatbuffer.Operator]
-) -> None:
-    """Check that no operator is left in float32 for which the converter has no integer form."""
-    if not number_format.needs_calibration:
-        return
-    for operator in model.operators:
-        outputs = [model.tensors[index] for index in operator.outputs]
-        if operator.name in ("DEQUANTIZE", *flatbuffer.WEIGHTED) or operator in floats:
-            continue  # all that have a kernel have an integer form
-        _require(
-            all(tensor.dtype != "float32" for tensor in outputs),
-            number_format,
-            f"computes {operator.name} in float32 (layer {layer_name(outputs[0].name)}), of which "
-            "the converter knows no integer form: replace the layer or export in another format",
-        )
-
-
-def _check_input(image: flatbuffer.Tensor, number_format: Format) -> None:
-    step, zero_point = number_format.input_step, number_format.input_zero_point
-    if step is None:
-        return
-    _require(
-        image.scale.size == 1
-        and abs(float(image.scale[0]) / step - 1) < 1e-3
-        and int(image.zero_point[0]) == zero_point,
-        number_format,
-        f"has the input scale {image.scale} and zero point {image.zero_point} "
-        f"instead of {step:.6g} and {zero_point}",
-    )
-
-
-def _require_dtype(
-    tensor: flatbuffer.Tensor, dtypes: set[str], number_format: Format, verb: str
-) -> None:
-    promised = " or ".join(sorted(dtypes))
-    failure = f"{verb} {tensor.name} in {tensor.dtype}, not {promised}"
-    _require(tensor.dtype in dtypes, number_format, failure)
-
-
-def _require(holds: bool, number_format: Format, failure: str) -> None:
-    if not holds:
-        raise EdgenetsError(f"the {number_format.name} file {failure}; it was not kept")
+def _in_words(tensor: flatbuffer.Tensor) -> str:
+    steps = ", ".join(f"{scale:.6g}" for scale in tensor.scale)
+    return f"{tensor.dtype} of {tensor.shape}" + (f" in steps of {steps}" if steps else "")

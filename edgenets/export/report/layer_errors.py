@@ -22,7 +22,7 @@ from edgenets.data.pixels import to_network
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import interpreter_errors, open_interpreter
 from edgenets.export.lower.file_layers import activations, in_file_layout, weighted
-from edgenets.export.measure.verify import to_snr_db
+from edgenets.export.measure.promises import to_snr_db
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras, tf
 from edgenets.models.graph import call_layer, walk

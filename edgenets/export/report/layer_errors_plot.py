@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from edgenets.export.measure.verify import MAXIMUM_SNR_DB
+from edgenets.export.measure.promises import MAXIMUM_SNR_DB
 from edgenets.export.report.layer_errors import LayerError, worst_layers
 from edgenets.packages import missing_package
 

@@ -125,7 +125,7 @@ class _Device(_Values):
     system: str
 
 
-class _Runtime(_Values):
+class _Interpreter(_Values):
     name: str
     version: str
 
@@ -149,7 +149,7 @@ class _Operator(_Values):
 
 class _Benchmark(_Values):
     device: _Device
-    runtime: _Runtime
+    runtime: _Interpreter
     threads: Positive
     warm_up: _WarmUp
     load_ms: Amount
@@ -165,6 +165,31 @@ class _Fidelity(_Values):
     snr_db: float
     agreement: Share
     samples: Count
+
+
+class _Parting(_Values):
+    operator: Count
+    op: str
+    values: Count | None
+    of: Count | None
+
+
+class _Runtime(_Values):
+    name: str
+    package: str | None
+    version: str | None
+    bit_equal: Count | None
+    largest_step: Amount | None
+    same_answers: Share | None
+    ci95: Shares | None
+    top1: Share | None
+    first_difference: _Parting | None
+    problem: str | None
+
+
+class _Verification(_Values):
+    images: Positive
+    runtimes: Annotated[list[_Runtime], pydantic.Field(min_length=1)]
 
 
 class _Class(_Values):
@@ -221,6 +246,7 @@ class _Report(_Values):
     latency_ms: _Latency
     benchmark: _Benchmark
     fidelity: _Fidelity
+    verify: _Verification
     per_class: list[_Class]
     confusion: list[list[Count]]
     mistakes: list[_Mistake]

@@ -17,7 +17,7 @@ from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.metadata import with_description
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write import tflite
@@ -46,7 +46,7 @@ class Exported:
     file: File
     named: File
     """The same bytes, each tensor named after the layer that computes it, as the converter did."""
-    fidelity: verify.Fidelity | None
+    fidelity: promises.Fidelity | None
     """None where codes told the ranges of activations: noise would leave them."""
     is_sparse: bool = False  # whether kernels are stored, and on ARM computed, sparsely
 
@@ -101,7 +101,7 @@ def write_checked(
     if target.micro:
         firmware.require_operators(exported.file.model)
     content, fidelity = exported.content, exported.fidelity
-    runtimes = verify.run_everywhere(content)
+    runtimes = promises.run_everywhere(content)
     inspection = inspect_file(out, target.name, file=exported.file)
     about = inspection["target"]
     told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
@@ -132,7 +132,7 @@ def write_checked(
         _write(out, content, result)
         return result
     if images is None:
-        images = verify.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
+        images = promises.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
     made = firmware.measure(exported.file, images, tables=tables)
     result["mcu"] = made.to_json()
     result["notes"] += made.notes
@@ -200,7 +200,7 @@ def export_checked(
     softmax = ends.probabilities and not gives_them
     kept = layers_kept_float(net.model, spec) if number_format is INT8 else []
     floats = operators_of(converted.model, net.model, kept) if kept else ()
-    verify.check_structure(converted, number_format, floats)
+    promises.check_structure(converted, number_format, floats)
     if is_sparse:  # the same kernels, stored sparsely
         converted = tflite.to_sparse(net.model)
     of_logits = File(converted.content) if softmax else None
@@ -213,13 +213,13 @@ def export_checked(
     if images is None:
         if number_format.needs_calibration:
             return Exported(file, named, None, is_sparse)
-        images = verify.random_images(spec.preparation.resolution)
+        images = promises.random_images(spec.preparation.resolution)
     reference = predict_logits(answers or direct_inference(model), images)
-    fidelity = verify.measure_fidelity(
+    fidelity = promises.measure_fidelity(
         of_logits or file, images, reference, probabilities=gave_probabilities
     )
     trained = spec.is_trained and not is_noise
-    verify.check_fidelity(fidelity, number_format, trained=trained)
+    promises.check_fidelity(fidelity, number_format, trained=trained)
     return Exported(file, named, fidelity, is_sparse)
 
 

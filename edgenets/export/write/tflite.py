@@ -16,7 +16,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FP16, FP32, INT8, INT16X8, Format
 from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.integer_forms import set_exact_shares
-from edgenets.export.measure.verify import random_images
+from edgenets.export.measure.promises import random_images
 from edgenets.export.write.codes import check_codes, set_codes
 from edgenets.export.write.converter import converting, in_short, valid_scopes
 from edgenets.export.write.inputs_outputs import set_signature

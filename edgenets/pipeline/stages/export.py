@@ -8,6 +8,7 @@ from edgenets.export.formats import INT8
 from edgenets.export.measure.accuracy import classify
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.verify import BRIEF_IMAGES, evenly_spread, verify_briefly
 from edgenets.export.targets import find_target
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import write_bytes, write_json
@@ -35,7 +36,15 @@ def export_stage(
     return {
         **measure_export(images, exported, model, len(package), logits),
         "mistakes": images.mistakes(logits),
+        "verify": _verify(exported.content, images),
     }
+
+
+def _verify(content: bytes, images: RunImages) -> Record:
+    """Run a few test images through the runtimes at hand."""
+    chosen = evenly_spread(len(images.test), BRIEF_IMAGES)
+    labels = images.dataset.test.labels[chosen]
+    return verify_briefly(content, INT8_FILE, images.test.take(chosen), labels)
 
 
 def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgenets.export.inspect.inspection import inspect_file
-from edgenets.export.inspect.limits import accelerator_limits, cpu_limits
+from edgenets.export.inspect.limits import accelerator_limits, cpu_limits, warnings_of
 from edgenets.export.targets import TARGETS
 
 NAMES = tuple(TARGETS)
@@ -41,6 +41,18 @@ def inspection(*operators, outside=(), partitions: int = 1, **changes):
 
 def limits(found, target: str = "rpi4") -> list[str]:
     return cpu_limits(found, TARGETS[target])
+
+
+def test_output_of_a_size_that_is_computed_is_warned_of():
+    sizes = operator(1, "SHAPE", inputs=[1], outputs=[7])
+    last = operator(2, "RESHAPE", inputs=[1, 7], outputs=[2])
+    (warning,) = warnings_of(inspection(operator(0), sizes, last))
+    assert warning.startswith("its output is made by RESHAPE 2, to a size that is computed")
+    assert "batch fixed to 1" in warning
+    softmax = operator(3, "SOFTMAX", inputs=[2])
+    assert warnings_of(inspection(operator(0), sizes, last, softmax)) == []  # is right there
+    constant = operator(1, "RESHAPE", inputs=[1, 9])
+    assert warnings_of(inspection(operator(0), constant)) == []
 
 
 def test_a_file_in_one_partition_has_no_limits():

@@ -21,7 +21,7 @@ from edgenets.export.inspect.ethos_u.compiler import compile_file
 from edgenets.export.inspect.xnnpack import partitions
 from edgenets.export.lower.lower import REWRITES, lower, preferred_format, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.targets import (
     CORAL,
@@ -187,7 +187,7 @@ def test_file_for_a_target_holds_the_integers_of_the_codes(coded: Coded, target)
         np.testing.assert_allclose(logits, expected, atol=1e-6)
     else:  # but for average pools, whose edges are rounded twice
         error = float(np.sum((logits - expected) ** 2))
-        assert verify.to_snr_db(float(np.sum(expected**2)), error) >= 15
+        assert promises.to_snr_db(float(np.sum(expected**2)), error) >= 15
 
 
 @pytest.mark.slow
@@ -304,4 +304,4 @@ def test_every_target_prefers_a_format_and_names_known_rewrites():
         assert set(target.formats) <= set(FORMATS)
         assert {*target.rewrites, *target.integer_rewrites} <= set(REWRITES)
     assert lower(CodedModel("model", None), GENERIC, INT8).model == "model"
-    assert verify.MAXIMUM_SNR_DB > 0
+    assert promises.MAXIMUM_SNR_DB > 0

@@ -10,7 +10,7 @@ import pytest
 
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.report.layer_errors import LayerError, measure_error, worst_layers
 from edgenets.export.report.layer_errors_plot import draw_errors
 from edgenets.export.write import tflite
@@ -81,7 +81,7 @@ def test_error_of_the_logits_is_that_of_the_file_run_as_usual(
 ):
     content = tflite.to_int8(with_kernels(model, codes.kernels), spec(), None, codes)
     logits = model(PIXELS / np.float32(127.5) - 1).numpy()
-    fidelity = verify.measure_fidelity(content, PIXELS, logits)
+    fidelity = promises.measure_fidelity(content, PIXELS, logits)
     assert plain["logits"].snr_db == pytest.approx(fidelity.snr_db, abs=0.01)
 
 
@@ -119,7 +119,7 @@ def test_range_that_clips_is_named(model: keras.Model, codes: Codes, plain: dict
 def test_kernels_that_were_codes_before_have_no_error(model: keras.Model, codes: Codes):
     rounded = with_kernels(model, codes.kernels)
     errors = measure(rounded, codes).values()
-    assert {error.weight_snr_db for error in errors} == {verify.MAXIMUM_SNR_DB, None}
+    assert {error.weight_snr_db for error in errors} == {promises.MAXIMUM_SNR_DB, None}
 
 
 @pytest.mark.slow

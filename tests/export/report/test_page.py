@@ -30,6 +30,17 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
         "params": 2000,
     }
     layer = {"output_shape": [8, 8, 4], "activation_bytes": 1024}
+    runtime = {
+        **{"name": "reference", "package": "ai-edge-litert", "version": "2.3.0", "bit_equal": 16},
+        **{"largest_step": 0.0, "same_answers": 1.0, "ci95": [0.8, 1.0], "top1": 0.9375},
+        **{"first_difference": None, "problem": None},
+    }
+    parted = {
+        "first_difference": {
+            **{"operator": 3, "op": "CONV_2D", "name": "<stem>", "values": 5, "of": 64},
+            "largest_step": 1.0,
+        }
+    }
     return {
         "model": {
             "name": "mobilenet_v1",
@@ -102,6 +113,14 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
             "peak_memory_bytes": 3 * KIB * KIB,
         },
         "fidelity": {"snr_db": 26.29, "agreement": 0.995, "samples": 200},
+        "verify": {
+            "images": 16,
+            "runtimes": [runtime, {**runtime, "name": "xnnpack", "bit_equal": 3, **parted}],
+            "first_difference": {
+                **parted["first_difference"],
+                "runtimes": ["reference", "xnnpack"],
+            },
+        },
         "per_class": [
             {
                 "label": label,

@@ -15,7 +15,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower.file_layers import in_file_layout, layers_kept_float, operators_of
 from edgenets.export.lower.file_layers import weighted as find_weighted
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.report.layer_errors import measure_error
 from edgenets.export.write.codes import read_grids
 from edgenets.export.write.tflite import to_format, to_int8
@@ -105,9 +105,9 @@ def test_named_layers_compute_in_float32_and_all_others_in_int8(net: Net, conten
 @pytest.mark.slow
 def test_float_is_allowed_in_the_named_layers_only(net: Net, content: bytes):
     floats = operators_of(flatbuffer.read(content), net.model, net.kept)
-    verify.check_structure(content, INT8, floats)
+    promises.check_structure(content, INT8, floats)
     with pytest.raises(EdgenetsError, match="in float32, not int"):
-        verify.check_structure(content, INT8, floats[1:])
+        promises.check_structure(content, INT8, floats[1:])
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_layer_kept_float_has_no_error_but_that_of_its_rounded_output(
     quantized = {o.inputs[0] for o in file.operators if o.name == "QUANTIZE"}
     for operator, layer in find_weighted(file, net.folded):
         if layer in net.kept:
-            assert errors[layer].weight_snr_db == verify.MAXIMUM_SNR_DB
+            assert errors[layer].weight_snr_db == promises.MAXIMUM_SNR_DB
             # 256 steps of the output's or the image's range, or float32 in another order of sums
             is_rounded = operator.outputs[0] in quantized or layer == "stem_conv"
             assert is_rounded != (errors[layer].own_snr_db > 100)
@@ -154,7 +154,7 @@ def test_int8_layer_does_not_pass_as_float(build_net: Callable):
     content = to_int8(model, small_spec(), IMAGES[:, :8, :8])
     floats = operators_of(flatbuffer.read(content), model, ["pointwise"])
     with pytest.raises(EdgenetsError, match=r"int8 file keeps .* in int\d+, not float32"):
-        verify.check_structure(content, INT8, floats)
+        promises.check_structure(content, INT8, floats)
 
 
 @pytest.mark.slow

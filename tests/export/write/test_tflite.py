@@ -8,7 +8,7 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure import verify
+from edgenets.export.measure import promises
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
@@ -56,7 +56,7 @@ def test_float_file_computes_what_the_model_computes(model, float32: bytes):
 
 
 def test_int8_file_passes_its_checks(int8: bytes):
-    verify.check_structure(int8)
+    promises.check_structure(int8)
 
 
 def test_int8_weights_of_the_profile_are_those_of_the_file(model: keras.Model, int8: bytes):
@@ -73,7 +73,7 @@ def test_int8_file_takes_pixel_minus_128_whatever_the_calibration_images_hold(in
 
 def test_int8_logits_follow_the_model(model, int8: bytes):
     reference = predict_logits(compile_inference(model), IMAGES)
-    fidelity = verify.measure_fidelity(int8, IMAGES, reference)
+    fidelity = promises.measure_fidelity(int8, IMAGES, reference)
     assert fidelity.snr_db >= 10
     assert fidelity.samples == 20
 
@@ -93,7 +93,7 @@ def test_no_calibration_images_is_an_error(model, spec: Spec):
 
 def test_float_file_does_not_pass_as_int8(float32: bytes):
     with pytest.raises(EdgenetsError, match="in float32, not int8; it was not kept"):
-        verify.check_structure(float32)
+        promises.check_structure(float32)
 
 
 @pytest.mark.parametrize(
@@ -106,17 +106,17 @@ def test_float_file_does_not_pass_as_int8(float32: bytes):
     ],
 )
 def test_bad_fidelity_is_an_error(snr_db: float, agreement: float, trained: bool, message):
-    fidelity = verify.Fidelity(snr_db, agreement, 200)
+    fidelity = promises.Fidelity(snr_db, agreement, 200)
     if message is None:
-        verify.check_fidelity(fidelity, trained=trained)
+        promises.check_fidelity(fidelity, trained=trained)
     else:
         with pytest.raises(EdgenetsError, match=message):
-            verify.check_fidelity(fidelity, trained=trained)
+            promises.check_fidelity(fidelity, trained=trained)
 
 
 def test_snr_is_that_of_its_definition(float32: bytes, model):
     reference = predict_logits(compile_inference(model), IMAGES)
     shifted = reference * np.float32(1.1)  # error of 0.1 / 1.1 of the signal, 20.83 dB
-    fidelity = verify.measure_fidelity(float32, IMAGES, shifted)
+    fidelity = promises.measure_fidelity(float32, IMAGES, shifted)
     assert fidelity.snr_db == pytest.approx(20 * np.log10(11), abs=0.01)
     assert fidelity.agreement == 1.0

@@ -1,0 +1,122 @@
+"""`edgenets verify`: does a file answer alike in every runtime, and in a client's hands?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenets.cli.options import (
+    data_option,
+    file_argument,
+    input_range_option,
+    json_option,
+    labels_option,
+    max_bytes_option,
+    patience_option,
+)
+from edgenets.cli.output import echo, print_json, print_table
+from edgenets.progress import warn
+from edgenets.results import VERIFY_CELLS, verify_rows
+
+
+@click.command()
+@file_argument
+@data_option(
+    "Folder DATA/test/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits.  [default: images of "
+    "noise]"
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many, evenly spread over the test images.  [default: 64; for a client all]",
+)
+@click.option(
+    "--runtime",
+    multiple=True,
+    type=click.Choice(["reference", "optimized", "xnnpack", "tflm", "tosa"]),
+    help="Of this machine; may be repeated.  [default: all that are at hand]",
+)
+@click.option(
+    "--device",
+    multiple=True,
+    metavar="DEVICE",
+    help="A board, too: emulated:CPU or ssh://[user@]host[:port]; may be repeated.",
+)
+@click.option(
+    "--against",
+    metavar="FILE.tflite",
+    type=click.Path(path_type=Path),
+    help="Compare with this file in the reference kernels, or in the first --runtime.",
+)
+@click.option(
+    "--client",
+    type=click.Choice(["mediapipe"]),
+    help="Let MediaPipe Tasks classify the image files of DATA instead.",
+)
+@labels_option
+@input_range_option
+@patience_option
+@max_bytes_option
+@json_option
+def command(
+    model: Path,
+    data: str | None,
+    images: int | None,
+    runtime: tuple[str, ...],
+    device: tuple[str, ...],
+    against: Path | None,
+    client: str | None,
+    labels: Path | None,
+    input_range: Any,
+    patience: float | None,
+    max_bytes: int | None,
+    as_json: bool,
+) -> None:
+    """Compare a file's answers in all runtimes at hand.
+
+    LiteRT's reference, optimized and XNNPACK kernels, microcontrollers' TFLM, TOSA's reference
+    model, and boards: how many images are equal to the last bit, the largest step between two
+    outputs, the same answers, and the operator at which two runtimes part. A difference is a
+    measurement, no failure.
+    """
+    from edgenets.verbs.file import File
+
+    verification = File(model).verify(
+        data,
+        images=images,
+        runtime=runtime,
+        device=device,
+        against=against,
+        client=client,
+        labels=labels,
+        input_range=input_range,
+        patience=patience,
+        max_bytes=max_bytes,
+    )
+    result = verification.to_json()
+    warn(result["warnings"])
+    if as_json:
+        print_json(result)
+    else:
+        print_verification(result)
+
+
+def print_verification(result: dict[str, Any]) -> None:
+    """Print one table of the runtimes, where they part, and which are not at hand."""
+    first = result["runtimes"][0]["name"]
+    images = "test images" if result["data"] else "images of noise (no --data was given)"
+    echo(f"{result['images']} {images}; each runtime compared with the first that runs")
+    print_table(tuple(VERIFY_CELLS), verify_rows(result["runtimes"]))
+    for row in result["runtimes"]:
+        if row["problem"]:
+            echo(f"{row['name']}: {row['problem']}")
+    if found := result["first_difference"]:
+        where = f"{found['op']} {found['operator']}" + (f" ({found['name']})" * bool(found["name"]))
+        echo(f"first difference: {where}, {' and '.join(found['runtimes'])}")
+    elif all(row["bit_equal"] == result["images"] for row in result["runtimes"]):
+        echo(f"all are equal to the last bit of {first}")
+    for row in result["missing"]:
+        echo(f"not run: {row['name']}: {row['reason']}")
