@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.edge_tpu.prediction import Prediction, predict
-from edgenets.export.inspect.program import run_program
 from edgenets.files import read_bytes, write_bytes
 from edgenets.units import parse_bytes
 

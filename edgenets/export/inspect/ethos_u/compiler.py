@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.export.associated import with_archive_of
+from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.ethos_u.prediction import predict
 from edgenets.export.inspect.placement import Prediction
-from edgenets.export.inspect.program import run_program
 from edgenets.export.metadata import layer_name
 from edgenets.export.targets import Target
 from edgenets.files import read_bytes, write_bytes

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from edgenets import flatbuffer
+from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.ethos_u.compiler import MODULE, compile_file
 from edgenets.export.inspect.ethos_u.prediction import predict
 from edgenets.export.inspect.ethos_u.rules import RULES, UNCHECKED
-from edgenets.export.inspect.program import run_program
 from edgenets.export.targets import TARGETS
 
 
