@@ -27,7 +27,6 @@ MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
     "ethos-u-vela": "ethosu.vela",
-    "tflite-micro": "tflite_micro.python.tflite_micro.runtime",
 }
 OPTIONAL = ("train", "heic", "ethos-u", "mcu")
 """The extras whose packages a sentence names where they are missing."""
@@ -93,6 +92,29 @@ def python_versions() -> tuple[Version, Version]:
         for sign in (">=", "<")
     )
     return oldest, untested
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of a package that is installed; None of one that is not.
+
+    >>> installed_version("tflite-macro")
+    """
+    from importlib.metadata import PackageNotFoundError, version  # takes a board's time
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def require_package(name: str) -> None:
+    """Check that a package of optional dependencies is installed.
+
+    Raises:
+        EdgenetsError: it is not; the sentence of `missing_package`.
+    """
+    if installed_version(name) is None:
+        raise missing_package(name)
 
 
 def missing_package(module: str) -> EdgenetsError:

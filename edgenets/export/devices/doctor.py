@@ -6,8 +6,6 @@ Packages are imported in processes of their own, so that one that crashes takes 
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -19,17 +17,24 @@ from typing import Any, NamedTuple
 
 from edgenets import cache
 from edgenets.errors import EdgenetsError
+from edgenets.export.board.interpreter import RUNTIMES
 from edgenets.export.board.protocol import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup, environments
 from edgenets.export.devices.opening import open_device
-from edgenets.packages import OPTIONAL, Package, has_wheel, is_older, needed, python_versions
+from edgenets.packages import (
+    OPTIONAL,
+    Package,
+    has_wheel,
+    installed_version,
+    is_older,
+    needed,
+    python_versions,
+)
 from edgenets.progress import progress_bar
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 
-
 EXTRAS = ("tflite-runtime", *OPTIONAL)
-INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
 # Part -> what installs it.
 FIXES = {
     "base": "pip install edgenets",
@@ -103,7 +108,7 @@ def _python() -> Finding:
 
 def _packages() -> list[Finding]:
     packages = needed(*EXTRAS)
-    installed = [package for package in packages if _version(package.name)]
+    installed = [package for package in packages if installed_version(package.name)]
     failures = _import_failures([package.module for package in installed])
     findings = [_finding(package, failures.get(package.module)) for package in packages]
     if any(finding.part == "runtime" and finding.state == OK for finding in findings):
@@ -113,19 +118,19 @@ def _packages() -> list[Finding]:
 
 
 def _finding(package: Package, failure: str | None) -> Finding:
-    version = _version(package.name)
-    part = "runtime" if package.name in INTERPRETERS else package.extra or "base"
+    version = installed_version(package.name)
+    part = "runtime" if package.name in RUNTIMES else package.extra or "base"
     if version is None and part in WITHOUT and not has_wheel(package.name):
         note = f"there is none for {platform.system()} on {platform.machine()}; {WITHOUT[part]}"
         return Finding(package.name, part, MISSING, note=note)
     if version is None:
         return Finding(package.name, part, MISSING, fix=FIXES[part])
-    numpy = _version("numpy") or "0"
+    numpy = installed_version("numpy") or "0"
     if package.name == "tflite-runtime" and not is_older(numpy, "2"):
         note = f"tflite-runtime needs NumPy 1, and {numpy} is installed"
         fix = (
             "pip install 'numpy<2'"
-            if not _version("ai-edge-litert")
+            if not installed_version("ai-edge-litert")
             else "pip uninstall tflite-runtime"
         )
         return Finding(package.name, part, BROKEN, version, note, fix)
@@ -271,10 +276,3 @@ def _readiness(name: str, parts: Iterable[str], findings: Iterable[Finding]) -> 
     if any(f.part == "runtime" and f.state == OK for f in findings):
         wanting = [f for f in wanting if f.part != "runtime"]
     return {"command": name, "ready": not wanting, "missing": [f.name for f in wanting]}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -17,7 +17,7 @@ from edgenets.packages import Package, needed
 def versions(monkeypatch):
     """What is installed: package -> version."""
     installed = {}
-    monkeypatch.setattr(doctor, "_version", installed.get)
+    monkeypatch.setattr(doctor, "installed_version", installed.get)
     return installed
 
 
