@@ -11,7 +11,11 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.export.associated import TFLITE_METADATA
+from edgenets.export.board.protocol import TFLM, TFLM_PACKAGE
+from edgenets.export.devices.local import LocalSession
+from edgenets.export.measure.runtimes import SessionRuntime
 from edgenets.export.metadata import ENTRY, standard_entry, with_labels
+from edgenets.packages import installed_version
 
 LABELS = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 RESOLUTION = 8
@@ -85,6 +89,16 @@ def tiny_int8_file(tiny_net, tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "tiny.tflite"
     path.write_bytes(with_edgenets_metadata(tiny_net.int8, METADATA))
     return path
+
+
+@pytest.fixture
+def run_tflm():
+    """A function from a file's content and its inputs to its first output in TFLM."""
+    if installed_version(TFLM_PACKAGE) is None:
+        pytest.skip("tflite-micro is not installed")
+    with LocalSession() as session:
+        runtime = SessionRuntime(TFLM, session, TFLM)
+        yield lambda content, inputs: runtime.run(content, inputs).outputs[0]
 
 
 @pytest.fixture

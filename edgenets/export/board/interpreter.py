@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .machine import ms_since, np
-from .microcontroller import NAME as MICRO
 from .microcontroller import MicroInterpreter
-from .protocol import DELEGATES, KERNELS, TFLM, RunnerError
+from .protocol import DELEGATES, KERNELS, TFLM, TFLM_PACKAGE, RunnerError
 
 # Distribution -> package, in order of preference.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -45,9 +44,8 @@ def load_runtime(kernels: str | None = None) -> Runtime:
     if np is None:
         raise RunnerError("NumPy cannot be imported; run: pip install numpy ai-edge-litert")
     if kernels == TFLM:
-        return Runtime(
-            MICRO, _version(MICRO), partial(MicroInterpreter, load_runtime().interpreter)
-        )
+        interpreter = partial(MicroInterpreter, load_runtime().interpreter)
+        return Runtime(TFLM_PACKAGE, _version(TFLM_PACKAGE), interpreter)
     failures = []
     for name, package in RUNTIMES.items():
         if name == "tflite-runtime" and _major(np.__version__) >= 2 and _is_there(package):

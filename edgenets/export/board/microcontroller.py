@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-NAME = "tflite-micro"
 ARENA_BYTES = 2**28
 """That is set aside beside ten times the file: pages that are not used take no memory."""
 
@@ -42,7 +41,7 @@ class MicroInterpreter:
 
     def allocate_tensors(self) -> None:
         """Open the file; an operator that TFLM lacks is a `RuntimeError`."""
-        from tflite_micro.python.tflite_micro import runtime
+        from tflite_micro import runtime
 
         arena_bytes = ARENA_BYTES + 10 * len(self._content)
         with _saying_why():

@@ -21,6 +21,8 @@ KERNELS = {
 XNNPACK's where it was built with it, and the optimized ones for what XNNPACK lacks."""
 TFLM = "tflm"
 """In place of `KERNELS`, the microcontroller runtime's, which has an interpreter of its own."""
+TFLM_PACKAGE = "tflite-micro"
+"""That it is in; there are wheels for Linux on x86-64 alone."""
 MAX_RUNS = 10_000
 """Timed inferences of a file, at most: so many numbers are answered."""
 MOST_TEXT = 1000

@@ -10,18 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.board import interpreter, protocol
 from edgenets.export.board.interpreter import Runtime
 from edgenets.progress import quiet_stderr
-
-if TYPE_CHECKING:
-    pass
 
 
 def load_runtime() -> Runtime:
@@ -42,13 +38,7 @@ def runtime_name_and_version() -> tuple[str, str]:
     return runtime.name, runtime.version
 
 
-def open_interpreter(
-    source: Path | bytes,
-    threads: int = 1,
-    *,
-    keep_tensors: bool = False,
-    reference: bool = False,
-) -> Any:
+def open_interpreter(source: Path | bytes, threads: int = 1, *, keep_tensors: bool = False) -> Any:
     """Return an interpreter of the file with its tensors allocated.
 
     Args:
@@ -56,7 +46,6 @@ def open_interpreter(
         threads: that an operator may use.
         keep_tensors: let every tensor be read after a run, not only the outputs: each then has
             memory of its own. The operators compute what they do otherwise.
-        reference: compute with the reference kernels, as microcontrollers do, without XNNPACK.
 
     Raises:
         EdgenetsError: no interpreter is installed, or it refuses the file.
@@ -66,9 +55,6 @@ def open_interpreter(
     options |= (
         {"model_path": str(source)} if isinstance(source, Path) else {"model_content": source}
     )
-    if reference:
-        kinds = import_module(runtime.interpreter.__module__).OpResolverType
-        options["experimental_op_resolver_type"] = kinds.BUILTIN_REF
     with interpreter_errors(source), quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the memory that kept tensors take
         interpreter = runtime.interpreter(**options, experimental_preserve_all_tensors=keep_tensors)

@@ -1,4 +1,4 @@
-"""Run a compiler of others in a process group of its own, and end it with all that it started."""
+"""Run a program in a process group of its own, and end it with all that it started."""
 
 from __future__ import annotations
 

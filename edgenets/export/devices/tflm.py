@@ -1,4 +1,4 @@
-"""Run a `.tflite` in the microcontroller runtime, TFLM, of the package tflite-micro.
+"""How small an arena the microcontroller runtime, TFLM, takes for a `.tflite`, found by trying.
 
 TFLM ends its process where the arena is too small or a kernel meets what it was not written for, so
 it runs in a child (`tflm_child.py`). Its kernels here are the portable ones, on a 64-bit machine.
@@ -8,23 +8,19 @@ Source: github.com/tensorflow/tflite-micro, python/tflite_micro/runtime.py.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgenets.errors import EdgenetsError
-from edgenets.packages import missing_package
+from edgenets.export.board.protocol import TFLM_PACKAGE
+from edgenets.export.devices.program import run_program
+from edgenets.packages import require_package
 
 CHILD = Path(__file__).with_name("tflm_child.py")
 MOST_ARENA_BYTES = 2**26
@@ -36,32 +32,6 @@ TOO_SMALL = re.compile(r"available \d+, missing: \d+")  # bytes of the arena, as
 LONGEST_REASON = 200  # characters of what TFLM said
 
 
-def is_installed() -> bool:
-    """Return whether the package is here; Linux on x86-64 alone has it."""
-    return importlib.util.find_spec("tflite_micro") is not None
-
-
-def answers(
-    content: bytes, images: NDArray[Any], arena_bytes: int = MOST_ARENA_BYTES
-) -> NDArray[Any]:
-    """Return the first output of each image, `[images, ...]`, as the file has it.
-
-    Args:
-        content: of a `.tflite` of one input.
-        images: in the type and scale of the input, `[images, height, width, channels]`.
-        arena_bytes: memory that the interpreter may take.
-
-    Raises:
-        EdgenetsError: the package is not installed, TFLM refuses the file or ends its process.
-    """
-    with tempfile.TemporaryDirectory(prefix="edgenets-") as name:
-        given, made = Path(name, "images.npy"), Path(name, "outputs.npy")
-        np.save(given, images[:, np.newaxis])
-        _ask(Path(name), content, arena_bytes, images=str(given), outputs=str(made))
-        outputs: NDArray[Any] = np.load(made)
-        return outputs
-
-
 def least_arena(content: bytes, from_bytes: int, most_bytes: int = MOST_ARENA_BYTES) -> int:
     """Return the least arena that runs, to `STEP_BYTES`, found by bisection.
 
@@ -71,11 +41,11 @@ def least_arena(content: bytes, from_bytes: int, most_bytes: int = MOST_ARENA_BY
         most_bytes: the largest that is tried.
 
     Raises:
-        EdgenetsError: as for `answers`; or no such arena is large enough.
+        EdgenetsError: the package is not installed, TFLM refuses the file, or no such arena is
+            large enough.
     """
-    with tempfile.TemporaryDirectory(prefix="edgenets-") as name:
-        start = min(from_bytes, most_bytes)
-        found = _ask(Path(name), content, most_bytes, from_bytes=start, step_bytes=STEP_BYTES)
+    require_package(TFLM_PACKAGE)
+    found = _search(content, min(from_bytes, most_bytes), most_bytes)
     if (message := found.get("message")) is None:
         return int(found["arena_bytes"])
     if TOO_SMALL.search(message):
@@ -86,37 +56,22 @@ def least_arena(content: bytes, from_bytes: int, most_bytes: int = MOST_ARENA_BY
     raise _refused(message)
 
 
-def _ask(folder: Path, content: bytes, arena_bytes: int, **request: Any) -> dict[str, Any]:
-    if not is_installed():
-        raise missing_package("tflite_micro")
-    model = folder / "model.tflite"
-    model.write_bytes(content)
-    request |= {"model": str(model), "arena_bytes": arena_bytes}
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [sys.executable, "-I", str(CHILD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            start_new_session=True,
-        )
-        with process:
-            try:
-                output, _ = process.communicate(json.dumps(request).encode() + b"\n", MAX_SECONDS)
-            except BaseException as error:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # with the trial that it forked
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise EdgenetsError(
-                        f"TFLM was stopped after {MAX_SECONDS:.0f} s; take a smaller net"
-                    ) from error
-                raise
-        said.seek(0)
-        message = said.read().decode(errors="replace")
-    if process.returncode or not output:
-        raise _refused(message, process.returncode)
-    found: dict[str, Any] = json.loads(output)
-    return found
+def _search(content: bytes, *limits: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="edgenets-") as name:
+        model, answer = Path(name, "model.tflite"), Path(name, "answer.json")
+        model.write_bytes(content)
+        command = [sys.executable, "-I", str(CHILD), str(model), str(answer)]
+        command += map(str, (*limits, STEP_BYTES))
+        try:
+            ended = run_program(command, Path(name), MAX_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise EdgenetsError(
+                f"TFLM was stopped after {MAX_SECONDS:.0f} s; take a smaller net"
+            ) from error
+        if ended.status or not answer.exists():
+            raise _refused(ended.text, ended.status)
+        found: dict[str, Any] = json.loads(answer.read_bytes())
+        return found
 
 
 def _refused(message: str, status: int = 1) -> EdgenetsError:

@@ -1,58 +1,30 @@
 """The microcontroller runtime, TFLM, in a process of its own, which it may end.
 
-Run by its path, with NumPy and tflite-micro alone. A request is a JSON object on stdin; the answer
-is one on what was stdout. What TFLM says goes to stderr. Every trial of an arena is a fork: one
-that is too small ends its process, by a signal or not.
+Run by its path, with tflite-micro alone: `python tflm_child.py MODEL ANSWER LOW HIGH STEP`. To the
+file ANSWER it writes a JSON object, the least arena from LOW bytes on that runs MODEL,
+`{"arena_bytes": n}`, or `{"message": text}` where none up to HIGH does. What TFLM says is printed.
+Every trial of an arena is a fork: one that is too small ends its process, by a signal or not.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-RUNTIME = "tflite_micro.python.tflite_micro.runtime"
+PACKAGE = "tflite_micro"
 
 
 def main() -> None:
-    """Answer one request, `{"model": path, "arena_bytes": n, ...}`.
-
-    With `"images"`, a .npy of inputs `[images, 1, ...]`, outputs are saved to `"outputs"`, and the
-    answer is `{}`. With `"from_bytes"` and `"step_bytes"` it is the least arena that runs, up to
-    `arena_bytes`: `{"arena_bytes": n}`, or `{"message": text}` where there is none.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once, even amid compiled code
-    with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)
-        request = json.loads(sys.stdin.readline())
-        content = Path(request["model"]).read_bytes()
-        import_module(RUNTIME)  # once, before the forks
-        if "images" in request:
-            outputs = answer(content, request["arena_bytes"], np.load(request["images"]))
-            np.save(request["outputs"], outputs)
-            found: dict[str, Any] = {}
-        else:
-            limits = (request[key] for key in ("from_bytes", "arena_bytes", "step_bytes"))
-            found = least_arena(content, *limits)
-        print(json.dumps(found), file=answers)
-
-
-def answer(content: bytes, arena_bytes: int, images: Any) -> Any:
-    """Return the first output for each image, `[images, ...]`."""
-    interpreter = opened(content, arena_bytes)
-    outputs = []
-    for image in images:
-        interpreter.set_input(image, 0)
-        interpreter.invoke()
-        outputs.append(interpreter.get_output(0)[0].copy())
-    return np.stack(outputs)
+    """Search once."""
+    model, answer, *limits = sys.argv[1:]
+    import_module(PACKAGE)  # once, before the forks
+    found = least_arena(Path(model).read_bytes(), *map(int, limits))
+    Path(answer).write_text(json.dumps(found))
 
 
 def least_arena(content: bytes, low: int, high: int, step: int) -> dict[str, Any]:
@@ -101,7 +73,7 @@ def refusal(content: bytes, arena_bytes: int, *, invoke: bool = False) -> str | 
 
 def opened(content: bytes, arena_bytes: int) -> Any:
     """Return TFLM's interpreter of a file."""
-    return import_module(RUNTIME).Interpreter.from_bytes(content, arena_size=arena_bytes)
+    return import_module(PACKAGE).runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
 
 
 if __name__ == "__main__":

@@ -195,7 +195,6 @@ class Classifier(ClassifierFile):
         source: the file's path, its content, or the file as it was just made.
         threads: of the interpreter.
         labels, input_range: as for `ClassifierFile`.
-        reference: compute with LiteRT's reference kernels.
 
     Raises:
         EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file.
@@ -206,12 +205,11 @@ class Classifier(ClassifierFile):
         source: Path | str | bytes | File,
         threads: int = THREADS,
         *,
-        reference: bool = False,
         labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
         super().__init__(source, labels=labels, input_range=input_range)
-        self._interpreter = open_interpreter(self._source, threads, reference=reference)
+        self._interpreter = open_interpreter(self._source, threads)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""

@@ -6,7 +6,6 @@ it dies of, it takes nothing with it.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import subprocess
 import tempfile
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.loading import map_in_threads
 from edgenets.errors import EdgenetsError
-from edgenets.export.board.protocol import KERNELS, TFLM
+from edgenets.export.board.protocol import KERNELS, TFLM, TFLM_PACKAGE
 from edgenets.export.devices import environments
 from edgenets.export.devices.answers import SENT_BYTES as SENT_HERE_BYTES
 from edgenets.export.devices.answers import array_of
@@ -30,7 +29,7 @@ from edgenets.export.devices.opening import open_device
 from edgenets.export.devices.session import LOCAL, Session, array_bytes
 from edgenets.export.measure.remote_classifier import SENT_BYTES
 from edgenets.flatbuffer.sizes import tensor_bytes
-from edgenets.packages import missing_package
+from edgenets.packages import require_package
 
 TOSA = "tosa"
 RUNTIMES = (*KERNELS, TFLM, TOSA)
@@ -190,7 +189,7 @@ class TosaRuntime(Runtime):
 def open_runtimes(
     stack: ExitStack,
     names: Sequence[str],
-    devices: Sequence[str],
+    devices: Sequence[str] = (),
     file_name: str = "the file",
     patience_seconds: float | None = None,
 ) -> tuple[list[Runtime], list[dict[str, str]]]:
@@ -229,8 +228,8 @@ def open_runtimes(
 def _open(name: str, here: Session, file_name: str) -> Runtime:
     if name == TOSA:
         return TosaRuntime()
-    if name == TFLM and importlib.util.find_spec("tflite_micro") is None:
-        raise missing_package("tflite-micro")
+    if name == TFLM:
+        require_package(TFLM_PACKAGE)
     return SessionRuntime(name, here, name, file_name)
 
 

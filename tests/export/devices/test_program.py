@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenets.export.inspect.program import run_program
+from edgenets.export.devices.program import run_program
 
 # Starts another program, says its number, and waits for it.
 PARENT = (

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.board.protocol import TFLM_PACKAGE
 from edgenets.export.devices import tflm
-from edgenets.packages import has_wheel
+from edgenets.packages import has_wheel, installed_version
 
-pytestmark = pytest.mark.skipif(not tflm.is_installed(), reason="tflite-micro is not installed")
-
-IMAGES = np.random.default_rng(0).integers(-128, 128, (3, 8, 8, 3), dtype=np.int8)
+pytestmark = pytest.mark.skipif(
+    not installed_version(TFLM_PACKAGE), reason="tflite-micro is not installed"
+)
+RUN_ONCE = """
+import sys
+from tflite_micro import runtime
+runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2])).invoke()
+"""
 
 
 @pytest.fixture
@@ -33,16 +40,17 @@ def net(colour_net) -> bytes:
     return colour_net(8)
 
 
-def test_answers_are_the_means_of_the_colours(net: bytes):
-    expected = np.floor(IMAGES.mean(axis=(1, 2)) + 0.5)  # half up, as the reference kernel
-    assert np.abs(tflm.answers(net, IMAGES) - expected).max() <= 1
+def runs_in(arena_bytes: int, content: bytes, folder: Path) -> bool:
+    """Whether TFLM runs a file in such an arena."""
+    (folder / "net.tflite").write_bytes(content)
+    command = [sys.executable, "-c", RUN_ONCE, str(folder / "net.tflite"), str(arena_bytes)]
+    return not subprocess.run(command, capture_output=True).returncode
 
 
-def test_least_arena_runs_and_one_kib_less_does_not(net: bytes, temporary: Path):
+def test_least_arena_runs_and_one_kib_less_does_not(net: bytes, temporary: Path, tmp_path_factory):
     least = tflm.least_arena(net, 64)
-    assert tflm.answers(net, IMAGES, least).shape == (3, 3)
-    with pytest.raises(EdgenetsError, match="TFLM"):
-        tflm.answers(net, IMAGES, least - 1024)
+    folder = tmp_path_factory.mktemp("net")
+    assert runs_in(least, net, folder) and not runs_in(least - 1024, net, folder)
     assert least % tflm.STEP_BYTES == 0
     assert tflm.least_arena(net, 2**20) == least  # from above, too
     assert not list(temporary.iterdir())
@@ -54,16 +62,26 @@ def test_model_that_never_fits_is_told_in_a_sentence(net: bytes, temporary: Path
     assert not list(temporary.iterdir())
 
 
-def test_child_that_ends_is_told_in_a_sentence(net: bytes, temporary: Path):
-    with pytest.raises(EdgenetsError, match=r"was ended by SIG.*Failed to .*inspect FILE --target"):
-        tflm.answers(net, IMAGES, arena_bytes=16)
-    assert not list(temporary.iterdir())
+def test_child_that_ends_is_told_in_a_sentence(net: bytes, temporary: Path, monkeypatch):
+    child = temporary / "child.py"
+    child.write_text("import os\nprint('Failed to wake', flush=True)\nos.abort()\n")
+    monkeypatch.setattr(tflm, "CHILD", child)
+    sentence = r"was ended by SIGABRT \(Failed to wake\); .*inspect FILE --target"
+    with pytest.raises(EdgenetsError, match=sentence):
+        tflm.least_arena(net, 64)
+    assert list(temporary.iterdir()) == [child]
+
+
+def test_child_that_ends_well_without_an_answer_is_told(net: bytes, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tflm, "CHILD", tmp_path / "child.py")
+    tflm.CHILD.touch()
+    with pytest.raises(EdgenetsError, match="refuses the file;"):
+        tflm.least_arena(net, 64)
 
 
 def test_file_that_is_cut_is_refused_in_a_sentence(net: bytes):
-    for ask in (lambda: tflm.answers(net[:200], IMAGES), lambda: tflm.least_arena(net[:200], 64)):
-        with pytest.raises(EdgenetsError, match="refuses the file"):
-            ask()
+    with pytest.raises(EdgenetsError, match="refuses the file"):
+        tflm.least_arena(net[:200], 64)
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "too long"])
@@ -111,12 +129,12 @@ def status_of(pid: str) -> str:
 
 
 def test_missing_package_names_the_extra(net: bytes, monkeypatch):
-    monkeypatch.setattr(tflm, "is_installed", lambda: False)
+    monkeypatch.setattr("edgenets.packages.installed_version", lambda name: None)
     with pytest.raises(EdgenetsError, match=r"needs tflite-micro.*edgenets\[mcu\]"):
-        tflm.answers(net, IMAGES)
+        tflm.least_arena(net, 64)
 
 
 def test_wheel_is_for_linux_on_x86_alone(monkeypatch):
-    assert has_wheel("tflite-micro")
+    assert has_wheel(TFLM_PACKAGE)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert not has_wheel("tflite-micro") and has_wheel("ethos-u-vela")
+    assert not has_wheel(TFLM_PACKAGE) and has_wheel("ethos-u-vela")

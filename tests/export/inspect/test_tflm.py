@@ -13,7 +13,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edgenets import flatbuffer
-from edgenets.export.devices import tflm as runtime
+from edgenets.export.board.protocol import TFLM_PACKAGE
+from edgenets.export.devices.tflm import least_arena
 from edgenets.export.inspect.arena import arena_bytes
 from edgenets.export.inspect.tflm import (
     KERNEL_TYPES,
@@ -26,15 +27,16 @@ from edgenets.export.inspect.tflm import (
 from edgenets.flatbuffer.edit import pack
 from edgenets.flatbuffer.names import OPERATORS as SCHEMA
 from edgenets.flatbuffer.names import WEIGHTED
+from edgenets.packages import installed_version
 
 Key = tuple[str, ...]  # an operator, its type, its kernel's
 TRY_ALL = """
 import pickle, sys
 from importlib import import_module
 from pathlib import Path
-from edgenets.export.devices.tflm_child import RUNTIME, refusal
+from edgenets.export.devices.tflm_child import PACKAGE, refusal
 
-import_module(RUNTIME)  # once, before the forks
+import_module(PACKAGE)  # once, before the forks
 asked, told = map(Path, sys.argv[1:])
 files = pickle.loads(asked.read_bytes())
 said = {key: refusal(content, 2**20, invoke=True) for key, content in files.items()}
@@ -196,7 +198,7 @@ def single(name: str, dtype: str, kernel: str = "int8") -> bytes:
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory) -> dict[Key, str | None]:
     """What TFLM says of each operator alone, in each type; None of one that runs."""
-    if not runtime.is_installed():
+    if not installed_version(TFLM_PACKAGE):
         pytest.skip("tflite-micro is not installed")
     files: dict[Key, bytes] = {}
     for name in set(SCHEMA) - {"CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES"}:
@@ -267,9 +269,9 @@ def test_methods_are_the_schema_s_names_in_other_letters():
     assert set(examples.split()) <= set(map(method_of, OPERATORS))
 
 
-@pytest.mark.skipif(not runtime.is_installed(), reason="tflite-micro is not installed")
+@pytest.mark.skipif(not installed_version(TFLM_PACKAGE), reason="tflite-micro is not installed")
 @pytest.mark.slow
 def test_estimate_is_near_what_runs(tiny_net):
     model = flatbuffer.read(tiny_net.int8)
-    least = runtime.least_arena(tiny_net.int8, arena_bytes(model))
+    least = least_arena(tiny_net.int8, arena_bytes(model))
     assert abs(estimated_arena_bytes(model) - least) < max(0.1 * least, 1024)

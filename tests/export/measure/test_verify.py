@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import tarfile
 from contextlib import ExitStack
@@ -178,7 +177,7 @@ def test_more_images_than_memory_has_room_for_are_one_sentence(tiny_int8_file):
 
 
 def test_a_runtime_that_was_asked_for_must_be_at_hand(tiny_int8_file, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("edgenets.packages.installed_version", lambda name: None)
     with pytest.raises(EdgenetsError, match=r"needs tflite-micro.*'edgenets\[mcu\]'"):
         verify_file(tiny_int8_file, runtimes=[TFLM])
 

@@ -7,22 +7,24 @@ there are no tables, and nothing is compared.
 
 from __future__ import annotations
 
-import importlib.metadata
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import tflm
+from edgenets.export.board.protocol import TFLM, TFLM_PACKAGE
+from edgenets.export.devices.tflm import MAX_SECONDS, least_arena
 from edgenets.export.inspect.arena import arena_bytes
 from edgenets.export.inspect.tflm import estimated_arena_bytes, lacking, resolver_methods
-from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.classifier import ClassifierFile
+from edgenets.export.measure.runtimes import Runtime, open_runtimes
 from edgenets.export.write.mcu.flash import for_flash, with_tables, worth_coding
 from edgenets.export.write.mcu.sources import Arena
 from edgenets.flatbuffer import File, Model
-from edgenets.packages import has_wheel
+from edgenets.packages import has_wheel, installed_version
 
 MOST_IMAGES, MOST_MACS = 16, 2_000_000_000
 """That are compared, and that they may take: TFLM's portable kernels are slow."""
@@ -46,11 +48,11 @@ class Firmware:
         if self.arena.is_estimate:
             way = (
                 "run: pip install 'edgenets[mcu]'"
-                if has_wheel("tflite-micro")
+                if has_wheel(TFLM_PACKAGE)
                 else "export on Linux on x86-64, which has it"
             )
             return [
-                "the arena is an estimate, and no lookup tables were tried: tflite-micro is not "
+                f"the arena is an estimate, and no lookup tables were tried: {TFLM_PACKAGE} is not "
                 f"installed; {way}"
             ]
         if self.bit_equal == self.images:
@@ -64,7 +66,7 @@ class Firmware:
         """Return it as JSON; `runtime` is the version of tflite-micro, null without it."""
         is_estimate = self.arena.is_estimate
         return {
-            "runtime": None if is_estimate else importlib.metadata.version("tflite-micro"),
+            "runtime": None if is_estimate else installed_version(TFLM_PACKAGE),
             "arena_bytes": self.arena.size_bytes,
             "arena_is_estimate": is_estimate,
             "operators": resolver_methods(self.flash.model),
@@ -108,28 +110,35 @@ def measure(file: File, images: NDArray[np.uint8], *, tables: bool = True) -> Fi
     """
     plain = for_flash(file)
     size = len(plain.content)
-    if not tflm.is_installed():
+    if installed_version(TFLM_PACKAGE) is None:
         arena = Arena(estimated_arena_bytes(plain.model), is_estimate=True)
         return Firmware(plain, arena, 0, size, arena.size_bytes)
-    reference = Classifier(file, reference=True)
-    shown = images[: _how_many(plain.model)]
-    inputs, expected = reference.inputs(shown), reference.outputs(shown)
-    arena, answers = _least_arena(plain), tflm.answers(plain.content, inputs)
-    equal = int((answers == expected).all(axis=1).sum())
-    found = Firmware(plain, arena, 0, size, arena.size_bytes, equal, len(shown))
-    kernels = worth_coding(plain.model) if tables else {}
-    if not kernels:
-        return found
-    coded = with_tables(plain, kernels)
-    coded_arena = _least_arena(coded)
-    pays = size - len(coded.content) > coded_arena.size_bytes - arena.size_bytes
-    if not pays or not np.array_equal(tflm.answers(coded.content, inputs), answers):
-        return found
-    return Firmware(coded, coded_arena, len(kernels), size, arena.size_bytes, equal, len(shown))
+    arena = _least_arena(plain)
+    inputs = ClassifierFile(file).inputs(images[: _how_many(plain.model)])
+    with ExitStack() as stack:
+        (reference, micro), _ = open_runtimes(
+            stack, ("reference", TFLM), patience_seconds=MAX_SECONDS
+        )
+        answers, expected = _scores(micro, plain, inputs), _scores(reference, file, inputs)
+        equal = int((answers == expected).all(axis=1).sum())
+        found = Firmware(plain, arena, 0, size, arena.size_bytes, equal, len(inputs))
+        kernels = worth_coding(plain.model) if tables else {}
+        if not kernels:
+            return found
+        coded = with_tables(plain, kernels)
+        coded_arena = _least_arena(coded)
+        pays = size - len(coded.content) > coded_arena.size_bytes - arena.size_bytes
+        if not pays or not np.array_equal(_scores(micro, coded, inputs), answers):
+            return found
+    return replace(found, flash=coded, arena=coded_arena, tables=len(kernels))
 
 
 def _least_arena(file: File) -> Arena:
-    return Arena(tflm.least_arena(file.content, arena_bytes(file.model)), is_estimate=False)
+    return Arena(least_arena(file.content, arena_bytes(file.model)), is_estimate=False)
+
+
+def _scores(runtime: Runtime, file: File, inputs: NDArray[Any]) -> NDArray[Any]:
+    return runtime.run(file.content, inputs).outputs[0]
 
 
 def _how_many(model: Model) -> int:

@@ -19,12 +19,15 @@ from click.testing import CliRunner
 import edgenets as en
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import tflm
+from edgenets.export.board.protocol import TFLM, TFLM_PACKAGE
+from edgenets.export.devices.tflm import least_arena
+from edgenets.export.measure.runtimes import Answers, SessionRuntime
 from edgenets.export.write.checked_file import FIRMWARE
 from edgenets.export.write.mcu import firmware
 from edgenets.export.write.mcu.flash import with_tables
 from edgenets.export.write.mcu.sources import HERE, c_string
 from edgenets.flatbuffer import File
+from edgenets.packages import installed_version
 
 CXX = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 BLACK = np.zeros((2, 32, 32, 3), np.uint8)
@@ -66,7 +69,9 @@ namespace tflite { const Model* GetModel(const void*); }
 }
 
 pytestmark = pytest.mark.slow
-needs_tflm = pytest.mark.skipif(not tflm.is_installed(), reason="tflite-micro is not installed")
+needs_tflm = pytest.mark.skipif(
+    not installed_version(TFLM_PACKAGE), reason="tflite-micro is not installed"
+)
 needs_compiler = pytest.mark.skipif(not CXX, reason="there is no C++ compiler")
 
 
@@ -120,7 +125,7 @@ def test_folder_holds_the_file_and_what_was_measured(exported: en.File):
 
 
 @needs_tflm
-def test_tables_save_flash_and_change_no_answer(exported: en.File):
+def test_tables_save_flash_and_change_no_answer(exported: en.File, run_tflm):
     told = exported.record.mcu
     tables = told["tables"]
     assert tables["kernels"] > 10 and "AddDecode" in told["operators"]
@@ -132,7 +137,7 @@ def test_tables_save_flash_and_change_no_answer(exported: en.File):
     assert plain.arena.size_bytes == tables["arena_bytes_without"]
     images = np.random.default_rng(1).integers(-128, 128, (4, 32, 32, 3), np.int8)
     coded, uncoded = (
-        tflm.answers(content, images)
+        run_tflm(content, images)
         for content in (array_in(exported.path.parent), plain.flash.content)
     )
     assert np.array_equal(coded, uncoded)
@@ -141,10 +146,9 @@ def test_tables_save_flash_and_change_no_answer(exported: en.File):
 @needs_tflm
 def test_arena_of_the_header_runs_and_one_kib_less_does_not(exported: en.File):
     array, arena_bytes = array_in(exported.path.parent), exported.record.mcu["arena_bytes"]
-    images = np.zeros((1, 32, 32, 3), np.int8)
-    assert tflm.answers(array, images, arena_bytes).shape == (1, 3)
-    with pytest.raises(EdgenetsError):
-        tflm.answers(array, images, arena_bytes - 1024)
+    assert least_arena(array, 64, most_bytes=arena_bytes) == arena_bytes
+    with pytest.raises(EdgenetsError, match="needs an arena of more than"):
+        least_arena(array, 64, most_bytes=arena_bytes - 1024)
 
 
 @needs_compiler
@@ -179,7 +183,7 @@ def test_example_compiles_against_what_the_runtime_declares(exported: en.File, t
 def test_export_replaces_an_export_and_keeps_an_example_that_was_changed(
     exported: en.File, export, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(tflm, "is_installed", lambda: False)
+    monkeypatch.setattr(firmware, "installed_version", lambda name: None)
     folder = shutil.copytree(exported.path.parent, tmp_path / "board")
     (folder / "main.cc").write_text("// mine")
     (folder / "model.h").write_text("old")
@@ -217,8 +221,14 @@ def test_tables_that_change_an_answer_are_not_taken(exported: en.File, monkeypat
 
 @needs_tflm
 def test_answer_that_differs_from_the_reference_kernels_is_noted(exported: en.File, monkeypatch):
-    answers = tflm.answers
-    monkeypatch.setattr(tflm, "answers", lambda *given: answers(*given) + np.int8(1))
+    run = SessionRuntime.run
+
+    def one_more(runtime: SessionRuntime, content: bytes, inputs: np.ndarray) -> Answers:
+        answers = run(runtime, content, inputs)
+        added = np.int8(runtime.name == TFLM)
+        return answers._replace(outputs=[output + added for output in answers.outputs])
+
+    monkeypatch.setattr(SessionRuntime, "run", one_more)
     made = firmware.measure(File(exported.content), BLACK)
     assert made.bit_equal == 0
     assert made.notes == [
@@ -246,7 +256,7 @@ def test_command_tells_flash_arena_and_operators(
     arguments += ["--calibration-images", "20"]
     told = CliRunner().invoke(edgenets_command, [*arguments, "--target", "mcu"]).stdout
     assert re.search(r"flash: [\d,]+ bytes; arena: [\d,]+ bytes.*; operators: AddConv2D, ", told)
-    if tflm.is_installed():
+    if installed_version(TFLM_PACKAGE):
         assert re.search(r"\d+ kernels by lookup tables; without: flash [\d,]+ bytes", told)
         assert "on 16 of 16 images, bit for bit" in told
     wrong = CliRunner().invoke(edgenets_command, [*arguments, "--no-tables"])

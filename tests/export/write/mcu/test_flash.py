@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from edgenets.data.pixels import to_int8
-from edgenets.export.devices import tflm
 from edgenets.export.inspect.tflm import DECODE, lacking
 from edgenets.export.write.mcu import flash
 from edgenets.export.write.mcu.flash import (
@@ -76,8 +75,7 @@ def file(tiny_net) -> File:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not tflm.is_installed(), reason="tflite-micro is not installed")
-def test_what_goes_into_the_flash_answers_the_same(file: File, tiny_net, monkeypatch):
+def test_what_goes_into_the_flash_answers_the_same(file: File, tiny_net, run_tflm, monkeypatch):
     plain = for_flash(file)
     assert len(plain.content) < len(file.content)
     assert not plain.model.metadata and not any(t.name for t in plain.model.tensors)
@@ -91,7 +89,7 @@ def test_what_goes_into_the_flash_answers_the_same(file: File, tiny_net, monkeyp
     assert [operator.name for operator in coded.model.operators].count(DECODE) == 2
     assert not lacking(coded.model)
     images = to_int8(tiny_net.pixels)
-    expected = tflm.answers(file.content, images)
+    expected = run_tflm(file.content, images)
     assert len(np.unique(expected)) > 5
     for made in (plain, coded):
-        assert np.array_equal(tflm.answers(made.content, images), expected)
+        assert np.array_equal(run_tflm(made.content, images), expected)
