@@ -16,6 +16,7 @@ from edgenets.cli.options import (
     patience_option,
 )
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.export.board.protocol import KERNELS
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -39,7 +40,7 @@ MAX_CONFUSIONS = 10
 )
 @click.option(
     "--kernels",
-    type=click.Choice(["reference", "optimized", "xnnpack"]),
+    type=click.Choice(list(KERNELS)),
     default="xnnpack",
     show_default=True,
     help="Of the interpreter; reference: as microcontrollers answer.",

@@ -49,6 +49,7 @@ USUAL = {
     "evaluate": ("net.tflite", "--data", "digits"),
     "predict": ("net.tflite", "a.png"),
     "benchmark": ("net.tflite",),
+    "verify": ("net.tflite", "--runtime", "reference"),
     "report": ("folder",),
     "doctor": (),
 }

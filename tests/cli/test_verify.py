@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from edgenets.cli.verify import command, print_verification
 from edgenets.errors import EdgenetsError
+from edgenets.export.measure.client import CLIENTS
+from edgenets.export.measure.runtimes import RUNTIMES
 
 ROW = {
     **{"name": "reference", "package": "ai-edge-litert", "version": "2.3.0", "bit_equal": 64},
@@ -18,6 +20,12 @@ ROW = {
 FOUND = {"operator": 3, "op": "CONV_2D", "name": "stem", "values": 5, "of": 64, "largest_step": 1.0}
 NOTHING = dict.fromkeys(("package", "version", "bit_equal", "largest_step", "same_answers", "ci95"))
 DEAD = {**ROW, **NOTHING, "name": "tflm", "top1": None, "problem": "it crashed"}
+
+
+def test_choices_are_the_runtimes_and_clients_that_there_are():
+    options = {option.name: option.type for option in command.params}
+    assert tuple(options["runtime"].choices) == RUNTIMES
+    assert tuple(options["client"].choices) == CLIENTS
 
 
 def printed(capsys, *rows, found=None):

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets.data.sources import open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export import ends
 from edgenets.export.devices import environments
 from edgenets.export.devices.opening import open_device
 from edgenets.export.devices.session import LOCAL
-from edgenets.export.measure.accuracy import needed_of, run_images, unprepared_warnings
+from edgenets.export.measure.accuracy import run_images, unprepared_warnings
 from edgenets.export.measure.remote_classifier import RemoteClassifier
-from edgenets.export.measure.verify import evenly_spread
+from edgenets.export.measure.verify import runtime_row, spread_split
 from edgenets.files import sha256_file
 from edgenets.intervals import wilson_interval
 from edgenets.progress import progress_bar
@@ -60,15 +59,8 @@ def verify_client(
     environments.find_environment(environments.MEDIAPIPE)
     with open_device(LOCAL, patience_seconds=patience_seconds) as session:
         classifier = RemoteClassifier(path, session)
-        taken = [ends.ENDS[end] for end in ends.MEDIAPIPE.ends]
-        if classifier.input.dtype not in taken:
-            raise EdgenetsError(
-                f"MediaPipe Tasks takes images as {' or '.join(taken)}, and {path} takes "
-                f"{classifier.input.dtype}; export it with --client mediapipe"
-            )
-        labels, preparation = needed_of(classifier, path)
-        dataset = open_for_evaluation(source, labels, classifier.seeded_split)
-        chosen = dataset.split.subset(evenly_spread(len(dataset.split), images))
+        _require_ends(classifier, path)
+        chosen, preparation = spread_split(classifier, path, source, images)
         files = [one for one in chosen.sources if isinstance(one, Path)]
         if len(files) < len(chosen):
             raise EdgenetsError(
@@ -76,19 +68,12 @@ def verify_client(
             )
         (outputs,) = run_images([classifier], chosen.load(preparation, once=True))
     ours = classifier.logits_of(outputs).argmax(axis=1)
-    theirs = ask_mediapipe(path, files, len(labels))
+    theirs = ask_mediapipe(path, files, classifier.classes)
     read = theirs >= 0
-    if not read.any():
-        raise EdgenetsError(f"MediaPipe Tasks can read none of the {len(files)} image files")
     warnings = unprepared_warnings(classifier, preparation)
     if note := ends.Ends(client=ends.MEDIAPIPE).note(preparation):
         warnings.append(note)
-    if not read.all():
-        first = files[int(np.argmin(read))]
-        warnings.append(
-            f"MediaPipe Tasks cannot read {int((~read).sum())} of the image files, such as "
-            f"{first}; they are left out"
-        )
+    warnings += _unread_warnings(files, read)
     runtime = classifier.runtime
     name, version = environments.version_of(environments.MEDIAPIPE)
     return {
@@ -146,6 +131,28 @@ def ask_mediapipe(path: Path, files: Sequence[Path], classes: int) -> NDArray[np
     return np.array(answers, np.int64)
 
 
+def _require_ends(classifier: RemoteClassifier, path: Path) -> None:
+    taken = [ends.ENDS[end] for end in ends.MEDIAPIPE.ends]
+    if classifier.input.dtype not in taken:
+        raise EdgenetsError(
+            f"MediaPipe Tasks takes images as {' or '.join(taken)}, and {path} takes "
+            f"{classifier.input.dtype}; export it with --client mediapipe"
+        )
+
+
+def _unread_warnings(files: Sequence[Path], read: NDArray[np.bool_]) -> list[str]:
+    """Return what is said of files that MediaPipe cannot read; all of them are an error."""
+    if not read.any():
+        raise EdgenetsError(f"MediaPipe Tasks can read none of the {len(files)} image files")
+    if read.all():
+        return []
+    first = files[int(np.argmin(read))]
+    return [
+        f"MediaPipe Tasks cannot read {int((~read).sum())} of the image files, such as "
+        f"{first}; they are left out"
+    ]
+
+
 def _class_in(line: bytes, classes: int) -> int:
     try:
         answer = json.loads(line)
@@ -171,14 +178,8 @@ def _row(
 ) -> dict[str, Any]:
     same = float(np.mean((answers == counted)[read]))
     return {
-        "name": name,
-        "package": package,
-        "version": version,
-        "bit_equal": None,
-        "largest_step": None,
+        **runtime_row(name, package, version),
         "same_answers": same,
         "ci95": list(wilson_interval(same, int(read.sum()))),
         "top1": float(np.mean((answers == labels)[read])),
-        "first_difference": None,
-        "problem": None,
     }

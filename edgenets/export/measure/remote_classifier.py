@@ -29,6 +29,11 @@ SENT_BYTES = 2**23
 """Of inputs that are sent to a board at once; it keeps one such part, and returns no more."""
 
 
+def sent_bytes(session: Session) -> int:
+    """Return how many bytes of inputs, or of outputs, a session is best sent at a time."""
+    return SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
+
+
 class RemoteClassifier(ClassifierFile):
     """A classifier in a `.tflite` file that runs in a session.
 
@@ -63,8 +68,7 @@ class RemoteClassifier(ClassifierFile):
         self._threads, self._kernels = threads, kernels
         image_bytes = max(tensor_bytes(end) for end in (self.input, self.output))
         require(COPIES * image_bytes, f"{path} takes or gives too much at once")
-        sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
-        self.images_at_once = max(1, sent_bytes // max(1, image_bytes))
+        self.images_at_once = max(1, sent_bytes(session) // max(1, image_bytes))
         session.put(self._name, path)
         self.runtime: dict[str, Any] = self._run(runs=1)["runtime"]
 

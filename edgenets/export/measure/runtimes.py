@@ -23,15 +23,14 @@ from edgenets.data.loading import map_in_threads
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import KERNELS, TFLM, TFLM_PACKAGE
 from edgenets.export.devices import environments
-from edgenets.export.devices.answers import SENT_BYTES as SENT_HERE_BYTES
-from edgenets.export.devices.answers import array_of
+from edgenets.export.devices.answers import SENT_BYTES, array_of
 from edgenets.export.devices.opening import open_device
 from edgenets.export.devices.session import LOCAL, Session, array_bytes
-from edgenets.export.measure.remote_classifier import SENT_BYTES
+from edgenets.export.measure.remote_classifier import sent_bytes
 from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.packages import require_package
 
-TOSA = "tosa"
+TOSA = environments.TOSA.name
 RUNTIMES = (*KERNELS, TFLM, TOSA)
 """Of this machine, in the order in which they are compared: with the first one."""
 NO_BOARDS = {
@@ -58,7 +57,7 @@ class Runtime(ABC):
     """
 
     name: str
-    sent_bytes: int = SENT_HERE_BYTES
+    sent_bytes: int = SENT_BYTES
 
     @abstractmethod
     def _run(self, content: bytes, inputs: NDArray[Any]) -> Answers:
@@ -101,7 +100,7 @@ class SessionRuntime(Runtime):
         self, name: str, session: Session, kernels: str | None, file_name: str = "the file"
     ) -> None:
         self.name = name
-        self.sent_bytes = SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
+        self.sent_bytes = sent_bytes(session)
         self._session, self._kernels, self._file_name = session, kernels, file_name
 
     def _run(self, content: bytes, inputs: NDArray[Any]) -> Answers:
@@ -223,6 +222,12 @@ def open_runtimes(
         session = stack.enter_context(open_device(device, patience_seconds=patience_seconds))
         runtimes.append(SessionRuntime(device, session, None, file_name))
     return runtimes, missing
+
+
+def images_within(most_macs: int, model: flatbuffer.Model, available: int) -> int:
+    """Return how many images a net computes with so many multiply-adds; at least one."""
+    macs = sum(model.macs(operator) for operator in model.operators)
+    return max(1, min(available, most_macs // max(1, macs)))
 
 
 def _open(name: str, here: Session, file_name: str) -> Runtime:

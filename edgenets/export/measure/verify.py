@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets import flatbuffer
+from edgenets.data.images import Preparation
 from edgenets.data.input_range import Range
+from edgenets.data.loading import Split
 from edgenets.data.sources import open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import KERNELS, TFLM
@@ -23,7 +25,7 @@ from edgenets.export.measure.accuracy import needed_of, unprepared_warnings
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.parting import Parting, Run, find_parting, largest_step, same_bits
 from edgenets.export.measure.remote_classifier import COPIES
-from edgenets.export.measure.runtimes import NO_BOARDS, RUNTIMES, open_runtimes
+from edgenets.export.measure.runtimes import NO_BOARDS, RUNTIMES, images_within, open_runtimes
 from edgenets.files import sha256_bytes
 from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.intervals import wilson_interval
@@ -141,12 +143,11 @@ def verify_briefly(
     Raises:
         EdgenetsError: no runtime runs the file.
     """
-    classifier, model = ClassifierFile(content), flatbuffer.read(content)
-    macs = sum(model.macs(operator) for operator in model.operators)
-    taken = max(1, min(len(pixels), BRIEF_MACS // max(1, macs)))
+    classifier = ClassifierFile(content)
+    taken = images_within(BRIEF_MACS, flatbuffer.read(content), len(pixels))
     inputs = Inputs(classifier.inputs(pixels[:taken]), labels[:taken])
     with ExitStack() as stack:
-        runtimes, _ = open_runtimes(stack, BRIEF_RUNTIMES, (), name)
+        runtimes, _ = open_runtimes(stack, BRIEF_RUNTIMES, file_name=name)
         candidates = [(Run(runtime, content), runtime.name) for runtime in runtimes]
         return {"images": taken, **compare(classifier, candidates, inputs)}
 
@@ -183,6 +184,13 @@ def compare(
     }
 
 
+def runtime_row(name: str, package: str | None, version: str | None) -> dict[str, Any]:
+    """Return what is told of a runtime before anything is known of its answers."""
+    found = ("bit_equal", "largest_step", "same_answers", "ci95", "top1")
+    row = {"name": name, "package": package, "version": version, **dict.fromkeys(found)}
+    return {**row, "first_difference": None, "problem": None}
+
+
 def _ran(run: Run, name: str, codes: NDArray[Any]) -> Ran:
     try:
         answers = run.runtime.run(run.content, codes)
@@ -193,14 +201,8 @@ def _ran(run: Run, name: str, codes: NDArray[Any]) -> Ran:
 
 def _row(classifier: ClassifierFile, first: Ran, one: Ran, inputs: Inputs) -> dict[str, Any]:
     """Return what is told of one runtime, compared with the first."""
-    row: dict[str, Any] = {
-        "name": one.name,
-        "package": one.package,
-        "version": one.version,
-        **dict.fromkeys(("bit_equal", "largest_step", "same_answers", "ci95", "top1")),
-        "first_difference": None,
-        "problem": one.problem,
-    }
+    row = runtime_row(one.name, one.package, one.version)
+    row["problem"] = one.problem
     if one.outputs is None or first.outputs is None:
         return row
     equal = np.asarray(same_bits(one.outputs, first.outputs).all(axis=1))
@@ -260,9 +262,7 @@ def _test_images(
     classifier: ClassifierFile, path: Path, source: str, images: int, warnings: list[str]
 ) -> Inputs:
     """Return test images, evenly spread; add to `warnings` what there is to say of them."""
-    labels, preparation = needed_of(classifier, path)
-    dataset = open_for_evaluation(source, labels, classifier.seeded_split)
-    split = dataset.split.subset(evenly_spread(len(dataset.split), images))
+    split, preparation = spread_split(classifier, path, source, images)
     _require_room(classifier, len(split))
     loaded = split.load(preparation, once=True)
     parts = [
@@ -271,6 +271,19 @@ def _test_images(
     ]
     warnings += unprepared_warnings(classifier, preparation)
     return Inputs(np.concatenate(parts), split.labels)
+
+
+def spread_split(
+    classifier: ClassifierFile, path: Path, source: str, images: int | None
+) -> tuple[Split, Preparation]:
+    """Return so many test images of a dataset (None: all), and how the file prepares them.
+
+    Raises:
+        EdgenetsError: the dataset cannot be used, or the file does not say what is needed.
+    """
+    labels, preparation = needed_of(classifier, path)
+    split = open_for_evaluation(source, labels, classifier.seeded_split).split
+    return split.subset(evenly_spread(len(split), images)), preparation
 
 
 def evenly_spread(available: int, wanted: int | None) -> NDArray[np.int64]:

@@ -31,9 +31,10 @@ from edgenets.export.metadata import layer_name
 from edgenets.export.targets import Target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.flatbuffer import Model
-from edgenets.packages import missing_package
+from edgenets.packages import MODULES, missing_package
 
-PACKAGE, MODULE = "ethos-u-vela", "ethosu.vela"
+PACKAGE = "ethos-u-vela"
+MODULE = MODULES[PACKAGE]
 CONFIG = "Arm/vela.ini"
 """Of system configurations and memory modes; the package brings it."""
 SECTIONS = {"system_config": "System_Config.", "memory_mode": "Memory_Mode."}

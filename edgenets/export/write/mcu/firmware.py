@@ -20,7 +20,7 @@ from edgenets.export.devices.tflm import MAX_SECONDS, least_arena
 from edgenets.export.inspect.arena import arena_bytes
 from edgenets.export.inspect.tflm import estimated_arena_bytes, lacking, resolver_methods
 from edgenets.export.measure.classifier import ClassifierFile
-from edgenets.export.measure.runtimes import Runtime, open_runtimes
+from edgenets.export.measure.runtimes import Runtime, images_within, open_runtimes
 from edgenets.export.write.mcu.flash import for_flash, with_tables, worth_coding
 from edgenets.export.write.mcu.sources import Arena
 from edgenets.flatbuffer import File, Model
@@ -114,7 +114,9 @@ def measure(file: File, images: NDArray[np.uint8], *, tables: bool = True) -> Fi
         arena = Arena(estimated_arena_bytes(plain.model), is_estimate=True)
         return Firmware(plain, arena, 0, size, arena.size_bytes)
     arena = _least_arena(plain)
-    inputs = ClassifierFile(file).inputs(images[: _how_many(plain.model)])
+    inputs = ClassifierFile(file).inputs(
+        images[: images_within(MOST_MACS, plain.model, MOST_IMAGES)]
+    )
     with ExitStack() as stack:
         (reference, micro), _ = open_runtimes(
             stack, ("reference", TFLM), patience_seconds=MAX_SECONDS
@@ -139,8 +141,3 @@ def _least_arena(file: File) -> Arena:
 
 def _scores(runtime: Runtime, file: File, inputs: NDArray[Any]) -> NDArray[Any]:
     return runtime.run(file.content, inputs).outputs[0]
-
-
-def _how_many(model: Model) -> int:
-    macs = sum(model.macs(operator) for operator in model.operators)
-    return max(1, min(MOST_IMAGES, MOST_MACS // max(1, macs)))
