@@ -114,9 +114,8 @@ def measure(file: File, images: NDArray[np.uint8], *, tables: bool = True) -> Fi
         arena = Arena(estimated_arena_bytes(plain.model), is_estimate=True)
         return Firmware(plain, arena, 0, size, arena.size_bytes)
     arena = _least_arena(plain)
-    inputs = ClassifierFile(file).inputs(
-        images[: images_within(MOST_MACS, plain.model, MOST_IMAGES)]
-    )
+    shown = images[: images_within(MOST_MACS, plain.model, MOST_IMAGES)]
+    inputs = ClassifierFile(file).inputs(shown)
     with ExitStack() as stack:
         (reference, micro), _ = open_runtimes(
             stack, ("reference", TFLM), patience_seconds=MAX_SECONDS
