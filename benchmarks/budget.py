@@ -28,6 +28,7 @@ from edgenets.pipeline.compress import MEASURED, compress, open_images_of
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_recipe
 from edgenets.pipeline.draft import Drafts
+from edgenets.pipeline.figures import STORED
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import Choice, Option
 from edgenets.quantize.layers import kernel_axes
@@ -52,7 +53,7 @@ def compressed(folder: Path, config: RunConfig, out: Path, budget_bytes: int | N
 
 def uniform(drafts: Drafts, clusters: int, size_bytes: int) -> tuple[float, Choice]:
     """Return the least sparsity with which a uniform choice takes at most `size_bytes`."""
-    names = [layer.name for layer in drafts.model.layers if kernel_axes(layer)]
+    names = [layer.name for layer in drafts.model.net.layers if kernel_axes(layer)]
 
     def choice(sparsity: float) -> Choice:
         return {
@@ -61,7 +62,7 @@ def uniform(drafts: Drafts, clusters: int, size_bytes: int) -> tuple[float, Choi
         }
 
     least = bisect_left(
-        SPARSITIES, True, key=lambda s: drafts.stored_bytes(choice(float(s))) <= size_bytes
+        SPARSITIES, True, key=lambda s: drafts.figure(choice(float(s)), STORED) <= size_bytes
     )
     sparsity = float(SPARSITIES[min(least, len(SPARSITIES) - 1)])
     return sparsity, choice(sparsity)
@@ -90,7 +91,7 @@ def main() -> None:
     chosen = compressed(folder, config, out / "budget", budget_bytes)["stages"][-1]
     model = Model.load(folder)
     images = open_images_of(model, config)
-    drafts = Drafts(model.net, model.spec, images, config.compress)
+    drafts = Drafts(model, images, config.compress)
     right = right_answers(out / "budget", images)
     print("| recipe | zeros | values | stored, bytes | top-1 | --budget is better by, points |")
     print("|---|---|---|---|---|---|")

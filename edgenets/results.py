@@ -237,7 +237,8 @@ class CompressRecord(Result):
         accounting: the size after each step of Deep Compression, in theory and as files.
         choice: what a budget or a largest loss chose for each layer.
         tries: the size of each try, and its loss in points.
-        budget_bytes, max_drop: what was asked for.
+        budget_bytes, budget_cycles, budget_flash_bytes, max_drop: what was asked for.
+        target: of a budget of cycles or flash, whose estimates they are.
         validation: accuracy of the model as it was on the images that a largest loss is judged by.
     """
 
@@ -248,6 +249,9 @@ class CompressRecord(Result):
     choice: tuple[dict[str, Any], ...] | None = field(default=None, metadata=SOMETIMES)
     tries: tuple[dict[str, Any], ...] | None = field(default=None, metadata=SOMETIMES)
     budget_bytes: int | None = field(default=None, metadata=SOMETIMES)
+    budget_cycles: int | None = field(default=None, metadata=SOMETIMES)
+    budget_flash_bytes: int | None = field(default=None, metadata=SOMETIMES)
+    target: str | None = field(default=None, metadata=SOMETIMES)
     max_drop: float | None = field(default=None, metadata=SOMETIMES)
     validation: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
 

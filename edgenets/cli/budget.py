@@ -24,10 +24,18 @@ def print_choice(result: dict[str, Any]) -> None:
     columns = ("layer", ">weights", ">zeros", ">values", ">entropy", ">divergence")
     print_table(columns, rows, "What was chosen, with the bytes and nats that were expected of it:")
     stored_bytes, tries = result["stages"][-1]["stored_bytes"], result["tries"]
+    for figure, key in (("cycles", "budget_cycles"), ("flash_bytes", "budget_flash_bytes")):
+        if key in result:
+            unit = "cycles" if figure == "cycles" else "bytes of flash"
+            echo(
+                f"{tries[-1][figure]:,} {unit} of {result[key]:,}, as Vela estimates for "
+                f"{result['target']}"
+            )
+    held = ""
     if "budget_bytes" in result:
-        held = f"of {result['budget_bytes']:,}"
-    else:
+        held = f" of {result['budget_bytes']:,}"
+    elif "max_drop" in result:
         drop = next(one["drop"] for one in tries if one["stored_bytes"] == stored_bytes)
-        held = f"and {drop:.2f} points lost on the held-out images of {result['max_drop']:g}"
+        held = f" and {drop:.2f} points lost on the held-out images of {result['max_drop']:g}"
     trainings = "1 try" if len(tries) == 1 else f"{len(tries)} tries"
-    echo(f"stored: {stored_bytes:,} bytes {held}, in {trainings}")
+    echo(f"stored: {stored_bytes:,} bytes{held}, in {trainings}")

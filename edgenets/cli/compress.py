@@ -20,6 +20,7 @@ from edgenets.cli.options import (
 )
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.cli.size_tables import print_accounting
+from edgenets.export.targets import compiled_targets
 from edgenets.progress import warn
 from edgenets.results import stage_rows
 
@@ -42,6 +43,23 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "SIZE, such as 300KB or 1.5MiB.",
 )
 @click.option(
+    "--budget-cycles",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Choose them so that Vela estimates at most N cycles an image on the Ethos-U TARGET.",
+)
+@click.option(
+    "--budget-flash",
+    metavar="SIZE",
+    type=Size(),
+    help="Choose them so that Vela estimates at most SIZE of flash on the Ethos-U TARGET.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(compiled_targets("ethos_u")),
+    help="Of --budget-cycles or --budget-flash.",
+)
+@click.option(
     "--max-drop",
     metavar="POINTS",
     type=Points(),
@@ -51,7 +69,7 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "--epochs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of each training, with --budget or --max-drop.  [default: 10 to prune, 4 to share; "
+    help="Of each training, with a budget or --max-drop.  [default: 10 to prune, 4 to share; "
     "more of fewer than 1,200 images]",
 )
 @data_option(required=True)
@@ -65,6 +83,9 @@ def command(
     model_dir: Path,
     recipe: str | None,
     budget: int | None,
+    budget_cycles: int | None,
+    budget_flash: int | None,
+    target: str | None,
     max_drop: float | None,
     epochs: int | None,
     data: str,
@@ -75,18 +96,24 @@ def command(
 ) -> None:
     """Prune, share weights and quantize a model folder.
 
-    How far it goes says one of --recipe, --budget and --max-drop. The result is a model folder with
+    How far it goes says one of --recipe, a budget and --max-drop. The result is a model folder with
     the integers of its int8 file, which `edgenets export` writes as they are. Fine-tuning learns
     from the model as it was, too. Stopped at any time, the same command goes on.
     """
-    if sum(given is not None for given in (recipe, budget, max_drop)) != 1:
-        raise click.UsageError("pass one of --recipe, --budget and --max-drop")
+    on_npu = budget_cycles, budget_flash
+    if sum(given is not None for given in (recipe, budget, *on_npu, max_drop)) != 1:
+        raise click.UsageError(
+            "pass one of --recipe, --budget, --budget-cycles, --budget-flash and --max-drop"
+        )
     if recipe is not None and epochs is not None:
-        raise click.UsageError("--epochs goes with --budget or --max-drop; a recipe has its own")
+        raise click.UsageError("--epochs goes with a budget or --max-drop; a recipe has its own")
+    if (target is None) != (on_npu == (None, None)):
+        raise click.UsageError("--target goes with --budget-cycles or --budget-flash; pass both")
     from edgenets.results import CompressRecord
     from edgenets.verbs.model import Model
 
     settings |= {"recipe": recipe, "budget": budget, "max_drop": max_drop, "epochs": epochs}
+    settings |= {"budget_cycles": budget_cycles, "budget_flash": budget_flash, "target": target}
     record = Model.load(model_dir).compress(data, out=out, **settings).record
     assert isinstance(record, CompressRecord)
     result = record.to_json()

@@ -30,6 +30,7 @@ from edgenets.pipeline.compress import (
 )
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.draft import Drafts
+from edgenets.pipeline.figures import STORED, Figure
 from edgenets.pipeline.keys import key_of
 from edgenets.pipeline.stages.places import StageRecord
 from edgenets.progress import say
@@ -44,51 +45,65 @@ SCAN_IMAGES = 256
 GROWTH = 1.01  # how much larger than its draft a file is expected to become by training
 BUDGET_TRIES = 3
 DROP_TRIES = 4
+# Figure -> what JSON calls its budget.
+BUDGET_KEYS = {
+    "stored_bytes": "budget_bytes",
+    "cycles": "budget_cycles",
+    "flash_bytes": "budget_flash_bytes",
+}
 NEAR = 1.05  # ratio of two sizes between which no further try is worth its time
 
 
 def compress_to_budget(
-    model: Model, config: RunConfig, budget_bytes: int, out: Path, log_dir: Path | None = None
+    model: Model,
+    config: RunConfig,
+    budget: int,
+    out: Path,
+    log_dir: Path | None = None,
+    figure: Figure = STORED,
 ) -> dict[str, Any]:
-    """Compress a model so that its int8 file takes at most `budget_bytes` when it travels.
+    """Compress a model so that a figure of its int8 file is at most `budget`.
 
     Args:
         model: a trained one without shared weights, left as it is.
         config: images, seed and recipe; the recipe's sparsities and shared values are replaced by
             chosen ones.
-        budget_bytes: for the `stored_bytes` of the `.tflite`.
+        budget: for the figure.
         out: will hold what `compress` leaves there, `sensitivity.json` and
             `sensitivity.svg`.
         log_dir: the trainings of each try write events for TensorBoard into a subfolder.
+        figure: what is bounded; by default the bytes of the file as it travels.
 
     Returns:
-        As `compress`, and `choice`: what was chosen for each layer; `tries`: how large each
-        one became.
+        As `compress`, and `choice`: what was chosen for each layer; `tries`: the figure of each
+        one; of an NPU's figure, its `target`.
 
     Raises:
         EdgenetsError: the budget cannot be reached; the message says what can be. As
             `compress` otherwise.
     """
     with locked_folder(out):
-        search = _Search(model, config, out, log_dir)
-        limit = budget_bytes / GROWTH
-        if search.draft_bytes(-1) > limit:
+        search = _Search(model, config, out, log_dir, figure)
+        limit, least = budget / GROWTH, search.draft(-1)
+        if least > limit:
             raise EdgenetsError(
-                f"{search.spec.name} cannot be compressed to {budget_bytes:,} bytes: with as few "
-                f"weights and values as possible, its file takes {search.draft_bytes(-1):,} when "
-                f"it travels; pass --budget {ceil(GROWTH * search.draft_bytes(-1))} or more"
+                f"{search.spec.name} cannot be compressed to {budget:,} {figure.unit}: with as few "
+                f"weights and values as possible, its file takes {least:,}; pass a budget of "
+                f"{ceil(GROWTH * least)} or more"
             )
         tries: list[_Try] = []
-        while len(tries) < BUDGET_TRIES and search.draft_bytes(-1) <= limit:
+        while len(tries) < BUDGET_TRIES and least <= limit:
             tries.append(search.attempt(len(tries) + 1, search.largest_within(limit)))
             last = tries[-1]
-            if last.stored_bytes <= budget_bytes:
-                described = [{"stored_bytes": each.stored_bytes} for each in tries]
-                return search.keep(last, budget_bytes=budget_bytes, tries=described)
-            limit = last.draft_bytes * budget_bytes / last.stored_bytes / GROWTH
+            if last.figure <= budget:
+                described = [{figure.key: each.figure} for each in tries]
+                asked = BUDGET_KEYS[figure.key]
+                on = {} if figure is STORED else {"target": figure.target.name}
+                return search.keep(last, tries=described, **{asked: budget}, **on)
+            limit = last.draft * budget / last.figure / GROWTH
         raise EdgenetsError(
-            f"{search.spec.name} was trained {len(tries)} times for {budget_bytes:,} bytes and "
-            f"still takes {tries[-1].stored_bytes:,} when it travels; pass a larger --budget"
+            f"{search.spec.name} was trained {len(tries)} times for {budget:,} {figure.unit} and "
+            f"still takes {tries[-1].figure:,}; pass a larger budget"
         )
 
 
@@ -124,18 +139,18 @@ def compress_within_drop(
             """Return the try of a choice if it loses little enough."""
             current = search.attempt(len(described) + 1, index)
             drop = 100 * (search.top1_before - search.top1_of(current))
-            described.append({"stored_bytes": current.stored_bytes, "drop": drop})
+            described.append({"stored_bytes": current.figure, "drop": drop})
             say(f"it loses {drop:.2f} points on the validation images, {max_drop:g} may be lost")
             return current if drop <= max_drop + 1e-9 else None
 
-        smallest, largest = search.draft_bytes(-1), search.draft_bytes(0)
+        smallest, largest = search.draft(-1), search.draft(0)
         best = None
         while len(described) < DROP_TRIES and largest > NEAR * smallest:
             middle = search.largest_within(sqrt(smallest * largest))
             if (good := attempt(middle)) is not None:
-                best, largest = good, search.draft_bytes(middle)
+                best, largest = good, search.draft(middle)
             else:
-                smallest = search.draft_bytes(middle)
+                smallest = search.draft(middle)
         best = best or attempt(0)  # int8 alone, which needs no training
         if best is None:
             raise EdgenetsError(
@@ -162,21 +177,30 @@ class _Try(NamedTuple):
 
     choice: Choice
     recipe: Recipe
-    draft_bytes: int
+    draft: int  # the figure before training
+    figure: int  # and after it
     stages: Path
     records: list[StageRecord]
 
     @property
-    def stored_bytes(self) -> int:
-        size: int = self.records[-1].measured["stored_bytes"]
-        return size
+    def folder(self) -> Path:
+        """The model folder that its last stage made."""
+        return self.stages / self.records[-1].folder
 
 
 class _Search:
     """What can be chosen for a model, and the tries, each in a folder below `out`."""
 
-    def __init__(self, model: Model, config: RunConfig, out: Path, log_dir: Path | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        config: RunConfig,
+        out: Path,
+        log_dir: Path | None,
+        figure: Figure = STORED,
+    ) -> None:
         require_place(out)
+        self.figure = figure
         self.model, self.spec, self.out, self.log_dir = model, model.spec, out, log_dir
         if model.codes:
             raise EdgenetsError(
@@ -186,25 +210,31 @@ class _Search:
         self.drafts = Drafts(model, self.images, config.compress)
         self.sensitivity = self._scan()
         self.choices = trade_offs({name: s.options for name, s in self.sensitivity.items()})
-        self.draft_bytes = cache(lambda i: self.drafts.stored_bytes(self.choices[i]))
+        self.draft = cache(lambda i: self.drafts.figure(self.choices[i], figure))
 
-    def largest_within(self, limit_bytes: float) -> int:
-        """Return the number of the largest choice whose draft takes at most `limit_bytes`."""
+    def largest_within(self, limit: float) -> int:
+        """Return the number of the largest choice whose draft takes at most `limit`."""
         last = len(self.choices) - 1
-        return bisect_left(range(last), True, key=lambda i: self.draft_bytes(i) <= limit_bytes)
+        return bisect_left(range(last), True, key=lambda i: self.draft(i) <= limit)
 
     def attempt(self, number: int, index: int) -> _Try:
         """Train the recipe of a choice; stages that an earlier try has too are taken from there."""
         choice = self.choices[index]
         recipe = self.drafts.recipe(choice)
         stages, earlier = (self.out / STAGES / f"try-{n}" for n in (number, number - 1))
-        say(f"try {number}: {_describe(choice)}, {self.draft_bytes(index):,} bytes before training")
+        before = f"{self.draft(index):,} {self.figure.unit} before training"
+        say(f"try {number}: {_describe(choice)}, {before}")
         write_bytes(self.out / PLOT, draw_sensitivity(self.sensitivity, choice))
         if earlier.exists() and not stages.exists():
             copytree(earlier, stages)
         log_dir = self.log_dir and self.log_dir / stages.name
         records = run_recipe(self.model, self.images, recipe, stages, log_dir)
-        return _Try(choice, recipe, self.draft_bytes(index), stages, records)
+        if self.figure is STORED:
+            made: int = records[-1].measured["stored_bytes"]
+        else:
+            made = self.figure.of_model(Model.load(stages / records[-1].folder))
+            say(f"try {number}: {made:,} {self.figure.unit} after training")
+        return _Try(choice, recipe, self.draft(index), made, stages, records)
 
     def keep(self, kept: _Try, **more: Any) -> dict[str, Any]:
         """Make the model folder of a try and return what was measured."""
@@ -227,8 +257,7 @@ class _Search:
 
     def top1_of(self, current: _Try) -> float:
         """Return the accuracy of a try's int8 file on the validation images."""
-        folder = current.stages / current.records[-1].folder
-        made = Model.load(folder)
+        made = Model.load(current.folder)
         content = tflite.to_int8(made.net, made.spec, None, made.codes)
         images = self.images.training.validation_images
         return self._top1(classify(Classifier(content), images))

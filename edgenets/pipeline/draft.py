@@ -12,13 +12,14 @@ from statistics import mode
 
 from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
-from edgenets.export.write.codes import set_codes
+from edgenets.export.write.codes import read_grids, set_codes
 from edgenets.files import sha256_bytes
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model
+from edgenets.pipeline.figures import Figure
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice
 from edgenets.quantize.budget.sensitivity import compress_untrained
@@ -31,7 +32,6 @@ from edgenets.quantize.settings import (
     ShareOverride,
     ShareSettings,
 )
-from edgenets.quantize.sizes.counts import stored_bytes
 from edgenets.quantize.stages.prune import sparsity_of
 
 
@@ -49,15 +49,19 @@ class Drafts:
         layers = prunable_layers(model.net) if pruning else []
         self.prunable = [layer.name for layer in layers if pruning and sparsity_of(layer, pruning)]
 
-    def stored_bytes(self, choice: Choice) -> int:
-        """Return what a choice's file takes when it travels."""
+    def figure(self, choice: Choice, figure: Figure) -> int:
+        """Return a figure of a choice's file."""
         draft = self.model
         for stage in self.recipe(choice):
             draft = draft.after(stage.model_dump(mode="json"), self._folded)
         kernels = compress_untrained(self.model.net, self._folded, choice)
+        if figure.target.rewrites:  # the net is another, and so is the file
+            grids = read_grids(self._int8_file, self._folded)
+            return figure.of_model(Model(self._folded, draft.spec, Codes(kernels, grids)))
         file = File(self._int8_file)
         set_codes(file, self._folded, Codes(kernels, {}))
-        return stored_bytes(with_description(file, draft.spec, sha256_bytes(file.content)).content)
+        described = with_description(file, draft.spec, sha256_bytes(file.content))
+        return figure.of_file(described.content)
 
     def recipe(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""

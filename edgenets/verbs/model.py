@@ -133,6 +133,9 @@ class Model:
         *,
         recipe: PathOrName | None = None,
         budget: Size | None = None,
+        budget_cycles: int | None = None,
+        budget_flash: Size | None = None,
+        target: str | None = None,
         max_drop: float | None = None,
         epochs: int | None = None,
         out: PathOrName | None = None,
@@ -156,8 +159,12 @@ class Model:
                 stages; "deep-compression" if neither it nor `budget` or `max_drop` is given.
             budget: choose zeros and values of each layer so that the file, packed, takes at most so
                 much, such as "300KB".
+            budget_cycles, budget_flash: choose them so that the file, compiled by Vela for the
+                Ethos-U `target`, takes at most so many cycles, or so much flash, by Vela's
+                estimate.
+            target: of these, such as "ethos-u55-128".
             max_drop: choose them so that it loses at most so many points of top-1.
-            epochs: of each training, with `budget` or `max_drop`.
+            epochs: of each training, with a budget or `max_drop`.
             out: new model folder, in which an interrupted compression is kept and goes on.
             unlabelled: folder with more images to learn from.
             flip: whether images are mirrored; by default as suits them.
@@ -172,10 +179,22 @@ class Model:
             EdgenetsError: the images do not fit, a budget or largest loss cannot be kept, or `out`
                 holds a model.
         """
-        if sum(given is not None for given in (recipe, budget, max_drop)) > 1:
-            raise EdgenetsError("pass one of recipe, budget and max_drop")
-        if budget is None and max_drop is None and epochs is not None:
-            raise EdgenetsError("epochs goes with budget or max_drop; a recipe has its own")
+        budgets = {
+            "stored_bytes": None if budget is None else size_of(budget, "budget"),
+            "cycles": budget_cycles,
+            "flash_bytes": None if budget_flash is None else size_of(budget_flash, "budget_flash"),
+        }
+        bounds = {key: bound for key, bound in budgets.items() if bound is not None}
+        if (recipe is not None) + len(bounds) + (max_drop is not None) > 1:
+            raise EdgenetsError(
+                "pass one of recipe, budget, budget_cycles, budget_flash and max_drop"
+            )
+        if not bounds and max_drop is None and epochs is not None:
+            raise EdgenetsError("epochs goes with a budget or max_drop; a recipe has its own")
+        if (target is not None) != bool(bounds.keys() - {"stored_bytes"}):
+            raise EdgenetsError("target goes with budget_cycles or budget_flash, which need it")
+        if budget_cycles is not None and budget_cycles < 1:
+            raise EdgenetsError(f"budget_cycles must be at least 1, got {budget_cycles}")
         if max_drop is not None and not 0 <= max_drop <= 100:
             raise EdgenetsError(f"max_drop must be points from 0 to 100, got {max_drop}")
         if epochs is not None and epochs < 1:
@@ -201,19 +220,21 @@ class Model:
             "seed": usual_seed if seed is None else seed,
         }
         config = load_recipe(named, values)
-        budget_bytes = None if budget is None else size_of(budget, "budget")
         require_sources(config)
         from edgenets.files import check_output
         from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
         from edgenets.pipeline.compress import RECIPE, compress
+        from edgenets.pipeline.figures import STORED, npu_figure
 
         if epochs is not None:
             config = with_epochs(config, epochs)
         logs = optional_path(log_dir)
         with folder_or_temporary(out) as folder:
             check_output(folder / RECIPE, [Path(named)])
-            if budget_bytes is not None:
-                result = compress_to_budget(self._content, config, budget_bytes, folder, logs)
+            if bounds:
+                ((key, bound),) = bounds.items()
+                figure = STORED if target is None else npu_figure(key, target)
+                result = compress_to_budget(self._content, config, bound, folder, logs, figure)
             elif max_drop is not None:
                 result = compress_within_drop(self._content, config, max_drop, folder, logs)
             else:

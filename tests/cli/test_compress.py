@@ -41,10 +41,25 @@ def test_largest_loss_must_be_points(points: str):
         ("--recipe", "int8", "--budget", "300KB"),
         ("--recipe", "int8", "--max-drop", "1"),
         ("--budget", "300KB", "--max-drop", "1"),
+        ("--budget-cycles", "9", "--budget-flash", "1KB", "--target", "ethos-u55-128"),
     ],
 )
 def test_one_of_recipe_budget_and_loss_must_be_given(options: tuple[str, ...]):
-    assert complaint(*options) == "pass one of --recipe, --budget and --max-drop"
+    assert complaint(*options) == (
+        "pass one of --recipe, --budget, --budget-cycles, --budget-flash and --max-drop"
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--budget-cycles", "300000"),
+        ("--budget-flash", "100KB"),
+        ("--budget", "100KB", "--target", "ethos-u55-128"),
+    ],
+)
+def test_budget_of_an_npu_needs_its_target_and_no_other_does(options: tuple[str, ...]):
+    assert complaint(*options).startswith("--target goes with --budget-cycles or --budget-flash")
 
 
 def test_epochs_of_a_recipe_are_its_own():

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.inspect.ethos_u.compiler import compile_file
+from edgenets.export.targets import find_target
 from edgenets.files import read_bytes
 from edgenets.models.folder import SPEC, Model
 from edgenets.pipeline import budget as budget_module
@@ -23,6 +25,7 @@ from edgenets.pipeline.budget import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_config, load_recipe
 from edgenets.pipeline.draft import chosen_recipe
+from edgenets.pipeline.figures import npu_figure
 from edgenets.pipeline.one_step import export
 from edgenets.quantize.budget.choice import Option
 from edgenets.quantize.recipe import RECIPES
@@ -165,7 +168,7 @@ def test_budget_below_the_graph_says_what_is_reachable(
         compress_to_budget(Model.load(model_dir), config, 10_000, scanned)
     sentence = str(raised.value)
     assert "mobilenet_v1 cannot be compressed to 10,000 bytes" in sentence and "\n" not in sentence
-    reachable = int(sentence.split("--budget ")[1].split()[0])
+    reachable = int(sentence.split("a budget of ")[1].split()[0])
     assert 10_000 < reachable < BUDGET_BYTES
     assert not (scanned / "stages").exists()
 
@@ -252,3 +255,35 @@ def test_epochs_are_those_of_the_stages_that_train():
     prune, share, int8 = config.compress
     assert (prune.epochs, share.epochs) == (3, 3)
     assert isinstance(prune, PruneSettings) and not hasattr(int8, "epochs")
+
+
+@slow
+def test_compiled_file_is_within_a_budget_of_an_npu(
+    model_dir: Path, config: RunConfig, scanned: Path, tmp_path: Path
+):
+    target = find_target("ethos-u55-128")
+    export(Model.load(model_dir), tmp_path / "plain.tflite", None, "digits", 32, 0, target=target)
+    plain = compile_file(tmp_path / "plain.tflite", target).estimates["cycles"]
+    budget = round(0.9 * plain)
+    figure = npu_figure("cycles", target.name)
+    result = compress_to_budget(Model.load(model_dir), config, budget, scanned, None, figure)
+    assert result["target"] == "ethos-u55-128" and result["budget_cycles"] == budget
+    file = tmp_path / "small.tflite"
+    export(Model.load(scanned), file, None, None, 0, 0, target=target)
+    compiled = compile_file(file, target).estimates["cycles"]
+    assert compiled == result["tries"][-1]["cycles"]
+    assert 0.8 * budget < compiled <= budget
+
+
+@slow
+def test_cycles_that_no_choice_saves_are_refused_with_what_can_be_had(
+    model_dir: Path, config: RunConfig, scanned: Path
+):
+    figure = npu_figure("cycles", "ethos-u55-128")
+    with pytest.raises(EdgenetsError, match=r"to 1 cycles on ethos-u55-128: .* pass a budget of"):
+        compress_to_budget(Model.load(model_dir), config, 1, scanned, None, figure)
+
+
+def test_figures_are_of_targets_with_a_compiler_that_estimates():
+    with pytest.raises(EdgenetsError, match=r"estimated for ethos-u55-128, .*, not for coral"):
+        npu_figure("cycles", "coral")

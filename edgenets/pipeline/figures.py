@@ -1,0 +1,86 @@
+"""What a budget bounds of an int8 file: bytes that travel, or what an NPU takes to run it.
+
+Cycles and flash are estimates of the NPU's compiler, which is run for each file that is considered.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from edgenets.errors import EdgenetsError
+from edgenets.export.formats import INT8
+from edgenets.export.inspect.ethos_u.compiler import compile_file, find_system
+from edgenets.export.lower.lower import lower
+from edgenets.export.lower.rewriting import CodedModel
+from edgenets.export.metadata import with_description
+from edgenets.export.targets import GENERIC, Target, compiled_targets, find_target
+from edgenets.export.write import tflite
+from edgenets.files import write_bytes
+from edgenets.models.folder import Model, weights_sha256
+from edgenets.quantize.sizes.counts import stored_bytes
+
+
+class Figure(NamedTuple):
+    """A figure of an int8 file that a budget bounds.
+
+    Attributes:
+        key: what JSON calls it: "stored_bytes", or of an NPU "cycles" or "flash_bytes".
+        target: in whose form the file is written.
+    """
+
+    key: str = "stored_bytes"
+    target: Target = GENERIC
+
+    @property
+    def unit(self) -> str:
+        """What it counts in, for sentences."""
+        return {
+            "stored_bytes": "bytes when it travels",
+            "cycles": f"cycles on {self.target.name}",
+            "flash_bytes": f"bytes of flash on {self.target.name}",
+        }[self.key]
+
+    def of_file(self, content: bytes) -> int:
+        """Return the figure of a file.
+
+        Raises:
+            EdgenetsError: the compiler fails, or leaves operators on the CPU.
+        """
+        if self.key == "stored_bytes":
+            return stored_bytes(content)
+        with tempfile.TemporaryDirectory(prefix="edgenets-") as folder:
+            path = Path(folder) / "net.tflite"
+            write_bytes(path, content)
+            figure: int = compile_file(path, self.target).estimates[self.key]
+            return figure
+
+    def of_model(self, model: Model) -> int:
+        """Return the figure of the file of a model whose `codes` are complete."""
+        net = lower(CodedModel(model.net, model.codes), self.target, INT8)
+        file = tflite.to_format(INT8, net.model, model.spec, None, net.codes)
+        described = with_description(
+            file, model.spec, weights_sha256(model.net), names=self.target.names
+        )
+        return self.of_file(described.content)
+
+
+STORED = Figure()
+
+
+def npu_figure(key: str, target: str) -> Figure:
+    """Return a figure of the NPU `target`: its "cycles" or "flash_bytes".
+
+    Raises:
+        EdgenetsError: there is no such target, it has no compiler that estimates, or that compiler
+            is not installed.
+    """
+    row = find_target(target)
+    if row.accelerator != "ethos_u":
+        known = ", ".join(compiled_targets("ethos_u"))
+        raise EdgenetsError(
+            f"what a file takes is estimated for {known}, not for {target}; pass one of them"
+        )
+    find_system(row)
+    return Figure(key, row)
