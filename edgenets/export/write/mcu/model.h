@@ -28,7 +28,7 @@ inline Input FromPixel(std::uint8_t pixel) { return static_cast<Input>($from_pix
 
 // Output: [1, $classes], $output_dtype$output_scale.
 using Output = $output_type;
-constexpr int kClasses = $classes;
+${output_grid}constexpr int kClasses = $classes;
 extern const char* const kLabels[];
 
 }  // namespace model

@@ -83,6 +83,7 @@ def write_sources(folder: Path, flash: File, spec: Spec, arena: Arena, tables: i
         "output_dtype": scores.dtype,
         "output_type": C_TYPES[scores.dtype].name,
         "output_scale": _scale(scores),
+        "output_grid": _grid(scores),
         "count": len(methods),
         "calls": "\n".join(f"  TF_LITE_ENSURE_STATUS(operators.{name}());" for name in methods),
     }
@@ -122,7 +123,21 @@ def _array(content: bytes, labels: tuple[str, ...]) -> str:
 def _scale(tensor: Tensor) -> str:
     if not tensor.scale.size:
         return ""
-    return f" = {float(tensor.scale[0])!r} * (code {-int(tensor.zero_point[0]):+d})"
+    zero_point = int(tensor.zero_point[0])
+    sign = "-" if zero_point >= 0 else "+"
+    return f" = {float(tensor.scale[0])!r} * (code {sign} {abs(zero_point)})"
+
+
+def _grid(scores: Tensor) -> str:
+    """Return the constants that turn an output's code into a number; none for floats."""
+    if not scores.scale.size:
+        return ""
+    return (
+        f"constexpr float kOutputScale = {float(scores.scale[0])!r}f;\n"
+        f"constexpr int kOutputZeroPoint = {int(scores.zero_point[0])};\n"
+        "inline float ToScore(Output code) {\n"
+        "  return kOutputScale * static_cast<float>(code - kOutputZeroPoint);\n}\n"
+    )
 
 
 def _comment(text: str) -> str:

@@ -117,7 +117,10 @@ def test_folder_holds_the_file_and_what_was_measured(exported: en.File):
     assert told["flash_bytes"] == len(array) == int(header["kDataBytes"])
     assert told["arena_bytes"] == int(header["kArenaBytes"])
     (image,), text = exported.record.inputs, (folder / "model.h").read_text()
-    assert f"int8 = {image['scale']!r} * (code +1)" in text and image["zero_point"] == -1
+    assert f"int8 = {image['scale']!r} * (code + 1)" in text and image["zero_point"] == -1
+    (scores,) = exported.record.outputs
+    assert header["kOutputScale"] == f"{scores['scale']!r}f"
+    assert int(header["kOutputZeroPoint"]) == scores["zero_point"]
     assert "// Image: RGB, 8 bits; resolution 32, resize 32, " in text
     calls = re.findall(r"operators\.(\w+)\(\)", (folder / "operators.h").read_text())
     assert calls == told["operators"]
