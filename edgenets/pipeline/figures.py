@@ -5,19 +5,17 @@ Cycles and flash are estimates of the NPU's compiler, which is run for each file
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8
-from edgenets.export.inspect.ethos_u.compiler import compile_file, find_system
+from edgenets.export.inspect.ethos_u.compiler import compile_content, find_system
 from edgenets.export.lower.lower import lower
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.metadata import with_description
 from edgenets.export.targets import GENERIC, Target, compiled_targets, find_target
 from edgenets.export.write import tflite
-from edgenets.files import write_bytes
 from edgenets.models.folder import Model, weights_sha256
 from edgenets.quantize.sizes.counts import stored_bytes
 
@@ -50,11 +48,9 @@ class Figure(NamedTuple):
         """
         if self.key == "stored_bytes":
             return stored_bytes(content)
-        with tempfile.TemporaryDirectory(prefix="edgenets-") as folder:
-            path = Path(folder) / "net.tflite"
-            write_bytes(path, content)
-            figure: int = compile_file(path, self.target).estimates[self.key]
-            return figure
+        outcome = compile_content(content, Path("net.tflite"), self.target)
+        figure: int = outcome.estimates[self.key]
+        return figure
 
     def of_model(self, model: Model) -> int:
         """Return the figure of the file of a model whose `codes` are complete."""

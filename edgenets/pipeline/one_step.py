@@ -20,7 +20,7 @@ from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower.lower import preferred_format
 from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
-from edgenets.export.write.checked_file import FIRMWARE, REPORT, write_checked
+from edgenets.export.write.checked_file import FIRMWARE, REPORT, Compile, write_checked
 from edgenets.export.write.foreign import adopt, load_trusted
 from edgenets.files import check_folder, check_output, locked_folder
 from edgenets.models.folder import SPEC, Model, Spec, require_no_model
@@ -111,6 +111,8 @@ def export(
     ends: Ends = LOGITS,
     names: bool | None = None,
     tables: bool = True,
+    *,
+    compile_for: Compile | None = None,
 ) -> dict[str, Any]:
     """Write `model` to the `.tflite` file `out`; return its size, hash and fidelity.
 
@@ -130,6 +132,7 @@ def export(
         ends: what the file takes and gives.
         names: whether tensors keep their names; by default as the target and the format say.
         tables: of a microcontroller, whether kernels may be stored by lookup tables.
+        compile_for: what compiles the file for the target's accelerator, if that is asked for.
 
     Returns:
         What `edgenets.export.write.checked_file.write_checked` returns, and `skipped`, the files
@@ -156,7 +159,10 @@ def export(
         raise EdgenetsError(f"{reason}{row.name} needs images to calibrate with; pass --data DATA")
     images, skipped = _comparison_images(out, target, data, spec, calibration_images, seed)
     result = write_checked(
-        out, row, net, spec, images, codes, target, ends, names=names, tables=tables
+        *(out, row, net, spec, images, codes, target, ends),
+        names=names,
+        tables=tables,
+        compile_for=compile_for,
     )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 
@@ -179,6 +185,7 @@ def export_foreign(
     resize: int | None = None,
     fit: Fit = "crop",
     inputs: Sequence[Path] = (),
+    compile_for: Compile | None = None,
 ) -> dict[str, Any]:
     """Write a Keras model of any origin as a `.tflite` file.
 
@@ -205,6 +212,7 @@ def export_foreign(
         names=names,
         tables=tables,
         answers=answers,
+        compile_for=compile_for,
     )
     return {**result, "skipped": [file.to_json() for file in skipped]}
 

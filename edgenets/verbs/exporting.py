@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from edgenets.verbs.file import File
 
 if TYPE_CHECKING:
     from edgenets.export.targets import Target
+    from edgenets.export.write.checked_file import Compile
 
 
 def write_file(
-    write: Callable[[Target], dict[str, Any]],
+    write: Callable[[Target, Compile | None], dict[str, Any]],
     path: Path,
     target: str,
     *,
@@ -29,7 +31,7 @@ def write_file(
     tables: bool,
     max_bytes: Size | None,
 ) -> File:
-    """Return the file that `write` writes for a target, compiled if that is asked for.
+    """Return the file that `write` writes for a target, compiled by what it is given, if asked for.
 
     Where that is a microcontroller, `path` is the folder that it is written in.
 
@@ -59,9 +61,7 @@ def write_file(
     require_in("calibration_images", calibration_images, 1)
     compile_for = _compiler(row, allow_cpu_ops, system) if compile else None
     with bounded_memory(max_bytes):
-        result = write(row)
-        if compile_for:
-            result = {**result, "compiled": compile_for(path)}
+        result = write(row, compile_for)
     if row.micro:
         from edgenets.export.write.checked_file import MODEL
 
@@ -69,9 +69,7 @@ def write_file(
     return File(path, ExportRecord.from_json(result))
 
 
-def _compiler(
-    row: Target, allow_cpu_ops: bool, system: dict[str, Any]
-) -> Callable[[Path], dict[str, Any]]:
+def _compiler(row: Target, allow_cpu_ops: bool, system: dict[str, Any]) -> Compile:
     """Return what compiles a file for the target; it is found before the export, which takes time.
 
     Raises:
@@ -81,10 +79,8 @@ def _compiler(
         from edgenets.export.inspect.edge_tpu import compiler as edge_tpu
 
         edge_tpu.find_compiler()
-        return lambda path: edge_tpu.compile_file(path, allow_cpu_ops=allow_cpu_ops).to_json()
+        return partial(edge_tpu.compile_content, allow_cpu_ops=allow_cpu_ops)
     from edgenets.export.inspect.ethos_u import compiler as ethos_u
 
     found = ethos_u.find_system(row, **system)
-    return lambda path: ethos_u.compile_file(
-        path, row, system=found, allow_cpu_ops=allow_cpu_ops
-    ).to_json()
+    return partial(ethos_u.compile_content, target=row, system=found, allow_cpu_ops=allow_cpu_ops)

@@ -40,6 +40,7 @@ from edgenets.verbs.file import SPLITS, File, load_file
 if TYPE_CHECKING:
     from edgenets.data.images import Fit
     from edgenets.export.targets import Target
+    from edgenets.export.write.checked_file import Compile
     from edgenets.models import folder as folders
     from edgenets.models.codes import Codes
     from edgenets.models.folder import Spec
@@ -304,7 +305,7 @@ class Model:
         path = Path(out)
         chosen = choose_ends(ends, float_ends=float_ends, softmax=softmax, client=client)
 
-        def write(row: Target) -> dict[str, Any]:
+        def write(row: Target, compile_for: Compile | None) -> dict[str, Any]:
             from edgenets.pipeline.one_step import export
 
             return export(
@@ -319,6 +320,7 @@ class Model:
                 chosen,
                 names,
                 tables,
+                compile_for=compile_for,
             )
 
         return write_file(

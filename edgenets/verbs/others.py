@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from edgenets.data.images import Fit
     from edgenets.export.targets import Target
+    from edgenets.export.write.checked_file import Compile
 
 KERAS_SUFFIXES = (".keras", ".h5")
 
@@ -162,7 +163,7 @@ def export_model(
     chosen = choose_ends(ends, float_ends=float_ends, softmax=softmax, client=client)
     label_file = Path(labels) if isinstance(labels, str | PathLike) else None
 
-    def write(row: Target) -> dict[str, Any]:
+    def write(row: Target, compile_for: Compile | None) -> dict[str, Any]:
         from edgenets.data.input_range import CENTRED
         from edgenets.pipeline.one_step import export_foreign
 
@@ -183,6 +184,7 @@ def export_model(
             resize=resize,
             fit=fit,
             inputs=[label_file] if label_file else [],
+            compile_for=compile_for,
         )
 
     return write_file(

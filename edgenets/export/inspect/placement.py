@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,21 @@ class Placement:
     def to_json(self) -> dict[str, Any]:
         """Return the operator as the JSON of `edgenets inspect` has it."""
         return asdict(self)
+
+
+class Compiled(Protocol):
+    """What an accelerator's compiler made of a file; not written yet."""
+
+    @property
+    def path(self) -> Path:
+        """Where it belongs: beside the file."""
+
+    @property
+    def content(self) -> bytes:
+        """The compiled file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is told of it."""
 
 
 @dataclass(frozen=True)

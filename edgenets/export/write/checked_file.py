@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from edgenets.export.ends import LOGITS, Ends
 from edgenets.export.formats import FP32, INT8, Format
 from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
+from edgenets.export.inspect.placement import Compiled
 from edgenets.export.lower.file_layers import layers_kept_float, operators_of
 from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
@@ -24,7 +26,7 @@ from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import remove_softmax, set_ends
 from edgenets.export.write.mcu import firmware
 from edgenets.export.write.mcu.sources import EXAMPLE, SOURCES, write_sources
-from edgenets.files import replacing, replacing_folder, sha256_bytes, write_json
+from edgenets.files import replacing, replacing_folder, sha256_bytes, write_bytes, write_json
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -37,6 +39,8 @@ MODEL = "model.tflite"
 FIRMWARE = (MODEL, MODEL + REPORT, *SOURCES)
 """What is in the folder for a microcontroller."""
 INTEGERS = ("int8", "int16", "int32", "uint8")
+Compile = Callable[[bytes, Path], Compiled]
+"""What compiles a file of such bytes, to be written there, for the target's accelerator."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,14 @@ def write_checked(
     names: bool | None = None,
     tables: bool = True,
     answers: Inference | None = None,
+    compile_for: Compile | None = None,
 ) -> dict[str, Any]:
     """Write `model` to the `.tflite` file `out`, and what was verified to a JSON file beside it.
 
     Arguments and errors are those of `export_checked`; `out` is replaced if it exists. For a
     microcontroller it is a folder, in which they stand with C++ sources (`mcu.firmware`), and
-    `tables` says whether kernels may be stored there by lookup tables.
+    `tables` says whether kernels may be stored there by lookup tables. With `compile_for` the
+    compiled file is written, too; where the compiler fails, what was there stays as it was.
 
     Returns:
         `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for (null
@@ -92,7 +98,8 @@ def write_checked(
         installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;
         `edge_tpu` and, for such a target, `ethos_u` (else null), the mapped and the CPU's operators
         as predicted; `notes`, sentences about the file on the target; of a microcontroller `mcu`,
-        as `mcu.firmware.Firmware.to_json` has it.
+        as `mcu.firmware.Firmware.to_json` has it; where it was compiled `compiled`, as the
+        `Outcome.to_json` of the compiler has it.
     """
     names = _keeps_names(names, number_format, target)
     exported = export_checked(
@@ -128,6 +135,10 @@ def write_checked(
         "ethos_u": inspection["ethos_u"] and _counts(inspection["ethos_u"]),
         "notes": [sentence for sentence in told if sentence],
     }
+    if compile_for is not None:
+        compiled = compile_for(content, out)
+        _write(out, content, result, compiled)
+        return {**result, "compiled": compiled.to_json()}
     if not target.micro:
         _write(out, content, result)
         return result
@@ -144,9 +155,13 @@ def write_checked(
     return result
 
 
-def _write(out: Path, content: bytes, result: dict[str, Any]) -> None:
+def _write(
+    out: Path, content: bytes, result: dict[str, Any], compiled: Compiled | None = None
+) -> None:
     with replacing(out) as partial:  # gets its name last: where the file is, its report is
         partial.write_bytes(content)
+        if compiled is not None:
+            write_bytes(compiled.path, compiled.content)
         write_json(out.with_name(out.name + REPORT), result)
 
 

@@ -169,6 +169,7 @@ class Outcome(NamedTuple):
     """A compiled file beside what was predicted of it."""
 
     path: Path
+    content: bytes
     log: Path
     compilation: Compilation
     on_cpu: Counter[str]  # operators beside the mapped part in the compiled file
@@ -242,8 +243,29 @@ def compile_file(
         EdgenetsError: there is no compiler, the file cannot be read, the compiler failed, or
             operators are left on the CPU and that is not allowed. The log is there nevertheless.
     """
+    outcome = compile_content(
+        read_bytes(path), path, allow_cpu_ops=allow_cpu_ops, max_seconds=max_seconds
+    )
+    write_bytes(outcome.path, outcome.content)
+    return outcome
+
+
+def compile_content(
+    content: bytes,
+    path: Path,
+    *,
+    allow_cpu_ops: bool = False,
+    max_seconds: float = MAX_SECONDS,
+) -> Outcome:
+    """Compile a file that may not be written yet, and write nothing but the log.
+
+    Args:
+        content: the bytes of the file.
+        path: where it is, or will be.
+
+    The other arguments and errors are those of `compile_file`.
+    """
     program = find_compiler()
-    content = read_bytes(path)
     predicted = predict(flatbuffer.read(content))
     with tempfile.TemporaryDirectory(prefix="edgenets-") as name:
         source, made = (Path(name, f"{path.stem}{end}.tflite") for end in ("", "_edgetpu"))
@@ -259,14 +281,13 @@ def compile_file(
         raise EdgenetsError(f"{PROGRAM} says that it compiled {path} and wrote no file; read {log}")
     out = path.with_name(f"{path.stem}_edgetpu.tflite")
     on_cpu = predict(flatbuffer.read(compiled)).on_cpu
-    outcome = Outcome(out, log, compilation, on_cpu, predicted)
+    outcome = Outcome(out, compiled, log, compilation, on_cpu, predicted)
     if on_cpu and not allow_cpu_ops:
         raise EdgenetsError(
             f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
             f"{_listed(outcome)}; {_advice(predicted)}, or pass --allow-cpu-ops to keep the "
             "compiled file"
         )
-    write_bytes(out, compiled)
     return outcome
 
 

@@ -75,6 +75,7 @@ class Outcome(NamedTuple):
     """A compiled file beside what was predicted of it."""
 
     path: Path
+    content: bytes
     version: str  # of Vela
     accelerator: str
     system: System
@@ -187,8 +188,36 @@ def compile_file(
         EdgenetsError: Vela is not installed, the file cannot be read, Vela failed, or operators are
             left on the CPU and that is not allowed. Nothing is written then.
     """
+    outcome = compile_content(
+        read_bytes(path),
+        path,
+        target,
+        system=system,
+        allow_cpu_ops=allow_cpu_ops,
+        max_seconds=max_seconds,
+    )
+    write_bytes(outcome.path, outcome.content)
+    return outcome
+
+
+def compile_content(
+    content: bytes,
+    path: Path,
+    target: Target,
+    *,
+    system: System | None = None,
+    allow_cpu_ops: bool = False,
+    max_seconds: float = MAX_SECONDS,
+) -> Outcome:
+    """Compile a file that may not be written yet, and write nothing.
+
+    Args:
+        content: the bytes of the file.
+        path: where it is, or will be.
+
+    The other arguments and errors are those of `compile_file`.
+    """
     system = system or find_system(target)
-    content = read_bytes(path)
     source = flatbuffer.read(content, str(path))
     predicted = predict(source)
     with tempfile.TemporaryDirectory(prefix="edgenets-") as name:
@@ -198,10 +227,10 @@ def compile_file(
         (summary,) = _rows(_made(folder, "*_summary_*.csv", path))
         layers = _layers(_rows(_made(folder, "*_per-layer.csv", path)))
     made = flatbuffer.read(compiled, f"what Vela made of {path}")
-    out = path.with_name(f"{path.stem}_vela.tflite")
     on_cpu = predict(made).on_cpu if made.compiled else Counter(op.name for op in made.operators)
     outcome = Outcome(
-        out,
+        path.with_name(f"{path.stem}_vela.tflite"),
+        with_archive_of(content, compiled),
         importlib.metadata.version(PACKAGE),
         target.name,
         system,
@@ -217,7 +246,6 @@ def compile_file(
             f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
             f"{_listed(outcome)}{way_out.format(_advice(predicted)) if made.compiled else ''}"
         )
-    write_bytes(out, with_archive_of(content, compiled))
     return outcome
 
 
@@ -259,7 +287,7 @@ def _run(
         how = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
         raise EdgenetsError(
             f"Vela ended with {how} at {path}: {_last_words(ended.text)!r}; look at what "
-            f"`edgenets inspect --target {target.name}` says of the file"
+            f"`edgenets inspect --target {target.name}` says of the file as it is without --compile"
         )
     return ended.text
 

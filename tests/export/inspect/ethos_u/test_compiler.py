@@ -180,6 +180,11 @@ def test_export_compiles_and_calls_its_figures_estimates(
     assert "block1_pointwise_conv" in names
     assert files_beside(out) == ["net.tflite", "net.tflite.json", "net_vela.tflite"]
     assert inspect_file(out.with_name("net_vela.tflite"))["labels"] == ["dark", "left", "right"]
+    before = {path: path.read_bytes() for path in out.parent.iterdir()}
+    refused = CliRunner().invoke(command, [*arguments, "--float-ends"])
+    assert isinstance(refused.exception, EdgenetsError)
+    assert "stay on the CPU" in str(refused.exception)
+    assert {path: path.read_bytes() for path in out.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize(
