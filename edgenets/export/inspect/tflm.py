@@ -124,7 +124,12 @@ def estimated_arena_bytes(model: Model) -> int:
 
 def _problem(model: Model, operator: Operator) -> str | None:
     name = operator.name
-    if name not in OPERATORS and name not in (DECODE, ETHOS_U_OPERATOR):
+    if name == ETHOS_U_OPERATOR:
+        return (
+            f"{name} runs in a TFLM that is built with the Ethos-U driver, on a chip with that "
+            "NPU, and not in the package tflite-micro"
+        )
+    if name not in OPERATORS and name != DECODE:
         return f"TFLM has no {name}"
     types = [model.tensors[index].dtype for index in operator.inputs if index >= 0]
     if name in WEIGHTED and (types[0], types[1]) not in KERNEL_TYPES:
