@@ -26,7 +26,7 @@ from edgenets.export.inspect.edge_tpu import prediction as edge_tpu
 from edgenets.export.inspect.ethos_u import prediction as ethos_u
 from edgenets.export.inspect.limits import accelerator_limits, change_of, cpu_limits, warnings_of
 from edgenets.export.metadata import layer_names, read_entry
-from edgenets.export.targets import find_target
+from edgenets.export.targets import Target, find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.flatbuffer import File
 from edgenets.flatbuffer.extract import preparing_operators
@@ -91,13 +91,11 @@ def inspect_file(
     if row is not None:
         if row.accelerator == "ethos_u":
             inspection["ethos_u"] = ethos_u.predict(model).to_json()
-        limits = cpu_limits if row.accelerator is None else accelerator_limits
-        found = tflm.lacking(model) if row.micro else limits(inspection, row)
         inspection["target"] = {
             "name": row.name,
             "device": row.device,
             "note": "" if model.compiled else row.note,
-            "limits": found,
+            "limits": _limits(model, inspection, row),
         }
     return inspection
 
@@ -132,6 +130,15 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
             for op in inspection["operators"]
         ]
     write_bytes(path, draw(inspection, title, name, inside, reasons).encode())
+
+
+def _limits(model: flatbuffer.Model, inspection: dict[str, Any], row: Target) -> list[str]:
+    if row.micro:
+        return tflm.lacking(model)
+    if row.accelerator is None:
+        return cpu_limits(inspection, row)
+    other = ethos_u.other_configuration(model, row) if row.accelerator == "ethos_u" else None
+    return [*([other] if other else []), *accelerator_limits(inspection, row)]
 
 
 def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:

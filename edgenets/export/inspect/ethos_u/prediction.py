@@ -2,14 +2,20 @@
 
 Vela cuts a graph into as many parts as it must, so each operator is judged by itself. The rules are
 those of `rules`.
+
+Source of what a compiled file says of its NPU: `driver_actions.py` of ethos-u-vela 5.2.
 """
 
 from __future__ import annotations
 
 from edgenets.export.inspect.ethos_u.rules import Finding, find
 from edgenets.export.inspect.placement import Placement, Prediction
+from edgenets.export.targets import Target
 from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model, Operator
 
+MAGIC = b"COP1"
+"""How a command stream begins; its third word says of which NPU it is."""
+PRODUCTS = {0: "u55", 1: "u65"}
 LEFT = Finding("Vela left it on the CPU", "predict the file that was compiled")
 
 
@@ -32,6 +38,36 @@ def predict(model: Model) -> Prediction:
         findings = [finding if finding and finding.refuses else rest for finding in findings]
     placed = zip(model.operators, findings, strict=True)
     return Prediction(tuple(_placement(i, *row) for i, row in enumerate(placed)))
+
+
+def compiled_for(model: Model) -> str | None:
+    """Return the configuration that a file was compiled for, as Vela names it: "ethos-u55-128".
+
+    None where nothing was compiled for an Ethos-U, or the file does not say.
+    """
+    streams = (op.inputs[0] for op in model.operators if op.name == ETHOS_U_OPERATOR and op.inputs)
+    stream = next((model.tensors[index].data for index in streams if index >= 0), None)
+    header = b"" if stream is None else stream.tobytes()[:12]
+    if len(header) < 12 or not header.startswith(MAGIC):
+        return None
+    word = int.from_bytes(header[8:], "little")
+    product = PRODUCTS.get(word >> 28)  # bits 28 to 31; the lowest four: log2 of MACs a cycle
+    return f"ethos-{product}-{1 << (word & 15)}" if product else None
+
+
+def other_configuration(model: Model, target: Target) -> str | None:
+    """Return, in a sentence, why a compiled file does not run on `target`, or may not."""
+    if model.compiled != ETHOS_U_OPERATOR:
+        return None
+    made_for = compiled_for(model)
+    if made_for == target.name:
+        return None
+    again = f"for {target.name} compile the file that it was made of"
+    if made_for is None:
+        return (
+            f"it runs only on the Ethos-U that it was compiled for, which it does not tell; {again}"
+        )
+    return f"it was compiled for {made_for} and runs only there; {again}"
 
 
 def _placement(index: int, operator: Operator, finding: Finding | None) -> Placement:

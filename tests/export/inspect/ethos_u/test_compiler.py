@@ -55,6 +55,9 @@ def test_compiled_file_keeps_labels_and_metadata_and_its_figures_are_estimates(n
     assert kept.items() >= flatbuffer.read(net).metadata.items()
     assert after["compiled_for"] == "an Arm Ethos-U" and after["target"]["note"] == ""
     assert after["ops"] == {"ethos-u": 1} and after["ethos_u"]["mapped_ops"] == 1
+    assert after["target"]["limits"] == []
+    (limit,) = inspect_file(outcome.path, "ethos-u55-256")["target"]["limits"]
+    assert limit.startswith("it was compiled for ethos-u55-128 and runs only there")
     assert files_beside(net) == ["net.tflite", "net_vela.tflite"]
 
 

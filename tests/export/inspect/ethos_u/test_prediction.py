@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from edgenets import flatbuffer
 from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.ethos_u.compiler import MODULE, compile_file
-from edgenets.export.inspect.ethos_u.prediction import predict
+from edgenets.export.inspect.ethos_u.prediction import compiled_for, other_configuration, predict
 from edgenets.export.inspect.ethos_u.rules import RULES, UNCHECKED
 from edgenets.export.targets import TARGETS
+from edgenets.flatbuffer import Operator
 
 
 def test_rules_name_what_stops_an_operator(cases, build_file):
@@ -36,6 +39,7 @@ def test_vela_keeps_the_same_operators_on_the_cpu(cases, build_file, target, tmp
     assert {made.tensors[op.outputs[0]].name for op in left} == {
         source.tensors[operator.outputs[0]].name for operator, op in placed if not op.mapped
     }
+    assert compiled_for(made) == target
     assert outcome.differences == []
     assert outcome.reasons.keys() == outcome.on_cpu.keys()
 
@@ -62,3 +66,19 @@ def test_a_file_that_vela_refuses_is_predicted_to_stay_altogether(case_file):
     assert placed.mapped_ops == 0
     assert "refuses the file for operator 1 (HARD_SWISH)" in placed.ops[0].reason
     assert "HARD_SWISH of int16" in placed.ops[1].reason
+
+
+@pytest.mark.parametrize("stream", [b"", b"COP1", b"COP2" + bytes(8), b"COP1" + b"\xff" * 8])
+def test_a_compiled_file_that_does_not_tell_its_npu_is_doubted(stream: bytes):
+    operator = Operator("ethos-u", 1, (0,), (1,))
+    tensor = SimpleNamespace(data=np.frombuffer(stream, np.uint8))
+    model = SimpleNamespace(compiled="ethos-u", operators=[operator], tensors=[tensor])
+    assert compiled_for(model) is None
+    sentence = other_configuration(model, TARGETS["ethos-u55-128"])
+    assert "only on the Ethos-U that it was compiled for, which it does not tell" in sentence
+
+
+def test_a_file_that_was_not_compiled_is_of_no_configuration(case_file):
+    model = flatbuffer.read(case_file("TANH"))
+    assert compiled_for(model) is None
+    assert other_configuration(model, TARGETS["ethos-u55-128"]) is None
