@@ -111,7 +111,8 @@ def write_checked(
     runtimes = promises.run_everywhere(content)
     inspection = inspect_file(out, target.name, file=exported.file)
     about = inspection["target"]
-    told = [about["note"], *about["limits"], *(run["reason"] for run in runtimes)]
+    note = "" if compile_for else about["note"]  # of an accelerator: that it is to be compiled
+    told = [note, *about["limits"], *(run["reason"] for run in runtimes)]
     told.append(ends.note(spec.preparation))
     compared_on = "random" if images is None else "calibration"
     result = {

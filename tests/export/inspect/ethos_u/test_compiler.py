@@ -175,10 +175,12 @@ def test_export_compiles_and_calls_its_figures_estimates(
     words = " ".join(shown.stdout.split())
     assert "estimates of Vela, not measured, for Ethos_U55_High_End_Embedded and Shared" in words
     assert "operators on the Ethos-U, 0 on the CPU" in words and "cycles" in words
+    assert "--compile" not in words
     options = ["--system-config", "Ethos_U55_Deep_Embedded", "--json"]
     told = json.loads(CliRunner().invoke(command, [*arguments, *options]).stdout)
     assert told["ethos_u"] == {"mapped_ops": told["compiled"]["mapped_ops"], "cpu_ops": 0}
     assert told["compiled"]["estimates"]["clock_hz"] == 200_000_000
+    assert not any("compile" in note for note in told["notes"])
     names = {layer["name"] for layer in told["compiled"]["layers"]}
     assert "block1_pointwise_conv" in names
     assert files_beside(out) == ["net.tflite", "net.tflite.json", "net_vela.tflite"]
