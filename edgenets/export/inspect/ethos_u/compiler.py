@@ -141,8 +141,8 @@ def find_system(
     """Return what Vela's estimates are to be of: the target's own, or what is given of it.
 
     Raises:
-        EdgenetsError: Vela is not installed, the file of configurations cannot be read, or it has
-            none of that name.
+        EdgenetsError: Vela is not installed, the file of configurations cannot be read, it has none
+            of that name, or that one of Vela's own is of another NPU.
     """
     asked = {
         "system_config": system_config or target.system_config,
@@ -157,6 +157,14 @@ def find_system(
         raise EdgenetsError(f"{path} is no file of configurations for Vela: {first}") from error
     for kind, prefix in SECTIONS.items():
         known = [name.removeprefix(prefix) for name in parser.sections() if name.startswith(prefix)]
+        if kind == "system_config" and config is None:
+            fitting = [name for name in known if name.startswith(_family(target.system_config))]
+            if asked[kind] in set(known) - set(fitting):
+                raise EdgenetsError(
+                    f"the system config {asked[kind]} is of another NPU than {target.name}; pass "
+                    f"one of {', '.join(fitting)}"
+                )
+            known = fitting
         if asked[kind] not in known:
             raise unknown_name(kind.replace("_", " "), asked[kind], known)
     return System(**asked, config=config)
@@ -247,6 +255,11 @@ def compile_content(
             f"{_listed(outcome)}{way_out.format(_advice(predicted)) if made.compiled else ''}"
         )
     return outcome
+
+
+def _family(system_config: str) -> str:
+    """Return how Vela's own names begin for an NPU: "Ethos_U55_" of "Ethos_U55_Deep_Embedded"."""
+    return "_".join(system_config.split("_")[:2]) + "_"
 
 
 def _own_config() -> Path:

@@ -157,10 +157,19 @@ def test_unknown_systems_are_refused_with_the_known_ones(tmp_path: Path):
         find_system(U55, system_config="Ethos_U55_Deep_Embeded")
     with pytest.raises(EdgenetsError, match="unknown memory mode 'Flash_Only'"):
         find_system(U55, memory_mode="Flash_Only")
+    with pytest.raises(EdgenetsError, match=r"known: Ethos_U55_\w+, Ethos_U55_\w+\)"):
+        find_system(U55, system_config="mine")
     broken = tmp_path / "board.ini"
     broken.write_text("no section")
     with pytest.raises(EdgenetsError, match=r"board.ini is no file of configurations for Vela"):
         find_system(U55, config=broken)
+
+
+@pytest.mark.parametrize("name", ["Ethos_U65_High_End", "Ethos_U85_SYS_DRAM_High"])
+def test_systems_of_another_npu_are_refused_but_from_a_file_of_one_s_own(name: str):
+    with pytest.raises(EdgenetsError, match=rf"{name} is of another NPU than {U55.name}; pass one"):
+        find_system(U55, system_config=name)
+    assert find_system(U55, system_config=name, config=compiler._own_config()).config
 
 
 @pytest.mark.slow
