@@ -32,6 +32,7 @@ from edgenets.export.write.checked_file import export_checked
 from edgenets.files import write_bytes
 from edgenets.models.backend import keras
 from edgenets.models.folder import Model, Spec
+from edgenets.models.npu_cycles import MOST_MACS, MOST_PARAMS
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.variants import VARIANTS
 from edgenets.models.weights.sources import PRETRAINED
@@ -64,8 +65,6 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
         {"stage": "int8"},
     ],
 }
-MOST_PARAMS, MOST_MACS = 2_700_000, 360_000_000
-"""Of the variants: what int8 files for a few MB of flash have."""
 
 
 def fresh(name: str, arguments: dict[str, Any]) -> tuple[CodedModel, Spec]:

@@ -8,9 +8,9 @@ import click
 
 from edgenets.cli.options import json_option
 from edgenets.cli.output import echo, print_json, print_table
-from edgenets.models.npu_cycles import NPUS
+from edgenets.models.npu_cycles import MOST_MACS, MOST_PARAMS, NPUS
 from edgenets.progress import say
-from edgenets.units import parse_count
+from edgenets.units import format_count, parse_count
 from edgenets.verbs.nets import SORT_KEYS, Variants, variants
 
 # docs/evidence/photographs.md has the measurements.
@@ -90,5 +90,10 @@ def _print_variants(variants: Variants) -> None:
         for v in variants
     ]
     print_table(("net", "arguments", *variants.figures), rows)
+    if variants.target and not all(variant.cycles for variant in variants):
+        echo(
+            f"-: no estimate, over {format_count(MOST_PARAMS)} parameters or "
+            f"{format_count(MOST_MACS)} MACs: large for microcontrollers"
+        )
     for name, family, source in dict.fromkeys((v.name, v.family, v.source) for v in variants):
         echo(*textwrap.wrap(f"{name} ({family}): {source}", 80, subsequent_indent="  "))

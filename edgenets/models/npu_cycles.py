@@ -12,6 +12,8 @@ from typing import Any
 
 NPUS = ("ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512")
 """The targets that the columns are of."""
+MOST_PARAMS, MOST_MACS = 2_700_000, 360_000_000
+"""Of the variants that are estimated: what int8 files for a few MB of flash have."""
 
 CYCLES: tuple[tuple[str, dict[str, Any], tuple[int, ...]], ...] = (
     (

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgenets.cli.list import command
+from edgenets.models.npu_cycles import MOST_MACS, MOST_PARAMS
 from edgenets.models.variants import VARIANTS
 
 
@@ -59,9 +60,18 @@ def test_fewest_cycles_on_an_npu_come_first_and_the_unknown_last():
     assert known == sorted(known) and known
     assert values == known + [None] * (len(values) - len(known))
     assert "cycles," in run("--target", target).stdout and "cycles" not in run().stdout
+    assert "-: no estimate, over 2.70M parameters or" in run("--target", target).stdout
+    small = run("--target", target, "--family", "ShuffleNet", "--max-params", "2M").stdout
+    assert "no estimate" not in small and "no estimate" not in run().stdout
     by_top1 = listed("--target", target, "--sort", "top1")
     assert by_top1 == listed("--sort", "top1")
     assert "'ethos-u55-128'" in run("--target", "coral").output
+
+
+def test_variants_without_estimate_are_those_too_large_for_one():
+    for variant in VARIANTS:
+        is_large = variant.params > MOST_PARAMS or variant.macs > MOST_MACS
+        assert is_large is not bool(variant.cycles), variant
 
 
 def test_table_names_family_and_source_of_each_net():
