@@ -21,11 +21,10 @@ from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.export.ends import CLIENTS, ENDS
 from edgenets.export.formats import FORMATS
-from edgenets.export.targets import TARGETS, Target, compiled_targets, find_target
+from edgenets.export.targets import ACCELERATORS, TARGETS, Target, compiled_targets, find_target
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent
 
-ACCELERATORS = {"edge_tpu": "Edge TPU", "ethos_u": "Ethos-U"}
 MEMORIES = {"flash": "flash", "dram": "DRAM", "sram": "SRAM"}
 LONGEST = 5
 """Steps of a compiled file that are shown."""

@@ -10,7 +10,7 @@ import click
 
 from edgenets.cli.options import file_argument, json_option
 from edgenets.cli.output import echo, print_json, print_table
-from edgenets.export.targets import TARGETS
+from edgenets.export.targets import ACCELERATORS, TARGETS, find_target
 from edgenets.progress import warn
 from edgenets.units import format_bytes, format_count, format_percent, format_shape
 
@@ -183,6 +183,13 @@ def _print_accelerators(inspection: dict[str, Any]) -> None:
     target = inspection["target"]
     if target is None:
         return
+    accelerator = find_target(target["name"]).accelerator
+    if accelerator is not None and not inspection["compiled_for"]:
+        placed = inspection[accelerator]
+        echo(
+            f"{placed['mapped_ops']} of {len(placed['ops'])} operators are predicted to run on the "
+            f"{ACCELERATORS[accelerator]}"
+        )
     if target["note"]:
         echo(f"{target['name']}: {target['note']}")
     if not target["limits"]:

@@ -19,6 +19,9 @@ Rewrite = (
 )
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
 
+ACCELERATORS = {"edge_tpu": "Edge TPU", "ethos_u": "Ethos-U"}
+"""What `Target.accelerator` is called."""
+
 
 class Target(NamedTuple):
     """What a file for a kind of device looks like."""

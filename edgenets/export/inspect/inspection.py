@@ -26,7 +26,7 @@ from edgenets.export.inspect.edge_tpu import prediction as edge_tpu
 from edgenets.export.inspect.ethos_u import prediction as ethos_u
 from edgenets.export.inspect.limits import accelerator_limits, change_of, cpu_limits, warnings_of
 from edgenets.export.metadata import layer_names, read_entry
-from edgenets.export.targets import Target, find_target
+from edgenets.export.targets import ACCELERATORS, Target, find_target
 from edgenets.files import read_bytes, write_bytes
 from edgenets.flatbuffer import File
 from edgenets.flatbuffer.extract import preparing_operators
@@ -35,7 +35,6 @@ from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
 
 BIASED = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3, "CONV_3D": 2}
 """Operators with a bias, and at which input: it may be int32 without a scale."""
-ACCELERATORS = {"edge_tpu": "the Edge TPU", "ethos_u": "the Ethos-U"}
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -121,7 +120,7 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
     accelerator = find_target(target["name"]).accelerator if target else None
     if accelerator is not None:
         placed = inspection[accelerator]["ops"]
-        name, inside = ACCELERATORS[accelerator], [op["mapped"] for op in placed]
+        name, inside = f"the {ACCELERATORS[accelerator]}", [op["mapped"] for op in placed]
         reasons = ["" if op["mapped"] else op["reason"] or "" for op in placed]
     else:
         name, inside = "XNNPACK", [op["xnnpack"] for op in inspection["operators"]]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgenets import flatbuffer
+from edgenets.cli.inspect import command
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect import inspection
 from edgenets.export.inspect.inspection import contents, inspect_file, weight_statistics
@@ -95,6 +97,19 @@ def test_a_compiled_file_is_told_of_as_that_wherever_it_is_read(
     assert str(raised.value) == sentence
     with pytest.raises(EdgenetsError, match=f"compiled for {device}.*the file that was compiled"):
         benchmark_file(path)
+
+
+@pytest.mark.parametrize(
+    "target, chip", [("ethos-u55-128", "Ethos-U"), ("coral", "Edge TPU"), ("rpi4", None)]
+)
+def test_command_says_how_much_an_accelerator_will_run(
+    tiny_net, tmp_path: Path, target: str, chip: str | None
+):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tiny_net.int8)
+    shown = CliRunner().invoke(command, [str(path), "--target", target]).stdout
+    said = [line for line in shown.splitlines() if "predicted" in line]
+    assert said == ([f"3 of 3 operators are predicted to run on the {chip}"] if chip else [])
 
 
 def with_kernel_of_4_bits(content: bytes, position: int) -> bytes:
