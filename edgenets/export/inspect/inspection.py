@@ -133,7 +133,7 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
 
 def _limits(model: flatbuffer.Model, inspection: dict[str, Any], row: Target) -> list[str]:
     if row.micro:
-        return tflm.lacking(model)
+        return tflm.limits(model)
     if row.accelerator is None:
         return cpu_limits(inspection, row)
     other = ethos_u.other_configuration(model, row) if row.accelerator == "ethos_u" else None

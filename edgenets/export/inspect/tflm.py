@@ -82,6 +82,14 @@ def lacking(model: Model) -> list[str]:
     ]
 
 
+def limits(model: Model) -> list[str]:
+    """Return what `lacking` does, and at the end what to do about it."""
+    found = lacking(model)
+    if not found or model.compiled:  # of which the sentence says it
+        return found
+    return [*found, "export the net as int8, with --target mcu; replace layers that TFLM lacks"]
+
+
 def resolver_methods(model: Model) -> list[str]:
     """Return the methods of `MicroMutableOpResolver` that a file's operators ask for, each once.
 

@@ -203,7 +203,8 @@ def export_checked(
         raise EdgenetsError(f"{spec.name} has weights that are NaN or infinite; train it again")
     if number_format.name not in target.formats:
         raise EdgenetsError(
-            f"{target.name} runs {', '.join(target.formats)}, not {number_format.name}"
+            f"edgenets writes {', '.join(target.formats)} for {target.name}, not "
+            f"{number_format.name}; pass another --format or --target"
         )
     end_dtype = ends.dtype(number_format)
     is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)

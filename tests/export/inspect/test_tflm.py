@@ -22,6 +22,7 @@ from edgenets.export.inspect.tflm import (
     TYPES,
     estimated_arena_bytes,
     lacking,
+    limits,
     method_of,
 )
 from edgenets.flatbuffer.edit import pack
@@ -252,12 +253,19 @@ def test_sentences_name_operator_and_type(name: str, dtype: str, sentence: str):
     assert said == f"{sentence} (operator 0)"
 
 
+def test_limits_end_with_what_to_do():
+    read = flatbuffer.read(single("CONV_2D", "float32"))
+    assert limits(read)[:-1] == lacking(read)
+    assert limits(read)[-1].startswith("export the net as int8, with --target mcu")
+    assert limits(flatbuffer.read(single("CONV_2D", "int8"))) == []
+
+
 def test_what_arm_s_compiler_makes_needs_its_driver():
     built = Builder()
     tensors = [built.tensor(MAP, "int8") for _ in range(2)]
     built.finish("CUSTOM", tensors[:1], tensors[1:], None)
     built.model.operatorCodes[0].customCode = "ethos-u"
-    (said,) = lacking(flatbuffer.read(pack(built.model)))
+    (said,) = limits(flatbuffer.read(pack(built.model)))
     assert said.startswith("ethos-u runs in a TFLM that is built with the Ethos-U driver")
     assert method_of("ethos-u") == "EthosU"
 
