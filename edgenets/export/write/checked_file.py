@@ -203,7 +203,7 @@ def export_checked(
         raise EdgenetsError(f"{spec.name} has weights that are NaN or infinite; train it again")
     if number_format.name not in target.formats:
         raise EdgenetsError(
-            f"edgenets writes {', '.join(target.formats)} for {target.name}, not "
+            f"for {target.name} edgenets writes {', '.join(target.formats)}, not "
             f"{number_format.name}; pass another --format or --target"
         )
     end_dtype = ends.dtype(number_format)

@@ -295,7 +295,7 @@ def test_constant_calibration_images_get_a_sentence():
 
 def test_format_that_a_target_does_not_run_gets_a_sentence():
     model, spec = build("mobilenet_v1", {"width": 0.25}, 32)
-    with pytest.raises(EdgenetsError, match="edgenets writes int8 for coral, not fp32; pass"):
+    with pytest.raises(EdgenetsError, match="for coral edgenets writes int8, not fp32; pass"):
         export_checked(FP32, model, spec, None, None, CORAL)
 
 
