@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from edgenets.export.measure.verify import IMAGES, verify_file
 from edgenets.models.weights.sources import PRETRAINED
@@ -28,13 +29,17 @@ def export(net: str, data: str, out: Path) -> Path:
     return path
 
 
+def parting(found: dict[str, Any] | None) -> str:
+    return "{op} {operator}: {values} of {of}".format(**found) if found else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--device", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("runs/verify"))
     arguments = parser.parse_args()
-    columns = tuple(VERIFY_CELLS)
+    columns = (*VERIFY_CELLS, "parts at")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for net in NETS:
         path = export(net, arguments.data, arguments.out)
@@ -42,8 +47,9 @@ def main() -> None:
         print(f"\n{net}, {result['images']} images\n")
         print(f"| {' | '.join(column.lstrip('>') for column in columns)} |")
         print("|" + "---|" * len(columns))
-        for row in verify_rows(result["runtimes"]):
-            print(f"| {' | '.join(row)} |", flush=True)
+        rows = verify_rows(result["runtimes"])
+        for row, runtime in zip(rows, result["runtimes"], strict=True):
+            print(f"| {' | '.join(row)} | {parting(runtime['first_difference'])} |", flush=True)
         for row in result["missing"]:
             print(f"\nnot run: {row['name']}: {row['reason']}")
 

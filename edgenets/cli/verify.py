@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from edgenets.cli.options import (
 )
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import warn
-from edgenets.results import VERIFY_CELLS, verify_rows
+from edgenets.results import VERIFY_CELLS, verify_lines, verify_rows
+
+WIDTH = 80
 
 
 @click.command()
@@ -106,17 +109,19 @@ def command(
 
 def print_verification(result: dict[str, Any]) -> None:
     """Print one table of the runtimes, where they part, and which are not at hand."""
-    first = result["runtimes"][0]["name"]
+    rows = result["runtimes"]
+    ran = [row for row in rows if row["package"]]
     images = "test images" if result["data"] else "images of noise (no --data was given)"
     echo(f"{result['images']} {images}; each runtime compared with the first that runs")
-    print_table(tuple(VERIFY_CELLS), verify_rows(result["runtimes"]))
-    for row in result["runtimes"]:
-        if row["problem"]:
-            echo(f"{row['name']}: {row['problem']}")
-    if found := result["first_difference"]:
-        where = f"{found['op']} {found['operator']}" + (f" ({found['name']})" * bool(found["name"]))
-        echo(f"first difference: {where}, {' and '.join(found['runtimes'])}")
-    elif all(row["bit_equal"] == result["images"] for row in result["runtimes"]):
-        echo(f"all are equal to the last bit of {first}")
+    print_table(tuple(VERIFY_CELLS), verify_rows(rows))
+    for line in verify_lines(rows):
+        echo(*textwrap.wrap(line, WIDTH, subsequent_indent="  "))
+    if len(ran) == 1:
+        echo(
+            f"nothing is compared: only {ran[0]['name']} ran; add a --runtime, a --device or "
+            "--against"
+        )
+    elif all(row["bit_equal"] == result["images"] for row in rows):
+        echo(f"all are equal to the last bit of {ran[0]['name']}")
     for row in result["missing"]:
         echo(f"not run: {row['name']}: {row['reason']}")

@@ -33,7 +33,7 @@ class Run(NamedTuple):
 class Parting(NamedTuple):
     """Where two runs part.
 
-    `values` of the `of` that the operator makes for the compared images differ, by at most
+    `values` of the `of` that the operator makes for the compared `images` differ, by at most
     `largest_step`: codes where they are integers, else units. They are None where not the values
     differ but the operators themselves, as two files may.
     """
@@ -43,6 +43,7 @@ class Parting(NamedTuple):
     name: str  # of the layer; "" where the file does not name it
     values: int | None
     of: int | None
+    images: int | None
     largest_step: float | None
 
     def to_json(self) -> dict[str, Any]:
@@ -73,8 +74,8 @@ def find_parting(first: Run, second: Run, inputs: NDArray[Any]) -> Parting | Non
         for index, a, b in zip(made, ours, theirs, strict=True):
             differing = ~same_bits(a, b)
             if differing.any():
-                step = largest_step(a, b)
-                return _parting(one, index, int(differing.sum()), a.size, step)
+                counted = int(differing.sum()), a.size, len(inputs), largest_step(a, b)
+                return _parting(one, index, counted)
     if alike < max(len(one.operators), len(other.operators)):
         return _parting(one, min(alike, len(one.operators) - 1))
     return None
@@ -159,9 +160,7 @@ def _operators_alike(one: flatbuffer.Model, other: flatbuffer.Model) -> int:
 def _parting(
     model: flatbuffer.Model,
     index: int,
-    values: int | None = None,
-    of: int | None = None,
-    step: float | None = None,
+    counted: tuple[int, int, int, float | None] | None = None,
 ) -> Parting:
     name = layer_names(model)[index]
-    return Parting(index, model.operators[index].name, name, values, of, step)
+    return Parting(index, model.operators[index].name, name, *(counted or (None,) * 4))

@@ -17,7 +17,7 @@ from edgenets.files import read_json, write_bytes
 from edgenets.packages import missing_package
 from edgenets.progress import printable
 from edgenets.quantize.sizes.accounting import LABELS as SIZE_LABELS
-from edgenets.results import VERIFY_CELLS, verify_rows
+from edgenets.results import VERIFY_CELLS, verify_lines, verify_rows
 from edgenets.units import (
     ALEXNET_BYTES,
     format_bytes,
@@ -104,6 +104,7 @@ def render_html(report: dict[str, Any]) -> str:
         max_rows=MAX_ROWS,
         runtime_columns=tuple(VERIFY_CELLS),
         runtime_rows=verify_rows(report["verify"]["runtimes"]),
+        runtime_lines=verify_lines(report["verify"]["runtimes"]),
         commands=_commands(report),
         config=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
         alexnet_bytes=ALEXNET_BYTES,

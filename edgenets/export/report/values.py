@@ -170,8 +170,10 @@ class _Fidelity(_Values):
 class _Parting(_Values):
     operator: Count
     op: str
+    name: str
     values: Count | None
     of: Count | None
+    images: Count | None
 
 
 class _Runtime(_Values):

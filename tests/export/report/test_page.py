@@ -37,7 +37,14 @@ def make_report(labels=("cat", "dog", "elk"), samples=100):
     }
     parted = {
         "first_difference": {
-            **{"operator": 3, "op": "CONV_2D", "name": "<stem>", "values": 5, "of": 64},
+            **{
+                "operator": 3,
+                "op": "CONV_2D",
+                "name": "<stem>",
+                "values": 5,
+                "of": 64,
+                "images": 4,
+            },
             "largest_step": 1.0,
         }
     }
@@ -185,6 +192,14 @@ def test_key_figures_say_what_they_are_compared_with():
     assert "1.25 ms 95 % interval 1.20 ms to 1.31 ms 1 thread, Cortex-A76" in text
     assert "93.00 % 2 images fewer than float32 (2.00 points) 95 % interval 88.8 to 97.8 %" in text
     assert "always cat , the commonest class: 33.33 %" in text
+
+
+def test_runtimes_that_part_are_told_with_the_operator_below_their_table():
+    page = render_html(make_report())
+    assert table(page, "runtimes")[2] == ["xnnpack", "3", "0", "100.00 % (80.0-100.0)", "93.75 %"]
+    text = text_of(page)
+    assert "xnnpack parts at CONV_2D 3 (<stem>): 5 of the 64 values that it makes of 4" in text
+    assert "ai-edge-litert 2.3.0: reference, xnnpack" in text
 
 
 def test_alexnet_is_no_key_figure():
