@@ -57,7 +57,7 @@ VERIFY_CELLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "runtime": lambda row: str(row["name"]),
     ">bit-equal": lambda row: "-" if row["bit_equal"] is None else str(row["bit_equal"]),
     ">step": lambda row: "-" if row["largest_step"] is None else f"{row['largest_step']:.4g}",
-    ">same answers": lambda row: (
+    ">same answers (95 %)": lambda row: (
         format_percent(row["same_answers"])
         + (" ({:.1f}-{:.1f})".format(*(100 * end for end in row["ci95"])) if row["ci95"] else "")
     ),

@@ -269,10 +269,10 @@ def _print_npu(compiled: dict[str, Any]) -> None:
     )
     longest = sorted(compiled["layers"], key=lambda layer: -layer["cycles"])[:LONGEST]
     print_table(
-        ("Layer", "Step", ">Cycles", ">Computing", *(f">{name}" for name in used.values())),
+        ("Layer", ">Cycles", ">Computing", *(f">{name}" for name in used.values())),
         (
             (
-                *(layer["name"], layer["step"], f"{layer['cycles']:,}"),
+                *(layer["name"] or layer["step"], f"{layer['cycles']:,}"),
                 *(f"{layer[f'{key}_cycles']:,}" for key in ("npu", *used)),
             )
             for layer in longest

@@ -89,7 +89,7 @@ def _print_variants(variants: Variants) -> None:
         ]
         for v in variants
     ]
-    print_table(("net", "arguments", *variants.figures), rows)
+    print_table(("net", "arguments", *variants.figures), rows, variants.title)
     if variants.target and not all(variant.cycles for variant in variants):
         echo(
             f"-: no estimate, over {format_count(MOST_PARAMS)} parameters or "

@@ -43,21 +43,24 @@ class Variants(tuple[Variant, ...]):
             )
             for v in self
         ]
-        return html_table(("net", "arguments", *self.figures), rows)
+        return html_table(("net", "arguments", *self.figures), rows, self.title)
+
+    @property
+    def title(self) -> str:
+        """What stands above a table: what the cycles are, where there are any."""
+        return f"cycles on {self.target}, as Vela estimates them" if self.target else ""
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The columns of figures in a table."""
-        cycles = (">cycles, estimated",) if self.target else ()
-        return (">px", ">params", ">MACs", *cycles, ">top-1")
+        """The columns of figures in a table: on an NPU cycles are what a net costs, not MACs."""
+        return (">px", ">params", ">cycles" if self.target else ">MACs", ">top-1")
 
     def figures_of(self, variant: Variant) -> tuple[str, ...]:
         """The texts of these columns."""
-        known = variant.cycles.get(self.target) if self.target else None
-        cycles = ("-" if known is None else format_count(known),) if self.target else ()
+        cost = variant.cycles.get(self.target) if self.target else variant.macs
         return (
-            *(str(variant.resolution), format_count(variant.params), format_count(variant.macs)),
-            *(*cycles, format_percent(variant.top1_published)),
+            *(str(variant.resolution), format_count(variant.params)),
+            *("-" if cost is None else format_count(cost), format_percent(variant.top1_published)),
         )
 
 

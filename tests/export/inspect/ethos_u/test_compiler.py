@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgenets import flatbuffer
-from edgenets.cli.export import command
+from edgenets.cli.export import _print_npu, command
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.ethos_u import compiler
 from edgenets.export.inspect.ethos_u.compiler import compile_file, find_system
@@ -199,6 +199,22 @@ def test_export_compiles_and_calls_its_figures_estimates(
     assert isinstance(refused.exception, EdgenetsError)
     assert "stay on the CPU" in str(refused.exception)
     assert {path: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_steps_of_a_compiled_net_stand_in_80_columns(capsys):
+    layer = {"name": "block13_pointwise_conv", "step": "Conv2D"}
+    cycles = dict.fromkeys(("cycles", "npu_cycles", "flash_cycles", "sram_cycles"), 1_000_000)
+    sizes = {"flash_bytes": 1, "dram_bytes": 0, "sram_bytes": 1, "weight_stream_bytes": 1}
+    _print_npu(
+        {
+            **{"path": "net_vela.tflite", "mapped_ops": 1, "cpu_ops": 0},
+            **{"system_config": "A", "memory_mode": "B"},
+            "estimates": {**sizes, "cycles": 1_000_000, "ms": 2.0, "clock_hz": 500_000_000},
+            "layers": [{**layer, **cycles}],
+        }
+    )
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "1,000,000 │" in line]
+    assert layer["name"] in row and len(row) <= 80
 
 
 @pytest.mark.parametrize(
