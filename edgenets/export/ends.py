@@ -98,12 +98,14 @@ def choose_ends(
     if client is not None and client not in CLIENTS:
         raise unknown_name("client", client, CLIENTS)
     if float_ends and asked not in (None, "float"):
-        raise EdgenetsError(f"float_ends is ends 'float', and ends {asked!r} came too; pass one")
+        raise EdgenetsError(
+            f"--float-ends is --ends float, and --ends {asked} came too; pass one of them"
+        )
     row = CLIENTS[client] if client else None
     asked = "float" if float_ends else asked
     if row and asked and asked not in row.ends:
         raise EdgenetsError(
-            f"{row.program} takes files with ends {' or '.join(row.ends)}, not {asked}; leave "
-            "ends out"
+            f"{row.program} takes files with --ends {' or '.join(row.ends)}, not {asked}; leave "
+            "--ends out"
         )
     return Ends(asked, softmax, row)

@@ -43,17 +43,20 @@ def verify(
     if client is not None:
         require_one_of("client", client, CLIENTS)
         if source is None:
-            raise EdgenetsError("a client is given image files; pass their folder as data")
+            raise EdgenetsError("a client is given image files; pass their folder with --data")
         if runtimes or devices or against or labels is not None or input_range is not None:
             raise EdgenetsError(
-                "a client takes the file as it is; leave runtime, device, against, labels and "
-                "input_range out"
+                "a client takes the file as it is; leave --runtime, --device, --against, "
+                "--labels and --input-range out"
             )
         with bounded_memory(max_bytes):
             result = verify_client(path, source, images, patience_seconds=patience)
         return Verification.from_json(result)
     if against and (devices or len(runtimes) > 1):
-        raise EdgenetsError("two files are compared in one runtime; leave the others out")
+        raise EdgenetsError(
+            "two files are compared in one runtime; with --against leave --device and a second "
+            "--runtime out"
+        )
     with bounded_memory(max_bytes):
         result = verify_file(
             path,

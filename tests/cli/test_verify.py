@@ -93,8 +93,11 @@ def test_a_difference_is_no_failure(tiny_run):
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["--client", "mediapipe"], "pass their folder as data"),
-        (["--client", "mediapipe", "--data", "d", "--runtime", "tflm"], "takes the file as it is"),
+        (["--client", "mediapipe"], "pass their folder with --data"),
+        (
+            ["--client", "mediapipe", "--data", "d", "--runtime", "tflm"],
+            "leave --runtime, --device",
+        ),
         (["--against", "b.tflite", "--device", "emulated:cortex-a72"], "compared in one runtime"),
     ],
 )

@@ -40,8 +40,11 @@ def test_ends_are_those_asked_for_or_the_clients_or_the_formats(
     [
         ({"ends": "uint"}, r"unknown ends 'uint'; did you mean uint8\?"),
         ({"ends": None, "client": "mediapip"}, r"did you mean mediapipe\?"),
-        ({"ends": "uint8", "float_ends": True}, "pass one"),
-        ({"ends": "int8", "client": "mediapipe"}, "takes files with ends uint8 or float, not int8"),
+        ({"ends": "uint8", "float_ends": True}, "--float-ends is --ends float, and --ends uint8"),
+        (
+            {"ends": "int8", "client": "mediapipe"},
+            "takes files with --ends uint8 or float, not int8; leave --ends",
+        ),
         ({"ends": "uint8", "number_format": "fp32"}, "of int8 files, not of fp32"),
         ({"ends": "int8", "number_format": "int16x8"}, "of int8 files, not of int16x8"),
     ],
