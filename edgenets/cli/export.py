@@ -135,7 +135,7 @@ MICRO = _names(row for row in TARGETS.values() if row.micro)
     default=True,
     show_default=True,
     help=f"For {MICRO}: store kernels of few values by lookup tables where that saves flash; it "
-    "takes some memory and time.",
+    "takes memory and time.",
 )
 @click.option(
     "--trust-source",

@@ -13,6 +13,7 @@ from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_
 from edgenets.verbs.file import File
 
 if TYPE_CHECKING:
+    from edgenets.export.ends import Client
     from edgenets.export.targets import Target
     from edgenets.export.write.checked_file import Compile
 
@@ -29,6 +30,7 @@ def write_file(
     memory_mode: str | None,
     vela_config: PathOrName | None,
     tables: bool,
+    client: Client | None,
     max_bytes: Size | None,
 ) -> File:
     """Return the file that `write` writes for a target, compiled by what it is given, if asked for.
@@ -44,6 +46,11 @@ def write_file(
     row = find_target(target)
     if not tables and not row.micro:
         raise EdgenetsError(f"tables=False is for a microcontroller, target mcu, not {target}")
+    if client and row.micro:
+        raise EdgenetsError(
+            f"--target {target} writes C++ sources, which {client.program} cannot run; leave "
+            "--client out, or take another --target"
+        )
     if compile and row.accelerator is None:
         raise EdgenetsError(f"compile is for {', '.join(compiled_targets())}, not {target}")
     if allow_cpu_ops and not compile:

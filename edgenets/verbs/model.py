@@ -334,6 +334,7 @@ class Model:
             memory_mode=memory_mode,
             vela_config=vela_config,
             tables=tables,
+            client=chosen.client,
             max_bytes=max_bytes,
         )
 

@@ -198,5 +198,6 @@ def export_model(
         memory_mode=memory_mode,
         vela_config=vela_config,
         tables=tables,
+        client=chosen.client,
         max_bytes=max_bytes,
     )

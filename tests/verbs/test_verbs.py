@@ -302,6 +302,14 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
             lambda m: m.model.export("a.tflite", compile=True),
             "with an Edge TPU",
         ),
+        (
+            lambda m: m.model.export("board", target="mcu", client="mediapipe"),
+            "C\\+\\+ sources, which MediaPipe Tasks cannot run; leave --client out",
+        ),
+        (
+            lambda m: m.model.export("board.tflite", target="mcu", data=m.data),
+            "--out is a folder, which board.tflite is not named like; pass such as board$",
+        ),
         (lambda m: m.model.export("a.tflite", allow_cpu_ops=True), "allow_cpu_ops is for compile"),
         (lambda m: m.model.export("a.tflite", format="int8"), "needs images to calibrate with"),
         (lambda m: m.model.evaluate(m.data, split="train"), "split must be one of test, all"),
