@@ -10,6 +10,7 @@ import click
 
 from edgenets.cli.options import file_argument, json_option
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.errors import EdgenetsError
 from edgenets.export.targets import ACCELERATORS, TARGETS, find_target
 from edgenets.progress import warn
 from edgenets.units import format_bytes, format_count, format_percent, format_shape
@@ -83,10 +84,22 @@ def _print_head(path: Path, inspection: dict[str, Any]) -> None:
         stages = [str(stage.get("stage", stage)) for stage in _recipe(ours)]
         made = [f"made by edgenets: {ours.get('name')} {arguments}".rstrip(), *stages]
         echo(*textwrap.wrap(", ".join(made), WIDTH, subsequent_indent="  "))
+        if "preparation" in ours:
+            echo(f"images: {_prepared(ours['preparation'])}")
     described = inspection["described"]
     if described and not inspection["edgenets"]:  # which says the same and more
         words = [described[key] for key in ("name", "description", "author", "license")]
         echo(*textwrap.wrap(": ".join(filter(None, words)), WIDTH, subsequent_indent="  "))
+
+
+def _prepared(preparation: Any) -> str:
+    """Return what a picture becomes before the file takes it, as its metadata say."""
+    from edgenets.data.images import Preparation
+
+    try:
+        return str(Preparation.from_json(preparation))
+    except EdgenetsError as error:
+        return f"not known, {error}"
 
 
 def _pairs(arguments: Any) -> Any:

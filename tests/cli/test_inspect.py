@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from edgenets import flatbuffer
 from edgenets.cli.inspect import command
 from edgenets.errors import EdgenetsError
+from edgenets.export.metadata import ENTRY
 from edgenets.quantize.package.epk import pack
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -42,6 +43,14 @@ def test_tables_and_sentences_say_what_the_file_is():
     assert "the 10 heaviest of 56 weights" in output
     assert "XNNPACK: 2 partition(s), 2 of 31 operators outside (ai-edge-litert" in output
     assert "what limits it" not in output
+
+
+def test_preparation_of_images_is_shown_as_the_file_has_it(colour_file: Path, tmp_path: Path):
+    assert "images: the short side at 8 pixels and the centre of 8 x 8\n" in shown(colour_file)
+    path = tmp_path / "net.tflite"
+    entry = {ENTRY: b'{"preparation": [8]}'}
+    path.write_bytes(flatbuffer.with_metadata(colour_file.read_bytes(), entry))
+    assert "images: not known, an image preparation looks like {" in shown(path)
 
 
 @needs_data
