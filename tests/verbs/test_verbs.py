@@ -290,7 +290,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
     [
         (lambda m: m.model.compress("digits", recipe="int8", budget="1KB"), "pass one of recipe"),
         (lambda m: m.model.compress("digits", recipe="in8"), "did you mean int8"),
-        (lambda m: m.model.compress("digits", epochs=3), "epochs goes with budget or max_drop"),
+        (lambda m: m.model.compress("digits", epochs=3), "epochs goes with a budget or max_drop"),
         (lambda m: m.model.compress("digits", budget="big"), "budget must be a size"),
         (lambda m: m.model.compress("digits", max_drop=200), "max_drop must be points from 0"),
         (lambda m: m.model.compress("digits", recipe="int8"), "the images are of"),
@@ -300,7 +300,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.model.export("a.tflite", client="mediapip"), "did you mean mediapipe"),
         (
             lambda m: m.model.export("a.tflite", compile=True),
-            "with an Edge TPU",
+            "compile is for coral, ethos-u55-128",
         ),
         (
             lambda m: m.model.export("board", target="mcu", client="mediapipe"),
