@@ -20,11 +20,18 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.associated import read_archive, read_description
 from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.local import LocalSession
+from edgenets.export.ends import LOGITS, Ends
 from edgenets.export.inspect import arena, tflm, xnnpack
 from edgenets.export.inspect.drawing import draw
 from edgenets.export.inspect.edge_tpu import prediction as edge_tpu
 from edgenets.export.inspect.ethos_u import prediction as ethos_u
-from edgenets.export.inspect.limits import accelerator_limits, change_of, cpu_limits, warnings_of
+from edgenets.export.inspect.limits import (
+    accelerator_limits,
+    change_of,
+    cpu_limits,
+    operators_of_ends,
+    warnings_of,
+)
 from edgenets.export.metadata import layer_names, read_entry
 from edgenets.export.targets import ACCELERATORS, Target, find_target
 from edgenets.files import read_bytes, write_bytes
@@ -39,7 +46,7 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def inspect_file(
-    path: Path, target: str | None = None, *, file: File | None = None
+    path: Path, target: str | None = None, *, file: File | None = None, ends: Ends = LOGITS
 ) -> dict[str, Any]:
     """Return what is in a `.tflite` file.
 
@@ -47,6 +54,7 @@ def inspect_file(
         path: of the file.
         target: a name of `targets.TARGETS`, to say what limits the file there.
         file: where it is not written yet.
+        ends: that were asked for; what a CPU does slowly because of them is no limit.
 
     Returns:
         `size_bytes`; `subgraphs` (all but the first are counted only); `ops`, counts by name;
@@ -94,7 +102,7 @@ def inspect_file(
             "name": row.name,
             "device": row.device,
             "note": "" if model.compiled else row.note,
-            "limits": _limits(model, inspection, row),
+            "limits": _limits(model, inspection, row, ends),
         }
     return inspection
 
@@ -131,11 +139,13 @@ def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
     write_bytes(path, draw(inspection, title, name, inside, reasons).encode())
 
 
-def _limits(model: flatbuffer.Model, inspection: dict[str, Any], row: Target) -> list[str]:
+def _limits(
+    model: flatbuffer.Model, inspection: dict[str, Any], row: Target, ends: Ends
+) -> list[str]:
     if row.micro:
         return tflm.limits(model)
     if row.accelerator is None:
-        return cpu_limits(inspection, row)
+        return cpu_limits(inspection, row, operators_of_ends(inspection, ends))
     other = ethos_u.other_configuration(model, row) if row.accelerator == "ethos_u" else None
     return [*([other] if other else []), *accelerator_limits(inspection, row)]
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from edgenets.export.ends import Ends
 from edgenets.export.targets import Target
 from edgenets.flatbuffer.sizes import element_bits
 from edgenets.models.sparsity import SPARSE_FROM
@@ -37,6 +38,7 @@ OF_FEW_BITS = (
     "XNNPACK has kernels of {dtype} for dense layers, not for convolutions: quantize this one to "
     "int8"
 )
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 FEWEST_MACS_OUTSIDE = 0.01
 SHOWN = 8
@@ -66,9 +68,35 @@ def _computing(inspection: Inspection) -> list[dict[str, Any]]:
     return [op for op in inspection["operators"] if not op["prepares"]]
 
 
-def cpu_limits(inspection: Inspection, target: Target) -> list[str]:
-    """Return what limits the file on a CPU that XNNPACK runs on, heaviest first."""
-    return [sentence for check in CPU_CHECKS if (sentence := check(inspection, target))]
+def cpu_limits(
+    inspection: Inspection, target: Target, asked: frozenset[int] = frozenset()
+) -> list[str]:
+    """Return what limits the file on a CPU that XNNPACK runs on, heaviest first.
+
+    Of the operators that were `asked` for, as `operators_of_ends` finds them, nothing is said.
+    """
+    found = {**inspection, "asked": asked}
+    return [sentence for check in CPU_CHECKS if (sentence := check(found, target))]
+
+
+def operators_of_ends(inspection: Inspection, ends: Ends) -> frozenset[int]:
+    """Return the operators that a file has because its ends were asked for.
+
+    They are conversions of its inputs and outputs, and the softmax behind the logits.
+    """
+    operators = inspection["operators"]
+    first, last = ({end["tensor"] for end in inspection[side]} for side in ("inputs", "outputs"))
+    found = set()
+    if ends.asked or ends.client:
+        conversions = [op for op in operators if op["op"] in CONVERSIONS]
+        behind = [op for op in conversions if last.intersection(op["outputs"])]
+        before = [op for op in conversions if first.intersection(op["inputs"])]
+        found |= {op["index"] for op in (*before, *behind)}
+        last |= {tensor for op in behind for tensor in op["inputs"]}
+    if ends.probabilities:
+        softmax = [op for op in operators if op["op"] == "SOFTMAX"]
+        found |= {op["index"] for op in softmax if last.intersection(op["outputs"])}
+    return frozenset(found)
 
 
 def accelerator_limits(inspection: Inspection, target: Target) -> list[str]:
@@ -91,7 +119,7 @@ def accelerator_limits(inspection: Inspection, target: Target) -> list[str]:
 
 def change_of(inspection: Inspection, operator: dict[str, Any]) -> str:
     """Return what to do about an operator that XNNPACK leaves out; "" where nothing is known."""
-    if operator["op"] in ("QUANTIZE", "DEQUANTIZE"):
+    if operator["op"] in CONVERSIONS:
         return OF_BORDERS.get(_borders(inspection).get(operator["index"], ""), OTHER_TYPE)
     if operator["op"] in CONVOLUTIONS:
         kernels = [w for w in inspection["weights"] if w["op"] == operator["index"]]
@@ -109,7 +137,7 @@ def _borders(inspection: Inspection) -> dict[int, str]:
     borders = [
         op
         for op in operators
-        if op["op"] in ("QUANTIZE", "DEQUANTIZE") and not op["prepares"]
+        if op["op"] in CONVERSIONS and not op["prepares"]
         if "float32" in (op["dtype"], op["input_dtype"])
     ]
     indices = {op["index"] for op in borders}
@@ -148,7 +176,7 @@ def _not_run(inspection: Inspection, target: Target) -> str | None:
 
 
 def _outside(inspection: Inspection, target: Target) -> str | None:
-    outside = inspection["xnnpack"]["outside"]
+    outside = [i for i in inspection["xnnpack"]["outside"] or () if i not in inspection["asked"]]
     if not outside:
         return None
     if not inspection["xnnpack"]["partitions"]:
@@ -194,7 +222,8 @@ def _shape_arithmetic(inspection: Inspection, target: Target) -> str | None:
 
 
 def _float_ends(inspection: Inspection, target: Target) -> str | None:
-    borders = [index for index, place in _borders(inspection).items() if place == "end"]
+    ends = [index for index, place in _borders(inspection).items() if place == "end"]
+    borders = [index for index in ends if index not in inspection["asked"]]
     if not borders:
         return None
     where = _named("operator", borders)

@@ -109,7 +109,7 @@ def write_checked(
         firmware.require_operators(exported.file.model)
     content, fidelity = exported.content, exported.fidelity
     runtimes = promises.run_everywhere(content)
-    inspection = inspect_file(out, target.name, file=exported.file)
+    inspection = inspect_file(out, target.name, file=exported.file, ends=ends)
     about = inspection["target"]
     note = "" if compile_for else about["note"]  # of an accelerator: that it is to be compiled
     told = [note, *about["limits"], *(run["reason"] for run in runtimes)]

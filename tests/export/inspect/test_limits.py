@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from edgenets.export.ends import choose_ends
 from edgenets.export.inspect.inspection import inspect_file
-from edgenets.export.inspect.limits import accelerator_limits, cpu_limits, warnings_of
+from edgenets.export.inspect.limits import (
+    accelerator_limits,
+    cpu_limits,
+    operators_of_ends,
+    warnings_of,
+)
 from edgenets.export.targets import TARGETS
 
 NAMES = tuple(TARGETS)
@@ -144,6 +150,34 @@ def test_floats_at_the_ends_are_those_up_to_the_first_and_from_the_last_conversi
 def test_conversions_between_integers_are_told_of_their_types():
     (outside,) = limits(inspection(operator(0, "QUANTIZE", input_dtype="uint8"), outside=[0]))
     assert outside.endswith("QUANTIZE 0 (let all tensors be of one type, int8)")
+
+
+@pytest.mark.parametrize(
+    "ends, said",
+    [
+        ({"ends": None}, "3 of 4 operators run outside"),
+        ({"ends": None, "softmax": True}, "3 of 4 operators run outside"),
+        ({"ends": "uint8"}, "1 of 4 operators run outside"),
+        ({"ends": "uint8", "softmax": True}, ""),
+        ({"ends": None, "client": "mediapipe"}, ""),
+    ],
+)
+def test_nothing_is_said_of_the_operators_of_ends_that_were_asked_for(ends, said: str):
+    bytes_in = operator(0, "QUANTIZE", input_dtype="uint8", macs=0)
+    softmax = operator(2, "SOFTMAX", macs=0)
+    bytes_out = operator(3, "QUANTIZE", dtype="uint8", macs=0)
+    found = inspection(bytes_in, operator(1), softmax, bytes_out, outside=[0, 2, 3])
+    asked = operators_of_ends(found, choose_ends(**ends))
+    assert " ".join(cpu_limits(found, TARGETS["rpi4"], asked)).startswith(said)
+    assert bool(cpu_limits(found, TARGETS["rpi4"], asked)) == bool(said)
+
+
+def test_float_ends_that_were_asked_for_are_no_limit():
+    into = operator(0, "QUANTIZE", input_dtype="float32", macs=0)
+    found = inspection(into, operator(1), operator(2, "DEQUANTIZE", dtype="float32", macs=0))
+    assert "converts between float32" in " ".join(limits(found))
+    asked = operators_of_ends(found, choose_ends("float"))
+    assert cpu_limits(found, TARGETS["rpi4"], asked) == []
 
 
 def test_a_compiled_file_is_not_told_to_be_exported_again():
