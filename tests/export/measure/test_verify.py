@@ -88,6 +88,7 @@ def test_a_wrong_kernel_value_is_found_at_its_operator(tiny_int8_file, written, 
     assert 0 < found["values"] < found["of"] and found["largest_step"] >= 1
     changed = result["runtimes"][1]
     assert changed["bit_equal"] < IMAGES and changed["largest_step"] >= 1
+    assert found["images"] == IMAGES - changed["bit_equal"]
 
 
 def test_operators_that_differ_themselves_are_named(tiny_int8_file, written):
