@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -258,6 +259,14 @@ def build_net():
         return keras.Model(image, keras.layers.Dense(2, name="logits")(x), name="tiny")
 
     return build
+
+
+@pytest.fixture
+def heeded_ctrl_c():
+    """Let this process heed SIGINT, which a shell's background job, as a test run may be, ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class FileServer(ThreadingHTTPServer):

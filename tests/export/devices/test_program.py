@@ -27,6 +27,7 @@ def test_status_and_both_outputs_are_returned(tmp_path: Path):
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_what_a_program_started_ends_with_it(tmp_path: Path, interrupted: bool):
     child = tmp_path / "child"
 

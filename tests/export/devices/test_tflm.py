@@ -85,6 +85,7 @@ def test_file_that_is_cut_is_refused_in_a_sentence(net: bytes):
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "too long"])
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_search_that_is_stopped_leaves_nothing(
     temporary: Path, tmp_path_factory, monkeypatch, reason: str
 ):

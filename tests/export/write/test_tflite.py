@@ -25,7 +25,8 @@ IMAGES[10:, :, 16:] += 120
 
 @pytest.fixture(scope="module")
 def model_and_spec(tiny_run: Path) -> tuple[keras.Model, Spec]:
-    return Model.load(tiny_run / "stages" / "01-train")
+    loaded = Model.load(tiny_run / "stages" / "01-train")
+    return loaded.net, loaded.spec
 
 
 @pytest.fixture(scope="module")

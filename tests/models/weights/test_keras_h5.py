@@ -69,9 +69,9 @@ def test_net_computes_what_the_keras_build_of_the_file_computes(
     weights = read_weights(tmp_path / "weights.h5", name, {**ours, "resolution": 96})
     assert whole.spec.arguments == weights.spec.arguments
     assert whole.spec.arguments["classes"] == 7
-    for ours, theirs in zip(whole.model.get_weights(), weights.model.get_weights(), strict=True):
+    for ours, theirs in zip(whole.net.get_weights(), weights.net.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_allclose(whole.model(images), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(whole.net(images), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
