@@ -263,7 +263,7 @@ def build_net():
 
 @pytest.fixture
 def heeded_ctrl_c():
-    """Let this process heed SIGINT, which a shell's background job, as a test run may be, ignores."""
+    """Let this process heed SIGINT, which a background job, as a test run may be, ignores."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
