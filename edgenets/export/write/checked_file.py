@@ -136,24 +136,33 @@ def write_checked(
         "ethos_u": inspection["ethos_u"] and _counts(inspection["ethos_u"]),
         "notes": [sentence for sentence in told if sentence],
     }
-    if compile_for is not None:
-        compiled = compile_for(content, out)
-        _write(out, content, result, compiled)
-        return {**result, "compiled": compiled.to_json()}
-    if not target.micro:
-        _write(out, content, result)
-        return result
+    if target.micro:
+        return _write_firmware(out, exported.file, spec, images, result, tables=tables)
+    compiled = compile_for(content, out) if compile_for else None
+    _write(out, content, result, compiled)
+    return result if compiled is None else {**result, "compiled": compiled.to_json()}
+
+
+def _write_firmware(
+    out: Path,
+    file: File,
+    spec: Spec,
+    images: NDArray[np.uint8] | None,
+    result: dict[str, Any],
+    *,
+    tables: bool,
+) -> dict[str, Any]:
+    """Write the file with its C++ sources to the folder `out`; return what was verified of both."""
     if images is None:
         images = promises.random_images(spec.preparation.resolution, firmware.MOST_IMAGES)
-    made = firmware.measure(exported.file, images, tables=tables)
-    result["mcu"] = made.to_json()
-    result["notes"] += made.notes
+    made = firmware.measure(file, images, tables=tables)
+    told = {**result, "notes": [*result["notes"], *made.notes], "mcu": made.to_json()}
     with replacing_folder(out, FIRMWARE) as folder:
         if (out / EXAMPLE).exists():  # perhaps changed
             (folder / EXAMPLE).write_bytes((out / EXAMPLE).read_bytes())
         write_sources(folder, made.flash, spec, made.arena, made.tables)
-        _write(folder / MODEL, content, result)
-    return result
+        _write(folder / MODEL, file.content, told)
+    return told
 
 
 def _write(
