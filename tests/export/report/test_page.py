@@ -340,8 +340,8 @@ def test_operators_are_shown_if_they_were_measured_the_costliest_first():
 
 def test_few_classes_have_a_confusion_matrix():
     rows = table(render_html(make_report()), "confusion")
-    assert rows[0] == ["true class", "cat", "dog", "elk", "images", "top-1"]
-    assert rows[1] == ["cat", "93", "7", "0", "100", "93.00 %"]
+    assert rows[0] == ["true class", "cat", "dog", "elk", "images", "top-1", "95 % interval"]
+    assert rows[1] == ["cat", "93", "7", "0", "100", "93.00 %", "40.0 to 100.0 %"]
 
 
 def test_many_classes_have_their_commonest_confusions():
