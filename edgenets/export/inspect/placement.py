@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +61,37 @@ class Prediction:
         """How many operators of each name stay on the CPU."""
         return Counter(op.op for op in self.ops if not op.mapped)
 
+    @property
+    def advice(self) -> str:
+        """What to do about the first operator that stays on the CPU."""
+        first = next((op for op in self.ops if not op.mapped), None)
+        if first is None:
+            return "change the model"
+        return f"{first.change} (operator {first.index}, {first.op})"
+
+    def beside(
+        self, on_cpu: Counter[str], reasons: Mapping[str, Sequence[str]]
+    ) -> list[dict[str, Any]]:
+        """Return what a compiler made of the file beside what was predicted, a row a kind.
+
+        Args:
+            on_cpu: how many operators of each name it left on the CPU.
+            reasons: why, by the operator's name.
+
+        Returns:
+            Of each `op` the numbers `mapped`, `on_cpu`, `predicted_on_cpu`, and the `reasons`.
+        """
+        return [
+            {
+                "op": op,
+                "mapped": count - on_cpu[op],
+                "on_cpu": on_cpu[op],
+                "predicted_on_cpu": self.on_cpu[op],
+                "reasons": list(reasons.get(op, ())),
+            }
+            for op, count in Counter(op.op for op in self.ops).items()
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as the JSON of `edgenets inspect` has it."""
         return {
@@ -67,3 +99,8 @@ class Prediction:
             "cpu_ops": self.cpu_ops,
             "ops": [op.to_json() for op in self.ops],
         }
+
+
+def differing(table: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the operators of `Prediction.beside` that were not left as predicted; none is best."""
+    return [row["op"] for row in table if row["on_cpu"] != row["predicted_on_cpu"]]

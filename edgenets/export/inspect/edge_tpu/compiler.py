@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.program import run_program
-from edgenets.export.inspect.edge_tpu.prediction import Prediction, predict
+from edgenets.export.inspect.edge_tpu.prediction import predict
+from edgenets.export.inspect.placement import Prediction, differing
 from edgenets.files import read_bytes, write_bytes
 from edgenets.units import parse_bytes
 
@@ -186,23 +187,16 @@ class Outcome(NamedTuple):
 
         The reasons are the log's.
         """
-        predicted = self.predicted.on_cpu
-        there = Counter(op.op for op in self.predicted.ops)
-        return [
-            {
-                "op": op,
-                "mapped": count - self.on_cpu[op],
-                "on_cpu": self.on_cpu[op],
-                "predicted_on_cpu": predicted[op],
-                "reasons": [r.reason for r in self.compilation.rows if r.op == op and r.reason],
-            }
-            for op, count in there.items()
-        ]
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for row in self.compilation.rows:
+            if row.reason:
+                reasons[row.op].append(row.reason)
+        return self.predicted.beside(self.on_cpu, reasons)
 
     @property
     def differences(self) -> list[str]:
         """Operators of which another number stayed on the CPU than predicted; none is best."""
-        return [row["op"] for row in self.table if row["on_cpu"] != row["predicted_on_cpu"]]
+        return differing(self.table)
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON."""
@@ -285,7 +279,7 @@ def compile_content(
     if on_cpu and not allow_cpu_ops:
         raise EdgenetsError(
             f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
-            f"{_listed(outcome)}; {_advice(predicted)}, or pass --allow-cpu-ops to keep the "
+            f"{_listed(outcome)}; {predicted.advice}, or pass --allow-cpu-ops to keep the "
             "compiled file"
         )
     return outcome
@@ -364,10 +358,3 @@ def _listed(outcome: Outcome) -> str:
         f"{row['on_cpu']} {row['op']} ({', '.join(row['reasons']) or 'the log does not say why'})"
         for row in rows
     )
-
-
-def _advice(predicted: Prediction) -> str:
-    first = next((op for op in predicted.ops if not op.mapped), None)
-    if first is None:
-        return "change the model"
-    return f"{first.change} (operator {first.index}, {first.op})"

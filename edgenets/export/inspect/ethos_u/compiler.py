@@ -26,7 +26,7 @@ from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.export.associated import with_archive_of
 from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.ethos_u.prediction import predict
-from edgenets.export.inspect.placement import Prediction
+from edgenets.export.inspect.placement import Prediction, differing
 from edgenets.export.metadata import layer_name
 from edgenets.export.targets import Target
 from edgenets.files import read_bytes, write_bytes
@@ -96,22 +96,12 @@ class Outcome(NamedTuple):
 
         The reasons are Vela's.
         """
-        predicted = self.predicted.on_cpu
-        return [
-            {
-                "op": op,
-                "mapped": count - self.on_cpu[op],
-                "on_cpu": self.on_cpu[op],
-                "predicted_on_cpu": predicted[op],
-                "reasons": self.reasons.get(op, []),
-            }
-            for op, count in Counter(op.op for op in self.predicted.ops).items()
-        ]
+        return self.predicted.beside(self.on_cpu, self.reasons)
 
     @property
     def differences(self) -> list[str]:
         """Operators of which another number stayed on the CPU than predicted; none is best."""
-        return [row["op"] for row in self.table if row["on_cpu"] != row["predicted_on_cpu"]]
+        return differing(self.table)
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON."""
@@ -252,7 +242,7 @@ def compile_content(
         way_out = "; {}, or pass --allow-cpu-ops to keep the compiled file"
         raise EdgenetsError(
             f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
-            f"{_listed(outcome)}{way_out.format(_advice(predicted)) if made.compiled else ''}"
+            f"{_listed(outcome)}{way_out.format(predicted.advice) if made.compiled else ''}"
         )
     return outcome
 
@@ -381,10 +371,3 @@ def _listed(outcome: Outcome) -> str:
         f"{row['on_cpu']} {row['op']} ({(row['reasons'] or ['Vela does not say why'])[0]})"
         for row in rows
     )
-
-
-def _advice(predicted: Prediction) -> str:
-    first = next((op for op in predicted.ops if not op.mapped), None)
-    if first is None:
-        return "change the model"
-    return f"{first.change} (operator {first.index}, {first.op})"
