@@ -98,7 +98,7 @@ def compress_to_budget(
             if last.figure <= budget:
                 described = [{figure.key: each.figure} for each in tries]
                 asked = BUDGET_KEYS[figure.key]
-                on = {} if figure is STORED else {"target": figure.target.name}
+                on = {} if figure == STORED else {"target": figure.target.name}
                 return search.keep(last, tries=described, **{asked: budget}, **on)
             limit = last.draft * budget / last.figure / GROWTH
         raise EdgenetsError(
@@ -229,7 +229,7 @@ class _Search:
             copytree(earlier, stages)
         log_dir = self.log_dir and self.log_dir / stages.name
         records = run_recipe(self.model, self.images, recipe, stages, log_dir)
-        if self.figure is STORED:
+        if self.figure == STORED:
             made: int = records[-1].measured["stored_bytes"]
         else:
             made = self.figure.of_model(Model.load(stages / records[-1].folder))
