@@ -343,7 +343,7 @@ def outcome(content: bytes) -> str:
     """Return what becomes of a file that is read in this process; other errors are raised."""
     try:
         inspection = contents(content)
-        operators = len(inspection["operators"])
+        operators = len(inspection.operators)
         draw(inspection, "fuzz", "XNNPACK", [None] * operators, [""] * operators)
     except EdgenetsError:
         return "sentence"
@@ -426,7 +426,7 @@ def commands(path: Path, image: Path, data: Path) -> dict[str, tuple[object, ...
 def make_images(folder: Path, content: bytes) -> tuple[Path, Path]:
     """Write an image, and a dataset of one image of each of two of the file's labels."""
     random = np.random.default_rng(0)
-    labels = (contents(content)["labels"] or ["one", "two"])[:2]
+    labels = (contents(content).labels or ["one", "two"])[:2]
     for label in labels:
         (folder / "test" / label).mkdir(parents=True)
         pixels = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -585,6 +585,10 @@ class Inspection(Result):
     warnings: tuple[str, ...]
     target: dict[str, Any] | None
 
+    def predicted_on(self, accelerator: str) -> dict[str, Any]:
+        """Return what is predicted of an accelerator: "edge_tpu", or "ethos_u" where asked for."""
+        return dict(getattr(self, accelerator))
+
     def _repr_html_(self) -> str:
         title = (
             f"{format_bytes(self.size_bytes)}, {format_count(self.macs)} MACs, "

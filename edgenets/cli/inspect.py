@@ -13,6 +13,7 @@ from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.export.targets import ACCELERATORS, TARGETS, find_target
 from edgenets.progress import warn
+from edgenets.results import Inspection
 from edgenets.units import format_bytes, format_count, format_percent, format_shape
 
 HEAVIEST = 10
@@ -48,10 +49,10 @@ def command(
     """
     from edgenets.verbs.file import File
 
-    inspection = File(model).inspect(target=target, svg=svg).to_json()
-    warn(inspection["warnings"])
+    inspection = File(model).inspect(target=target, svg=svg)
+    warn(inspection.warnings)
     if as_json:
-        print_json(inspection)
+        print_json(inspection.to_json())
         return
     _print_head(model, inspection)
     _print_ends(inspection)
@@ -62,32 +63,31 @@ def command(
         echo(str(svg))
 
 
-def _print_head(path: Path, inspection: dict[str, Any]) -> None:
-    size, weights, arena = (
-        format_bytes(inspection[key]) for key in ("size_bytes", "weight_bytes", "arena_bytes")
-    )
+def _print_head(path: Path, inspection: Inspection) -> None:
     echo(
-        f"{path}: {size}, {format_count(inspection['macs'])} MACs, {weights} of weights "
-        f"(entropy {format_bytes(inspection['entropy_bytes'])}), {arena} of activations at once"
+        f"{path}: {format_bytes(inspection.size_bytes)}, {format_count(inspection.macs)} MACs, "
+        f"{format_bytes(inspection.weight_bytes)} of weights (entropy "
+        f"{format_bytes(inspection.entropy_bytes)}), {format_bytes(inspection.arena_bytes)} of "
+        "activations at once"
     )
-    if inspection["subgraphs"] > 1:
-        echo(f"the first of {inspection['subgraphs']} subgraphs is shown")
-    if inspection["labels"]:
-        labels = inspection["labels"]
+    if inspection.subgraphs > 1:
+        echo(f"the first of {inspection.subgraphs} subgraphs is shown")
+    if inspection.labels:
+        labels = inspection.labels
         shown = ", ".join(labels[:LABELS]) + (", ..." if len(labels) > LABELS else "")
-        echo(f"{len(labels)} labels ({inspection['labels_from']}): {shown}")
-    elif inspection["described"] and inspection["described"]["label_files"]:
-        names = ", ".join(inspection["described"]["label_files"])
+        echo(f"{len(labels)} labels ({inspection.labels_from}): {shown}")
+    elif inspection.described and inspection.described["label_files"]:
+        names = ", ".join(inspection.described["label_files"])
         echo(f"labels: none; its metadata name {names}, which it does not hold")
-    if ours := inspection["edgenets"]:
+    if ours := inspection.edgenets:
         arguments = " ".join(f"{key}={value}" for key, value in _pairs(ours.get("arguments")))
         stages = [str(stage.get("stage", stage)) for stage in _recipe(ours)]
         made = [f"made by edgenets: {ours.get('name')} {arguments}".rstrip(), *stages]
         echo(*textwrap.wrap(", ".join(made), WIDTH, subsequent_indent="  "))
         if "preparation" in ours:
             echo(f"images: {_prepared(ours['preparation'])}")
-    described = inspection["described"]
-    if described and not inspection["edgenets"]:  # which says the same and more
+    described = inspection.described
+    if described and not inspection.edgenets:  # which says the same and more
         words = [described[key] for key in ("name", "description", "author", "license")]
         echo(*textwrap.wrap(": ".join(filter(None, words)), WIDTH, subsequent_indent="  "))
 
@@ -111,33 +111,33 @@ def _recipe(ours: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in recipe if isinstance(row, dict)] if isinstance(recipe, list) else []
 
 
-def _print_ends(inspection: dict[str, Any]) -> None:
+def _print_ends(inspection: Inspection) -> None:
     rows = [
         (
-            kind.removesuffix("s"),
+            kind,
             end["name"],
             format_shape(end["shape"]),
             end["dtype"],
             "-" if end["scale"] is None else f"{end['scale']:.6g}",
             "-" if end["zero_point"] is None else str(end["zero_point"]),
         )
-        for kind in ("inputs", "outputs")
-        for end in inspection[kind]
+        for kind, ends in (("input", inspection.inputs), ("output", inspection.outputs))
+        for end in ends
     ]
     print_table(("", "name", "shape", "type", ">scale", ">zero point"), rows)
 
 
-def _print_operators(inspection: dict[str, Any]) -> None:
+def _print_operators(inspection: Inspection) -> None:
     rows = []
-    for name, count in inspection["ops"].items():
-        operators = [op for op in inspection["operators"] if op["op"] == name]
+    for name, count in inspection.ops.items():
+        operators = [op for op in inspection.operators if op["op"] == name]
         macs = sum(op["macs"] for op in operators)
-        share = macs / inspection["macs"] if inspection["macs"] else None
+        share = macs / inspection.macs if inspection.macs else None
         rows.append(
             (
                 name,
                 str(count),
-                ", ".join(map(str, inspection["op_versions"][name])),
+                ", ".join(map(str, inspection.op_versions[name])),
                 format_count(macs) if macs else "",
                 format_percent(share) if macs else "",
                 format_bytes(weights)
@@ -148,9 +148,9 @@ def _print_operators(inspection: dict[str, Any]) -> None:
     print_table(("operator", ">count", ">version", ">MACs", ">share", ">weights"), rows)
 
 
-def _print_weights(inspection: dict[str, Any], show_all: bool) -> None:
-    weights = inspection["weights"]
-    layers = {op["index"]: op["name"] for op in inspection["operators"]}
+def _print_weights(inspection: Inspection, show_all: bool) -> None:
+    weights = inspection.weights
+    layers = {op["index"]: op["name"] for op in inspection.operators}
     shown = sorted(weights, key=lambda row: -row["bytes"])[: None if show_all else HEAVIEST]
     if not shown:
         return
@@ -183,22 +183,22 @@ def _print_weights(inspection: dict[str, Any], show_all: bool) -> None:
     print_table(columns, rows, title)
 
 
-def _print_accelerators(inspection: dict[str, Any]) -> None:
-    found = inspection["xnnpack"]
+def _print_accelerators(inspection: Inspection) -> None:
+    found = inspection.xnnpack
     if found["reason"]:
         echo(f"XNNPACK: not known, {found['reason']}")
     else:
         runtime = "{name} {version}".format(**found["runtime"])
         echo(
             f"XNNPACK: {found['partitions']} partition(s), {found['ops_outside']} of "
-            f"{len(inspection['operators'])} operators outside ({runtime})"
+            f"{len(inspection.operators)} operators outside ({runtime})"
         )
-    target = inspection["target"]
+    target = inspection.target
     if target is None:
         return
     accelerator = find_target(target["name"]).accelerator
-    if accelerator is not None and not inspection["compiled_for"]:
-        placed = inspection[accelerator]
+    if accelerator is not None and not inspection.compiled_for:
+        placed = inspection.predicted_on(accelerator)
         echo(
             f"{placed['mapped_ops']} of {len(placed['ops'])} operators are predicted to run on the "
             f"{ACCELERATORS[accelerator]}"

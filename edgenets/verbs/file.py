@@ -255,7 +255,7 @@ class File:
         inspection = inspect_file(self.path, target)
         if drawing is not None:
             draw_inspection(inspection, self.path.name, drawing)
-        return Inspection.from_json(inspection)
+        return inspection
 
     @overload
     def benchmark(

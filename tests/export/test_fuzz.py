@@ -133,7 +133,7 @@ def test_a_small_file_that_says_much_is_one_sentence():
     assert len(bomb) < 500_000
     with pytest.raises(EdgenetsError, match="is damaged"):
         contents(bomb)
-    assert contents(repeated_operators(3))["ops"] == {"ADD": 3}
+    assert contents(repeated_operators(3)).ops == {"ADD": 3}
 
 
 @pytest.mark.slow

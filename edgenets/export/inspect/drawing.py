@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 from edgenets.progress import printable
+from edgenets.results import Inspection
 from edgenets.units import format_bytes, format_count, format_shape
 
 ROW = 24
@@ -61,7 +62,7 @@ class Edge(NamedTuple):
 
 
 def draw(
-    inspection: dict[str, Any],
+    inspection: Inspection,
     title: str,
     accelerator: str,
     inside: Sequence[bool | None],
@@ -105,20 +106,20 @@ def draw(
 
 
 def lay_out(
-    inspection: dict[str, Any], inside: Sequence[bool | None], reasons: Sequence[str]
+    inspection: Inspection, inside: Sequence[bool | None], reasons: Sequence[str]
 ) -> tuple[list[Row], list[Edge]]:
     """Return the rows from the first input to the last output, and the edges between them."""
-    shown = [operator for operator in inspection["operators"] if not operator["prepares"]]
+    shown = [operator for operator in inspection.operators if not operator["prepares"]]
     steps: list[tuple[list[int], list[int]]] = [  # tensors that each row reads and makes
-        *(([], [end["tensor"]]) for end in inspection["inputs"]),
+        *(([], [end["tensor"]]) for end in inspection.inputs),
         *((operator["inputs"], operator["outputs"]) for operator in shown),
-        *(([end["tensor"]], []) for end in inspection["outputs"]),
+        *(([end["tensor"]], []) for end in inspection.outputs),
     ]
     lanes, edges = _lanes(steps)
     cells = [
-        *(_end_row("input", end) for end in inspection["inputs"]),
+        *(_end_row("input", end) for end in inspection.inputs),
         *(_operator_row(op, inside[op["index"]], reasons[op["index"]]) for op in shown),
-        *(_end_row("output", end) for end in inspection["outputs"]),
+        *(_end_row("output", end) for end in inspection.outputs),
     ]
     before = ["", *(row.reason for row in cells)]  # the same reason is said once in a run of rows
     rows = [
@@ -196,7 +197,7 @@ def _longest(rows: Sequence[Row], column: str) -> int:
 
 
 def _header(
-    inspection: dict[str, Any],
+    inspection: Inspection,
     title: str,
     accelerator: str,
     counts: dict[str, int],
@@ -204,9 +205,9 @@ def _header(
     width: float,
 ) -> list[str]:
     about = (
-        f"{format_bytes(inspection['size_bytes'])}, {format_count(inspection['macs'])} MACs, "
-        f"{format_bytes(inspection['weight_bytes'])} of weights, "
-        f"{format_bytes(inspection['arena_bytes'])} of activations at once"
+        f"{format_bytes(inspection.size_bytes)}, {format_count(inspection.macs)} MACs, "
+        f"{format_bytes(inspection.weight_bytes)} of weights, "
+        f"{format_bytes(inspection.arena_bytes)} of activations at once"
     )
     texts = [
         f'<text class="title" x="{MARGIN}" y="38">{_clean(title)}</text>',

@@ -7,7 +7,8 @@ process of its own, which a damaged file may end. Needs NumPy; for the partition
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from edgenets.flatbuffer import File
 from edgenets.flatbuffer.extract import preparing_operators
 from edgenets.flatbuffer.sizes import element_bits, tensor_bytes
 from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
+from edgenets.results import Inspection
 
 BIASED = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3, "CONV_3D": 2}
 """Operators with a bias, and at which input: it may be int32 without a scale."""
@@ -47,8 +49,8 @@ UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 def inspect_file(
     path: Path, target: str | None = None, *, file: File | None = None, ends: Ends = LOGITS
-) -> dict[str, Any]:
-    """Return what is in a `.tflite` file.
+) -> Inspection:
+    """Return what is in a `.tflite` file, as `edgenets inspect --json` prints it.
 
     Args:
         path: of the file.
@@ -90,58 +92,52 @@ def inspect_file(
     source = path if file is None else file.content
     content = read_bytes(path) if file is None else file.content
     model = flatbuffer.model_of(file or content, str(path))
-    inspection = {**_contents(content, model), "xnnpack": _partitions(path, source, model)}
-    outside = inspection["xnnpack"]["outside"]
-    for operator in inspection["operators"]:
-        operator["xnnpack"] = None if outside is None else operator["index"] not in outside
-    inspection |= {"warnings": warnings_of(inspection), "target": None, "ethos_u": None}
-    if row is not None:
-        if row.accelerator == "ethos_u":
-            inspection["ethos_u"] = ethos_u.predict(model).to_json()
-        inspection["target"] = {
-            "name": row.name,
-            "device": row.device,
-            "note": "" if model.compiled else row.note,
-            "limits": _limits(model, inspection, row, ends),
-        }
-    return inspection
+    inspection = _contents(content, model, _partitions(path, source, model))
+    inspection = replace(inspection, warnings=tuple(warnings_of(inspection)))
+    if row is None:
+        return inspection
+    if row.accelerator == "ethos_u":
+        inspection = replace(inspection, ethos_u=ethos_u.predict(model).to_json())
+    about = {
+        "name": row.name,
+        "device": row.device,
+        "note": "" if model.compiled else row.note,
+        "limits": _limits(model, inspection, row, ends),
+    }
+    return replace(inspection, target=about)
 
 
-def contents(content: bytes) -> dict[str, Any]:
-    """Return what `inspect_file` does but for `xnnpack`, `warnings`, `target` and `ethos_u`.
-
-    No interpreter is needed.
+def contents(content: bytes) -> Inspection:
+    """Return what `inspect_file` does without `warnings` and a target, and ask no interpreter.
 
     Raises:
         EdgenetsError: it is no TFLite model, or damaged.
     """
-    return _contents(content, flatbuffer.read(content))
+    return _contents(content, flatbuffer.read(content), _unknown("no interpreter was asked"))
 
 
-def draw_inspection(inspection: dict[str, Any], title: str, path: Path) -> None:
+def draw_inspection(inspection: Inspection, title: str, path: Path) -> None:
     """Write the drawing of what `inspect_file` returned, by the accelerator of its target.
 
     Raises:
         EdgenetsError: the file cannot be written.
     """
-    target = inspection["target"]
+    target = inspection.target
     accelerator = find_target(target["name"]).accelerator if target else None
     if accelerator is not None:
-        placed = inspection[accelerator]["ops"]
+        placed = inspection.predicted_on(accelerator)["ops"]
         name, inside = f"the {ACCELERATORS[accelerator]}", [op["mapped"] for op in placed]
         reasons = ["" if op["mapped"] else op["reason"] or "" for op in placed]
     else:
-        name, inside = "XNNPACK", [op["xnnpack"] for op in inspection["operators"]]
+        name, inside = "XNNPACK", [op["xnnpack"] for op in inspection.operators]
         reasons = [
             change_of(inspection, op) if op["xnnpack"] is False else ""
-            for op in inspection["operators"]
+            for op in inspection.operators
         ]
     write_bytes(path, draw(inspection, title, name, inside, reasons).encode())
 
 
-def _limits(
-    model: flatbuffer.Model, inspection: dict[str, Any], row: Target, ends: Ends
-) -> list[str]:
+def _limits(model: flatbuffer.Model, inspection: Inspection, row: Target, ends: Ends) -> list[str]:
     if row.micro:
         return tflm.limits(model)
     if row.accelerator is None:
@@ -150,37 +146,41 @@ def _limits(
     return [*([other] if other else []), *accelerator_limits(inspection, row)]
 
 
-def _contents(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
+def _contents(content: bytes, model: flatbuffer.Model, partitions: dict[str, Any]) -> Inspection:
     ops = Counter(operator.name for operator in model.operators)
     versions = defaultdict(set)
     for operator in model.operators:
         versions[operator.name].add(operator.version)
     weights = list(_weights(model))
-    operators = _operators(model)
+    operators = _operators(model, partitions["outside"])
     for weight in weights:
         operators[weight["op"]]["weight_bytes"] += weight["bytes"]
     stored = {row.pop("offset"): row for row in weights}.values()  # equal ones perhaps once
-    return {
-        "size_bytes": model.size_bytes,
-        "subgraphs": model.subgraphs,
-        "ops": dict(ops.most_common()),
-        "op_versions": {name: sorted(versions[name]) for name, _ in ops.most_common()},
-        "operators": operators,
-        "inputs": [_end(model, index) for index in model.input_indices],
-        "outputs": [_end(model, index) for index in model.output_indices],
-        "macs": sum(row["macs"] for row in operators),
-        "weights": weights,
-        "weight_bytes": sum(row["bytes"] for row in stored),
-        "entropy_bytes": sum(row["entropy_bytes"] for row in stored),
-        "unpacked_bytes": _unpacked_bytes(model),
-        "arena_bytes": arena.arena_bytes(model),
-        "edge_tpu": edge_tpu.predict(model).to_json(),
-        "compiled_for": flatbuffer.COMPILED[model.compiled] if model.compiled else None,
+    return Inspection(
+        size_bytes=model.size_bytes,
+        subgraphs=model.subgraphs,
+        ops=dict(ops.most_common()),
+        op_versions={name: sorted(versions[name]) for name, _ in ops.most_common()},
+        operators=tuple(operators),
+        inputs=tuple(_end(model, index) for index in model.input_indices),
+        outputs=tuple(_end(model, index) for index in model.output_indices),
+        macs=sum(row["macs"] for row in operators),
+        weights=tuple(weights),
+        weight_bytes=sum(row["bytes"] for row in stored),
+        entropy_bytes=sum(row["entropy_bytes"] for row in stored),
+        unpacked_bytes=_unpacked_bytes(model),
+        arena_bytes=arena.arena_bytes(model),
+        edge_tpu=edge_tpu.predict(model).to_json(),
+        ethos_u=None,
+        compiled_for=flatbuffer.COMPILED[model.compiled] if model.compiled else None,
+        xnnpack=partitions,
+        warnings=(),
+        target=None,
         **_told(content, model),
-    }
+    )
 
 
-def _operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
+def _operators(model: flatbuffer.Model, outside: Sequence[int] | None) -> list[dict[str, Any]]:
     rows = []
     preparing, names = preparing_operators(model), layer_names(model)
     for index, operator in enumerate(model.operators):
@@ -200,6 +200,7 @@ def _operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
                 "input_dtype": model.tensors[operator.inputs[0]].dtype if operator.inputs else None,
                 "macs": model.macs(operator),
                 "weight_bytes": 0,
+                "xnnpack": None if outside is None else index not in outside,
             }
         )
     return rows
@@ -324,8 +325,7 @@ def _partitions(path: Path, source: Path | bytes, model: flatbuffer.Model) -> di
             session.put(str(path), source)
             (plan,) = session.ask([{"do": "plan", "file": str(path)}])
     except EdgenetsError as error:
-        nothing = dict.fromkeys(("partitions", "ops_outside", "outside", "runtime"))
-        return {**nothing, "reason": str(error)}
+        return _unknown(str(error))
     found = xnnpack.divided(model, plan["steps"])
     return {
         "partitions": found.number,
@@ -336,6 +336,12 @@ def _partitions(path: Path, source: Path | bytes, model: flatbuffer.Model) -> di
     }
 
 
+def _unknown(reason: str) -> dict[str, Any]:
+    """Return what is known of XNNPACK's partitions where nobody told them."""
+    nothing = dict.fromkeys(("partitions", "ops_outside", "outside", "runtime"))
+    return {**nothing, "reason": reason}
+
+
 def _told(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
     """Return what the file says of itself, in edgenets' way and in TFLite's."""
     described = read_description(model)
@@ -344,7 +350,7 @@ def _told(content: bytes, model: flatbuffer.Model) -> dict[str, Any]:
         "metadata": {name: len(value) for name, value in model.metadata.items()},
         "described": described._asdict() if described else None,
         "files": archive.sizes_bytes,
-        "labels": None if archive.labels is None else list(archive.labels),
+        "labels": archive.labels,
         "labels_from": archive.labels_file,
         "edgenets": read_entry(model) or None,
     }

@@ -15,9 +15,11 @@ from edgenets.export.ends import Ends
 from edgenets.export.targets import Target
 from edgenets.flatbuffer.sizes import element_bits
 from edgenets.models.sparsity import SPARSE_FROM
+from edgenets.results import Inspection
 from edgenets.units import format_bytes, format_percent
 
-Inspection = dict[str, Any]
+Indices = frozenset[int]
+"""Of operators."""
 
 # Operators that XNNPACK leaves out in files that are met, and what to do about each.
 CHANGES = {
@@ -48,7 +50,7 @@ SHOWN = 8
 def warnings_of(inspection: Inspection) -> list[str]:
     """Return what goes wrong with the file where somebody runs it otherwise than edgenets does."""
     made = {tensor for op in _computing(inspection) for tensor in op["outputs"]}
-    ends = {end["tensor"] for end in inspection["outputs"]}
+    ends = {end["tensor"] for end in inspection.outputs}
     found = [
         op["index"]
         for op in _computing(inspection)
@@ -65,27 +67,26 @@ def warnings_of(inspection: Inspection) -> list[str]:
 
 def _computing(inspection: Inspection) -> list[dict[str, Any]]:
     """Return the operators that do not only prepare constants."""
-    return [op for op in inspection["operators"] if not op["prepares"]]
+    return [op for op in inspection.operators if not op["prepares"]]
 
 
-def cpu_limits(
-    inspection: Inspection, target: Target, asked: frozenset[int] = frozenset()
-) -> list[str]:
+def cpu_limits(inspection: Inspection, target: Target, asked: Indices = frozenset()) -> list[str]:
     """Return what limits the file on a CPU that XNNPACK runs on, heaviest first.
 
     Of the operators that were `asked` for, as `operators_of_ends` finds them, nothing is said.
     """
-    found = {**inspection, "asked": asked}
-    return [sentence for check in CPU_CHECKS if (sentence := check(found, target))]
+    found = (check(inspection, target, asked) for check in CPU_CHECKS)
+    return [sentence for sentence in found if sentence]
 
 
-def operators_of_ends(inspection: Inspection, ends: Ends) -> frozenset[int]:
+def operators_of_ends(inspection: Inspection, ends: Ends) -> Indices:
     """Return the operators that a file has because its ends were asked for.
 
     They are conversions of its inputs and outputs, and the softmax behind the logits.
     """
-    operators = inspection["operators"]
-    first, last = ({end["tensor"] for end in inspection[side]} for side in ("inputs", "outputs"))
+    operators = inspection.operators
+    first = {end["tensor"] for end in inspection.inputs}
+    last = {end["tensor"] for end in inspection.outputs}
     found = set()
     if ends.asked or ends.client:
         conversions = [op for op in operators if op["op"] in CONVERSIONS]
@@ -101,7 +102,7 @@ def operators_of_ends(inspection: Inspection, ends: Ends) -> frozenset[int]:
 
 def accelerator_limits(inspection: Inspection, target: Target) -> list[str]:
     """Return what limits the file on an accelerator: what stays on the CPU, and memory."""
-    predicted = inspection[str(target.accelerator)]
+    predicted = inspection.predicted_on(str(target.accelerator))
     groups: dict[tuple[Any, ...], dict[str, list[int]]] = {}
     for op in predicted["ops"]:
         if op["reason"]:
@@ -122,7 +123,7 @@ def change_of(inspection: Inspection, operator: dict[str, Any]) -> str:
     if operator["op"] in CONVERSIONS:
         return OF_BORDERS.get(_borders(inspection).get(operator["index"], ""), OTHER_TYPE)
     if operator["op"] in CONVOLUTIONS:
-        kernels = [w for w in inspection["weights"] if w["op"] == operator["index"]]
+        kernels = [w for w in inspection.weights if w["op"] == operator["index"]]
         few = next((w["dtype"] for w in kernels if 0 < element_bits(w["dtype"]) < 8), None)
         return OF_FEW_BITS.format(dtype=few) if few else ""
     return CHANGES.get(operator["op"], "")
@@ -133,7 +134,7 @@ def _borders(inspection: Inspection) -> dict[int, str]:
 
     At an end are those between which and the file's input or output nothing else converts.
     """
-    operators = inspection["operators"]
+    operators = inspection.operators
     borders = [
         op
         for op in operators
@@ -143,8 +144,8 @@ def _borders(inspection: Inspection) -> dict[int, str]:
     indices = {op["index"] for op in borders}
     computing = [op for op in operators if op["index"] not in indices and not op["prepares"]]
     first, last = (
-        {end["tensor"] for end in inspection[side] if end["dtype"] == "float32"}
-        for side in ("inputs", "outputs")
+        {end["tensor"] for end in ends if end["dtype"] == "float32"}
+        for ends in (inspection.inputs, inspection.outputs)
     )
     for op in computing:
         if first.intersection(op["inputs"]):
@@ -168,41 +169,41 @@ def _placed(key: tuple[Any, ...], found: dict[str, list[int]]) -> str:
     return f"{names} {place}{doubt}: {'; '.join(filter(None, (reason, change)))}"
 
 
-def _not_run(inspection: Inspection, target: Target) -> str | None:
-    reason = inspection["xnnpack"]["reason"]
-    if inspection["compiled_for"]:
+def _not_run(inspection: Inspection, target: Target, asked: Indices) -> str | None:
+    reason = inspection.xnnpack["reason"]
+    if inspection.compiled_for:
         return str(reason)
     return f"the interpreter here does not run it: {reason}" if reason else None
 
 
-def _outside(inspection: Inspection, target: Target) -> str | None:
-    outside = [i for i in inspection["xnnpack"]["outside"] or () if i not in inspection["asked"]]
+def _outside(inspection: Inspection, target: Target, asked: Indices) -> str | None:
+    outside = [i for i in inspection.xnnpack["outside"] or () if i not in asked]
     if not outside:
         return None
-    if not inspection["xnnpack"]["partitions"]:
+    if not inspection.xnnpack["partitions"]:
         return (
             "{name} {version}, the interpreter that is installed here, hands nothing of it to "
             "XNNPACK; on 64-bit systems install ai-edge-litert"
-        ).format(**inspection["xnnpack"]["runtime"])
+        ).format(**inspection.xnnpack["runtime"])
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index in outside:
-        operator = inspection["operators"][index]
+        operator = inspection.operators[index]
         found[operator["op"], change_of(inspection, operator)].append(index)
     parts = [
         _named(op, indices) + (f" ({change})" if change else "")
         for (op, change), indices in found.items()
     ]
-    macs = sum(inspection["operators"][index]["macs"] for index in outside)
-    share = macs / inspection["macs"] if inspection["macs"] else 0.0
+    macs = sum(inspection.operators[index]["macs"] for index in outside)
+    share = macs / inspection.macs if inspection.macs else 0.0
     heavy = f", with {format_percent(share)} of the MACs" if share >= FEWEST_MACS_OUTSIDE else ""
     return (
-        f"{len(outside)} of {len(inspection['operators'])} operators run outside XNNPACK, on "
+        f"{len(outside)} of {len(inspection.operators)} operators run outside XNNPACK, on "
         f"slower kernels{heavy}: {'; '.join(parts)}"
     )
 
 
-def _partitions(inspection: Inspection, target: Target) -> str | None:
-    number = inspection["xnnpack"]["partitions"]
+def _partitions(inspection: Inspection, target: Target, asked: Indices) -> str | None:
+    number = inspection.xnnpack["partitions"]
     if not number or number == 1:
         return None
     return (
@@ -211,8 +212,8 @@ def _partitions(inspection: Inspection, target: Target) -> str | None:
     )
 
 
-def _shape_arithmetic(inspection: Inspection, target: Target) -> str | None:
-    found = [op["index"] for op in inspection["operators"] if op["op"] == "SHAPE"]
+def _shape_arithmetic(inspection: Inspection, target: Target, asked: Indices) -> str | None:
+    found = [op["index"] for op in inspection.operators if op["op"] == "SHAPE"]
     if not found:
         return None
     return (
@@ -221,9 +222,9 @@ def _shape_arithmetic(inspection: Inspection, target: Target) -> str | None:
     )
 
 
-def _float_ends(inspection: Inspection, target: Target) -> str | None:
+def _float_ends(inspection: Inspection, target: Target, asked: Indices) -> str | None:
     ends = [index for index, place in _borders(inspection).items() if place == "end"]
-    borders = [index for index in ends if index not in inspection["asked"]]
+    borders = [index for index in ends if index not in asked]
     if not borders:
         return None
     where = _named("operator", borders)
@@ -233,7 +234,7 @@ def _float_ends(inspection: Inspection, target: Target) -> str | None:
     )
 
 
-def _float_islands(inspection: Inspection, target: Target) -> str | None:
+def _float_islands(inspection: Inspection, target: Target, asked: Indices) -> str | None:
     """Say which operators compute in float32 between integers."""
     borders = [index for index, place in _borders(inspection).items() if place == "inside"]
     if not borders:
@@ -241,11 +242,11 @@ def _float_islands(inspection: Inspection, target: Target) -> str | None:
     made = {
         tensor
         for index in borders
-        if inspection["operators"][index]["op"] == "DEQUANTIZE"
-        for tensor in inspection["operators"][index]["outputs"]
+        if inspection.operators[index]["op"] == "DEQUANTIZE"
+        for tensor in inspection.operators[index]["outputs"]
     }
     found: dict[str, list[int]] = defaultdict(list)
-    for op in inspection["operators"]:
+    for op in inspection.operators:
         if op["index"] not in borders and made.intersection(op["inputs"]):
             made.update(op["outputs"])
             found[op["op"]].append(op["index"])
@@ -256,31 +257,31 @@ def _float_islands(inspection: Inspection, target: Target) -> str | None:
     )
 
 
-def _dense_zeros(inspection: Inspection, target: Target) -> str | None:
+def _dense_zeros(inspection: Inspection, target: Target, asked: Indices) -> str | None:
     """Say which kernels XNNPACK would compute sparsely if they were stored so."""
     if not target.sparse:
         return None
     found = [
         weight
-        for weight in inspection["weights"]
+        for weight in inspection.weights
         if weight["dtype"] == "float32" and not weight["index_bytes"]
-        if inspection["operators"][weight["op"]]["kernel"] == [1, 1] and len(weight["shape"]) == 4
-        if inspection["operators"][weight["op"]]["op"] == "CONV_2D"
+        if inspection.operators[weight["op"]]["kernel"] == [1, 1] and len(weight["shape"]) == 4
+        if inspection.operators[weight["op"]]["op"] == "CONV_2D"
         if weight["sparsity"] >= SPARSE_FROM
     ]
     if not found:
         return None
-    macs = sum(inspection["operators"][weight["op"]]["macs"] for weight in found)
+    macs = sum(inspection.operators[weight["op"]]["macs"] for weight in found)
     return (
-        f"{len(found)} kernels of 1 x 1 convolutions, {format_percent(macs / inspection['macs'])} "
+        f"{len(found)} kernels of 1 x 1 convolutions, {format_percent(macs / inspection.macs)} "
         f"of the MACs, are stored whole and have {format_percent(SPARSE_FROM)} zeros or more, "
         f"which XNNPACK leaves out where they are stored sparsely: export with --format fp32 "
         f"--target {target.name}"
     )
 
 
-def _unpacked(inspection: Inspection, target: Target) -> str | None:
-    size = inspection["unpacked_bytes"]
+def _unpacked(inspection: Inspection, target: Target, asked: Indices) -> str | None:
+    size = inspection.unpacked_bytes
     if not size:
         return None
     return (
@@ -289,19 +290,19 @@ def _unpacked(inspection: Inspection, target: Target) -> str | None:
     )
 
 
-def _float_where_int8_wins(inspection: Inspection, target: Target) -> str | None:
+def _float_where_int8_wins(inspection: Inspection, target: Target, asked: Indices) -> str | None:
     """Say it on cores with dot products of bytes: a third of the instructions (A76)."""
     if target.prefers_sparse or target.formats[0] != "int8" or target.cpu is None:
         return None
-    macs = sum(op["macs"] for op in inspection["operators"] if op["dtype"] == "float32")
-    if not inspection["macs"] or macs < inspection["macs"] / 2:
+    macs = sum(op["macs"] for op in inspection.operators if op["dtype"] == "float32")
+    if not inspection.macs or macs < inspection.macs / 2:
         return None
     return (
         f"it computes in float32; the {target.device} runs int8 faster: export with --format int8"
     )
 
 
-CPU_CHECKS: tuple[Callable[[Inspection, Target], str | None], ...] = (
+CPU_CHECKS: tuple[Callable[[Inspection, Target, Indices], str | None], ...] = (
     *(_not_run, _outside, _partitions, _shape_arithmetic, _float_ends, _float_islands),
     *(_dense_zeros, _float_where_int8_wins, _unpacked),
 )

@@ -110,7 +110,8 @@ def write_checked(
     content, fidelity = exported.content, exported.fidelity
     runtimes = promises.run_everywhere(content)
     inspection = inspect_file(out, target.name, file=exported.file, ends=ends)
-    about = inspection["target"]
+    about = inspection.target
+    assert about is not None  # one was asked for
     note = "" if compile_for else about["note"]  # of an accelerator: that it is to be compiled
     told = [note, *about["limits"], *(run["reason"] for run in runtimes)]
     told.append(ends.note(spec.preparation))
@@ -127,13 +128,13 @@ def write_checked(
         "fidelity_images": compared_on if fidelity else None,
         "codes": number_format.codes if codes else None,
         "kept_float": layers_kept_float(model, spec) if number_format is INT8 else [],
-        "inputs": inspection["inputs"],
-        "outputs": inspection["outputs"],
-        "integer_only": all(op["dtype"] in INTEGERS for op in inspection["operators"]),
+        "inputs": inspection.inputs,
+        "outputs": inspection.outputs,
+        "integer_only": all(op["dtype"] in INTEGERS for op in inspection.operators),
         "runtimes": runtimes,
-        "xnnpack": inspection["xnnpack"],
-        "edge_tpu": _counts(inspection["edge_tpu"]),
-        "ethos_u": inspection["ethos_u"] and _counts(inspection["ethos_u"]),
+        "xnnpack": inspection.xnnpack,
+        "edge_tpu": _counts(inspection.edge_tpu),
+        "ethos_u": inspection.ethos_u and _counts(inspection.ethos_u),
         "notes": [sentence for sentence in told if sentence],
     }
     if target.micro:

@@ -6,15 +6,22 @@ import os
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from edgenets.export.inspect.drawing import Edge, draw, lay_out
 from edgenets.export.inspect.inspection import draw_inspection, inspect_file
+from edgenets.results import Inspection
 
 SVG = "{http://www.w3.org/2000/svg}"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def an_inspection(**given) -> Inspection:
+    """One that holds what is given, and None for the rest."""
+    return Inspection(**{**dict.fromkeys(each.name for each in fields(Inspection)), **given})
 
 
 def operator(index: int, inputs: list[int], outputs: list[int], **changes):
@@ -28,12 +35,12 @@ def operator(index: int, inputs: list[int], outputs: list[int], **changes):
 def graph(*operators, last: int):
     end = {"name": "end", "shape": [1, 10], "dtype": "int8"}
     sizes = dict.fromkeys(("size_bytes", "macs", "weight_bytes", "arena_bytes"), 1000)
-    return {
+    return an_inspection(
         **sizes,
-        "operators": operators,
-        "inputs": [{**end, "tensor": 0}],
-        "outputs": [{**end, "tensor": last}],
-    }
+        operators=operators,
+        inputs=({**end, "tensor": 0},),
+        outputs=({**end, "tensor": last},),
+    )
 
 
 # A block of two branches: 0 is read by both, 1 -> 2 is the longer one, 3 the shortcut.
@@ -47,7 +54,7 @@ BLOCK = graph(
 
 
 def lanes(inspection):
-    count = len(inspection["operators"])
+    count = len(inspection.operators)
     rows, edges = lay_out(inspection, [True] * count, [""] * count)
     return [row.lane for row in rows], edges
 
@@ -102,14 +109,14 @@ def test_what_does_not_run_in_the_accelerator_has_its_own_mark_and_says_why():
 @pytest.mark.parametrize("name", ["\x00\x1b[31m", "</svg><script>", "\ud800", "x" * 5000, '"&'])
 def test_any_name_gives_a_file_that_is_xml(name: str, tmp_path: Path):
     wild = graph(operator(0, [0], [1], name=name, op=name), last=1)
-    wild["inputs"][0]["name"] = name
+    wild.inputs[0]["name"] = name
     text = draw(wild, name, "XNNPACK", [False], [name])
     root = ET.fromstring(text.encode())
     assert not list(root.iter(f"{SVG}script"))
 
 
 def test_a_graph_of_nothing_is_drawn():
-    text = draw({**graph(last=0), "inputs": [], "outputs": []}, "", "XNNPACK", [], [])
+    text = draw(replace(graph(last=0), inputs=(), outputs=()), "", "XNNPACK", [], [])
     assert ET.fromstring(text).tag == f"{SVG}svg"
 
 

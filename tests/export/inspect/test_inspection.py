@@ -37,32 +37,32 @@ def tiny(tiny_int8_file: Path):
 
 
 def test_promised_keys_are_there_and_it_is_json(tiny):
-    assert tiny.keys() >= KEYS
-    assert tiny["weights"][0].keys() >= {
+    assert tiny.to_json().keys() >= KEYS
+    assert tiny.weights[0].keys() >= {
         *("name", "shape", "dtype", "bytes", "sparsity", "distinct", "entropy_bytes"),
     }
-    json.dumps(tiny, allow_nan=False)
+    json.dumps(tiny.to_json(), allow_nan=False)
 
 
 def test_counts_are_the_arithmetic_of_the_net(tiny, tiny_int8_file: Path):
-    assert tiny["size_bytes"] == tiny_int8_file.stat().st_size
+    assert tiny.size_bytes == tiny_int8_file.stat().st_size
     # a 3x3 convolution to 4 x 4 positions of 8 channels, and a dense layer from those to 7
-    assert tiny["macs"] == 4 * 4 * 8 * 3 * 3 * 3 + 8 * 7
-    kernels = [w for w in tiny["weights"] if w["dtype"] == "int8"]
+    assert tiny.macs == 4 * 4 * 8 * 3 * 3 * 3 + 8 * 7
+    kernels = [w for w in tiny.weights if w["dtype"] == "int8"]
     assert [w["bytes"] for w in kernels] == [8 * 27, 7 * 8]
-    biases = [w for w in tiny["weights"] if w["dtype"] == "int32"]
-    assert tiny["weight_bytes"] == 8 * 27 + 7 * 8 + sum(w["bytes"] for w in biases)
-    (image,), (logits,) = tiny["inputs"], tiny["outputs"]
+    biases = [w for w in tiny.weights if w["dtype"] == "int32"]
+    assert tiny.weight_bytes == 8 * 27 + 7 * 8 + sum(w["bytes"] for w in biases)
+    (image,), (logits,) = tiny.inputs, tiny.outputs
     assert image["shape"] == [1, 8, 8, 3] and image["dtype"] == "int8"
     assert image["scale"] == pytest.approx(2 / 255) and image["zero_point"] == -1
     assert logits["shape"] == [1, 7]
-    assert sum(tiny["ops"].values()) == len(tiny["operators"])
+    assert sum(tiny.ops.values()) == len(tiny.operators)
 
 
 def test_labels_and_provenance_are_edgenets_own(tiny, tiny_metadata):
-    assert tiny["labels"] == list(tiny_metadata["labels"])
-    assert tiny["labels_from"] == "labels.txt"
-    assert tiny["edgenets"] == {"preparation": tiny_metadata["preparation"]}
+    assert tiny.labels == tuple(tiny_metadata["labels"])
+    assert tiny.labels_from == "labels.txt"
+    assert tiny.edgenets == {"preparation": tiny_metadata["preparation"]}
 
 
 def compiled(content: bytes, custom: str) -> bytes:
@@ -89,9 +89,9 @@ def test_a_compiled_file_is_told_of_as_that_wherever_it_is_read(
         "file that was compiled"
     )
     found = inspect_file(path, "rpi4")
-    assert found["compiled_for"] == device
-    assert found["xnnpack"]["reason"] == sentence
-    assert found["target"]["limits"][0] == sentence
+    assert found.compiled_for == device
+    assert found.xnnpack["reason"] == sentence
+    assert found.target["limits"][0] == sentence
     with pytest.raises(EdgenetsError) as raised:
         Classifier(path)
     assert str(raised.value) == sentence
@@ -130,13 +130,13 @@ def test_convolutions_of_4_bits_stand_outside_xnnpack_for_a_reason(tiny_net, tmp
     path = tmp_path / "int4.tflite"
     path.write_bytes(with_kernel_of_4_bits(tiny_net.int8, 0))
     found = inspect_file(path, "rpi4")
-    assert found["operators"][0]["op"] == "CONV_2D" and not found["operators"][0]["xnnpack"]
+    assert found.operators[0]["op"] == "CONV_2D" and not found.operators[0]["xnnpack"]
     assert (
         "CONV_2D 0 (XNNPACK has kernels of int4 for dense layers, not for convolutions: quantize "
         "this one to int8)"
-    ) in found["target"]["limits"][0]
+    ) in found.target["limits"][0]
     path.write_bytes(with_kernel_of_4_bits(tiny_net.int8, 1))
-    (dense,) = (op for op in inspect_file(path)["operators"] if op["op"] == "FULLY_CONNECTED")
+    (dense,) = (op for op in inspect_file(path).operators if op["op"] == "FULLY_CONNECTED")
     assert dense["xnnpack"]
 
 
@@ -145,19 +145,19 @@ def test_any_file_is_inspected(shared_file, name: str):
     path = shared_file(f"{name}.tflite")
     model = flatbuffer.read(path)
     found = inspect_file(path)
-    json.dumps(found, allow_nan=False)
-    assert found.keys() >= KEYS
-    assert sum(found["ops"].values()) == len(model.operators)
-    placed = found["edge_tpu"]
+    json.dumps(found.to_json(), allow_nan=False)
+    assert found.to_json().keys() >= KEYS
+    assert sum(found.ops.values()) == len(model.operators)
+    placed = found.edge_tpu
     assert placed["mapped_ops"] + placed["cpu_ops"] == len(placed["ops"]) == len(model.operators)
-    xnnpack = found["xnnpack"]
+    xnnpack = found.xnnpack
     if name.endswith("_edgetpu"):
         assert xnnpack["partitions"] is None and "edgetpu-custom-op" in xnnpack["reason"]
     else:
         assert xnnpack["partitions"] >= 1 and xnnpack["reason"] is None
         assert xnnpack["ops_outside"] == len(xnnpack["outside"])
-    stored = sum(w["bytes"] for w in found["weights"])
-    assert found["entropy_bytes"] <= found["weight_bytes"] <= stored <= found["size_bytes"]
+    stored = sum(w["bytes"] for w in found.weights)
+    assert found.entropy_bytes <= found.weight_bytes <= stored <= found.size_bytes
 
 
 def constant(values: np.ndarray, **changes) -> flatbuffer.Tensor:
@@ -236,7 +236,7 @@ def test_sparse_and_fp16_weights_are_seen_through_what_unpacks_them():
         if name == "fp16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
-        found[name] = contents(converter.convert())["weights"][0]
+        found[name] = contents(converter.convert()).weights[0]
     nonzero = int(np.count_nonzero(kernel))
     for row in found.values():
         assert row["sparsity"] == 1 - nonzero / kernel.size

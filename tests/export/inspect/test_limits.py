@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from edgenets.export.ends import choose_ends
@@ -13,8 +15,14 @@ from edgenets.export.inspect.limits import (
     warnings_of,
 )
 from edgenets.export.targets import TARGETS
+from edgenets.results import Inspection
 
 NAMES = tuple(TARGETS)
+
+
+def an_inspection(**given) -> Inspection:
+    """One that holds what is given, and None for the rest."""
+    return Inspection(**{**dict.fromkeys(each.name for each in fields(Inspection)), **given})
 
 
 def operator(index: int, op: str = "CONV_2D", **changes):
@@ -32,17 +40,17 @@ def inspection(*operators, outside=(), partitions: int = 1, **changes):
     first, last = operators[0], operators[-1]
     image = {"tensor": first["inputs"][0], "shape": [1, 8], "dtype": first["input_dtype"]}
     scores = {"tensor": last["outputs"][0], "shape": [1, 8], "dtype": last["dtype"]}
-    return {
+    given = {
         "operators": operators,
         "macs": sum(op["macs"] for op in operators),
-        "inputs": [image],
-        "outputs": [scores],
-        "weights": [],
+        "inputs": (image,),
+        "outputs": (scores,),
+        "weights": (),
         "unpacked_bytes": 0,
-        "compiled_for": None,
         "xnnpack": {"partitions": partitions, "outside": list(outside), "reason": None},
         **changes,
     }
+    return an_inspection(**given)
 
 
 def limits(found, target: str = "rpi4") -> list[str]:
@@ -79,7 +87,7 @@ def test_operators_outside_are_named_with_what_to_change():
 
 def test_an_interpreter_without_xnnpack_is_said():
     found = inspection(operator(0), outside=[0], partitions=0)
-    found["xnnpack"]["runtime"] = {"name": "tflite-runtime", "version": "2.14.0"}
+    found.xnnpack["runtime"] = {"name": "tflite-runtime", "version": "2.14.0"}
     (sentence,) = limits(found)
     assert sentence.startswith(
         "tflite-runtime 2.14.0, the interpreter that is installed here, hands"
@@ -181,9 +189,10 @@ def test_float_ends_that_were_asked_for_are_no_limit():
 
 
 def test_a_compiled_file_is_not_told_to_be_exported_again():
-    found = inspection(operator(0, "ethos-u"), compiled_for="an Arm Ethos-U")
     reason = "x.tflite was compiled for an Arm Ethos-U; pass the file that was compiled"
-    found["xnnpack"] = {"partitions": None, "outside": None, "reason": reason}
+    unknown = {"partitions": None, "outside": None, "reason": reason}
+    compiled = operator(0, "ethos-u")
+    found = inspection(compiled, compiled_for="an Arm Ethos-U", xnnpack=unknown)
     assert limits(found) == [reason]
 
 
@@ -227,7 +236,7 @@ def test_edge_tpu_groups_what_stays_by_its_reason():
         "parameter_bytes": 10 * 2**20,
         "off_chip_bytes": 2 * 2**20,
     }
-    found = accelerator_limits({"edge_tpu": predicted}, TARGETS["coral"])
+    found = accelerator_limits(an_inspection(edge_tpu=predicted), TARGETS["coral"])
     assert found == [
         "ADD 1, 2 stay on the CPU: floats; quantize it",
         "2 operators (MUL 3; ADD 4) stay on the CPU: it follows",
@@ -240,7 +249,7 @@ def test_edge_tpu_groups_what_stays_by_its_reason():
 @pytest.mark.parametrize("target", NAMES)
 def test_every_target_has_its_sentences(shared_file, target: str):
     path = shared_file("coral/deeplabv3_mnv2_dm05_pascal_quant.tflite")
-    found = inspect_file(path, target)["target"]
+    found = inspect_file(path, target).target
     assert found["name"] == target and found["limits"]
     known = {"mcu": "TFLM has no CONV_2D of uint8"}
     on_npu = TARGETS[target].accelerator is not None

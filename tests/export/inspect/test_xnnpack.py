@@ -42,7 +42,7 @@ def test_inputs_that_a_benchmark_cannot_feed_are_no_reason_to_know_no_plan(tmp_p
     converter = tf.lite.TFLiteConverter.from_concrete_functions([net.get_concrete_function()], net)
     path = tmp_path / "tokens.tflite"
     path.write_bytes(converter.convert())
-    found = inspect_file(path)["xnnpack"]
+    found = inspect_file(path).xnnpack
     assert found["reason"] is None and found["partitions"] == 1
     assert found["ops_outside"] == len(found["outside"]) > 0  # GATHER and CAST
 

@@ -66,7 +66,7 @@ def test_a_file_that_the_interpreter_dies_of_is_one_sentence(shared_file, tmp_pa
         predict_files(path, [tmp_path / "none.png"])
     with pytest.raises(EdgenetsError, match="crashed with SIGSEGV"):
         benchmark_file(path)
-    assert inspect_file(path)["xnnpack"]["reason"] is None  # opened, and not run
+    assert inspect_file(path).xnnpack["reason"] is None  # opened, and not run
     RemoteClassifier(vww, session)  # in a fresh process
 
 

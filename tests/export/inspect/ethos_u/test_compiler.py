@@ -36,11 +36,11 @@ def files_beside(path: Path) -> list[str]:
 @pytest.mark.slow
 def test_compiled_file_keeps_labels_and_metadata_and_its_figures_are_estimates(net: Path):
     before = inspect_file(net, U55.name)
-    assert before["ethos_u"]["cpu_ops"] == 0
+    assert before.ethos_u["cpu_ops"] == 0
     outcome = compile_file(net, U55)
     told = outcome.to_json()
     json.dumps(told, allow_nan=False)
-    assert (told["mapped_ops"], told["cpu_ops"], told["differences"]) == (len(before["ops"]), 0, [])
+    assert (told["mapped_ops"], told["cpu_ops"], told["differences"]) == (len(before.ops), 0, [])
     assert (told["system_config"], told["memory_mode"]) == (U55.system_config, U55.memory_mode)
     estimates = told["estimates"]
     assert estimates["ms"] == pytest.approx(1e3 * estimates["cycles"] / estimates["clock_hz"])
@@ -49,14 +49,14 @@ def test_compiled_file_keeps_labels_and_metadata_and_its_figures_are_estimates(n
     assert sum(layer["macs"] for layer in told["layers"]) == estimates["macs"]
     assert all(layer["on_npu"] for layer in told["layers"])
     after = inspect_file(outcome.path, U55.name)
-    assert after["labels"] == before["labels"] and after["labels"]
-    assert after["edgenets"] == before["edgenets"]
+    assert after.labels == before.labels and after.labels
+    assert after.edgenets == before.edgenets
     kept = flatbuffer.read(outcome.path).metadata
     assert kept.items() >= flatbuffer.read(net).metadata.items()
-    assert after["compiled_for"] == "an Arm Ethos-U" and after["target"]["note"] == ""
-    assert after["ops"] == {"ethos-u": 1} and after["ethos_u"]["mapped_ops"] == 1
-    assert after["target"]["limits"] == []
-    (limit,) = inspect_file(outcome.path, "ethos-u55-256")["target"]["limits"]
+    assert after.compiled_for == "an Arm Ethos-U" and after.target["note"] == ""
+    assert after.ops == {"ethos-u": 1} and after.ethos_u["mapped_ops"] == 1
+    assert after.target["limits"] == []
+    (limit,) = inspect_file(outcome.path, "ethos-u55-256").target["limits"]
     assert limit.startswith("it was compiled for ethos-u55-128 and runs only there")
     assert files_beside(net) == ["net.tflite", "net_vela.tflite"]
 
@@ -100,8 +100,8 @@ def test_operators_on_the_cpu_fail_unless_they_are_allowed(net: Path, case_file)
     outcome = compile_file(net, U55, allow_cpu_ops=True)
     assert (outcome.mapped_ops, outcome.on_cpu, outcome.differences) == (1, {"DIV": 1}, [])
     placed = inspect_file(outcome.path, U55.name)
-    assert placed["ops"] == {"ethos-u": 1, "DIV": 1}
-    assert "Vela left it on the CPU" in placed["target"]["limits"][0]
+    assert placed.ops == {"ethos-u": 1, "DIV": 1}
+    assert "Vela left it on the CPU" in placed.target["limits"][0]
 
 
 @pytest.mark.slow
@@ -193,7 +193,7 @@ def test_export_compiles_and_calls_its_figures_estimates(
     names = {layer["name"] for layer in told["compiled"]["layers"]}
     assert "block1_pointwise_conv" in names
     assert files_beside(out) == ["net.tflite", "net.tflite.json", "net_vela.tflite"]
-    assert inspect_file(out.with_name("net_vela.tflite"))["labels"] == ["dark", "left", "right"]
+    assert inspect_file(out.with_name("net_vela.tflite")).labels == ("dark", "left", "right")
     before = {path: path.read_bytes() for path in out.parent.iterdir()}
     refused = CliRunner().invoke(command, [*arguments, "--float-ends"])
     assert isinstance(refused.exception, EdgenetsError)
