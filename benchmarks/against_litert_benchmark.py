@@ -38,8 +38,8 @@ def main() -> None:
         ours, theirs = [], []
         for _ in range(arguments.rounds):
             result = benchmark_file(path)
-            ours.append(result["latency_ms"]["median"])
-            theirs.append(litert_median_ms(path, len(result["samples_ms"])))
+            ours.append(result.latency_ms.median)
+            theirs.append(litert_median_ms(path, len(result.samples_ms)))
         difference = median(ours) / median(theirs) - 1
         print(
             f"| {path.name} | {median(ours):.4g} ({min(ours):.4g} to {max(ours):.4g}) "

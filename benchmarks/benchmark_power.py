@@ -35,7 +35,7 @@ def main() -> None:
         named = {six: 0, seven: 0}
         for _ in range(runs):
             for other in (six, seven):
-                result = benchmark_file(six, versus=other)["versus"]
+                result = benchmark_file(six, versus=other).versus
                 low, high = result["ratio"]["ci99"]
                 wanted = "this" if other == seven else None
                 named[other] += result["faster"] == "this" if wanted else bool(result["faster"])

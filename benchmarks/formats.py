@@ -68,7 +68,7 @@ def measure(name: str, folder: Path, dataset: Dataset, out: Path) -> dict[str, A
         "top1": score(logits, dataset.test.labels, spec.labels)["top1"],
         "fidelity": fidelity._asdict(),
         "noise_snr_db": of_noise.snr_db,
-        "fastest_ms": min(benchmark_file(file, min_seconds=0.5)["samples_ms"]),
+        "fastest_ms": min(benchmark_file(file, min_seconds=0.5).samples_ms),
     }
 
 

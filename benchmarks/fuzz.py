@@ -233,7 +233,7 @@ def uses(path: Path) -> dict[str, Callable[[LocalSession], None]]:
 
     def benchmark(session: LocalSession) -> None:
         result = measure(session, path, min_seconds=0, min_runs=20)
-        json.dumps(result, allow_nan=False)
+        json.dumps(result.to_json(), allow_nan=False)
         with redirect_stdout(io.StringIO()) as printed:
             print_benchmarks([result])
         assert printed.getvalue().replace("\n", "").isprintable()

@@ -91,7 +91,7 @@ class Net:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.tflite"
             path.write_bytes(content)
-            samples = benchmark_file(path, 1, SECONDS)["samples_ms"]
+            samples = benchmark_file(path, 1, SECONDS).samples_ms
         return Measured(
             to_snr_db(float(np.sum(self.reference**2)), error),
             answers == self.images.dataset.test.labels,

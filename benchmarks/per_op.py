@@ -146,9 +146,9 @@ def measure(name: str, place: float, kernel: int, out: Path, min_seconds: float)
     whole, alone = out / "whole.tflite", out / "alone.tflite"
     write_bytes(whole, content)
     write_bytes(alone, cut(content, i, i + 1))
-    standing = benchmark_file(alone, min_seconds=min_seconds)["latency_ms"]["median"]
+    standing = benchmark_file(alone, min_seconds=min_seconds).latency_ms.median
     profiled = benchmark_file(whole, min_seconds=min_seconds, per_op=True)
-    op = profiled["ops"][i]
+    op = profiled.ops[i]
     files = {
         "alone": alone.read_bytes(),
         "with": content,
@@ -169,7 +169,10 @@ def measure(name: str, place: float, kernel: int, out: Path, min_seconds: float)
         "alone_ms": undisturbed(ms["alone"]),
         "prefixes_ms": undisturbed(ms["prefix"]) - undisturbed(ms["before"]),
         "wholes_ms": undisturbed(ms["with"]) - undisturbed(ms["without"]),
-        **{key: profiled[key] for key in ("ops_sum_ms", "ops_whole_ms", "ops_resolution_ms")},
+        **{
+            key: getattr(profiled, key)
+            for key in ("ops_sum_ms", "ops_whole_ms", "ops_resolution_ms")
+        },
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,7 +16,10 @@ from edgenets.export.board.protocol import DELEGATES, MAX_RUNS
 from edgenets.export.devices.emulator import CPUS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
+from edgenets.results import Benchmark, FailedBenchmark
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
+
+Known = TypeVar("Known")
 
 
 @click.command()
@@ -86,75 +90,77 @@ def command(
     measured = File(model).benchmark(
         device=list(devices) if several else devices[0], setup=setup, **settings
     )
-    results = [each.to_json() for each in (measured if isinstance(measured, list) else [measured])]
+    results = measured if isinstance(measured, list) else [measured]
     for result in results:
-        if "error" in result:
-            say(f"edgenets: {result['error']}")
-        elif result["stability"] and result["stability"]["verdict"] == "unstable":
-            reasons = "; ".join(result["stability"]["reasons"])
-            say(f"{result['device']['name']} was unstable: {reasons}; measure again when it rests")
+        if isinstance(result, FailedBenchmark):
+            say(f"edgenets: {result.error}")
+        elif result.stability and result.stability["verdict"] == "unstable":
+            reasons = "; ".join(result.stability["reasons"])
+            say(f"{result.device['name']} was unstable: {reasons}; measure again when it rests")
+    good = [result for result in results if isinstance(result, Benchmark)]
     if as_json:
-        print_json(results if several else results[0])
+        printed = [result.to_json() for result in results]
+        print_json(printed if several else printed[0])
     else:
-        print_benchmarks(results)
-    if any("error" in result for result in results):
+        print_benchmarks(good, several=several)
+    if len(good) < len(results):
         raise SystemExit(1)
 
 
-def print_benchmarks(results: list[dict[str, Any]]) -> None:
-    """Print one result in full, several side by side, and what was compared."""
-    good = [result for result in results if "error" not in result]
-    timed = [result for result in good if result["latency_ms"]]
-    if len(results) == len(timed) == 1:
-        print_benchmark(timed[0])
-    elif timed:
+def print_benchmarks(results: Sequence[Benchmark], *, several: bool = False) -> None:
+    """Print one result in full, those of `several` devices side by side, and what was compared."""
+    timed = [result for result in results if result.latency_ms]
+    counted = [result for result in results if not result.latency_ms]
+    if timed and several:
         print_devices(timed)
-    if len(timed) < len(good):
-        print_instructions([result for result in good if not result["latency_ms"]])
-    for result in good:
-        if result["ops"]:
-            show = print_operators if result["latency_ms"] else print_counted_operators
-            show(result, f"{result['device']['name']}: " * (len(results) > 1))
-        if "versus" in result:
-            echo(_comparison(result, f"{result['device']['name']}: " * (len(results) > 1)))
+    elif timed:
+        print_benchmark(timed[0])
+    if counted:
+        print_instructions(counted)
+    for result in results:
+        before = f"{result.device['name']}: " * several
+        if result.ops:
+            (print_operators if result.latency_ms else print_counted_operators)(result, before)
+        if result.versus is not None:
+            echo(_comparison(result, result.versus, before))
 
 
-def print_benchmark(result: dict[str, Any]) -> None:
+def print_benchmark(result: Benchmark) -> None:
     """Print what was measured, and under it where and with what."""
-    latency, stability = result["latency_ms"], result["stability"]
-    low, high = latency["ci95"]
+    latency, stability = _known(result.latency_ms), _known(result.stability)
+    low, high = latency.ci95
     rows = [
-        ("median latency", format_ms(latency["median"])),
+        ("median latency", format_ms(latency.median)),
         ("95 % interval of the median", f"{format_ms(low)} to {format_ms(high)}"),
-        ("90th percentile", format_ms(latency["p90"])),
-        ("99th percentile", format_ms(latency["p99"])),
-        ("timed inferences", str(len(result["samples_ms"]))),
+        ("90th percentile", format_ms(latency.p90)),
+        ("99th percentile", format_ms(latency.p99)),
+        ("timed inferences", str(len(result.samples_ms))),
         ("machine", "; ".join([stability["verdict"], *stability["reasons"]])),
-        ("first inference", format_ms(result["first_ms"])),
-        ("load", format_ms(result["load_ms"])),
+        ("first inference", format_ms(_known(result.first_ms))),
+        ("load", format_ms(_known(result.load_ms))),
         ("peak memory", _memory(result)),
-        ("file", format_bytes(result["model"]["size_bytes"])),
+        ("file", format_bytes(result.model.size_bytes)),
     ]
-    print_table((result["model"]["name"], ">"), rows)
+    print_table((result.model.name, ">"), rows)
     echo(_where(result))
 
 
-def print_devices(results: list[dict[str, Any]]) -> None:
+def print_devices(results: Sequence[Benchmark]) -> None:
     """Print a row for each device; results of different ones are never merged."""
     columns = ("device", ">median", ">95 % interval", ">p90", ">p99", ">peak memory", "machine")
-    print_table(columns, [(result["device"]["name"], *_cells(result)) for result in results])
+    print_table(columns, [(result.device["name"], *_cells(result)) for result in results])
     for result in results:
-        echo(f"{result['device']['name']}: {_where(result)}")
+        echo(f"{result.device['name']}: {_where(result)}")
 
 
-def print_operators(result: dict[str, Any], before: str = "") -> None:
+def print_operators(result: Benchmark, before: str = "") -> None:
     """Print the operators, the costliest first, and what their sum leaves of the whole.
 
     Args:
         result: of a benchmark with operators.
         before: whose they are, where it is not clear.
     """
-    resolved = [op for op in result["ops"] if op["resolved"]]
+    resolved = [op for op in result.ops if op["resolved"]]
     rows = [
         (
             str(op["index"]),
@@ -169,12 +175,12 @@ def print_operators(result: dict[str, Any], before: str = "") -> None:
         for op in sorted(resolved, key=itemgetter("ms"), reverse=True)
     ]
     columns = (">", "operator", "layer", ">time", ">95 % interval", ">share", ">MACs", ">GMAC/s")
-    print_table(columns, rows, title=f"{before}operators of {result['model']['name']}")
-    untold = (op["op"] for op in result["ops"] if op["ms"] is not None and not op["resolved"])
+    print_table(columns, rows, title=f"{before}operators of {result.model.name}")
+    untold = (op["op"] for op in result.ops if op["ms"] is not None and not op["resolved"])
     if names := ", ".join(f"{count} {name}" for name, count in Counter(untold).most_common()):
-        resolution = format_ms(result["ops_resolution_ms"])
+        resolution = format_ms(_known(result.ops_resolution_ms))
         echo(f"Not told from nothing, with a resolution of {resolution}: {names}")
-    sum_ms, whole_ms = result["ops_sum_ms"], result["ops_whole_ms"]
+    sum_ms, whole_ms = _known(result.ops_sum_ms), _known(result.ops_whole_ms)
     difference_ms = abs(whole_ms - sum_ms)
     echo(
         f"Sum of the operators {format_ms(sum_ms)}; the whole file in the same rounds "
@@ -183,14 +189,14 @@ def print_operators(result: dict[str, Any], before: str = "") -> None:
     )
 
 
-def print_counted_operators(result: dict[str, Any], before: str = "") -> None:
+def print_counted_operators(result: Benchmark, before: str = "") -> None:
     """Print the operators of an emulated board, those of most instructions first.
 
     Args:
         result: of a benchmark with operators.
         before: whose they are, where it is not clear.
     """
-    counted = [op for op in result["ops"] if op["instructions"] is not None]
+    counted = [op for op in result.ops if op["instructions"] is not None]
     total = sum(op["instructions"] for op in counted)
     rows = [
         (
@@ -205,49 +211,54 @@ def print_counted_operators(result: dict[str, Any], before: str = "") -> None:
         for op in sorted(counted, key=itemgetter("instructions"), reverse=True)
     ]
     columns = (">", "operator", "layer", ">instructions", ">share", ">MACs", ">a MAC")
-    print_table(columns, rows, title=f"{before}operators of {result['model']['name']}")
+    print_table(columns, rows, title=f"{before}operators of {result.model.name}")
     echo(
         f"Sum of the operators {format_count(total)} instructions; the whole file "
-        f"{format_count(result['instructions'])}"
+        f"{format_count(_known(result.instructions))}"
     )
 
 
-def print_instructions(results: list[dict[str, Any]]) -> None:
+def print_instructions(results: Sequence[Benchmark]) -> None:
     """Print what was counted on emulated boards, and what a real one is estimated to take."""
     rows = []
     for result in results:
-        estimate = result["estimated_latency_ms"]
+        estimate = result.estimated_latency_ms
         latency = (
             f"{format_ms(estimate['estimate'])} (+-{format_percent(estimate['error'])}) on a "
             f"{estimate['board']}, {estimate['threads']} threads"
             if estimate
             else "none: no published latencies to calibrate it"
         )
-        count = format_count(result["instructions"])
-        rows.append((result["device"]["name"], count, latency))
+        count = format_count(_known(result.instructions))
+        rows.append((result.device["name"], count, latency))
     columns = ("device", ">instructions per inference", "ESTIMATED latency, not measured")
-    print_table(columns, rows, results[0]["model"]["name"])
-    runtime = results[0]["runtime"]
+    print_table(columns, rows, results[0].model.name)
+    runtime = results[0].runtime
     echo(f"{runtime['name']} {runtime['version']}, 1 thread, emulated: nothing was timed")
 
 
-def _cells(result: dict[str, Any]) -> tuple[str, ...]:
-    latency = result["latency_ms"]
-    low, high = latency["ci95"]
+def _cells(result: Benchmark) -> tuple[str, ...]:
+    latency, stability = _known(result.latency_ms), _known(result.stability)
+    low, high = latency.ci95
     return (
-        format_ms(latency["median"]),
+        format_ms(latency.median),
         f"{format_ms(low)} to {format_ms(high)}",
-        format_ms(latency["p90"]),
-        format_ms(latency["p99"]),
+        format_ms(latency.p90),
+        format_ms(latency.p99),
         _memory(result),
-        result["stability"]["verdict"],
+        stability["verdict"],
     )
 
 
-def _comparison(result: dict[str, Any], before: str) -> str:
-    other = result["versus"]
+def _known(value: Known | None) -> Known:
+    """Return what a benchmark of its kind has: times where inferences are timed, or a count."""
+    assert value is not None
+    return value
+
+
+def _comparison(result: Benchmark, other: dict[str, Any], before: str) -> str:
     ratio, (low, high) = other["ratio"]["median"], other["ratio"]["ci99"]
-    names = (result["model"]["name"], other["model"]["name"])
+    names = (result.model.name, other["model"]["name"])
     if names[0] == names[1]:
         names = ("the first file", "the second file")
     verdict = {
@@ -261,9 +272,9 @@ def _comparison(result: dict[str, Any], before: str) -> str:
     )
 
 
-def _where(result: dict[str, Any]) -> str:
-    runtime, device = result["runtime"], result["device"]
-    threads = "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
+def _where(result: Benchmark) -> str:
+    runtime, device = result.runtime, result.device
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
     delegate = f" with {runtime['delegate']}" if runtime["delegate"] else ""
     return (
         f"{runtime['name']} {runtime['version']}{delegate}, {threads} of {device['cores']} cores, "
@@ -271,6 +282,6 @@ def _where(result: dict[str, Any]) -> str:
     )
 
 
-def _memory(result: dict[str, Any]) -> str:
-    memory = result["peak_memory_bytes"]
+def _memory(result: Benchmark) -> str:
+    memory = result.peak_memory_bytes
     return "unknown" if memory is None else format_bytes(memory)

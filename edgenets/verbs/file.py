@@ -352,11 +352,8 @@ class File:
             "patience_seconds": patience,
         }
         if isinstance(device, str):
-            return Benchmark.from_json(benchmark_file(self.path, device=device, **settings))
-        return [
-            (FailedBenchmark if "error" in result else Benchmark).from_json(result)
-            for result in benchmark_on_devices(self.path, devices, **settings)
-        ]
+            return benchmark_file(self.path, device=device, **settings)
+        return benchmark_on_devices(self.path, devices, **settings)
 
     def pack(self, out: PathOrName) -> PackRecord:
         """Write the file as a small package, exactly recoverable by `en.unpack`.

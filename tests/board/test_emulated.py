@@ -32,10 +32,10 @@ def arm_board(board, emulated_board):
 
 def test_arm_board_is_measured_over_ssh(arm_board, colour_file):
     result = benchmark_file(colour_file, min_seconds=0, min_runs=3, device=arm_board.url)
-    assert result["device"]["machine"] == "aarch64"
-    assert "cortex-a72" in result["device"]["processor"]
-    assert (result["runtime"]["name"], result["runtime"]["version"]) == ("ai-edge-litert", "2.1.6")
-    assert len(result["samples_ms"]) >= 3
+    assert result.device["machine"] == "aarch64"
+    assert "cortex-a72" in result.device["processor"]
+    assert (result.runtime["name"], result.runtime["version"]) == ("ai-edge-litert", "2.1.6")
+    assert len(result.samples_ms) >= 3
     assert arm_board.is_clean()
 
 
@@ -73,6 +73,6 @@ def test_inserted_convolution_is_attributed_its_instructions_within_5_percent(
 
 def test_operators_are_counted_on_the_emulated_board(emulated_board, colour_file):
     result = benchmark_file(colour_file, device="emulated:cortex-a72", per_op=True)
-    counted = sum(op["instructions"] for op in result["ops"] if op["instructions"] is not None)
-    assert counted == pytest.approx(result["instructions"], rel=0.05)
-    assert result["latency_ms"] is None
+    counted = sum(op["instructions"] for op in result.ops if op["instructions"] is not None)
+    assert counted == pytest.approx(result.instructions, rel=0.05)
+    assert result.latency_ms is None

@@ -57,15 +57,15 @@ def test_a_board_is_measured_and_nothing_is_left(board, colour_file):
 
 def test_operators_are_measured_on_a_board_and_nothing_is_left(board, colour_file):
     result = benchmark_file(colour_file, min_seconds=0, device=board.url, per_op=True)
-    assert len(result["ops"]) == len(flatbuffer.read(colour_file).operators)
-    assert all(op["ms"] is not None for op in result["ops"])
+    assert len(result.ops) == len(flatbuffer.read(colour_file).operators)
+    assert all(op["ms"] is not None for op in result.ops)
     assert eventually(board.is_clean)
 
 
 def test_a_login_script_that_prints_does_no_harm(board, colour_file):
     (board.home / ".bashrc").write_text("echo 'welcome to {the} board'\n")
     (board.home / ".zshenv").write_text("echo 'welcome to {the} board'\n")
-    assert benchmark_file(colour_file, min_seconds=0, device=board.url)["samples_ms"]
+    assert benchmark_file(colour_file, min_seconds=0, device=board.url).samples_ms
 
 
 def test_an_unknown_host_key_is_refused(board, colour_file):
@@ -224,8 +224,8 @@ def test_a_process_that_crashes_on_the_board_is_one_sentence(board, colour_file)
 def test_of_two_devices_one_may_fail(board, colour_file):
     refused = board.url_at(1)
     good, bad = benchmark_on_devices(colour_file, [board.url, refused], min_seconds=0)
-    assert good["device"]["name"] == board.url and good["latency_ms"]["median"] > 0
-    assert bad["device"] == {"name": refused} and "no SSH server answers" in bad["error"]
+    assert good.device["name"] == board.url and good.latency_ms.median > 0
+    assert bad.device == {"name": refused} and "no SSH server answers" in bad.error
 
     process = edgenets("benchmark", colour_file, "--device", board.url, "--device", refused)
     output, messages = process.communicate(timeout=60)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgenets.cli.benchmark import command
+from edgenets.results import Benchmark, FailedBenchmark
 
 VWW = Path(__file__).parents[2].parent / "shared" / "data" / "mlperf_tiny" / "vww_96_int8.tflite"
 needs_vww = pytest.mark.skipif(not VWW.exists(), reason=f"{VWW} is not here")
@@ -46,7 +47,7 @@ def measured(monkeypatch):
 
     def benchmark_file(path, **arguments):
         asked.append((path, arguments["threads"], arguments["min_seconds"], arguments["device"]))
-        return RESULT | (PROFILE if arguments["per_op"] else {})
+        return Benchmark.from_json(RESULT | (PROFILE if arguments["per_op"] else {}))
 
     monkeypatch.setattr("edgenets.export.measure.benchmark.benchmark_file", benchmark_file)
     return asked
@@ -128,6 +129,18 @@ def test_operators_are_shown_the_costliest_first_with_what_cannot_be_told(measur
     assert json.loads(printed) == RESULT | PROFILE
 
 
+def test_instructions_are_shown_with_an_estimate_or_that_there_is_none(measured, monkeypatch):
+    counted = {"latency_ms": None, "stability": None, "samples_ms": [], "instructions": 12_300_000}
+    for key, value in counted.items():
+        monkeypatch.setitem(RESULT, key, value)
+    shown = CliRunner().invoke(command, ["net.tflite"]).stdout
+    assert "12.30M" in shown and "none: no published latencies to calibrate it" in shown
+    estimate = {"estimate": 20.0, "error": 0.25, "board": "Raspberry Pi 4", "threads": 1}
+    monkeypatch.setitem(RESULT, "estimated_latency_ms", estimate)
+    shown = CliRunner().invoke(command, ["net.tflite"]).stdout
+    assert "20.0 ms (+-25.00 %) on a Raspberry Pi 4, 1 threads" in shown
+
+
 def test_an_unstable_machine_is_said_on_stderr(measured, monkeypatch):
     stability = {"verdict": "unstable", "reasons": ["the board throttled"], "drift": 0.2}
     monkeypatch.setitem(RESULT, "stability", stability)
@@ -154,7 +167,8 @@ def test_several_devices_give_one_table_and_a_failure_is_exit_1(monkeypatch):
     failed = {"device": {"name": "ssh://b"}, "error": "ssh://b: it does not answer"}
     pi = {**RESULT, "device": {**RESULT["device"], "name": "ssh://a"}}
     monkeypatch.setattr(
-        "edgenets.export.measure.benchmark.benchmark_on_devices", lambda *_, **__: [pi, failed]
+        "edgenets.export.measure.benchmark.benchmark_on_devices",
+        lambda *_, **__: [Benchmark.from_json(pi), FailedBenchmark.from_json(failed)],
     )
     asked = ["net.tflite", "--device", "ssh://a", "--device", "ssh://b"]
     result = CliRunner().invoke(command, asked)

@@ -152,7 +152,7 @@ def test_file_of_each_format_is_checked_evaluated_predicted_with_and_timed(
     image = image_folder / "test" / "left" / "00.png"
     (answer,) = edgenets(capsys, "predict", file, image)
     assert answer["top"][0]["label"] == "left"
-    assert benchmark_file(file, min_seconds=0.1)["latency_ms"]["median"] > 0
+    assert benchmark_file(file, min_seconds=0.1).latency_ms.median > 0
 
 
 def test_predictions_are_right_as_often_as_the_report_says(tiny_run, image_folder, capsys):

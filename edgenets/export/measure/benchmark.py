@@ -46,6 +46,7 @@ from edgenets.export.measure.stability import judge
 from edgenets.export.metadata import check_end
 from edgenets.files import read_bytes, sha256_file
 from edgenets.progress import Advance, progress_bar
+from edgenets.results import Benchmark, FailedBenchmark, Latency, MeasuredFile
 
 OPENINGS = 10
 
@@ -62,7 +63,7 @@ def benchmark_file(
     setup: bool = False,
     per_op: bool = False,
     patience_seconds: float | None = None,
-) -> dict[str, Any]:
+) -> Benchmark:
     """Measure latency and peak memory of a `.tflite` file; the module's docstring has the method.
 
     Args:
@@ -104,7 +105,7 @@ def benchmark_file(
 
 def benchmark_on_devices(
     path: Path, devices: Sequence[str], **settings: Any
-) -> list[dict[str, Any]]:
+) -> list[Benchmark | FailedBenchmark]:
     """Measure a file on several devices at once; one that fails does not disturb the others.
 
     Args:
@@ -113,7 +114,7 @@ def benchmark_on_devices(
         settings: those of `benchmark_file`.
 
     Returns:
-        For each device its result, or `{"device": {"name": ...}, "error": sentence}`.
+        What was measured on each device, or why nothing was.
 
     Raises:
         EdgenetsError: a file is damaged.
@@ -126,7 +127,7 @@ def benchmark_on_devices(
         "patience_seconds": settings.pop("patience_seconds", None),
     }
 
-    def measure_one(name: str, report: Report) -> dict[str, Any]:
+    def measure_one(name: str, report: Report) -> Benchmark | FailedBenchmark:
         try:
             with open_device(name, **opening) as session:
                 sessions.append(session)
@@ -134,7 +135,7 @@ def benchmark_on_devices(
                     raise EdgenetsError("interrupted")
                 return measure(session, path, **settings, report=report)
         except EdgenetsError as error:
-            return {"device": {"name": name}, "error": str(error)}
+            return FailedBenchmark({"name": name}, str(error))
 
     with (
         progress_bar(f"benchmark {path.name}", total=100 * len(devices)) as advance,
@@ -162,7 +163,7 @@ def measure(
     delegate: str | None = None,
     per_op: bool = False,
     report: Report = lambda percent: None,
-) -> dict[str, Any]:
+) -> Benchmark:
     """Do in an open session what `benchmark_file` says."""
     if isinstance(session, EmulatedSession):
         if versus or delegate:
@@ -194,20 +195,7 @@ def measure(
         _describe(file, model, row)
         for file, model, row in zip(files, models, measured["files"], strict=True)
     )
-    result = {
-        "edgenets": edgenets.__version__,
-        **this,
-        "device": {"name": session.name, **measured["device"]},
-        "runtime": measured["runtime"],
-        "threads": threads,
-        "warm_up": measured["warm_up"],
-        "stability": judge(measured, this["samples_ms"]),
-        "instructions": None,
-        "energy_mj": None,
-        "ops": [],
-    }
-    for other in others:
-        result["versus"] = _compare(this, other, measured["opening_runs"])
+    operators: dict[str, Any] = {"ops": ()}
     if per_op:
         time_groups = partial(
             time_in_turn,
@@ -217,22 +205,36 @@ def measure(
             delegate=delegate,
             report=lambda percent: report(50 + percent // stages),
         )
-        result |= profile_operators(read_bytes(path), time_groups)
-    return result
+        operators = profile_operators(read_bytes(path), time_groups)
+    return Benchmark(
+        edgenets=edgenets.__version__,
+        **this,
+        device={"name": session.name, **measured["device"]},
+        runtime=measured["runtime"],
+        threads=threads,
+        warm_up=measured["warm_up"],
+        stability=judge(measured, this["samples_ms"]),
+        instructions=None,
+        energy_mj=None,
+        versus=_compare(this, others[0], measured["opening_runs"]) if others else None,
+        **operators,
+    )
 
 
 def _describe(path: Path, model: flatbuffer.Model, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a benchmark that are of one file, of the two that are compared."""
     samples_ms = row["samples_ms"]
     return {
-        "model": {"name": path.name, "sha256": sha256_file(path), "size_bytes": model.size_bytes},
-        "latency_ms": {
-            "median": statistics.median(samples_ms),
-            "mean": float(np.mean(samples_ms)),
-            "p90": statistics.p90(samples_ms),
-            "p99": statistics.p99(samples_ms),
-            "ci95": list(statistics.median_interval(samples_ms)),
-        },
         **row,
+        "model": MeasuredFile(path.name, sha256_file(path), model.size_bytes),
+        "latency_ms": Latency(
+            median=statistics.median(samples_ms),
+            mean=float(np.mean(samples_ms)),
+            p90=statistics.p90(samples_ms),
+            p99=statistics.p99(samples_ms),
+            ci95=statistics.median_interval(samples_ms),
+        ),
+        "samples_ms": tuple(samples_ms),
     }
 
 
@@ -244,6 +246,9 @@ def _compare(
     ratio, low, high = statistics.ratio_of_medians(first, second)
     return {
         **other,
+        "model": other["model"].to_json(),
+        "latency_ms": other["latency_ms"].to_json(),
+        "samples_ms": list(other["samples_ms"]),
         "opening_runs": opening_runs,
         "ratio": {"median": ratio, "ci99": [low, high]},
         "faster": "this" if low > 1 else "other" if high < 1 else None,

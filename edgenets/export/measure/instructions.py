@@ -22,6 +22,7 @@ from edgenets.export.measure.estimate import estimate_latency
 from edgenets.export.measure.per_op import profile_instructions
 from edgenets.files import read_bytes, sha256_file
 from edgenets.progress import Advance, progress_bar
+from edgenets.results import Benchmark, MeasuredFile
 
 
 def count_instructions(paths: Sequence[Path], cpu: str) -> list[int]:
@@ -65,9 +66,7 @@ def count_contents(files: Mapping[str, bytes], cpu: str) -> dict[str, int]:
         return dict(zip(files, count_instructions(paths, cpu), strict=True))
 
 
-def measure(
-    session: EmulatedSession, path: Path, threads: int, per_op: bool = False
-) -> dict[str, Any]:
+def measure(session: EmulatedSession, path: Path, threads: int, per_op: bool = False) -> Benchmark:
     """Count the instructions per inference of a file, and estimate its latency.
 
     Args:
@@ -77,7 +76,7 @@ def measure(
         per_op: count each operator's instructions, too.
 
     Returns:
-        As `benchmark.benchmark_file`, with `instructions` and nothing timed: `latency_ms` is null
+        As `benchmark.benchmark_file`, with `instructions` and nothing timed: `latency_ms` is None
         and `samples_ms` empty. `estimated_latency_ms` is what `estimate.estimate_latency` returns;
         with `per_op`, `ops` is what `per_op.profile_instructions` returns.
 
@@ -94,23 +93,23 @@ def measure(
     cpu = cpu_of(session.name)
     count = partial(count_contents, cpu=session.name.removeprefix(PREFIX))
     of_this_machine = ("cores", "memory_bytes", "free_memory_bytes")
-    return {
-        "model": {"name": path.name, "sha256": sha256_file(path), "size_bytes": model.size_bytes},
-        "device": {"name": session.name, **probed["device"], **dict.fromkeys(of_this_machine)},
-        "runtime": counted["runtime"],
-        "threads": threads,
-        "latency_ms": None,
-        "samples_ms": [],
-        "load_ms": None,
-        "first_ms": None,
-        "peak_memory_bytes": None,
-        "warm_up": None,
-        "stability": None,
-        "instructions": counted["instructions"],
-        "estimated_latency_ms": estimate_latency(model, cpu, counted["instructions"]),
-        "energy_mj": None,
-        "ops": profile_instructions(read_bytes(path), count) if per_op else [],
-    }
+    return Benchmark(
+        model=MeasuredFile(path.name, sha256_file(path), model.size_bytes),
+        device={"name": session.name, **probed["device"], **dict.fromkeys(of_this_machine)},
+        runtime=counted["runtime"],
+        threads=threads,
+        latency_ms=None,
+        samples_ms=(),
+        load_ms=None,
+        first_ms=None,
+        peak_memory_bytes=None,
+        warm_up=None,
+        stability=None,
+        instructions=counted["instructions"],
+        energy_mj=None,
+        ops=tuple(profile_instructions(read_bytes(path), count)) if per_op else (),
+        estimated_latency_ms=estimate_latency(model, cpu, counted["instructions"]),
+    )
 
 
 def _count(session: EmulatedSession, paths: Sequence[Path], advance: Advance) -> list[int]:

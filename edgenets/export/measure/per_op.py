@@ -115,7 +115,7 @@ def profile_operators(
             }
         ops.append(row)
     return {
-        "ops": ops,
+        "ops": tuple(ops),
         "ops_sum_ms": sum_ms,
         "ops_whole_ms": undisturbed(np.concatenate(whole)),
         "ops_resolution_ms": resolution_ms,

@@ -52,6 +52,6 @@ def benchmark_stage(config: RunConfig, folder: Path, previous: Path, key: str) -
     settings = config.benchmark
     result = benchmark_file(
         previous / INT8_FILE, settings.threads, settings.min_seconds, per_op=settings.per_op
-    )
+    ).to_json()
     write_json(folder / BENCHMARK_FILE, result)
     return {name: value for name, value in result.items() if name != "samples_ms"}

@@ -21,33 +21,33 @@ def measured(tiny_int8_file):
 
 def test_result_has_the_promised_keys_and_is_json(measured, tiny_int8_file):
     content = tiny_int8_file.read_bytes()
-    assert measured["model"] == {
+    assert measured.model.to_json() == {
         "name": "tiny.tflite",
         "sha256": hashlib.sha256(content).hexdigest(),
         "size_bytes": len(content),
     }
-    assert measured["device"]["name"] == "local"
-    assert measured["device"]["machine"] == platform.machine()
-    assert measured["runtime"]["name"] == "ai-edge-litert"
-    assert measured["threads"] == 1
-    assert measured["instructions"] is measured["energy_mj"] is None and measured["ops"] == []
-    assert measured["stability"]["verdict"] in ("stable", "unstable", "unknown")
-    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
+    assert measured.device["name"] == "local"
+    assert measured.device["machine"] == platform.machine()
+    assert measured.runtime["name"] == "ai-edge-litert"
+    assert measured.threads == 1
+    assert measured.instructions is measured.energy_mj is None and measured.ops == ()
+    assert measured.stability["verdict"] in ("stable", "unstable", "unknown")
+    assert json.loads(json.dumps(measured.to_json(), allow_nan=False)) == measured.to_json()
 
 
 def test_latency_summarises_the_samples(measured):
-    samples, latency = measured["samples_ms"], measured["latency_ms"]
+    samples, latency = measured.samples_ms, measured.latency_ms
     assert len(samples) >= benchmark.MIN_RUNS
     assert sum(samples) <= 1000
-    assert latency["median"] == pytest.approx(statistics.median(samples))
-    assert min(samples) <= latency["median"] <= latency["p90"] <= latency["p99"] <= max(samples)
-    low, high = latency["ci95"]
-    assert low <= latency["median"] <= high
+    assert latency.median == pytest.approx(statistics.median(samples))
+    assert min(samples) <= latency.median <= latency.p90 <= latency.p99 <= max(samples)
+    low, high = latency.ci95
+    assert low <= latency.median <= high
 
 
 def test_load_first_run_and_warm_up_are_told_apart(measured):
-    assert measured["load_ms"] > 0 and measured["first_ms"] > 0
-    assert measured["warm_up"]["runs"] >= 2 * timing.WINDOW_RUNS
+    assert measured.load_ms > 0 and measured.first_ms > 0
+    assert measured.warm_up["runs"] >= 2 * timing.WINDOW_RUNS
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
@@ -55,15 +55,15 @@ def test_peak_memory_is_not_that_of_the_process_that_asks(tiny_int8_file):
     held = bytearray(256 * 2**20)
     held[::4096] = bytes([1]) * len(held[::4096])  # resident, and a child's getrusage inherits it
     measured = benchmark_file(tiny_int8_file, min_seconds=0)
-    assert 0 < measured["peak_memory_bytes"] < 64 * 2**20
+    assert 0 < measured.peak_memory_bytes < 64 * 2**20
 
 
 def test_a_larger_network_takes_longer_and_more_memory(measured, shared_file):
     vww = shared_file("mlperf_tiny/vww_96_int8.tflite")
     larger = benchmark_file(vww, threads=2, min_seconds=0)
-    assert larger["threads"] == 2
-    assert larger["latency_ms"]["median"] > measured["latency_ms"]["median"]
-    assert larger["peak_memory_bytes"] > measured["peak_memory_bytes"]
+    assert larger.threads == 2
+    assert larger.latency_ms.median > measured.latency_ms.median
+    assert larger.peak_memory_bytes > measured.peak_memory_bytes
 
 
 def test_a_file_the_interpreter_refuses_is_one_sentence(tiny_int8_file, tmp_path):
@@ -104,9 +104,9 @@ def test_a_process_that_dies_is_one_sentence(tiny_int8_file, tmp_path, ending, s
 def test_two_files_are_compared_in_one_process(tiny_int8_file, shared_file):
     vww = shared_file("mlperf_tiny/vww_96_int8.tflite")
     result = benchmark_file(tiny_int8_file, min_seconds=0.2, versus=vww)
-    other = result["versus"]
+    other = result.versus
     assert other["model"]["name"] == vww.name
-    assert len(other["samples_ms"]) == len(result["samples_ms"]) == sum(other["opening_runs"])
+    assert len(other["samples_ms"]) == len(result.samples_ms) == sum(other["opening_runs"])
     low, high = other["ratio"]["ci99"]
     assert 1 < low < other["ratio"]["median"] < high
     assert other["faster"] == "this"
@@ -122,5 +122,5 @@ def test_a_file_for_the_edge_tpu_and_the_delegate_belong_together(tiny_int8_file
 
 def test_a_device_that_fails_does_not_disturb_the_others(tiny_int8_file):
     good, bad = benchmark_on_devices(tiny_int8_file, ["local", "ssh://-x"], min_seconds=0)
-    assert good["latency_ms"]["median"] > 0
-    assert bad["device"] == {"name": "ssh://-x"} and "cannot be the host" in bad["error"]
+    assert good.latency_ms.median > 0
+    assert bad.device == {"name": "ssh://-x"} and "cannot be the host" in bad.error
