@@ -7,6 +7,7 @@ errors of each kernel cost. A budget or a bound is then met by trying prices.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,8 @@ LEAST_VALUE = 1e-12  # whose logarithm is taken
 LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
 
 
-class Attempt(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Attempt:
     """A net coded at a price, and what came of it."""
 
     price: float

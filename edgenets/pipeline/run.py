@@ -40,6 +40,7 @@ from edgenets.pipeline.stages.places import (
 from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
+from edgenets.results import Report
 from edgenets.training.checkpoint import checkpoint_names
 from edgenets.units import (
     format_bytes,
@@ -57,7 +58,7 @@ KEY = "key"
 RESUMING = (KEY, *checkpoint_names(CHECKPOINT))  # what a stage needs while it is worked on
 
 
-def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
+def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> Report:
     """Do what is missing of a run in the folder `out` and return its report.
 
     Args:
@@ -84,9 +85,9 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, 
         exported = next(r.folder for r in records if r.name == "export")
         for name in (INT8_FILE, PACKAGE_FILE):
             write_bytes(out / name, read_bytes(out / STAGES / exported / name))
-        report = summarize(complete, images, records, _account(out, records))
-        write_json(out / "report.json", report)
-        write_html(report, out)
+        report = summarize(complete, images, records, _account(out, records), out)
+        write_json(out / "report.json", report.to_json())
+        write_html(report.to_json(), out)
         return report
 
 

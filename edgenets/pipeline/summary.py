@@ -1,8 +1,9 @@
-"""The report of a run as JSON: what the stages measured, ratios, and how to do it again."""
+"""The report of a run: what the stages measured, ratios, and how to do it again."""
 
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import Any
 
 from edgenets.export.measure.accuracy import warnings_of_score
@@ -16,6 +17,7 @@ from edgenets.pipeline.stages.places import (
     Record,
     StageRecord,
 )
+from edgenets.results import Report
 from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (
@@ -27,9 +29,13 @@ KERNEL_KEYS = ("sparsity", "distinct_values")  # what a kernel in the file tells
 
 
 def summarize(
-    config: RunConfig, images: RunImages, records: list[StageRecord], accounting: Record
-) -> dict[str, Any]:
-    """Return the content of report.json (DESIGN's keys and more) from the stages' records.
+    config: RunConfig,
+    images: RunImages,
+    records: list[StageRecord],
+    accounting: Record,
+    folder: Path,
+) -> Report:
+    """Return the report of the run in `folder` from its stages' records.
 
     Args:
         accounting: the size accounting of the exported file.
@@ -38,7 +44,7 @@ def summarize(
     train, export = measured["train"], measured["export"]
     benchmark = measured["benchmark"]
     dataset = images.dataset
-    return {
+    content = {
         "model": {
             "name": config.model["name"],
             "arguments": {**config.model, "classes": len(dataset.classes)},
@@ -93,6 +99,7 @@ def summarize(
             benchmark["runtime"]["name"]: benchmark["runtime"]["version"],
         },
     }
+    return Report.from_json(content, folder=folder)
 
 
 def _artefacts(records: list[StageRecord]) -> list[dict[str, Any]]:

@@ -73,8 +73,7 @@ def run(
     from edgenets.pipeline.run import run as run_stages
 
     folder = Path("runs", path.stem if path else "digits") if out is None else Path(out)
-    report = run_stages(settings, folder, optional_path(log_dir))
-    return Report.from_json(report, folder=folder)
+    return run_stages(settings, folder, optional_path(log_dir))
 
 
 @naming_extras()

@@ -207,8 +207,8 @@ def test_run_from_weights_goes_on_where_it_stopped(tiny_run, tiny_config, tmp_pa
     settings = load_config(tiny_config, changes)
     report = run(settings, tmp_path / "run")
     before = json.loads((tiny_run / "report.json").read_text())
-    assert report["stages"][0]["top1"] == before["stages"][0]["top1"]
-    assert report["model"]["arguments"] == before["model"]["arguments"]
+    assert report.stages[0].top1 == before["stages"][0]["top1"]
+    assert report.model["arguments"] == before["model"]["arguments"]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "stages").rglob("*")}
     run(settings, tmp_path / "run")
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
