@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from edgenets.data.images import Preparation
-from edgenets.export.devices.emulator import CPUS, LITERT, PREFIX, RECIPE
+from edgenets.export.devices.device import Emulated
+from edgenets.export.devices.emulator import CPUS, LITERT, RECIPE
 from edgenets.export.devices.emulator_setup import SOURCE
 from edgenets.export.devices.local import LocalSession
 from edgenets.export.devices.opening import open_device
@@ -119,7 +120,7 @@ def measure(row: str, number_format: str, out: Path) -> dict[str, Any]:
             (count,) = count_instructions([path], cpu)
             result[cpu] = {"instructions": count}
             if inputs:
-                with open_device(PREFIX + cpu) as session:
+                with open_device(Emulated(cpu)) as session:
                     result[cpu] |= run_in(session, path, inputs)
             write_json(kept, result)
     return result

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgenets import flatbuffer
+from edgenets.export.devices.device import LOCAL
 from edgenets.export.devices.opening import open_device
-from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.per_op import time_in_turn
 from edgenets.export.measure.statistics import median, undisturbed

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from edgenets.export.devices.device import parse_device
 from edgenets.export.measure.verify import IMAGES, verify_file
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.results import VERIFY_CELLS, verify_rows
@@ -36,7 +37,7 @@ def parting(found: dict[str, Any] | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
-    parser.add_argument("--device", action="append", default=[])
+    parser.add_argument("--device", action="append", type=parse_device, default=[])
     parser.add_argument("--out", type=Path, default=Path("runs/verify"))
     arguments = parser.parse_args()
     columns = (*VERIFY_CELLS, "parts at")

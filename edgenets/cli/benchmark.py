@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-from edgenets.cli.options import Seconds, file_argument, json_option, patience_option
+from edgenets.cli.options import DeviceName, Seconds, file_argument, json_option, patience_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.board.protocol import DELEGATES, MAX_RUNS
+from edgenets.export.devices.device import LOCAL, Device
 from edgenets.export.devices.emulator import CPUS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
@@ -28,6 +29,7 @@ Known = TypeVar("Known")
     "--device",
     "devices",
     multiple=True,
+    type=DeviceName(),
     default=["local"],
     show_default=True,
     metavar="DEVICE",
@@ -71,7 +73,7 @@ Known = TypeVar("Known")
 @json_option
 def command(
     model: Path,
-    devices: tuple[str, ...],
+    devices: tuple[Device, ...],
     setup: bool,
     as_json: bool,
     **settings: Any,
@@ -84,13 +86,14 @@ def command(
 
     if len(set(devices)) < len(devices):
         raise click.UsageError("a device is given twice; measuring it twice at once disturbs both")
-    if setup and "local" in devices:
+    if setup and LOCAL in devices:
         raise click.UsageError("--setup is for boards; pass --device ssh://[user@]host[:port]")
     several = len(devices) > 1
-    measured = File(model).benchmark(
-        device=list(devices) if several else devices[0], setup=setup, **settings
-    )
-    results = measured if isinstance(measured, list) else [measured]
+    results: list[Benchmark | FailedBenchmark]
+    if several:
+        results = File(model).benchmark(device=devices, setup=setup, **settings)
+    else:
+        results = [File(model).benchmark(device=devices[0], setup=setup, **settings)]
     for result in results:
         if isinstance(result, FailedBenchmark):
             say(f"edgenets: {result.error}")

@@ -6,20 +6,21 @@ from typing import Any
 
 import click
 
-from edgenets.cli.options import json_option, patience_option
+from edgenets.cli.options import DeviceName, json_option, patience_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB, PREFIX
+from edgenets.export.devices.device import LOCAL, Device, Emulated
+from edgenets.export.devices.emulator import DISK_MB, DOWNLOAD_MB
 from edgenets.export.devices.environments import DISK_MB as VERIFY_DISK_MB
 from edgenets.export.devices.environments import DOWNLOAD_MB as VERIFY_DOWNLOAD_MB
 from edgenets.export.targets import RPI4
 from edgenets.progress import say
 
-DEFAULT_EMULATED = f"{PREFIX}{RPI4.cpu}"
+DEFAULT_EMULATED = Emulated(str(RPI4.cpu))
 
 
 @click.command()
-@click.argument("device", default="local", metavar="[DEVICE]")
+@click.argument("device", type=DeviceName(), default="local", metavar="[DEVICE]")
 @click.option(
     "--setup-emulator",
     is_flag=True,
@@ -36,7 +37,7 @@ DEFAULT_EMULATED = f"{PREFIX}{RPI4.cpu}"
 @patience_option
 @json_option
 def command(
-    device: str, setup_emulator: bool, setup_verify: bool, patience: float | None, as_json: bool
+    device: Device, setup_emulator: bool, setup_verify: bool, patience: float | None, as_json: bool
 ) -> None:
     """Say what is installed, what works, and how to get the rest.
 
@@ -49,7 +50,7 @@ def command(
         from edgenets.export.devices.emulator_setup import set_up
 
         say(f"the emulated board is in {set_up().folder}")
-        device = DEFAULT_EMULATED if device == "local" else device
+        device = DEFAULT_EMULATED if device == LOCAL else device
     if setup_verify:
         from edgenets.export.devices import environments
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgenets.cli.options import (
+    DeviceName,
     data_option,
     input_range_option,
     json_option,
@@ -17,6 +18,7 @@ from edgenets.cli.options import (
 )
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.board.protocol import KERNELS
+from edgenets.export.devices.device import LOCAL, Device
 from edgenets.progress import say, warn
 from edgenets.units import format_interval, format_percent
 
@@ -32,6 +34,7 @@ MAX_CONFUSIONS = 10
 )
 @click.option(
     "--device",
+    type=DeviceName(),
     default="local",
     show_default=True,
     metavar="DEVICE",
@@ -60,7 +63,7 @@ MAX_CONFUSIONS = 10
 def command(
     model: Path,
     data: str,
-    device: str,
+    device: Device,
     kernels: str,
     split: str,
     labels: Path | None,
@@ -79,7 +82,7 @@ def command(
     from edgenets.verbs.model import Model
 
     if model.is_dir():
-        if device != "local":
+        if device != LOCAL:
             raise click.UsageError("a model folder runs here only; export it for a device")
         if kernels != "xnnpack":
             raise click.UsageError("--kernels are of a .tflite; a model folder runs in Keras")

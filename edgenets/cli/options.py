@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import Device, parse_device
 from edgenets.progress import say
 from edgenets.units import parse_bytes
 
@@ -40,6 +42,21 @@ class Size(click.ParamType):
                 param,
                 context,
             )
+
+
+class DeviceName(click.ParamType):
+    """A device: local, ssh://[user@]host[:port] or emulated:CPU."""
+
+    name = "device"
+
+    def convert(
+        self, value: str | Device, param: click.Parameter | None, context: click.Context | None
+    ) -> Device:
+        """Return the device, or fail with a sentence."""
+        try:
+            return parse_device(value)
+        except EdgenetsError as error:
+            self.fail(str(error), param, context)
 
 
 class Points(click.ParamType):

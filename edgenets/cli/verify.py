@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgenets.cli.options import (
+    DeviceName,
     data_option,
     file_argument,
     input_range_option,
@@ -18,6 +19,7 @@ from edgenets.cli.options import (
     patience_option,
 )
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.export.devices.device import Device
 from edgenets.progress import warn
 from edgenets.results import VERIFY_CELLS, verify_lines, verify_rows
 
@@ -44,6 +46,7 @@ WIDTH = 80
 )
 @click.option(
     "--device",
+    type=DeviceName(),
     multiple=True,
     metavar="DEVICE",
     help="A board, too: emulated:CPU or ssh://[user@]host[:port]; may be repeated.",
@@ -69,7 +72,7 @@ def command(
     data: str | None,
     images: int | None,
     runtime: tuple[str, ...],
-    device: tuple[str, ...],
+    device: tuple[Device, ...],
     against: Path | None,
     client: str | None,
     labels: Path | None,

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import Device, parse_device
 from edgenets.units import parse_bytes
 
 PathOrName: TypeAlias = str | PathLike[str]
@@ -103,6 +104,16 @@ def texts_of(texts: Sequence[str] | str) -> list[str]:
     (['fire2*'], ['fire2*', 'fire3*'])
     """
     return [texts] if isinstance(texts, str) else list(texts)
+
+
+def devices_of(devices: Sequence[str | Device] | str | Device) -> list[Device]:
+    """Return several devices, of which a single one may be given itself.
+
+    Raises:
+        EdgenetsError: there is no such device.
+    """
+    several = [devices] if isinstance(devices, str | Device) else devices
+    return [parse_device(device) for device in several]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import DELEGATES, KERNELS, MAX_RUNS
+from edgenets.export.devices.device import LOCAL, Device, parse_device
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.results import (
     Benchmark,
@@ -29,6 +30,7 @@ from edgenets.verbs.arguments import (
     PathOrName,
     Size,
     bounded_memory,
+    devices_of,
     labels_of,
     optional_path,
     require_in,
@@ -79,7 +81,7 @@ class File:
         self,
         data: PathOrName,
         *,
-        device: str = "local",
+        device: str | Device = "local",
         kernels: str = "xnnpack",
         split: str = "test",
         labels: Sequence[str] | PathOrName | None = None,
@@ -116,7 +118,7 @@ class File:
             result = evaluate_file(
                 self.path,
                 source_of(data),
-                device=device,
+                device=parse_device(device),
                 kernels=kernels,
                 everything=split == "all",
                 labels=labels_of(labels),
@@ -185,7 +187,7 @@ class File:
         *,
         images: int | None = None,
         runtime: Sequence[str] | str = (),
-        device: Sequence[str] | str = (),
+        device: Sequence[str | Device] | str | Device = (),
         against: File | PathOrName | None = None,
         client: str | None = None,
         labels: Sequence[str] | PathOrName | None = None,
@@ -222,7 +224,7 @@ class File:
             None if data is None else source_of(data),
             images=images,
             runtimes=texts_of(runtime),
-            devices=texts_of(device),
+            devices=devices_of(device),
             against=against.path if isinstance(against, File) else optional_path(against),
             client=client,
             labels=labels_of(labels),
@@ -261,7 +263,7 @@ class File:
     def benchmark(
         self,
         *,
-        device: str = "local",
+        device: str | Device = "local",
         setup: bool = False,
         threads: int = THREADS,
         min_seconds: float = MIN_SECONDS,
@@ -276,7 +278,7 @@ class File:
     def benchmark(
         self,
         *,
-        device: list[str] | tuple[str, ...],
+        device: list[str | Device] | list[str] | tuple[str | Device, ...],
         setup: bool = False,
         threads: int = THREADS,
         min_seconds: float = MIN_SECONDS,
@@ -290,7 +292,7 @@ class File:
     def benchmark(
         self,
         *,
-        device: str | list[str] | tuple[str, ...] = "local",
+        device: str | Device | Sequence[str | Device] = "local",
         setup: bool = False,
         threads: int = THREADS,
         min_seconds: float = MIN_SECONDS,
@@ -333,12 +335,12 @@ class File:
         require_in("min_runs", min_runs, 1, MAX_RUNS)
         if not 0 <= min_seconds < inf:
             raise EdgenetsError(f"min_seconds must be 0 or more, and finite, got {min_seconds!r}")
-        devices = [device] if isinstance(device, str) else list(device)
+        devices = devices_of(device)
         if not devices:
             raise EdgenetsError("there is no device to measure on; pass one, such as 'local'")
         if len(set(devices)) < len(devices):
             raise EdgenetsError("a device is given twice; measuring it twice at once disturbs both")
-        if setup and "local" in devices:
+        if setup and LOCAL in devices:
             raise EdgenetsError("setup is for boards; pass a device such as ssh://[user@]host")
         other = vs.path if isinstance(vs, File) else optional_path(vs)
         settings: dict[str, Any] = {
@@ -351,8 +353,8 @@ class File:
             "per_op": per_op,
             "patience_seconds": patience,
         }
-        if isinstance(device, str):
-            return benchmark_file(self.path, device=device, **settings)
+        if isinstance(device, str | Device):
+            return benchmark_file(self.path, device=devices[0], **settings)
         return benchmark_on_devices(self.path, devices, **settings)
 
     def pack(self, out: PathOrName) -> PackRecord:

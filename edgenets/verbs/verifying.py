@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import Device
 from edgenets.export.measure.client import CLIENTS, verify_client
 from edgenets.export.measure.runtimes import RUNTIMES
 from edgenets.export.measure.verify import IMAGES, verify_file
@@ -23,7 +24,7 @@ def verify(
     *,
     images: int | None,
     runtimes: Sequence[str],
-    devices: Sequence[str],
+    devices: Sequence[Device],
     against: Path | None,
     client: str | None,
     labels: Sequence[str] | None,

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from edgenets.export.devices.device import parse_device
+
 WAIT_SECONDS = 20
 PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
 
@@ -25,7 +27,8 @@ class Board:
     """A running `sshd` and the folder of its files.
 
     Attributes:
-        url: the device.
+        url: the device, as a user writes it.
+        device: the same.
         home: HOME and TMPDIR of its sessions; `home/bin` comes first in their PATH.
     """
 
@@ -34,6 +37,7 @@ class Board:
         self.home = folder / "home"
         self.port = free_port()
         self.url = self.url_at(self.port)
+        self.device = parse_device(self.url)
         (self.home / "bin").mkdir(parents=True)
 
     @staticmethod

@@ -9,6 +9,7 @@ import per_op
 import pytest
 
 from edgenets.export.devices import doctor
+from edgenets.export.devices.device import Emulated
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.instructions import count_contents
 from edgenets.export.measure.per_op import profile_instructions
@@ -31,7 +32,7 @@ def arm_board(board, emulated_board):
 
 
 def test_arm_board_is_measured_over_ssh(arm_board, colour_file):
-    result = benchmark_file(colour_file, min_seconds=0, min_runs=3, device=arm_board.url)
+    result = benchmark_file(colour_file, min_seconds=0, min_runs=3, device=arm_board.device)
     assert result.device["machine"] == "aarch64"
     assert "cortex-a72" in result.device["processor"]
     assert (result.runtime["name"], result.runtime["version"]) == ("ai-edge-litert", "2.1.6")
@@ -40,7 +41,7 @@ def test_arm_board_is_measured_over_ssh(arm_board, colour_file):
 
 
 def test_arm_board_is_examined_over_ssh(arm_board):
-    report = doctor.examine(arm_board.url)
+    report = doctor.examine(arm_board.device)
     versions = {row["name"]: row["version"] for row in report["findings"]}
     assert (versions["numpy"], versions["ai-edge-litert"]) == ("1.26.4", "2.1.6")
     assert report["broken"] == []
@@ -48,10 +49,10 @@ def test_arm_board_is_examined_over_ssh(arm_board):
 
 @pytest.mark.slow
 def test_emulated_board_answers_as_xnnpack_here(emulated_board, colour_file):
-    device = "emulated:cortex-a72"
+    device = Emulated("cortex-a72")
     result = verify_file(colour_file, images=2, runtimes=["xnnpack"], devices=[device])
     here, there = result["runtimes"]
-    assert (there["name"], there["version"], there["problem"]) == (device, "2.1.6", None)
+    assert (there["name"], there["version"], there["problem"]) == (device.name, "2.1.6", None)
     assert (here["bit_equal"], there["bit_equal"]) == (2, 2)
 
 
@@ -72,7 +73,7 @@ def test_inserted_convolution_is_attributed_its_instructions_within_5_percent(
 
 
 def test_operators_are_counted_on_the_emulated_board(emulated_board, colour_file):
-    result = benchmark_file(colour_file, device="emulated:cortex-a72", per_op=True)
+    result = benchmark_file(colour_file, device=Emulated("cortex-a72"), per_op=True)
     counted = sum(op["instructions"] for op in result.ops if op["instructions"] is not None)
     assert counted == pytest.approx(result.instructions, rel=0.05)
     assert result.latency_ms is None

@@ -16,6 +16,7 @@ from PIL import Image
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import ssh
+from edgenets.export.devices.device import parse_device
 from edgenets.export.measure import accuracy, remote_classifier
 from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
 
@@ -56,7 +57,7 @@ def test_a_board_is_measured_and_nothing_is_left(board, colour_file):
 
 
 def test_operators_are_measured_on_a_board_and_nothing_is_left(board, colour_file):
-    result = benchmark_file(colour_file, min_seconds=0, device=board.url, per_op=True)
+    result = benchmark_file(colour_file, min_seconds=0, device=board.device, per_op=True)
     assert len(result.ops) == len(flatbuffer.read(colour_file).operators)
     assert all(op["ms"] is not None for op in result.ops)
     assert eventually(board.is_clean)
@@ -65,21 +66,21 @@ def test_operators_are_measured_on_a_board_and_nothing_is_left(board, colour_fil
 def test_a_login_script_that_prints_does_no_harm(board, colour_file):
     (board.home / ".bashrc").write_text("echo 'welcome to {the} board'\n")
     (board.home / ".zshenv").write_text("echo 'welcome to {the} board'\n")
-    assert benchmark_file(colour_file, min_seconds=0, device=board.url).samples_ms
+    assert benchmark_file(colour_file, min_seconds=0, device=board.device).samples_ms
 
 
 def test_an_unknown_host_key_is_refused(board, colour_file):
     (board.folder / "known_hosts").write_text("")
     sentence = f"its host key is not known here; .* ssh -p {board.port} .*@127.0.0.1"
     with pytest.raises(EdgenetsError, match=sentence):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
     assert (board.folder / "known_hosts").read_text() == ""
 
 
 def test_a_changed_host_key_is_refused(board, colour_file):
     board.know_as("another_host")
     with pytest.raises(EdgenetsError, match=r"another machine may answer.* ssh-keygen -R '\["):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
 
 
 def test_a_user_who_is_not_let_in_is_one_sentence(board, colour_file):
@@ -87,26 +88,26 @@ def test_a_user_who_is_not_let_in_is_one_sentence(board, colour_file):
     with pytest.raises(
         EdgenetsError, match=r"does not let you in .*Permission denied.*ssh-copy-id"
     ):
-        benchmark_file(colour_file, device=url)
+        benchmark_file(colour_file, device=parse_device(url))
 
 
 def test_a_board_that_is_not_there_is_one_sentence(board, colour_file):
     url = board.url_at(1)
     with pytest.raises(EdgenetsError, match=r"no SSH server answers \(.*Connection refused"):
-        benchmark_file(colour_file, device=url)
+        benchmark_file(colour_file, device=parse_device(url))
 
 
 def test_a_board_without_python_is_one_sentence(start_board, colour_file):
     board = start_board(path="/nowhere")
     (board.home / "bin" / "sh").symlink_to("/bin/sh")
     with pytest.raises(EdgenetsError, match="it has no python3; run there: sudo apt install"):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
 
 
 def test_a_python_that_is_too_old_is_one_sentence(board, colour_file):
     board.add_program("python3", f"exit {ssh.OLD_PYTHON}")
     with pytest.raises(EdgenetsError, match=r"python3 is older than 3\.10"):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +124,14 @@ def test_a_board_without_what_it_needs_is_one_sentence(board, colour_file, missi
     path, python = shlex.quote(str(package.parent)), shlex.quote(sys.executable)
     board.add_program("python3", f'PYTHONPATH={path} exec {python} "$@"')
     with pytest.raises(EdgenetsError, match=sentence):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
     assert board.is_clean()
 
 
 def test_too_little_memory_is_one_sentence(board, colour_file, monkeypatch):
     monkeypatch.setattr("edgenets.flatbuffer.Model.size_bytes", 2**50)
     with pytest.raises(EdgenetsError, match=r"MiB of memory are free, and the model .* takes"):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
 
 
 @pytest.mark.parametrize("command", [("benchmark",), ("evaluate", "--data", "digits")])
@@ -145,7 +146,7 @@ def test_the_virtual_environment_that_set_up_made_is_taken(board, colour_file):
     venv = ssh.VENV.replace("~", str(board.home))
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     with pytest.raises(EdgenetsError, match="NumPy cannot be imported"):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
 
 
 @pytest.mark.parametrize("is_half_made", [False, True])
@@ -158,7 +159,7 @@ def test_a_set_up_that_fails_says_what_pip_said(board, colour_file, is_half_made
         "edgenets.export.devices.opening.board_packages", lambda _: ["./no such folder"]
     )
     with pytest.raises(EdgenetsError, match=r"cannot install in .*venv: ERROR: .*no such folder"):
-        benchmark_file(colour_file, device=board.url, setup=True)
+        benchmark_file(colour_file, device=board.device, setup=True)
     assert board.is_clean()
 
 
@@ -175,7 +176,8 @@ def test_a_link_that_is_cut_ends_both_sides_soon(board, link, slow_file, impatie
 
     with ThreadPoolExecutor() as pool:
         url = board.url_at(link.port)
-        answer = pool.submit(benchmark_file, slow_file, min_seconds=600, device=url)
+        device = parse_device(url)
+        answer = pool.submit(benchmark_file, slow_file, min_seconds=600, device=device)
         assert eventually(board.processes)
         getattr(link, cut)()
         with pytest.raises(EdgenetsError, match=f"{url}: the link was (lost|closed)"):
@@ -217,13 +219,15 @@ def test_a_process_that_crashes_on_the_board_is_one_sentence(board, colour_file)
         "python3", f'case "$1" in runner.pyz) kill -SEGV $$;; esac; exec {python} "$@"'
     )
     with pytest.raises(EdgenetsError, match=r"@127\.0\.0\.1:\d+: the process .* with SIGSEGV"):
-        benchmark_file(colour_file, device=board.url)
+        benchmark_file(colour_file, device=board.device)
     assert board.is_clean()
 
 
 def test_of_two_devices_one_may_fail(board, colour_file):
     refused = board.url_at(1)
-    good, bad = benchmark_on_devices(colour_file, [board.url, refused], min_seconds=0)
+    good, bad = benchmark_on_devices(
+        colour_file, [board.device, parse_device(refused)], min_seconds=0
+    )
     assert good.device["name"] == board.url and good.latency_ms.median > 0
     assert bad.device == {"name": refused} and "no SSH server answers" in bad.error
 
@@ -248,7 +252,7 @@ def test_a_file_is_evaluated_on_the_board_with_images_prepared_here(
     mistaken = Image.fromarray(np.uint8([[[9, 9, 200]]]))
     mistaken.save(tmp_path / "photos" / "red" / "blue in truth.png")
 
-    there = accuracy.evaluate_file(colour_file, str(tmp_path / "photos"), device=board.url)
+    there = accuracy.evaluate_file(colour_file, str(tmp_path / "photos"), device=board.device)
     local = accuracy.evaluate_file(colour_file, str(tmp_path / "photos"))
     assert there["samples"] == 10 and there["top1"] == 0.9
     assert {key: there[key] for key in local} == local

@@ -46,7 +46,9 @@ def measured(monkeypatch):
     asked = []
 
     def benchmark_file(path, **arguments):
-        asked.append((path, arguments["threads"], arguments["min_seconds"], arguments["device"]))
+        asked.append(
+            (path, arguments["threads"], arguments["min_seconds"], arguments["device"].name)
+        )
         return Benchmark.from_json(RESULT | (PROFILE if arguments["per_op"] else {}))
 
     monkeypatch.setattr("edgenets.export.measure.benchmark.benchmark_file", benchmark_file)
@@ -183,6 +185,8 @@ def test_several_devices_give_one_table_and_a_failure_is_exit_1(monkeypatch):
     [
         ["net.tflite", "--setup"],
         ["net.tflite", "--device", "local", "--device", "local"],
+        ["net.tflite", "--device", "emulated:cortex-a7"],
+        ["net.tflite", "--device", "pi"],
         ["net.tflite", "--min-runs", "0"],
         ["net.tflite", "--threads", "0"],
         ["net.tflite", "--min-seconds", "-1"],

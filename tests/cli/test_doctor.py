@@ -40,7 +40,7 @@ def found(monkeypatch):
     devices = []
 
     def examine(device, *, patience_seconds):
-        devices.append(device)
+        devices.append(device.name)
         return REPORT
 
     monkeypatch.setattr("edgenets.export.devices.doctor.examine", examine)

@@ -20,6 +20,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.board.interpreter import RUNTIMES
 from edgenets.export.board.protocol import DELEGATES
 from edgenets.export.devices import emulator, emulator_setup, environments
+from edgenets.export.devices.device import LOCAL, Device, Emulated
 from edgenets.export.devices.opening import open_device
 from edgenets.packages import (
     OPTIONAL,
@@ -68,11 +69,11 @@ class Finding(NamedTuple):
     fix: str = ""  # a command
 
 
-def examine(device: str = "local", *, patience_seconds: float | None = None) -> dict[str, Any]:
+def examine(device: Device = LOCAL, *, patience_seconds: float | None = None) -> dict[str, Any]:
     """Return what is installed on `device` and what commands lack.
 
     Args:
-        device: "local", or as `open_device` takes it.
+        device: this machine, or a board.
         patience_seconds: as for `open_device`.
 
     Returns:
@@ -80,16 +81,16 @@ def examine(device: str = "local", *, patience_seconds: float | None = None) -> 
         names, empty for other devices; `broken`: names of what is installed and does not work.
 
     Raises:
-        EdgenetsError: there is no such device, or it cannot be reached.
+        EdgenetsError: it cannot be reached.
     """
-    if device == "local":
+    if device == LOCAL:
         findings = [_python(), *_packages(), _edge_tpu(), _program("ssh", "openssh-client", "ssh")]
         findings += [*_emulator(), *map(_environment, environments.ENVIRONMENTS)]
         commands = [_readiness(name, parts, findings) for name, parts in COMMANDS.items()]
     else:
         findings, commands = _remote(device, patience_seconds), []
     return {
-        "device": device,
+        "device": device.name,
         "findings": [finding._asdict() for finding in findings],
         "commands": commands,
         "broken": [finding.name for finding in findings if finding.state == BROKEN],
@@ -241,15 +242,14 @@ def _environment(environment: environments.Environment) -> Finding:
     return Finding(environment.what, "verify", OK, ", ".join(environment.packages))
 
 
-def _remote(device: str, patience_seconds: float | None) -> list[Finding]:
+def _remote(device: Device, patience_seconds: float | None) -> list[Finding]:
     """Look at an emulated board, or at one over SSH, by asking its Python."""
-    if device.startswith(emulator.PREFIX):
-        emulator.cpu_of(device)
+    if isinstance(device, Emulated):
         findings, fix = _emulator(), emulator.SET_UP
         if any(finding.state != OK for finding in findings):
             return findings
     else:
-        findings, fix = [], f"edgenets benchmark FILE.tflite --device {device} --setup"
+        findings, fix = [], f"edgenets benchmark FILE.tflite --device {device.name} --setup"
     with open_device(device, patience_seconds=patience_seconds) as session:
         (found,) = session.ask([{"do": "probe"}])
     about, runtime, problem = found["device"], found["runtime"], found["problem"]

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgenets.cache import board_folder
-from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.errors import EdgenetsError
 from edgenets.export.targets import RPI3, RPI4, RPI5
 from edgenets.files import read_json
 
-PREFIX = "emulated:"
 PYTHON = "python3.11"
 PLUGIN = "instructions.so"
 SET_UP = "edgenets doctor --setup-emulator"
@@ -93,21 +92,6 @@ class Board(NamedTuple):
             *(part for item in environment.items() for part in ("-E", "=".join(item))),
             str(root / "usr" / "bin" / PYTHON),
         ]
-
-
-def cpu_of(device: str) -> str:
-    """Return the core that a device names.
-
-    >>> cpu_of("emulated:cortex-a72")
-    'cortex-a72'
-
-    Raises:
-        EdgenetsError: it is none of `CPUS`.
-    """
-    cpu = device.removeprefix(PREFIX)
-    if cpu not in CPUS:
-        raise unknown_name("emulated core", cpu, CPUS)
-    return cpu
 
 
 def find_qemu() -> str:

@@ -15,7 +15,8 @@ from edgenets.export.devices import archive, emulator
 from edgenets.export.devices.answers import (
     MOST_TEXT,
 )
-from edgenets.export.devices.session import LOCAL, PATIENCE_SECONDS, Session, ending_after
+from edgenets.export.devices.device import LOCAL, Emulated
+from edgenets.export.devices.session import PATIENCE_SECONDS, Session, ending_after
 
 
 class LocalSession(Session):
@@ -29,7 +30,7 @@ class LocalSession(Session):
 
     def __init__(
         self,
-        name: str = LOCAL,
+        name: str = LOCAL.name,
         python: Sequence[str] = (sys.executable,),
         patience_seconds: float | None = PATIENCE_SECONDS,
     ) -> None:
@@ -99,21 +100,22 @@ class EmulatedSession(LocalSession):
     """The Python of the emulated board, which counts the instructions that it executes.
 
     Args:
-        name: of the device.
-        cpu: of `emulator.CPUS`.
+        device: the board's core.
 
     Attributes:
+        device: the same.
         counter: for the job `count`.
 
     Raises:
         EdgenetsError: the board is not set up.
     """
 
-    def __init__(self, name: str, cpu: str) -> None:
+    def __init__(self, device: Emulated) -> None:
         board = emulator.find_board()
-        super().__init__(name, patience_seconds=None)  # an inference may take hours
+        super().__init__(device.name, patience_seconds=None)  # an inference may take hours
+        self.device = device
         self.counter = Path(self._folder.name) / "instructions"
-        self._python = board.command(cpu, self.counter)
+        self._python = board.command(device.cpu, self.counter)
 
 
 def _last_line(messages: BinaryIO) -> str:

@@ -1,48 +1,43 @@
-"""Open a device by its name: `local`, `ssh://[user@]host[:port]`, `emulated:CPU`."""
+"""Open a device, and check that files can be run there."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import emulator, ssh
+from edgenets.export.devices import ssh
+from edgenets.export.devices.device import Device, Emulated, Local
 from edgenets.export.devices.interpreter import runtime_name_and_version
 from edgenets.export.devices.local import EmulatedSession, LocalSession
-from edgenets.export.devices.session import LOCAL, PATIENCE_SECONDS, Session
+from edgenets.export.devices.session import PATIENCE_SECONDS, Session
 from edgenets.export.devices.ssh_session import GREETING_SECONDS, SshSession
 
 
 def open_device(
-    device: str, *, setup: bool = False, patience_seconds: float | None = None
+    device: Device, *, setup: bool = False, patience_seconds: float | None = None
 ) -> Session:
-    """Open `local`, `ssh://[user@]host[:port]` or `emulated:CPU`.
+    """Open a device.
 
     Args:
-        device: its name.
+        device: this machine, a board, or the emulated one.
         setup: make a virtual environment on the board and install NumPy and an interpreter.
         patience_seconds: that it may say nothing; None: PATIENCE_SECONDS, and GREETING_SECONDS to a
             board's first word. An emulated one may take as long as it likes.
 
     Raises:
-        EdgenetsError: there is no such device, it cannot be reached, or the set-up fails.
+        EdgenetsError: it cannot be reached, or the set-up fails.
     """
-    if device == LOCAL:
+    if isinstance(device, Local):
         return LocalSession(patience_seconds=patience_seconds or PATIENCE_SECONDS)
-    if device.startswith(emulator.PREFIX):
-        return EmulatedSession(device, emulator.cpu_of(device))
-    if not device.startswith("ssh:"):
-        raise EdgenetsError(
-            f"unknown device {device!r}; pass {LOCAL}, ssh://[user@]host[:port] or "
-            f"{emulator.PREFIX}CPU, CPU one of {', '.join(emulator.CPUS)}"
-        )
-    address = ssh.parse_address(device)
+    if isinstance(device, Emulated):
+        return EmulatedSession(device)
     patience = (patience_seconds or PATIENCE_SECONDS, patience_seconds or GREETING_SECONDS)
     if setup:
-        with SshSession(device, address, *patience) as session:
+        with SshSession(device, *patience) as session:
             (found,) = session.ask([{"do": "probe"}])
             packages = board_packages(found["device"])
             session.ask([{"do": "install", "folder": ssh.VENV, "packages": packages}])
-    return SshSession(device, address, *patience)
+    return SshSession(device, *patience)
 
 
 def check_device(session: Session, size_bytes: int, delegate: str | None = None) -> None:

@@ -27,8 +27,7 @@ from edgenets.export.devices.answers import (
     names_of,
     read_answer,
 )
-
-LOCAL = "local"
+from edgenets.export.devices.device import LOCAL
 
 PATIENCE_SECONDS = 120.0
 """That a device may take to say anything; a board of the slowest kind opens and runs the largest
@@ -140,7 +139,7 @@ class Session(ABC):
 
     def told(self, message: str) -> str:
         """Return the message with the device it is about, unless that is this machine."""
-        return message if self.name == LOCAL else f"{self.name}: {message}"
+        return message if self.name == LOCAL.name else f"{self.name}: {message}"
 
     def __enter__(self) -> Session:
         return self

@@ -8,13 +8,12 @@ configuration. On the board runs `supervisor.py` in the Python of `VENV` if that
 
 from __future__ import annotations
 
-import re
 import shlex
 import subprocess
-from typing import NamedTuple
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.archive import SUPERVISOR
+from edgenets.export.devices.device import Ssh
 from edgenets.packages import python_versions
 
 VENV = "~/.local/share/edgenets/venv"
@@ -48,53 +47,13 @@ PYTHON_FAILURES = {
 """By the status of the remote command."""
 SSH_FAILED = 255
 
-ADDRESS = re.compile(
-    r"ssh://(?:(?P<user>[^@:/]*)@)?(?P<host>\[[^\]]*\]|[^@:/\[\]]*)(?::(?P<port>\d*))?/?"
-)
-HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?")
-USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\$?")
 
-
-class Address(NamedTuple):
-    """Where a board is; None is left to the user's configuration."""
-
-    user: str | None
-    host: str
-    port: int | None
-
-
-def parse_address(text: str) -> Address:
-    """Return the parts of `ssh://[user@]host[:port]`.
-
-    >>> parse_address("ssh://pi@raspberrypi.local:2222")
-    Address(user='pi', host='raspberrypi.local', port=2222)
-    >>> parse_address("ssh://[fe80::1%eth0]").host
-    'fe80::1%eth0'
-
-    Raises:
-        EdgenetsError: it is none, or a part could be taken for an option or a command.
-    """
-    match = ADDRESS.fullmatch(text)
-    if not match:
-        raise EdgenetsError(f"{text!r} is no address of a board; pass ssh://[user@]host[:port]")
-    user, host, port = match["user"], match["host"].strip("[]"), match["port"]
-    for kind, pattern, value in (("host", HOST, host), ("user", USER, user)):
-        if value is not None and not pattern.fullmatch(value):
-            raise EdgenetsError(
-                f"{value!r} in {text!r} cannot be the {kind}: it must begin with a letter or a "
-                "digit and hold no spaces or signs; put another name for it into ~/.ssh/config"
-            )
-    if port is not None and not (port and 0 < int(port) < 65536):
-        raise EdgenetsError(f"{port!r} in {text!r} is no port; pass 1 to 65535")
-    return Address(user, host, None if port is None else int(port))
-
-
-def client_command(address: Address, remote: str) -> list[str]:
+def client_command(board: Ssh, remote: str) -> list[str]:
     """Return the argument list of the OpenSSH client that runs the shell command `remote`."""
     options = [f"-o{name}={value}" for name, value in OPTIONS.items()]
-    user = ["-l", address.user] if address.user else []
-    port = ["-p", str(address.port)] if address.port else []
-    return ["ssh", *options, *user, *port, "--", address.host, remote]
+    user = ["-l", board.user] if board.user else []
+    port = ["-p", str(board.port)] if board.port else []
+    return ["ssh", *options, *user, *port, "--", board.host, remote]
 
 
 def remote_command(supervisor_bytes: int) -> str:
@@ -114,14 +73,14 @@ def remote_command(supervisor_bytes: int) -> str:
     return f"exec sh -c {shlex.quote(script)}"
 
 
-def connect(address: Address, messages: int) -> subprocess.Popen[bytes]:
+def connect(board: Ssh, messages: int) -> subprocess.Popen[bytes]:
     """Start the client with the supervisor on the board; its stderr goes to the file `messages`.
 
     Raises:
         EdgenetsError: there is no OpenSSH client here.
     """
     source = SUPERVISOR.read_bytes()
-    command = client_command(address, remote_command(len(source)))
+    command = client_command(board, remote_command(len(source)))
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages
@@ -164,20 +123,20 @@ FAILURES = (
 )
 
 
-def failure(address: Address, status: int, messages: str) -> str:
+def failure(board: Ssh, status: int, messages: str) -> str:
     """Return the sentence for a client that ended with `status` after saying `messages`."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     last = lines[-1].rstrip(".") if lines else "no message"
     if status in PYTHON_FAILURES:
         oldest = ".".join(map(str, python_versions()[0]))
         return PYTHON_FAILURES[status].format(oldest=oldest)
-    port = f"-p {address.port} " if address.port else ""
-    user = f"{address.user}@" if address.user else ""
-    known = f"'[{address.host}]:{address.port}'" if address.port else address.host
+    port = f"-p {board.port} " if board.port else ""
+    user = f"{board.user}@" if board.user else ""
+    known = f"'[{board.host}]:{board.port}'" if board.port else board.host
     for sign, sentence in FAILURES:
         if status == SSH_FAILED and sign.lower() in messages.lower():
             return sentence.format(
-                known=known, ssh=f"{port}{user}{address.host}", last=last, seconds=CONNECT_SECONDS
+                known=known, ssh=f"{port}{user}{board.host}", last=last, seconds=CONNECT_SECONDS
             )
     what = "the link was lost" if status == SSH_FAILED else f"ssh ended with status {status}"
     return f"{what} ({last})"

@@ -16,6 +16,7 @@ from edgenets.export.devices import archive, ssh
 from edgenets.export.devices.answers import (
     read_greeting,
 )
+from edgenets.export.devices.device import Ssh
 from edgenets.export.devices.session import PATIENCE_SECONDS, Session, ending_after
 from edgenets.files import read_bytes
 
@@ -31,8 +32,7 @@ class SshSession(Session):
     """A board over SSH: one connection, and a folder there that goes with it.
 
     Args:
-        name: of the device.
-        address: of the board.
+        board: which one.
         patience_seconds: that the board may say nothing, or take nothing of what is sent.
         greeting_seconds: that it may take to its first word.
 
@@ -42,16 +42,15 @@ class SshSession(Session):
 
     def __init__(
         self,
-        name: str,
-        address: ssh.Address,
+        board: Ssh,
         patience_seconds: float | None = PATIENCE_SECONDS,
         greeting_seconds: float | None = GREETING_SECONDS,
     ) -> None:
-        super().__init__(name, greeting_seconds)
-        self._address = address
+        super().__init__(board.name, greeting_seconds)
+        self._board = board
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - `close` does
         self._sending = threading.Lock()
-        self._process = ssh.connect(address, self._messages.fileno())
+        self._process = ssh.connect(board, self._messages.fileno())
         try:
             self._folder = self._greeting()
             self.patience_seconds = patience_seconds
@@ -145,4 +144,4 @@ class SshSession(Session):
         status = self._process.wait()
         self._messages.seek(0)
         messages = self._messages.read().decode(errors="replace")
-        return EdgenetsError(self.told(ssh.failure(self._address, status, messages)))
+        return EdgenetsError(self.told(ssh.failure(self._board, status, messages)))

@@ -16,8 +16,8 @@ from edgenets.data.images import Preparation
 from edgenets.data.input_range import Range
 from edgenets.data.sources import EvaluationImages, open_for_evaluation
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import LOCAL, Device
 from edgenets.export.devices.opening import check_device, open_device
-from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.classifier import Classifier, ClassifierFile
 from edgenets.export.measure.defaults import THREADS
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
@@ -140,7 +140,7 @@ def evaluate_file(
     path: Path,
     source: str,
     threads: int = THREADS,
-    device: str = LOCAL,
+    device: Device = LOCAL,
     *,
     kernels: str | None = None,
     everything: bool = False,
@@ -201,7 +201,7 @@ def evaluate_file(
     scored = score_dataset(classifier.logits_of(there), dataset, labels)
     return {
         **_warned(scored, classifier, preparation),
-        "device": {"name": device},
+        "device": {"name": device.name},
         "runtime": classifier.runtime,
         "here": {
             "runtime": {key: at_home.runtime[key] for key in ("name", "version")},

@@ -35,10 +35,11 @@ import numpy as np
 import edgenets
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import LOCAL, Device
 from edgenets.export.devices.interpreter import refuse_compiled
 from edgenets.export.devices.local import EmulatedSession
 from edgenets.export.devices.opening import check_device, open_device
-from edgenets.export.devices.session import LOCAL, Report, Session
+from edgenets.export.devices.session import Report, Session
 from edgenets.export.measure import instructions, statistics
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, THREADS
 from edgenets.export.measure.per_op import profile_operators, time_in_turn
@@ -59,7 +60,7 @@ def benchmark_file(
     min_runs: int = MIN_RUNS,
     versus: Path | None = None,
     delegate: str | None = None,
-    device: str = LOCAL,
+    device: Device = LOCAL,
     setup: bool = False,
     per_op: bool = False,
     patience_seconds: float | None = None,
@@ -73,8 +74,7 @@ def benchmark_file(
         min_runs: timed runs, at least.
         versus: another file to compare with.
         delegate: "edgetpu", or None.
-        device: `local`, `ssh://[user@]host[:port]`, or `emulated:CPU`, where nothing is timed (see
-            `instructions.measure`).
+        device: where; on an emulated one nothing is timed (see `instructions.measure`).
         setup: install what the board lacks first.
         per_op: measure operators, too.
         patience_seconds: as for `open_device`.
@@ -104,13 +104,13 @@ def benchmark_file(
 
 
 def benchmark_on_devices(
-    path: Path, devices: Sequence[str], **settings: Any
+    path: Path, devices: Sequence[Device], **settings: Any
 ) -> list[Benchmark | FailedBenchmark]:
     """Measure a file on several devices at once; one that fails does not disturb the others.
 
     Args:
         path: of the file.
-        devices: as for `benchmark_file`.
+        devices: where.
         settings: those of `benchmark_file`.
 
     Returns:
@@ -127,21 +127,21 @@ def benchmark_on_devices(
         "patience_seconds": settings.pop("patience_seconds", None),
     }
 
-    def measure_one(name: str, report: Report) -> Benchmark | FailedBenchmark:
+    def measure_one(device: Device, report: Report) -> Benchmark | FailedBenchmark:
         try:
-            with open_device(name, **opening) as session:
+            with open_device(device, **opening) as session:
                 sessions.append(session)
                 if stop.is_set():
                     raise EdgenetsError("interrupted")
                 return measure(session, path, **settings, report=report)
         except EdgenetsError as error:
-            return FailedBenchmark({"name": name}, str(error))
+            return FailedBenchmark({"name": device.name}, str(error))
 
     with (
         progress_bar(f"benchmark {path.name}", total=100 * len(devices)) as advance,
         ThreadPoolExecutor(len(devices)) as pool,
     ):
-        futures = [pool.submit(measure_one, name, _report_to(advance)) for name in devices]
+        futures = [pool.submit(measure_one, device, _report_to(advance)) for device in devices]
         try:
             for future in as_completed(futures):
                 future.result()

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from edgenets.errors import EdgenetsError
 from edgenets.export import ends
 from edgenets.export.devices import environments
+from edgenets.export.devices.device import LOCAL
 from edgenets.export.devices.opening import open_device
-from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.accuracy import run_images, unprepared_warnings
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.export.measure.verify import runtime_row, spread_split

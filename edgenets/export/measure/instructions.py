@@ -16,7 +16,7 @@ from typing import Any
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices.emulator import PREFIX, cpu_of
+from edgenets.export.devices.device import Emulated
 from edgenets.export.devices.local import EmulatedSession
 from edgenets.export.measure.estimate import estimate_latency
 from edgenets.export.measure.per_op import profile_instructions
@@ -44,7 +44,7 @@ def count_instructions(paths: Sequence[Path], cpu: str) -> list[int]:
     ):
         try:
             for _ in shares:
-                sessions.append(EmulatedSession(PREFIX + cpu, cpu_of(cpu)))
+                sessions.append(EmulatedSession(Emulated(cpu)))
             answers = [
                 pool.submit(_count, session, share, advance)
                 for session, share in zip(sessions, shares, strict=True)
@@ -90,8 +90,8 @@ def measure(session: EmulatedSession, path: Path, threads: int, per_op: bool = F
     session.put(str(path), path)
     jobs = [{"do": "probe"}, _job(session, str(path))]
     probed, counted = session.ask(jobs)
-    cpu = cpu_of(session.name)
-    count = partial(count_contents, cpu=session.name.removeprefix(PREFIX))
+    cpu = session.device.cpu
+    count = partial(count_contents, cpu=cpu)
     of_this_machine = ("cores", "memory_bytes", "free_memory_bytes")
     return Benchmark(
         model=MeasuredFile(path.name, sha256_file(path), model.size_bytes),

@@ -18,8 +18,8 @@ from edgenets.data.images import Preparation, load_prepared
 from edgenets.data.input_range import Range
 from edgenets.data.loading import map_in_threads
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import LOCAL
 from edgenets.export.devices.opening import open_device
-from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.files import write_bytes

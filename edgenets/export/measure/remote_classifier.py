@@ -17,7 +17,8 @@ from edgenets.data.input_range import Range
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.answers import SENT_BYTES as SENT_HERE_BYTES
 from edgenets.export.devices.answers import array_of
-from edgenets.export.devices.session import LOCAL, Session, array_bytes
+from edgenets.export.devices.device import LOCAL
+from edgenets.export.devices.session import Session, array_bytes
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.defaults import THREADS
 from edgenets.flatbuffer.sizes import tensor_bytes
@@ -31,7 +32,7 @@ SENT_BYTES = 2**23
 
 def sent_bytes(session: Session) -> int:
     """Return how many bytes of inputs, or of outputs, a session is best sent at a time."""
-    return SENT_HERE_BYTES if session.name == LOCAL else SENT_BYTES
+    return SENT_HERE_BYTES if session.name == LOCAL.name else SENT_BYTES
 
 
 class RemoteClassifier(ClassifierFile):

@@ -24,8 +24,9 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import KERNELS, TFLM, TFLM_PACKAGE
 from edgenets.export.devices import environments
 from edgenets.export.devices.answers import SENT_BYTES, array_of
+from edgenets.export.devices.device import LOCAL, Device
 from edgenets.export.devices.opening import open_device
-from edgenets.export.devices.session import LOCAL, Session, array_bytes
+from edgenets.export.devices.session import Session, array_bytes
 from edgenets.export.measure.remote_classifier import sent_bytes
 from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.packages import require_package
@@ -188,7 +189,7 @@ class TosaRuntime(Runtime):
 def open_runtimes(
     stack: ExitStack,
     names: Sequence[str],
-    devices: Sequence[str] = (),
+    devices: Sequence[Device] = (),
     file_name: str = "the file",
     patience_seconds: float | None = None,
 ) -> tuple[list[Runtime], list[dict[str, str]]]:
@@ -197,7 +198,7 @@ def open_runtimes(
     Args:
         stack: closes what is opened.
         names: of `RUNTIMES`.
-        devices: as for `open_device`.
+        devices: which.
         file_name: what messages call the file.
         patience_seconds: as for `open_device`.
 
@@ -220,7 +221,7 @@ def open_runtimes(
             missing.append({"name": name, "reason": str(error)})
     for device in devices:
         session = stack.enter_context(open_device(device, patience_seconds=patience_seconds))
-        runtimes.append(SessionRuntime(device, session, None, file_name))
+        runtimes.append(SessionRuntime(device.name, session, None, file_name))
     return runtimes, missing
 
 

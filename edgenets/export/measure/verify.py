@@ -21,6 +21,7 @@ from edgenets.data.loading import Split
 from edgenets.data.sources import open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import KERNELS, TFLM
+from edgenets.export.devices.device import Device
 from edgenets.export.measure.accuracy import needed_of, unprepared_warnings
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.parting import Parting, Run, find_parting, largest_step, same_bits
@@ -67,7 +68,7 @@ def verify_file(
     images: int = IMAGES,
     *,
     runtimes: Sequence[str] = (),
-    devices: Sequence[str] = (),
+    devices: Sequence[Device] = (),
     against: Path | None = None,
     labels: Sequence[str] | None = None,
     input_range: Range | None = None,
@@ -80,7 +81,7 @@ def verify_file(
         source: the dataset whose test images are taken, evenly spread; None: images of noise.
         images: how many.
         runtimes: of `RUNTIMES`; none: all that are at hand.
-        devices: where the file runs, too, as for `open_device`.
+        devices: where the file runs, too.
         against: another file with the same input and output, compared with this one in the first
             runtime alone.
         labels, input_range: what the file does not say, as for `ClassifierFile`.

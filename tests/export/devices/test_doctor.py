@@ -9,6 +9,7 @@ import pytest
 from edgenets.cli.doctor import print_report
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import doctor
+from edgenets.export.devices.device import Emulated, Ssh, parse_device
 from edgenets.export.devices.doctor import BROKEN, MISSING, OK, Finding
 from edgenets.packages import Package, needed
 
@@ -124,12 +125,12 @@ def test_python_out_of_the_range_is_broken(monkeypatch):
 @pytest.mark.parametrize("device", ["emulated:cortex-a7", "emulated:", "pi"])
 def test_unknown_device_is_refused(device):
     with pytest.raises(EdgenetsError, match="cortex-a53, cortex-a72, cortex-a76"):
-        doctor.examine(device)
+        parse_device(device)
 
 
 @pytest.mark.board
 def test_emulated_board_is_examined_by_asking_its_python(emulated_board):
-    report = doctor.examine("emulated:cortex-a53")
+    report = doctor.examine(Emulated("cortex-a53"))
     assert {row["name"]: row["state"] for row in report["findings"]} == dict.fromkeys(
         (
             *("qemu-aarch64", "C compiler", "emulated board", "board", "Python", "numpy"),
@@ -182,7 +183,7 @@ class FakeSession:
 )
 def test_board_over_ssh_is_examined_by_asking_its_python(monkeypatch, answer, name, state, broken):
     monkeypatch.setattr(doctor, "open_device", lambda device, **_: FakeSession(**answer))
-    report = doctor.examine("ssh://pi@board")
+    report = doctor.examine(Ssh("pi", "board", None))
     states = {row["name"]: row["state"] for row in report["findings"]}
     assert states == {"board": OK, "Python": OK, "numpy": OK, name: state}
     assert report["broken"] == broken

@@ -15,6 +15,7 @@ from instructions import run_here, run_in
 from edgenets.errors import EdgenetsError
 from edgenets.export.board import runner
 from edgenets.export.devices import archive, emulator, emulator_setup
+from edgenets.export.devices.device import Emulated, parse_device
 from edgenets.export.devices.opening import open_device
 from edgenets.export.measure.instructions import count_contents, count_instructions
 from edgenets.files import write_json
@@ -28,12 +29,13 @@ VWW = "mlperf_tiny/vww_96_int8.tflite"
 
 
 def test_device_names_a_core():
-    assert [emulator.cpu_of(f"emulated:{cpu}") for cpu in emulator.CPUS] == list(emulator.CPUS)
+    for cpu in emulator.CPUS:
+        assert parse_device(f"emulated:{cpu}") == Emulated(cpu)
 
 
 def test_unknown_core_is_refused_with_the_near_one():
     with pytest.raises(EdgenetsError, match=r"did you mean cortex-a72\?"):
-        emulator.cpu_of("emulated:cortex-72")
+        parse_device("emulated:cortex-72")
 
 
 def test_instructions_of_one_inference_exclude_what_surrounds_it():
@@ -200,7 +202,7 @@ def test_int8_outputs_are_those_of_this_machine(
     path, inputs = shared_file(VWW), tmp_path / "images.npy"
     random = np.random.default_rng(1)
     np.save(inputs, random.integers(-128, 128, (4, 96, 96, 3), np.int8))
-    with open_device(f"emulated:{cpu}") as session:
+    with open_device(Emulated(cpu)) as session:
         emulated = run_in(session, path, inputs)
     here = run_here(path, inputs, tmp_path_factory.getbasetemp())
     assert emulated["runtime"]["version"] == here["runtime"]["version"] == "2.1.6"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.devices import ssh
+from edgenets.export.devices.device import Ssh
 from edgenets.export.devices.local import LocalSession
 from edgenets.export.devices.session import _ending
 from edgenets.export.devices.ssh_session import SshSession
@@ -28,7 +28,7 @@ def connect(tmp_path: Path, monkeypatch):
     def open_session(client: str, seconds: float = 60) -> SshSession:
         (tmp_path / "ssh").write_text(f"#!/bin/bash\n{client}\n")
         (tmp_path / "ssh").chmod(0o755)
-        session = SshSession("ssh://pi", ssh.Address(None, "pi", None), seconds, seconds)
+        session = SshSession(Ssh(None, "pi", None), seconds, seconds)
         opened.append(session)
         return session
 

@@ -4,6 +4,7 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices import ssh
+from edgenets.export.devices.device import Emulated, Local, Ssh, parse_device
 from edgenets.export.devices.interpreter import runtime_name_and_version
 from edgenets.export.devices.opening import board_packages, open_device
 
@@ -18,7 +19,22 @@ from edgenets.export.devices.opening import board_packages, open_device
     ],
 )
 def test_an_address_has_user_host_and_port(text, address):
-    assert ssh.parse_address(text) == address
+    assert parse_device(text) == Ssh(*address)
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("local", Local),
+        ("ssh://pi@raspberrypi.local:2222", Ssh),
+        ("ssh://[fe80::1%eth0]", Ssh),
+        ("emulated:cortex-a53", Emulated),
+    ],
+)
+def test_a_device_is_named_as_it_was_written_and_parsed_once(text, kind):
+    device = parse_device(text)
+    assert isinstance(device, kind) and device.name == text
+    assert parse_device(device) is device
 
 
 @pytest.mark.parametrize(
@@ -31,11 +47,11 @@ def test_an_address_has_user_host_and_port(text, address):
 )
 def test_what_is_no_address_or_could_be_an_option_is_refused(text):
     with pytest.raises(EdgenetsError, match=r"ssh://"):
-        ssh.parse_address(text)
+        parse_device(text)
 
 
 def test_the_client_is_given_a_list_with_a_host_that_cannot_be_an_option():
-    command = ssh.client_command(ssh.Address("me", "pi", 2222), "a 'command'")
+    command = ssh.client_command(Ssh("me", "pi", 2222), "a 'command'")
     assert command[0] == "ssh"
     assert command[-7:] == ["-l", "me", "-p", "2222", "--", "pi", "a 'command'"]
     for option in ("-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"):
@@ -44,7 +60,7 @@ def test_the_client_is_given_a_list_with_a_host_that_cannot_be_an_option():
 
 def test_an_unknown_device_is_one_sentence():
     with pytest.raises(EdgenetsError, match=r"unknown device 'pi'; pass local, ssh://"):
-        open_device("pi")
+        parse_device("pi")
 
 
 def test_a_board_gets_the_interpreter_that_exists_for_it_in_this_version():
@@ -56,7 +72,7 @@ def test_a_board_gets_the_interpreter_that_exists_for_it_in_this_version():
 def test_a_missing_client_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EdgenetsError, match="OpenSSH client is not installed"):
-        open_device("ssh://pi")
+        open_device(Ssh(None, "pi", None))
 
 
 @pytest.mark.parametrize(
@@ -70,4 +86,4 @@ def test_a_missing_client_is_one_sentence(monkeypatch, tmp_path):
     ],
 )
 def test_what_the_client_says_becomes_a_sentence(status, messages, sentence):
-    assert sentence in ssh.failure(ssh.Address(None, "pi", None), status, messages)
+    assert sentence in ssh.failure(Ssh(None, "pi", None), status, messages)

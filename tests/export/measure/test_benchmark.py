@@ -9,6 +9,7 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.board import timing
+from edgenets.export.devices.device import LOCAL, Ssh
 from edgenets.export.devices.local import LocalSession
 from edgenets.export.measure import benchmark
 from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
@@ -121,6 +122,8 @@ def test_a_file_for_the_edge_tpu_and_the_delegate_belong_together(tiny_int8_file
 
 
 def test_a_device_that_fails_does_not_disturb_the_others(tiny_int8_file):
-    good, bad = benchmark_on_devices(tiny_int8_file, ["local", "ssh://-x"], min_seconds=0)
+    good, bad = benchmark_on_devices(
+        tiny_int8_file, [LOCAL, Ssh(None, "127.0.0.1", 1)], min_seconds=0
+    )
     assert good.latency_ms.median > 0
-    assert bad.device == {"name": "ssh://-x"} and "cannot be the host" in bad.error
+    assert bad.device == {"name": "ssh://127.0.0.1:1"} and bad.error

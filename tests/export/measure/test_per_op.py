@@ -11,8 +11,8 @@ import pytest
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.device import LOCAL
 from edgenets.export.devices.opening import open_device
-from edgenets.export.devices.session import LOCAL
 from edgenets.export.measure import per_op
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.per_op import profile_instructions, profile_operators, time_in_turn
