@@ -8,12 +8,13 @@ whatever does not fit it. Importing this module loads no TensorFlow; what builds
 from __future__ import annotations
 
 import importlib.metadata
+import reprlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,12 @@ from edgenets.models.registry import complete_arguments, create
 from edgenets.packages import missing_package
 
 try:
+    import pydantic
+    import pydantic.dataclasses
     import safetensors
     import safetensors.numpy
 except ImportError as error:
-    raise missing_package("safetensors") from error
+    raise missing_package(error.name or "safetensors") from error
 
 if TYPE_CHECKING:
     from edgenets.models.backend import keras
@@ -39,23 +42,25 @@ if TYPE_CHECKING:
 SPEC = "spec.json"
 WEIGHTS = "weights.safetensors"
 CODES = "codes.safetensors"
-SPEC_TYPES: dict[str, type] = {
-    "name": str,
-    "arguments": dict,
-    "labels": list,
-    "preparation": dict,
-    "seed": int,
-    "folded": bool,
-    "recipe": list,
-    "keep_float": list,
-    "history": dict,
-    "versions": dict,
-    "weights_sha256": str,
-    "codes_sha256": str,
-    "initial_weights": dict,
-    "training": dict,
-    "seeded_split": dict,
+HASHES = ("weights_sha256", "codes_sha256")
+KINDS = {
+    "name": "a text",
+    "arguments": "keys and values",
+    "labels": "a list of texts",
+    "preparation": "keys and values",
+    "seed": "a whole number",
+    "folded": "true or false",
+    "recipe": "a list of stages' settings",
+    "keep_float": "a list of texts",
+    "history": "lists of numbers by stage and name",
+    "versions": "texts by package",
+    "weights_sha256": "a text",
+    "codes_sha256": "a text",
+    "initial_weights": "keys and values",
+    "training": "keys and values",
+    "seeded_split": "keys and values",
 }
+"""What each key of spec.json must be, in words."""
 OPTIONAL: dict[str, Any] = {
     "folded": False,
     "keep_float": [],
@@ -64,13 +69,7 @@ OPTIONAL: dict[str, Any] = {
     "seeded_split": {},
     "codes_sha256": "",
 }
-JSON_NAMES = {
-    str: "a text",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "keys and values",
-}
+"""What is left out of spec.json where it is this."""
 History = dict[str, list[float]]  # a training's losses and accuracies, by epoch
 PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
 
@@ -81,23 +80,42 @@ def versions() -> dict[str, str]:
     return {"edgenets": edgenets.__version__, **installed}
 
 
-@dataclass(frozen=True)
+def _read_preparation(value: Any) -> Any:
+    return Preparation.from_json(value) if isinstance(value, dict) else value
+
+
+def _read_split(value: Any) -> Any:
+    return (SeededSplit.from_json(value) if value else None) if isinstance(value, dict) else value
+
+
+StoredPreparation = Annotated[
+    pydantic.InstanceOf[Preparation], pydantic.BeforeValidator(_read_preparation)
+]
+StoredSplit = Annotated[
+    pydantic.InstanceOf[SeededSplit] | None, pydantic.BeforeValidator(_read_split)
+]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
 class Spec:
-    """What a model folder says of its model: how to build, feed and read it, and its origin."""
+    """What a model folder says of its model: how to build, feed and read it, and its origin.
+
+    Values are checked when it is made; preparation and split may be as JSON has them.
+    """
 
     name: str
     arguments: dict[str, Any]
     labels: tuple[str, ...]
-    preparation: Preparation
-    seed: int
-    folded: bool = False  # whether the model is `fold_batch_norm` of what `create` builds
+    preparation: StoredPreparation
+    seed: pydantic.StrictInt
+    folded: pydantic.StrictBool = False  # whether the model is `fold_batch_norm` of `create`'s
     recipe: tuple[dict[str, Any], ...] = ()  # the compression stages applied, in order
     keep_float: tuple[str, ...] = ()  # patterns of layers that an int8 file computes in float32
     history: dict[str, History] = field(default_factory=dict)  # by stage; empty if not trained
     versions: dict[str, str] = field(default_factory=versions)
     initial_weights: dict[str, Any] = field(default_factory=dict)  # whence; empty if random
     training: dict[str, Any] = field(default_factory=dict)  # its pace; empty if not trained
-    seeded_split: SeededSplit | None = None  # of the images, where it was made here
+    seeded_split: StoredSplit = None  # of the images, where it was made here
 
     def __post_init__(self) -> None:
         """Check that the seed is one, and that labels and classes agree."""
@@ -283,19 +301,42 @@ def _read_spec(folder: Path) -> _Stored:
         raise EdgenetsError(f"{folder} is not a model folder: it has no {SPEC}")
     stored = read_json(folder / SPEC)
     try:
-        _check_types(stored)
-        weights_sha256 = stored.pop("weights_sha256")
-        codes_sha256 = stored.pop("codes_sha256", "")
-        stored["arguments"] = complete_arguments(stored["name"], stored["arguments"])
-        stored["preparation"] = Preparation.from_json(stored["preparation"])
-        stored["labels"] = tuple(stored["labels"])
-        stored["recipe"] = tuple(stored["recipe"])
-        stored["keep_float"] = tuple(stored.get("keep_float", ()))
-        if split := stored.pop("seeded_split", None):
-            stored["seeded_split"] = SeededSplit.from_json(split)
-        return _Stored(Spec(**stored), weights_sha256, codes_sha256)
+        return _stored(stored)
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
+
+
+def _stored(content: Any) -> _Stored:
+    """Return what the content of a spec.json says.
+
+    Raises:
+        EdgenetsError: it lacks a key, has an unknown one or one of another type, or does not
+            describe a net.
+    """
+    if not isinstance(content, dict):
+        raise EdgenetsError("it must hold keys and values")
+    if lacking := KINDS.keys() - OPTIONAL.keys() - content.keys():
+        raise EdgenetsError(f"it lacks {', '.join(sorted(lacking))}")
+    about = {key: value for key, value in content.items() if key not in HASHES}
+    hashes = [content.get(key, "") for key in HASHES]
+    for key, value in zip(HASHES, hashes, strict=True):
+        if not isinstance(value, str):
+            raise _wrong(key, content)
+    name, arguments = about.get("name"), about.get("arguments")
+    if isinstance(name, str) and isinstance(arguments, dict):  # else `Spec` refuses them
+        about["arguments"] = complete_arguments(name, arguments)
+    try:
+        return _Stored(Spec(**about), *hashes)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        if first["type"] == "unexpected_keyword_argument":
+            raise unknown_name("key", key, KINDS) from error
+        raise _wrong(key, content) from error
+
+
+def _wrong(key: str, content: dict[str, Any]) -> EdgenetsError:
+    return EdgenetsError(f"{key} must be {KINDS[key]}, got {reprlib.repr(content[key])}")
 
 
 def _weights_content(model: keras.Model) -> bytes:
@@ -316,21 +357,6 @@ def _load_tensors(path: Path, expected_hash: str) -> dict[str, NDArray[Any]]:
             f"{path} is not a safetensors file that NumPy can read ({error}); "
             "restore it or train again"
         ) from error
-
-
-def _check_types(stored: Any) -> None:
-    """Refuse a spec that lacks a key, has an unknown one, or a value of another type."""
-    if not isinstance(stored, dict):
-        raise EdgenetsError("it must hold keys and values")
-    for key in stored:
-        if key not in SPEC_TYPES:
-            raise unknown_name("key", key, SPEC_TYPES)
-    for key, kind in SPEC_TYPES.items():
-        if not isinstance(stored.get(key, OPTIONAL.get(key)), kind):
-            raise EdgenetsError(f"{key} must be {JSON_NAMES[kind]}, got {stored.get(key)!r}")
-    for key in ("labels", "keep_float"):
-        if not all(isinstance(text, str) for text in stored.get(key, ())):
-            raise EdgenetsError(f"{key} must be a list of texts")
 
 
 def named_weights(model: keras.Model) -> dict[str, NDArray[np.float32]]:

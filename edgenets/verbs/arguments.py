@@ -61,7 +61,7 @@ def labels_of(
         distinct: whether one may not be there twice.
 
     Raises:
-        EdgenetsError: the file cannot be read, or one is there twice.
+        EdgenetsError: the file cannot be read, or one is no text or there twice.
     """
     if labels is None:
         return None
@@ -70,6 +70,8 @@ def labels_of(
 
         return read_labels(Path(labels), distinct=distinct)
     given = tuple(labels)
+    if wrong := [label for label in given if not isinstance(label, str)]:
+        raise EdgenetsError(f"labels must be texts, got {wrong[0]!r}; pass str of each")
     if distinct and len(set(given)) < len(given):
         twice = next(label for label in given if given.count(label) > 1)
         raise EdgenetsError(f"labels must differ, got {twice!r} twice; rename one")

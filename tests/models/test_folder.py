@@ -241,6 +241,13 @@ def test_exchanged_weights_are_noticed(folder: Path):
         ({"arguments": {"width": 0.25, "depth": 3}}, "unknown argument of mobilenet_v1 'depth'"),
         ({"surprise": 1}, "surprise"),
         ({"folded": 1}, "folded must be true or false, got 1"),
+        ({"seed": True}, "seed must be a whole number, got True"),
+        ({"seed": -1}, "the seed must be at least 0, got -1"),
+        ({"labels": "cat, dog"}, "labels must be a list of texts, got 'cat, dog'"),
+        ({"recipe": ["prune"]}, "recipe must be a list of stages' settings, got ['prune']"),
+        ({"history": {"train": {"loss": ["low"]}}}, "history must be lists of numbers by stage"),
+        ({"preparation": 224}, "preparation must be keys and values, got 224"),
+        ({"weights_sha256": None}, "weights_sha256 must be a text, got None"),
     ],
 )
 def test_spec_that_does_not_fit_gets_a_sentence(folder: Path, changes: dict, message: str):
@@ -248,6 +255,14 @@ def test_spec_that_does_not_fit_gets_a_sentence(folder: Path, changes: dict, mes
     with pytest.raises(EdgenetsError) as raised:
         Model.load(folder)
     assert message in str(raised.value)
+
+
+def test_spec_without_a_key_is_told_which(folder: Path):
+    spec = json.loads((folder / "spec.json").read_text())
+    kept = {key: value for key, value in spec.items() if key not in ("labels", "versions")}
+    (folder / "spec.json").write_text(json.dumps(kept))
+    with pytest.raises(EdgenetsError, match=r"spec\.json: it lacks labels, versions; restore it"):
+        load_spec(folder)
 
 
 def test_other_folder_is_not_a_model_folder(tmp_path: Path):

@@ -320,6 +320,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
             "at least 1, got 0",
         ),
         (lambda m: m.file.inspect(target="corral"), "did you mean coral"),
+        (lambda m: m.file.evaluate(m.folder, labels=[0, 1]), "labels must be texts, got 0"),
         (lambda m: m.file.benchmark(device="ssh:nowhere"), "ssh://"),
         (lambda m: m.file.benchmark(device=["local", "local"]), "given twice"),
         (lambda m: m.file.benchmark(device=[]), "there is no device to measure on"),
