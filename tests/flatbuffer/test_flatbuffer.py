@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -147,14 +149,44 @@ def test_rewriting_aligns_constants_and_stores_equal_vectors_once(content: bytes
     assert marked.count(b"x" * 500) == 1
 
 
+def names_in_order(enumeration: type) -> tuple[str, ...]:
+    """Return the names that the schema's class has, by number."""
+    numbers = {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
+    return tuple(numbers[number] for number in range(len(numbers)))
+
+
 def test_the_operators_are_the_schema_s():
-    names = vars(schema.BuiltinOperator)
-    assert all(names[name] == i for i, name in enumerate(flatbuffer.OPERATORS))
+    assert names_in_order(schema.BuiltinOperator) == flatbuffer.OPERATORS
 
 
 def test_the_dtypes_are_the_schema_s():
-    names = vars(schema.TensorType)
-    assert all(names[name.upper()] == i for i, name in enumerate(flatbuffer.DTYPES))
+    assert names_in_order(schema.TensorType) == tuple(map(str.upper, flatbuffer.DTYPES))
+
+
+ATTRIBUTES = {
+    **{"stride_width": "strideW", "stride_height": "strideH"},
+    **{"dilation_width": "dilationWFactor", "dilation_height": "dilationHFactor"},
+    "fused_activation": "fusedActivationFunction",
+}
+"""What the schema's classes call an option, where it is not the same in other letters."""
+
+
+@pytest.mark.parametrize("operator", flatbuffer.OPTIONS)
+def test_the_options_are_the_schema_s(operator: str):
+    number, fields = flatbuffer.OPTIONS[operator]
+    kind = getattr(schema, names_in_order(schema.BuiltinOptions)[number] + "T")
+    for name, (slot, form, default) in fields.items():
+        first, *others = name.split("_")
+        attribute = ATTRIBUTES.get(name, first + "".join(map(str.capitalize, others)))
+        options = kind()
+        assert getattr(options, attribute) == default
+        setattr(options, attribute, default + 1)
+        builder = flatbuffers.Builder()
+        builder.Finish(options.Pack(builder))
+        content = builder.Output()
+        table = flatbuffers.table.Table(content, int.from_bytes(content[:4], "little"))
+        place = table.Pos + table.Offset(4 + 2 * slot)
+        assert place > table.Pos and struct.unpack_from(form, content, place) == (default + 1,)
 
 
 def test_something_else_is_not_a_model(tmp_path: Path):
