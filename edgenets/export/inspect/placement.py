@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from edgenets.flatbuffer import Model, Operator
+
+OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
+
+
+class Finding(NamedTuple):
+    """What a check says of an operator."""
+
+    reason: str  # the rule, and what the operator has instead
+    change: str  # what to do about it
+    stated: bool = True  # whether the documentation states the rule with its limit
+    maps: bool = False  # the operator maps nevertheless, as far as is known
+    refuses: bool = False  # the compiler refuses the whole file
+
+
+Check = Callable[[Model, Operator], Finding | None]
+
+
+def first_finding(model: Model, operator: Operator, checks: Iterable[Check]) -> Finding | None:
+    """Return what the first check that stands against an operator says; None where none does."""
+    return next(filter(None, (check(model, operator) for check in checks)), None)
+
+
+def not_an_operator(name: str, accelerator: str, replacements: Mapping[str, str]) -> Finding:
+    """Return what is said of an operator that an accelerator has not."""
+    change = replacements.get(name, OTHER_REPLACEMENT)
+    return Finding(f"{name} is not an operator of the {accelerator}", change)
 
 
 @dataclass(frozen=True)
@@ -19,6 +47,13 @@ class Placement:
     reason: str | None  # what decides, in one sentence; None: it maps by stated rules
     change: str | None  # what to do about it
     stated: bool  # whether what decides is stated in the documentation
+
+    @classmethod
+    def of(cls, index: int, operator: Operator, mapped: bool, decides: Finding | None) -> Placement:
+        """Return where an operator runs, and the finding that decides it, if one does."""
+        if decides is None:
+            return cls(index, operator.name, mapped, None, None, True)
+        return cls(index, operator.name, mapped, decides.reason, decides.change, decides.stated)
 
     def to_json(self) -> dict[str, Any]:
         """Return the operator as the JSON of `edgenets inspect` has it."""
@@ -35,6 +70,18 @@ class Compiled(Protocol):
     @property
     def content(self) -> bytes:
         """The compiled file."""
+
+    @property
+    def on_cpu(self) -> Counter[str]:
+        """How many operators of each name it left on the CPU."""
+
+    @property
+    def predicted(self) -> Prediction:
+        """What was predicted of the file."""
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """Of each kind of operator what became of it, as `Prediction.beside` has it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what is told of it."""
@@ -99,6 +146,20 @@ class Prediction:
             "cpu_ops": self.cpu_ops,
             "ops": [op.to_json() for op in self.ops],
         }
+
+
+def left_on_cpu(made: Compiled, path: Path, unsaid: str) -> str:
+    """Return, in words, what a compiler left on the CPU of the file `path`.
+
+    `unsaid` stands for reasons that it did not give.
+    """
+    listed = ", ".join(
+        f"{row['on_cpu']} {row['op']} ({', '.join(row['reasons']) or unsaid})"
+        for row in made.table
+        if row["on_cpu"]
+    )
+    left, every = made.on_cpu.total(), len(made.predicted.ops)
+    return f"{left} of {every} operators of {path} stay on the CPU: {listed}"
 
 
 def differing(table: Iterable[dict[str, Any]]) -> list[str]:

@@ -21,7 +21,7 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.edge_tpu.prediction import predict
-from edgenets.export.inspect.placement import Prediction, differing
+from edgenets.export.inspect.placement import Prediction, differing, left_on_cpu
 from edgenets.files import read_bytes, write_bytes
 from edgenets.units import parse_bytes
 
@@ -278,9 +278,8 @@ def compile_content(
     outcome = Outcome(out, compiled, log, compilation, on_cpu, predicted)
     if on_cpu and not allow_cpu_ops:
         raise EdgenetsError(
-            f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
-            f"{_listed(outcome)}; {predicted.advice}, or pass --allow-cpu-ops to keep the "
-            "compiled file"
+            f"{left_on_cpu(outcome, path, 'the log does not say why')}; {predicted.advice}, "
+            "or pass --allow-cpu-ops to keep the compiled file"
         )
     return outcome
 
@@ -350,11 +349,3 @@ def _run(command: list[str], folder: Path, max_seconds: float) -> str:
             f"{PROGRAM} was stopped after {max_seconds:.0f} s; lower the resolution or "
             "width, or run it by hand with -t"
         ) from error
-
-
-def _listed(outcome: Outcome) -> str:
-    rows = (row for row in outcome.table if row["on_cpu"])
-    return ", ".join(
-        f"{row['on_cpu']} {row['op']} ({', '.join(row['reasons']) or 'the log does not say why'})"
-        for row in rows
-    )

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgenets.export.inspect import placement
-from edgenets.export.inspect.edge_tpu.rules import PARAMETRIC, RULES, Finding, find
-from edgenets.export.inspect.placement import Placement
+from edgenets.export.inspect.edge_tpu.rules import PARAMETRIC, RULES, find
+from edgenets.export.inspect.placement import Finding, Placement
 from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator
 
 ON_CHIP_BYTES = int(7.6 * 2**20)
@@ -89,7 +89,7 @@ def _mapped(model: Model, findings: Sequence[Finding | None]) -> list[Placement]
             decides = _after(model, stopped_by[i])
         elif finding is None and i > first_stop:
             decides = _beside(model, first_stop)
-        ops.append(_placement(i, operator, i in part, decides))
+        ops.append(Placement.of(i, operator, i in part, decides))
     return ops
 
 
@@ -156,22 +156,16 @@ def _refused(model: Model, findings: Sequence[Finding | None]) -> list[Placement
         f"change operator {first}",
     )
     return [
-        _placement(i, operator, False, finding if finding and finding.refuses else rest)
+        Placement.of(i, operator, False, finding if finding and finding.refuses else rest)
         for i, (operator, finding) in enumerate(zip(model.operators, findings, strict=True))
     ]
 
 
 def _compiled(index: int, operator: Operator) -> Placement:
     if operator.name == EDGE_TPU_OPERATOR:
-        return Placement(index, operator.name, True, None, None, True)
+        return Placement.of(index, operator, True, None)
     left = Finding("the compiler left it on the CPU", "predict the file that was compiled")
-    return _placement(index, operator, False, left)
-
-
-def _placement(index: int, operator: Operator, mapped: bool, decides: Finding | None) -> Placement:
-    if decides is None:
-        return Placement(index, operator.name, mapped, None, None, True)
-    return Placement(index, operator.name, mapped, decides.reason, decides.change, decides.stated)
+    return Placement.of(index, operator, False, left)
 
 
 def _parameter_bytes(model: Model, operators: Iterable[Operator]) -> int:

@@ -9,10 +9,11 @@ and compilers' logs add to it is in docs/reference/edge_tpu.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from edgenets.export.inspect.placement import Check, Finding, first_finding, not_an_operator
 from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model, Operator, Tensor
 from edgenets.units import format_shape
 
@@ -67,20 +68,6 @@ REPLACEMENTS = {
     "TOPK_V2": "leave it to the program that reads the output",
     ETHOS_U_OPERATOR: "pass the file that was compiled for the Ethos-U",
 }
-OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
-
-
-class Finding(NamedTuple):
-    """What a check says of an operator."""
-
-    reason: str  # the rule, and what the operator has instead
-    change: str  # what to do about it
-    stated: bool = True  # whether the documentation states the rule with its limit
-    maps: bool = False  # the operator maps nevertheless, as far as is known
-    refuses: bool = False  # the compiler refuses the whole file
-
-
-Check = Callable[[Model, Operator], Finding | None]
 
 
 class Rule(NamedTuple):
@@ -95,13 +82,9 @@ def find(model: Model, operator: Operator) -> Finding | None:
     """Return what the rules say of one operator by itself; None where nothing stands against it."""
     rule = RULES.get(operator.name)
     if rule is None:
-        return Finding(
-            f"{operator.name} is not an operator of the Edge TPU",
-            REPLACEMENTS.get(operator.name, OTHER_REPLACEMENT),
-        )
+        return not_an_operator(operator.name, "Edge TPU", REPLACEMENTS)
     common = (_known_version, _eight_bits, _static_shapes, _constant_parameters, _rank)
-    findings = (check(model, operator) for check in common + rule.checks)
-    return next((finding for finding in findings if finding), None)
+    return first_finding(model, operator, common + rule.checks)
 
 
 # Checks: what the documentation says of all operators.

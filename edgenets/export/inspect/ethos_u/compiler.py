@@ -26,7 +26,7 @@ from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.export.associated import with_archive_of
 from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.ethos_u.prediction import predict
-from edgenets.export.inspect.placement import Prediction, differing
+from edgenets.export.inspect.placement import Prediction, differing, left_on_cpu
 from edgenets.export.metadata import layer_name
 from edgenets.export.targets import Target
 from edgenets.files import read_bytes, write_bytes
@@ -239,11 +239,9 @@ def compile_content(
         predicted,
     )
     if on_cpu and not (allow_cpu_ops and made.compiled):
-        way_out = "; {}, or pass --allow-cpu-ops to keep the compiled file"
-        raise EdgenetsError(
-            f"{on_cpu.total()} of {len(predicted.ops)} operators of {path} stay on the CPU: "
-            f"{_listed(outcome)}{way_out.format(predicted.advice) if made.compiled else ''}"
-        )
+        way_out = f"; {predicted.advice}, or pass --allow-cpu-ops to keep the compiled file"
+        left = left_on_cpu(outcome, path, "Vela does not say why")
+        raise EdgenetsError(left + way_out * bool(made.compiled))
     return outcome
 
 
@@ -363,11 +361,3 @@ def _reasons(text: str, source: Model) -> dict[str, list[str]]:
         if rule not in known:
             known.append(rule)
     return dict(reasons)
-
-
-def _listed(outcome: Outcome) -> str:
-    rows = (row for row in outcome.table if row["on_cpu"])
-    return ", ".join(
-        f"{row['on_cpu']} {row['op']} ({(row['reasons'] or ['Vela does not say why'])[0]})"
-        for row in rows
-    )

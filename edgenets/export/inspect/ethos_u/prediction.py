@@ -8,10 +8,10 @@ Source of what a compiled file says of its NPU: `driver_actions.py` of ethos-u-v
 
 from __future__ import annotations
 
-from edgenets.export.inspect.ethos_u.rules import Finding, find
-from edgenets.export.inspect.placement import Placement, Prediction
+from edgenets.export.inspect.ethos_u.rules import find
+from edgenets.export.inspect.placement import Finding, Placement, Prediction
 from edgenets.export.targets import Target
-from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model, Operator
+from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model
 
 MAGIC = b"COP1"
 """How a command stream begins; its third word says of which NPU it is."""
@@ -36,8 +36,13 @@ def predict(model: Model) -> Prediction:
             f"change operator {refused}",
         )
         findings = [finding if finding and finding.refuses else rest for finding in findings]
-    placed = zip(model.operators, findings, strict=True)
-    return Prediction(tuple(_placement(i, *row) for i, row in enumerate(placed)))
+    placed = enumerate(zip(model.operators, findings, strict=True))
+    return Prediction(
+        tuple(
+            Placement.of(i, operator, finding is None or finding.maps, finding)
+            for i, (operator, finding) in placed
+        )
+    )
 
 
 def compiled_for(model: Model) -> str | None:
@@ -68,10 +73,3 @@ def other_configuration(model: Model, target: Target) -> str | None:
             f"it runs only on the Ethos-U that it was compiled for, which it does not tell; {again}"
         )
     return f"it was compiled for {made_for} and runs only there; {again}"
-
-
-def _placement(index: int, operator: Operator, finding: Finding | None) -> Placement:
-    if finding is None:
-        return Placement(index, operator.name, True, None, None, True)
-    about = (finding.reason, finding.change)
-    return Placement(index, operator.name, finding.maps, *about, stated=not finding.maps)

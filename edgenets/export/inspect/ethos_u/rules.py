@@ -9,10 +9,10 @@ Source: `vela --supported-ops-report` of ethos-u-vela 5.2, "Ethos-U55 and Ethos-
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
+from edgenets.export.inspect.placement import Check, Finding, first_finding, not_an_operator
 from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator, Tensor
 from edgenets.units import format_shape
 
@@ -34,16 +34,6 @@ REPLACEMENTS = {
     "DENSIFY": "store weights densely",
     EDGE_TPU_OPERATOR: "pass the file that was compiled for the Edge TPU",
 }
-OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
-
-
-class Finding(NamedTuple):
-    """What a check says against an operator."""
-
-    reason: str  # the rule, and what the operator has instead
-    change: str  # what to do about it
-    refuses: bool = False  # Vela refuses the whole file
-    maps: bool = False  # the operator runs on the NPU nevertheless, as far as is known
 
 
 UNCHECKED = frozenset(
@@ -56,10 +46,9 @@ REVERSE_V2 RSQRT SPLIT_V SQUARED_DIFFERENCE SUM TILE TRANSPOSE_CONV UNIDIRECTION
 ASSUMED = Finding(
     "Vela puts it on the NPU within limits that are not checked here",
     "compile the file to know",
+    stated=False,
     maps=True,
 )
-
-Check = Callable[[Model, Operator], Finding | None]
 
 
 class Rule(NamedTuple):
@@ -77,13 +66,9 @@ def find(model: Model, operator: Operator) -> Finding | None:
         return _both_ends(model, operator) or _integers(model, operator) or ASSUMED
     rule = RULES.get(operator.name)
     if rule is None:
-        return Finding(
-            f"{operator.name} is not an operator of the Ethos-U",
-            REPLACEMENTS.get(operator.name, OTHER_REPLACEMENT),
-        )
+        return not_an_operator(operator.name, "Ethos-U", REPLACEMENTS)
     common = (_both_ends, _integers, _static_shapes, _scales, _constant_parameters)
-    findings = (check(model, operator) for check in common + rule.checks)
-    return next((finding for finding in findings if finding), None)
+    return first_finding(model, operator, common + rule.checks)
 
 
 # Checks of all operators.
