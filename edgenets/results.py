@@ -15,6 +15,7 @@ from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_file
 from edgenets.progress import printable
 from edgenets.units import (
     format_bytes,
@@ -421,12 +422,21 @@ class Latency(Result):
 
 
 @dataclass(frozen=True, repr=False)
-class MeasuredFile(Result):
-    """Which file was measured."""
+class StoredFile(Result):
+    """Which file was measured, or made."""
 
     name: str
     sha256: str
     size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Describe a file.
+
+        Raises:
+            EdgenetsError: it cannot be read.
+        """
+        return cls(path.name, sha256_file(path), path.stat().st_size)
 
 
 @dataclass(frozen=True, repr=False)
@@ -445,7 +455,7 @@ class Benchmark(Result):
     The others are those of `edgenets.export.measure.benchmark.benchmark_file`.
     """
 
-    model: MeasuredFile
+    model: StoredFile
     device: dict[str, Any]
     runtime: dict[str, Any]
     threads: int

@@ -18,7 +18,6 @@ from edgenets.files import (
     read_bytes,
     read_sealed,
     rename,
-    sha256_file,
     write_bytes,
     write_json,
     write_sealed,
@@ -35,12 +34,11 @@ from edgenets.pipeline.stages.places import (
     PACKAGE_FILE,
     Record,
     StageRecord,
-    StoredFile,
 )
 from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
-from edgenets.results import Report
+from edgenets.results import Report, StoredFile
 from edgenets.training.checkpoint import checkpoint_names
 from edgenets.units import (
     format_bytes,
@@ -142,7 +140,7 @@ def _finished(folder: Path, key: str) -> StageRecord | None:
             f"{folder} was made of other images or settings, or by other versions of packages"
         )
     for file in record.files:
-        if _describe(folder / file.name) != file:
+        if StoredFile.of(folder / file.name) != file:
             raise EdgenetsError(f"{folder / file.name} is damaged")
     _clean(folder)
     return record
@@ -164,7 +162,7 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> StageRecor
         folder.name,
         key,
         seconds=round(time.monotonic() - start, 3),
-        files=tuple(map(_describe, files)),
+        files=tuple(map(StoredFile.of, files)),
         measured=measured,
     )
     write_sealed(partial / RECORD, record.to_json())
@@ -177,10 +175,6 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> StageRecor
 def _clean(folder: Path) -> None:
     for name in RESUMING:
         (folder / name).unlink(missing_ok=True)
-
-
-def _describe(file: Path) -> StoredFile:
-    return StoredFile(file.name, sha256_file(file), file.stat().st_size)
 
 
 def _result(record: StageRecord) -> str:

@@ -45,9 +45,9 @@ from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, THREADS
 from edgenets.export.measure.per_op import profile_operators, time_in_turn
 from edgenets.export.measure.stability import judge
 from edgenets.export.metadata import check_end
-from edgenets.files import read_bytes, sha256_file
+from edgenets.files import read_bytes
 from edgenets.progress import Advance, progress_bar
-from edgenets.results import Benchmark, FailedBenchmark, Latency, MeasuredFile
+from edgenets.results import Benchmark, FailedBenchmark, Latency, StoredFile
 
 OPENINGS = 10
 
@@ -192,8 +192,7 @@ def measure(
         report=lambda percent: report(percent // stages),
     )
     this, *others = (
-        _describe(file, model, row)
-        for file, model, row in zip(files, models, measured["files"], strict=True)
+        _describe(file, row) for file, row in zip(files, measured["files"], strict=True)
     )
     operators: dict[str, Any] = {"ops": ()}
     if per_op:
@@ -221,12 +220,12 @@ def measure(
     )
 
 
-def _describe(path: Path, model: flatbuffer.Model, row: dict[str, Any]) -> dict[str, Any]:
+def _describe(path: Path, row: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a benchmark that are of one file, of the two that are compared."""
     samples_ms = row["samples_ms"]
     return {
         **row,
-        "model": MeasuredFile(path.name, sha256_file(path), model.size_bytes),
+        "model": StoredFile.of(path),
         "latency_ms": Latency(
             median=statistics.median(samples_ms),
             mean=float(np.mean(samples_ms)),

@@ -20,9 +20,9 @@ from edgenets.export.devices.device import Emulated
 from edgenets.export.devices.local import EmulatedSession
 from edgenets.export.measure.estimate import estimate_latency
 from edgenets.export.measure.per_op import profile_instructions
-from edgenets.files import read_bytes, sha256_file
+from edgenets.files import read_bytes
 from edgenets.progress import Advance, progress_bar
-from edgenets.results import Benchmark, MeasuredFile
+from edgenets.results import Benchmark, StoredFile
 
 
 def count_instructions(paths: Sequence[Path], cpu: str) -> list[int]:
@@ -94,7 +94,7 @@ def measure(session: EmulatedSession, path: Path, threads: int, per_op: bool = F
     count = partial(count_contents, cpu=cpu)
     of_this_machine = ("cores", "memory_bytes", "free_memory_bytes")
     return Benchmark(
-        model=MeasuredFile(path.name, sha256_file(path), model.size_bytes),
+        model=StoredFile.of(path),
         device={"name": session.name, **probed["device"], **dict.fromkeys(of_this_machine)},
         runtime=counted["runtime"],
         threads=threads,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgenets.results import Result
+from edgenets.results import Result, StoredFile
 
 CHECKPOINT = "checkpoint.safetensors"
 FLOAT_FILE = "model_float32.tflite"
@@ -16,15 +16,6 @@ ERROR_PLOT = "int8_error.svg"
 HISTORY = "history.csv"  # of a stage that trains
 
 Record = dict[str, Any]  # a stage's measurements, as JSON
-
-
-@dataclass(frozen=True, repr=False)
-class StoredFile(Result):
-    """A file in a stage's folder."""
-
-    name: str
-    sha256: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, repr=False)
