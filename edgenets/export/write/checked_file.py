@@ -107,18 +107,11 @@ def write_checked(
     )
     if target.micro:
         firmware.require_operators(exported.file.model)
-    content, fidelity = exported.content, exported.fidelity
-    runtimes = promises.run_everywhere(content)
-    inspection = inspect_file(out, target.name, file=exported.file, ends=ends)
-    about = inspection.target
-    assert about is not None  # one was asked for
-    note = "" if compile_for else about["note"]  # of an accelerator: that it is to be compiled
-    told = [note, *about["limits"], *(run["reason"] for run in runtimes)]
-    told.append(ends.note(spec.preparation))
+    fidelity = exported.fidelity
     compared_on = "random" if images is None else "calibration"
     result = {
-        "size_bytes": len(content),
-        "sha256": sha256_bytes(content),
+        "size_bytes": len(exported.content),
+        "sha256": sha256_bytes(exported.content),
         "format": number_format.name,
         "target": target.name,
         "client": ends.client.name if ends.client else None,
@@ -128,6 +121,31 @@ def write_checked(
         "fidelity_images": compared_on if fidelity else None,
         "codes": number_format.codes if codes else None,
         "kept_float": layers_kept_float(model, spec) if number_format is INT8 else [],
+        **_observe(out, exported.file, target, ends, compiled=compile_for is not None),
+    }
+    if note := ends.note(spec.preparation):
+        result["notes"].append(note)
+    if target.micro:
+        return _write_firmware(out, exported.file, spec, images, result, tables=tables)
+    compiled = compile_for(exported.content, out) if compile_for else None
+    _write(out, exported.content, result, compiled)
+    return result if compiled is None else {**result, "compiled": compiled.to_json()}
+
+
+def _observe(
+    out: Path, file: File, target: Target, ends: Ends, *, compiled: bool
+) -> dict[str, Any]:
+    """Return what is in a file and how it runs: that part of the result of `write_checked`.
+
+    Of one that is `compiled` for the target it is not said that this is to be done.
+    """
+    runtimes = promises.run_everywhere(file.content)
+    inspection = inspect_file(out, target.name, file=file, ends=ends)
+    about = inspection.target
+    assert about is not None  # one was asked for
+    note = "" if compiled else about["note"]
+    notes = [note, *about["limits"], *(run["reason"] for run in runtimes)]
+    return {
         "inputs": inspection.inputs,
         "outputs": inspection.outputs,
         "integer_only": all(op["dtype"] in INTEGERS for op in inspection.operators),
@@ -135,13 +153,8 @@ def write_checked(
         "xnnpack": inspection.xnnpack,
         "edge_tpu": _counts(inspection.edge_tpu),
         "ethos_u": inspection.ethos_u and _counts(inspection.ethos_u),
-        "notes": [sentence for sentence in told if sentence],
+        "notes": [sentence for sentence in notes if sentence],
     }
-    if target.micro:
-        return _write_firmware(out, exported.file, spec, images, result, tables=tables)
-    compiled = compile_for(content, out) if compile_for else None
-    _write(out, content, result, compiled)
-    return result if compiled is None else {**result, "compiled": compiled.to_json()}
 
 
 def _write_firmware(
