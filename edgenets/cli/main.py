@@ -33,6 +33,8 @@ GROUPS = {
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
+RESUMED = {"run", "train", "compress", "--setup-emulator", "--setup-verify"}
+"""Commands, and options of `doctor`, that keep what they have done when they are interrupted."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""
 
@@ -130,7 +132,9 @@ def _explain(error: BaseException) -> int:
         case MemoryError():
             say("edgenets: not enough memory; close other programs, or take a smaller net or batch")
         case KeyboardInterrupt() | click.Abort():
-            say("edgenets: interrupted; what is done is kept, the same command goes on from there")
+            words = {*sys.argv[1:2], *(word for word in sys.argv if word.startswith("--"))}
+            kept = "; what is done is kept, the same command goes on from there"
+            say(f"edgenets: interrupted{kept * bool(RESUMED & words)}")
             return INTERRUPTED
         case _:
             raise error

@@ -228,8 +228,8 @@ def test_known_failure_is_exit_1_with_one_sentence():
     "failure, status, message",
     [
         (EdgenetsError("this is so"), 1, "edgenets: this is so\n"),
-        (KeyboardInterrupt(), 130, "the same command goes on from there\n"),
-        (click.Abort(), 130, "the same command goes on from there\n"),
+        (KeyboardInterrupt(), 130, "edgenets: interrupted\n"),
+        (click.Abort(), 130, "edgenets: interrupted\n"),
         (
             OSError(28, "No space left on device", "/x"),
             1,
@@ -245,12 +245,33 @@ def test_failure_has_its_exit_status_and_sentence(failure, status, message, monk
         raise failure
 
     monkeypatch.setattr(edgenets_command, "main", fail)
+    monkeypatch.setattr(sys, "argv", ["edgenets", "list"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == status
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in captured.err and captured.err.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    "words, kept",
+    [
+        (["train", "squeezenet"], True),
+        (["doctor", "--setup-emulator"], True),
+        (["doctor"], False),
+        (["inspect", "train"], False),
+    ],
+)
+def test_work_is_said_to_be_kept_where_it_is(words, kept: bool, monkeypatch, capsys):
+    def interrupt(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edgenets_command, "main", interrupt)
+    monkeypatch.setattr(sys, "argv", ["edgenets", *words])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.endswith("same command goes on from there\n") == kept
 
 
 def test_mistake_in_the_code_keeps_its_traceback(monkeypatch):
@@ -337,6 +358,4 @@ def test_ctrl_c_is_exit_130_and_one_sentence(work: str):
         [sys.executable, "-c", script, "list"], capture_output=True, text=True, timeout=60
     )
     assert (result.returncode, result.stdout) == (130, "")
-    assert result.stderr.strip() == (
-        "edgenets: interrupted; what is done is kept, the same command goes on from there"
-    )
+    assert result.stderr.strip() == "edgenets: interrupted"
