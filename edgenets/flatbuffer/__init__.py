@@ -34,6 +34,7 @@ from edgenets.flatbuffer.read import (
     Operator,
     Tensor,
     read,
+    require_mark,
     root_table,
 )
 
@@ -59,6 +60,7 @@ __all__ = [
     "content_of",
     "model_of",
     "read",
+    "require_mark",
     "rewrite",
     "root_table",
     "set_metadata",

@@ -189,16 +189,25 @@ def read(source: Path | str | bytes, name: str = "the model") -> Model:
         name, content = str(source), read_bytes(Path(source))
     else:
         content = source
-    if content.startswith(PACKAGE):
-        raise EdgenetsError(f"{name} is a package; pass what `edgenets unpack` makes of it")
-    if len(content) < 8 or content[4:8] != IDENTIFIER:
-        raise EdgenetsError(f"{name} is not a .tflite file (no {IDENTIFIER.decode()} mark)")
+    require_mark(content, name)
     try:
         return _read_model(content)
     except (ValueError, IndexError, struct.error) as error:
         raise EdgenetsError(
             f"{name} is damaged or cut short ({error}); copy or export it again"
         ) from error
+
+
+def require_mark(content: bytes, name: str = "the model") -> None:
+    """Check that bytes begin as those of a `.tflite` file do.
+
+    Raises:
+        EdgenetsError: they do not.
+    """
+    if content.startswith(PACKAGE):
+        raise EdgenetsError(f"{name} is a package; pass what `edgenets unpack` makes of it")
+    if len(content) < 8 or content[4:8] != IDENTIFIER:
+        raise EdgenetsError(f"{name} is not a .tflite file (no {IDENTIFIER.decode()} mark)")
 
 
 def root_table(content: bytes) -> _Table:

@@ -34,6 +34,15 @@ def optional_path(path: PathOrName | None) -> Path | None:
     return None if path is None else Path(path)
 
 
+def shown(path: Path) -> str:
+    """Return how a path is shown: from the working directory on, if it is below that.
+
+    >>> shown(Path.cwd() / "photos.tflite"), shown(Path("/models/photos"))
+    ('photos.tflite', '/models/photos')
+    """
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def size_of(size: Size, name: str) -> int:
     """Return a number of bytes.
 

@@ -35,6 +35,7 @@ from edgenets.verbs.arguments import (
     optional_path,
     require_in,
     require_one_of,
+    shown,
     source_of,
     texts_of,
 )
@@ -63,8 +64,8 @@ class File:
     record: ExportRecord | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Take a `str` as a path, too."""
-        object.__setattr__(self, "path", Path(self.path))
+        """Take a `str` as a path, too, and one that holds in any working directory."""
+        object.__setattr__(self, "path", Path(self.path).absolute())
 
     @property
     def content(self) -> bytes:
@@ -368,8 +369,9 @@ class File:
             out: the package, replaced if it exists.
 
         Raises:
-            EdgenetsError: the file cannot be read, or the package cannot be written.
+            EdgenetsError: it cannot be read or is no `.tflite`, or the package cannot be written.
         """
+        from edgenets import flatbuffer
         from edgenets.files import check_output, sha256_bytes, write_bytes
         from edgenets.quantize.package.epk import check_size, pack
 
@@ -378,12 +380,13 @@ class File:
         if self.path.is_file():
             check_size(self.path.stat().st_size)
         content = self.content
+        flatbuffer.require_mark(content, str(self.path))
         package = pack(content)
         write_bytes(package_path, package)
         return PackRecord(len(content), len(package), sha256_bytes(content))
 
     def _repr_html_(self) -> str:
-        rows = [("file", str(self.path))]
+        rows = [("file", shown(self.path))]
         if self.path.is_file():
             rows.append(("size", format_bytes(self.path.stat().st_size)))
         if self.record:

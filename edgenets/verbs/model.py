@@ -30,6 +30,7 @@ from edgenets.verbs.arguments import (
     folder_or_temporary,
     optional_path,
     require_one_of,
+    shown,
     size_of,
     source_of,
     texts_of,
@@ -67,6 +68,11 @@ class Model:
     spec: Spec
     folder: Path | None = None
     record: TrainRecord | ImportRecord | CompressRecord | None = None
+
+    def __post_init__(self) -> None:
+        """Let the folder hold in any working directory."""
+        if self.folder is not None:
+            object.__setattr__(self, "folder", self.folder.absolute())
 
     @classmethod
     @naming_extras()
@@ -364,7 +370,7 @@ class Model:
         return Evaluation.from_json(result)
 
     def __repr__(self) -> str:
-        place = f", folder={str(self.folder)!r}" if self.folder else ""
+        place = f", folder={shown(self.folder)!r}" if self.folder else ""
         return f"<Model {self.spec.name}, {len(self.spec.labels)} labels{place}>"
 
     def _repr_html_(self) -> str:

@@ -92,7 +92,7 @@ def edgenets(*arguments):
 def test_table_names_figures_runtime_and_machine(measured):
     result = CliRunner().invoke(command, ["net.tflite"])
     assert result.exit_code == 0
-    assert measured == [(Path("net.tflite"), 1, 2.0, "local")]
+    assert measured == [(Path("net.tflite").absolute(), 1, 2.0, "local")]
     for shown in (
         "4.20 ms",
         "4.15 ms to 4.25 ms",
@@ -116,7 +116,7 @@ def test_json_is_the_result(measured):
         command, ["net.tflite", "--json", "--threads", "3", "--min-seconds", "0.5"]
     )
     assert json.loads(result.stdout) == RESULT
-    assert measured == [(Path("net.tflite"), 3, 0.5, "local")]
+    assert measured == [(Path("net.tflite").absolute(), 3, 0.5, "local")]
 
 
 def test_operators_are_shown_the_costliest_first_with_what_cannot_be_told(measured):

@@ -33,7 +33,7 @@ def evaluated(monkeypatch):
     asked = []
 
     def evaluate_file(path, data, *, device, everything, **others):
-        asked.append((path, data, device, everything))
+        asked.append((path, data, device.name, everything))
         return RESULT
 
     monkeypatch.setattr("edgenets.export.measure.accuracy.evaluate_file", evaluate_file)
@@ -85,7 +85,7 @@ def test_all_images_are_scored_on_demand_and_warnings_are_shown(evaluated, monke
     monkeypatch.setitem(RESULT, "warnings", ["training images are among them"])
     arguments = ["net.tflite", "--data", "data", "--split", "all", *options]
     result = CliRunner().invoke(command, arguments)
-    assert evaluated == [(Path("net.tflite"), "data", "local", True)]
+    assert evaluated == [(Path("net.tflite").absolute(), "data", "local", True)]
     assert "WARNING: training images are among them\n" in result.stderr
 
 

@@ -11,6 +11,8 @@ from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes
 
+TFLITE = b"\0\0\0\0TFL3" + b"weights" * 1000
+
 
 def edgenets(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
     edgenets_command.main([*map(str, arguments), "--json"], standalone_mode=False)
@@ -18,20 +20,27 @@ def edgenets(capsys: pytest.CaptureFixture, *arguments: object) -> dict:
 
 
 def test_packed_file_is_unpacked_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture):
-    content = b"weights" * 1000
-    (tmp_path / "a.tflite").write_bytes(content)
+    (tmp_path / "a.tflite").write_bytes(TFLITE)
     packed = edgenets(capsys, "pack", tmp_path / "a.tflite", "--out", tmp_path / "a.epk")
     out_bytes = (tmp_path / "a.epk").stat().st_size
-    assert packed == {"in_bytes": 7000, "out_bytes": out_bytes, "sha256": sha256_bytes(content)}
+    assert packed == {
+        "in_bytes": len(TFLITE),
+        "out_bytes": out_bytes,
+        "sha256": sha256_bytes(TFLITE),
+    }
     result = edgenets(capsys, "unpack", tmp_path / "a.epk", "--out", tmp_path / "b.tflite")
-    assert result == {"in_bytes": out_bytes, "out_bytes": 7000, "sha256": sha256_bytes(content)}
-    assert (tmp_path / "b.tflite").read_bytes() == content
+    assert result == {
+        "in_bytes": out_bytes,
+        "out_bytes": len(TFLITE),
+        "sha256": sha256_bytes(TFLITE),
+    }
+    assert (tmp_path / "b.tflite").read_bytes() == TFLITE
 
 
 def test_a_bound_of_memory_holds_for_its_command_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    (tmp_path / "a.tflite").write_bytes(bytes(2**20))
+    (tmp_path / "a.tflite").write_bytes(TFLITE.ljust(2**20, b"\0"))
     edgenets(capsys, "pack", tmp_path / "a.tflite", "--out", tmp_path / "a.epk")
     unpack = ("unpack", tmp_path / "a.epk", "--out", tmp_path / "b.tflite")
     with pytest.raises(EdgenetsError, match=r"unpacks to too much.* may take .*as was passed"):
@@ -53,7 +62,7 @@ def test_a_bound_of_memory_holds_for_its_command_alone(
 def test_damaged_package_leaves_the_file_as_it_was(
     damage, sentence, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    (tmp_path / "a.tflite").write_bytes(b"weights" * 1000)
+    (tmp_path / "a.tflite").write_bytes(TFLITE)
     edgenets(capsys, "pack", tmp_path / "a.tflite", "--out", tmp_path / "a.epk")
     package = tmp_path / "a.epk"
     package.write_bytes(damage(package.read_bytes()))
@@ -63,7 +72,7 @@ def test_damaged_package_leaves_the_file_as_it_was(
     assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(EdgenetsError):
         edgenets(capsys, "unpack", package, "--out", tmp_path / "a.tflite")
-    assert (tmp_path / "a.tflite").read_bytes() == b"weights" * 1000
+    assert (tmp_path / "a.tflite").read_bytes() == TFLITE
 
 
 @pytest.mark.parametrize("name", ["pack", "unpack"])
@@ -73,6 +82,21 @@ def test_the_file_that_is_read_is_not_written_over(name: str, tmp_path: Path, ca
     with pytest.raises(EdgenetsError, match="is a file that is read"):
         edgenets(capsys, name, path, "--out", tmp_path / "b" / ".." / "a")
     assert path.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        (b"\xff\xd8\xff\xe0 a photograph", r"photo\.jpg is not a \.tflite file"),
+        (b"", r"photo\.jpg is not a \.tflite file"),
+        (b"\x89EPK", r"photo\.jpg is a package; pass what `edgenets unpack` makes of it"),
+    ],
+)
+def test_what_is_no_tflite_is_not_packed(content: bytes, sentence: str, tmp_path: Path, capsys):
+    (tmp_path / "photo.jpg").write_bytes(content)
+    with pytest.raises(EdgenetsError, match=sentence):
+        edgenets(capsys, "pack", tmp_path / "photo.jpg", "--out", tmp_path / "a.epk")
+    assert not (tmp_path / "a.epk").exists()
 
 
 def test_huge_file_is_refused_before_it_is_read(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -41,7 +41,7 @@ def test_table_shows_labels_names_and_probabilities(predicted):
     asked = predicted([CAT])
     result = CliRunner().invoke(command, ["net.tflite", "cat.jpg", "--top", "2"])
     assert result.exit_code == 0
-    assert asked == [(Path("net.tflite"), [Path("cat.jpg")], 2)]
+    assert asked == [(Path("net.tflite").absolute(), [Path("cat.jpg")], 2)]
     rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in result.stdout.splitlines()]
     assert ["cat.jpg", "cat", "90.00 %"] in rows
     assert ["", "n02085620 Chihuahua", "10.00 %"] in rows

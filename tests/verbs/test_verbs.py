@@ -147,6 +147,17 @@ def test_benchmark_has_the_commands_keys(made):
     assert benchmark.to_json()["latency_ms"].keys() == theirs["latency_ms"].keys()
 
 
+def test_models_and_files_hold_in_another_working_directory(made, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(made.folder)
+    file, model = en.load("small.tflite"), en.load("model")
+    assert "folder='model'" in repr(model) and "<td" in file._repr_html_()
+    file.pack("again.epk")
+    unpacked = en.unpack("again.epk", "again.tflite")
+    monkeypatch.chdir(tmp_path)
+    assert unpacked.content == file.content == made.file.content
+    assert model.folder == made.folder / "model" and model.net.count_params() > 0
+
+
 def test_a_device_that_fails_does_not_disturb_another(made):
     here, there = made.file.benchmark(
         device=["local", "ssh://nobody@127.0.0.1:1"], min_seconds=0.05, min_runs=3, patience=5
