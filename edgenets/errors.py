@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -11,6 +12,33 @@ class EdgenetsError(Exception):
 
     It says what must hold, what was received and what to do next.
     """
+
+
+class ArgumentError(EdgenetsError):
+    """Arguments that do not go together: wrong usage, on the command line."""
+
+
+COMMAND_LINE = re.compile(r"`[^`]*`|\bedgenets [a-z]+ [^;)]*")
+OPTION = re.compile(r"(?<![\w/-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*)(?: [A-Z]{2,}\b)?")
+
+
+def in_python(sentence: str) -> str:
+    """Return a sentence that names a command's options with the names that arguments have.
+
+    A command line that is to be given stays as it is.
+
+    >>> in_python("int8 needs images to calibrate with; pass --data DATA")
+    'int8 needs images to calibrate with; pass data'
+    >>> in_python("--no-tables is for --target mcu; run: edgenets doctor --setup-verify")
+    'tables=False is for target mcu; run: edgenets doctor --setup-verify'
+    """
+
+    def name(option: re.Match[str]) -> str:
+        return option["name"].replace("-", "_") + "=False" * bool(option["no"])
+
+    lines = COMMAND_LINE.findall(sentence)
+    rest = [OPTION.sub(name, part) for part in COMMAND_LINE.split(sentence)]
+    return "".join(text for pair in zip(rest, [*lines, ""], strict=True) for text in pair)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -10,10 +10,17 @@ from typing import Any, TypeVar
 
 import click
 
-from edgenets.cli.options import DeviceName, Seconds, file_argument, json_option, patience_option
+from edgenets.cli.options import (
+    DeviceName,
+    Seconds,
+    file_argument,
+    json_option,
+    patience_option,
+    usage_errors,
+)
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.board.protocol import DELEGATES, MAX_RUNS
-from edgenets.export.devices.device import LOCAL, Device
+from edgenets.export.devices.device import Device
 from edgenets.export.devices.emulator import CPUS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
@@ -82,12 +89,11 @@ def command(
 
     Inferences are timed after a warm-up: median with its 95 % interval, 90th and 99th percentile.
     """
+    from edgenets.verbs.arguments import measured_devices
     from edgenets.verbs.file import File
 
-    if len(set(devices)) < len(devices):
-        raise click.UsageError("a device is given twice; measuring it twice at once disturbs both")
-    if setup and LOCAL in devices:
-        raise click.UsageError("--setup is for boards; pass --device ssh://[user@]host[:port]")
+    with usage_errors():
+        measured_devices(devices, setup=setup)
     several = len(devices) > 1
     results: list[Benchmark | FailedBenchmark]
     if several:

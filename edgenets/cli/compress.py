@@ -17,9 +17,11 @@ from edgenets.cli.options import (
     out_option,
     seed_option,
     training_images_options,
+    usage_errors,
 )
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.cli.size_tables import print_accounting
+from edgenets.errors import ArgumentError
 from edgenets.export.targets import compiled_targets
 from edgenets.progress import warn
 from edgenets.results import stage_rows
@@ -100,20 +102,23 @@ def command(
     the integers of its int8 file, which `edgenets export` writes as they are. Fine-tuning learns
     from the model as it was, too. Stopped at any time, the same command goes on.
     """
-    on_npu = budget_cycles, budget_flash
-    if sum(given is not None for given in (recipe, budget, *on_npu, max_drop)) != 1:
-        raise click.UsageError(
-            "pass one of --recipe, --budget, --budget-cycles, --budget-flash and --max-drop"
-        )
-    if recipe is not None and epochs is not None:
-        raise click.UsageError("--epochs goes with a budget or --max-drop; a recipe has its own")
-    if (target is None) != (on_npu == (None, None)):
-        raise click.UsageError("--target goes with --budget-cycles or --budget-flash; pass both")
     from edgenets.results import CompressRecord
+    from edgenets.verbs.compressing import ONE_OF, bounds_of
     from edgenets.verbs.model import Model
 
-    settings |= {"recipe": recipe, "budget": budget, "max_drop": max_drop, "epochs": epochs}
-    settings |= {"budget_cycles": budget_cycles, "budget_flash": budget_flash, "target": target}
+    goal: dict[str, Any] = {
+        "recipe": recipe,
+        "budget": budget,
+        "budget_cycles": budget_cycles,
+        "budget_flash": budget_flash,
+        "target": target,
+        "max_drop": max_drop,
+        "epochs": epochs,
+    }
+    with usage_errors():  # before the model is read
+        if not bounds_of(**goal) and recipe is None and max_drop is None:
+            raise ArgumentError(ONE_OF)
+    settings |= goal
     record = Model.load(model_dir).compress(data, out=out, **settings).record
     assert isinstance(record, CompressRecord)
     result = record.to_json()

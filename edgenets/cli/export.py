@@ -15,13 +15,14 @@ from edgenets.cli.options import (
     out_option,
     parse_range,
     seed_option,
+    usage_errors,
 )
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.export.ends import CLIENTS, ENDS
 from edgenets.export.formats import FORMATS
-from edgenets.export.targets import ACCELERATORS, TARGETS, Target, compiled_targets, find_target
+from edgenets.export.targets import ACCELERATORS, TARGETS, Target, compiled_targets
 from edgenets.progress import say
 from edgenets.units import format_bytes, format_ms, format_percent
 
@@ -169,6 +170,7 @@ def command(
     system_config: str | None,
     memory_mode: str | None,
     vela_config: Path | None,
+    tables: bool,
     trust_source: bool,
     labels: Path | None,
     input_range: tuple[float, float] | None,
@@ -186,27 +188,21 @@ def command(
     A .keras or .h5 file of your own is taken with --trust-source and --labels.
     """
     from edgenets.results import ExportRecord
+    from edgenets.verbs.exporting import check_export
     from edgenets.verbs.model import Model
     from edgenets.verbs.others import KERAS_SUFFIXES, export_model
 
-    accelerator = find_target(target).accelerator
-    if compile and accelerator is None:
-        raise click.UsageError(f"--compile is for --target {', '.join(compiled_targets())}")
-    if not settings["tables"] and not find_target(target).micro:
-        raise click.UsageError(f"--no-tables is for --target {MICRO}")
-    if allow_cpu_ops and not compile:
-        raise click.UsageError("--allow-cpu-ops is for --compile")
-    system = {
+    compiled_with: dict[str, Any] = {
+        "compile": compile,
+        "allow_cpu_ops": allow_cpu_ops,
         "system_config": system_config,
         "memory_mode": memory_mode,
         "vela_config": vela_config,
+        "tables": tables,
     }
-    if any(system.values()) and not (compile and accelerator == "ethos_u"):
-        raise click.UsageError(
-            "--system-config, --memory-mode and --vela-config are for --compile with "
-            f"--target {ETHOS_U}"
-        )
-    settings |= {"target": target, "compile": compile, "allow_cpu_ops": allow_cpu_ops, **system}
+    with usage_errors():  # before the model is read
+        accelerator = check_export(target, **compiled_with).accelerator
+    settings |= {"target": target, **compiled_with}
     if model.suffix in KERAS_SUFFIXES and model.is_file():
         if not trust_source:
             raise EdgenetsError(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import ArgumentError, EdgenetsError
 from edgenets.export.devices.device import Device, parse_device
 from edgenets.progress import say
 from edgenets.units import parse_bytes
@@ -23,6 +23,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MOST_SECONDS = 1e6
 """Eleven days: more than anyone waits."""
 FOLDERS = "Folder DATA/{train,test}/CLASS/*.jpg, or DATA/CLASS/*.jpg, or the word digits."
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Let arguments that do not go together be wrong usage of the command."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise click.UsageError(str(error)) from error
 
 
 class Size(click.ParamType):

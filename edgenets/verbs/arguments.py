@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-from edgenets.errors import EdgenetsError
-from edgenets.export.devices.device import Device, parse_device
+from edgenets.errors import ArgumentError, EdgenetsError, in_python
+from edgenets.export.devices.device import LOCAL, Device, parse_device
+from edgenets.packages import naming_extras
 from edgenets.units import parse_bytes
 
 PathOrName: TypeAlias = str | PathLike[str]
@@ -125,6 +126,42 @@ def devices_of(devices: Sequence[str | Device] | str | Device) -> list[Device]:
     """
     several = [devices] if isinstance(devices, str | Device) else devices
     return [parse_device(device) for device in several]
+
+
+def measured_devices(
+    devices: Sequence[str | Device] | str | Device, *, setup: bool
+) -> list[Device]:
+    """Return the devices that a file is measured on, of which some may have to be set up first.
+
+    Raises:
+        ArgumentError: there is none, one is there twice, or this machine is to be set up.
+        EdgenetsError: there is no such device.
+    """
+    found = devices_of(devices)
+    if not found:
+        raise ArgumentError("there is no device to measure on; pass one, such as 'local'")
+    if len(set(found)) < len(found):
+        raise ArgumentError("a device is given twice; measuring it twice at once disturbs both")
+    if setup and LOCAL in found:
+        raise ArgumentError("--setup is for boards; pass --device ssh://[user@]host[:port]")
+    return found
+
+
+@contextmanager
+def speaking_python() -> Iterator[None]:
+    """Let errors of a verb name its arguments, where no command asked for it.
+
+    Sentences name the options of commands, which are alike; what an extra lacks is named, too.
+    """
+    try:
+        with naming_extras():
+            yield
+    except EdgenetsError as error:
+        import click  # which a verb does without
+
+        if click.get_current_context(silent=True) is None:
+            error.args = (in_python(str(error)),)
+        raise
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import ArgumentError, EdgenetsError
 from edgenets.results import ExportRecord
 from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_path, require_in
 from edgenets.verbs.file import File
@@ -16,6 +16,42 @@ if TYPE_CHECKING:
     from edgenets.export.ends import Client
     from edgenets.export.targets import Target
     from edgenets.export.write.checked_file import Compile
+
+
+def check_export(
+    target: str,
+    *,
+    compile: bool,
+    allow_cpu_ops: bool,
+    system_config: str | None,
+    memory_mode: str | None,
+    vela_config: PathOrName | None,
+    tables: bool,
+) -> Target:
+    """Return a target for which these arguments of an export are.
+
+    Raises:
+        ArgumentError: arguments do not go together.
+        EdgenetsError: the target is unknown.
+    """
+    from edgenets.export.targets import TARGETS, compiled_targets, find_target
+
+    row = find_target(target)
+    if not tables and not row.micro:
+        micro = ", ".join(row.name for row in TARGETS.values() if row.micro)
+        raise ArgumentError(f"--no-tables is for --target {micro}, not {target}")
+    if compile and row.accelerator is None:
+        targets = ", ".join(compiled_targets())
+        raise ArgumentError(f"--compile is for --target {targets}, not {target}")
+    if allow_cpu_ops and not compile:
+        raise ArgumentError("--allow-cpu-ops is for --compile")
+    compiled_by_vela = compile and row.accelerator == "ethos_u"
+    if (system_config or memory_mode or vela_config) and not compiled_by_vela:
+        raise ArgumentError(
+            "--system-config, --memory-mode and --vela-config are for --compile with --target "
+            + ", ".join(compiled_targets("ethos_u"))
+        )
+    return row
 
 
 def write_file(
@@ -41,30 +77,25 @@ def write_file(
         EdgenetsError: the target is unknown, arguments do not go together, the compiler is not
             installed or fails; or what `write` raises.
     """
-    from edgenets.export.targets import compiled_targets, find_target
-
-    row = find_target(target)
-    if not tables and not row.micro:
-        raise EdgenetsError(f"tables=False is for a microcontroller, target mcu, not {target}")
+    row = check_export(
+        target,
+        compile=compile,
+        allow_cpu_ops=allow_cpu_ops,
+        system_config=system_config,
+        memory_mode=memory_mode,
+        vela_config=vela_config,
+        tables=tables,
+    )
     if client and row.micro:
         raise EdgenetsError(
             f"--target {target} writes C++ sources, which {client.program} cannot run; leave "
             "--client out, or take another --target"
         )
-    if compile and row.accelerator is None:
-        raise EdgenetsError(f"compile is for {', '.join(compiled_targets())}, not {target}")
-    if allow_cpu_ops and not compile:
-        raise EdgenetsError("allow_cpu_ops is for compile")
     system = {
         "system_config": system_config,
         "memory_mode": memory_mode,
         "config": optional_path(vela_config),
     }
-    if any(system.values()) and not (compile and row.accelerator == "ethos_u"):
-        raise EdgenetsError(
-            "system_config, memory_mode and vela_config are for compile for "
-            f"{', '.join(compiled_targets('ethos_u'))}"
-        )
     require_in("calibration_images", calibration_images, 1)
     compile_for = _compiler(row, allow_cpu_ops, system) if compile else None
     with bounded_memory(max_bytes):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import DELEGATES, KERNELS, MAX_RUNS
-from edgenets.export.devices.device import LOCAL, Device, parse_device
+from edgenets.export.devices.device import Device, parse_device
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.results import (
     Benchmark,
@@ -32,11 +32,13 @@ from edgenets.verbs.arguments import (
     bounded_memory,
     devices_of,
     labels_of,
+    measured_devices,
     optional_path,
     require_in,
     require_one_of,
     shown,
     source_of,
+    speaking_python,
     texts_of,
 )
 
@@ -78,6 +80,7 @@ class File:
 
         return read_bytes(self.path)
 
+    @speaking_python()
     def evaluate(
         self,
         data: PathOrName,
@@ -128,6 +131,7 @@ class File:
             )
         return Evaluation.from_json(result)
 
+    @speaking_python()
     def predict(
         self,
         *images: PathOrName,
@@ -182,6 +186,7 @@ class File:
             write_csv(table, predictions)
         return Predictions(map(Prediction.from_json, predictions))
 
+    @speaking_python()
     def verify(
         self,
         data: PathOrName | None = None,
@@ -234,6 +239,7 @@ class File:
             max_bytes=max_bytes,
         )
 
+    @speaking_python()
     def inspect(self, *, target: str | None = None, svg: PathOrName | None = None) -> Inspection:
         """Return what is in the file: operators, weights, memory, and what limits it on a target.
 
@@ -290,6 +296,7 @@ class File:
         patience: float | None = None,
     ) -> list[Benchmark | FailedBenchmark]: ...
 
+    @speaking_python()
     def benchmark(
         self,
         *,
@@ -336,13 +343,7 @@ class File:
         require_in("min_runs", min_runs, 1, MAX_RUNS)
         if not 0 <= min_seconds < inf:
             raise EdgenetsError(f"min_seconds must be 0 or more, and finite, got {min_seconds!r}")
-        devices = devices_of(device)
-        if not devices:
-            raise EdgenetsError("there is no device to measure on; pass one, such as 'local'")
-        if len(set(devices)) < len(devices):
-            raise EdgenetsError("a device is given twice; measuring it twice at once disturbs both")
-        if setup and LOCAL in devices:
-            raise EdgenetsError("setup is for boards; pass a device such as ssh://[user@]host")
+        devices = measured_devices(device, setup=setup)
         other = vs.path if isinstance(vs, File) else optional_path(vs)
         settings: dict[str, Any] = {
             "threads": threads,
@@ -358,6 +359,7 @@ class File:
             return benchmark_file(self.path, device=devices[0], **settings)
         return benchmark_on_devices(self.path, devices, **settings)
 
+    @speaking_python()
     def pack(self, out: PathOrName) -> PackRecord:
         """Write the file as a small package, exactly recoverable by `en.unpack`.
 
@@ -414,6 +416,7 @@ def load_file(path: Path) -> File:
     return file
 
 
+@speaking_python()
 def unpack(package: PathOrName, out: PathOrName, *, max_bytes: Size | None = None) -> File:
     """Write the file that a package holds, byte for byte, and return it.
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
-from edgenets.packages import naming_extras
 from edgenets.results import (
     CompressRecord,
     Evaluation,
@@ -31,10 +30,11 @@ from edgenets.verbs.arguments import (
     optional_path,
     require_one_of,
     shown,
-    size_of,
     source_of,
+    speaking_python,
     texts_of,
 )
+from edgenets.verbs.compressing import bounds_of
 from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import SPLITS, File, load_file
 
@@ -75,7 +75,7 @@ class Model:
             object.__setattr__(self, "folder", self.folder.absolute())
 
     @classmethod
-    @naming_extras()
+    @speaking_python()
     def load(cls, folder: PathOrName) -> Model:
         """Return the model of a model folder.
 
@@ -115,7 +115,7 @@ class Model:
             raise EdgenetsError(f"{self.folder} holds another model than when it was loaded")
         return content
 
-    @naming_extras()
+    @speaking_python()
     def save(self, out: PathOrName) -> Path:
         """Write a new model folder and return its path.
 
@@ -133,7 +133,7 @@ class Model:
             self._content.save(folder)
         return folder
 
-    @naming_extras()
+    @speaking_python()
     def compress(
         self,
         data: PathOrName,
@@ -186,26 +186,15 @@ class Model:
             EdgenetsError: the images do not fit, a budget or largest loss cannot be kept, or `out`
                 holds a model.
         """
-        budgets = {
-            "stored_bytes": None if budget is None else size_of(budget, "budget"),
-            "cycles": budget_cycles,
-            "flash_bytes": None if budget_flash is None else size_of(budget_flash, "budget_flash"),
-        }
-        bounds = {key: bound for key, bound in budgets.items() if bound is not None}
-        if (recipe is not None) + len(bounds) + (max_drop is not None) > 1:
-            raise EdgenetsError(
-                "pass one of recipe, budget, budget_cycles, budget_flash and max_drop"
-            )
-        if not bounds and max_drop is None and epochs is not None:
-            raise EdgenetsError("epochs goes with a budget or max_drop; a recipe has its own")
-        if (target is not None) != bool(bounds.keys() - {"stored_bytes"}):
-            raise EdgenetsError("target goes with budget_cycles or budget_flash, which need it")
-        if budget_cycles is not None and budget_cycles < 1:
-            raise EdgenetsError(f"budget_cycles must be at least 1, got {budget_cycles}")
-        if max_drop is not None and not 0 <= max_drop <= 100:
-            raise EdgenetsError(f"max_drop must be points from 0 to 100, got {max_drop}")
-        if epochs is not None and epochs < 1:
-            raise EdgenetsError(f"epochs must be at least 1, got {epochs}")
+        bounds = bounds_of(
+            recipe=recipe,
+            budget=budget,
+            budget_cycles=budget_cycles,
+            budget_flash=budget_flash,
+            target=target,
+            max_drop=max_drop,
+            epochs=epochs,
+        )
         from edgenets.pipeline.config import require_sources
         from edgenets.pipeline.config_file import load_recipe
         from edgenets.quantize.recipe import DEFAULT_RECIPE
@@ -248,7 +237,7 @@ class Model:
                 result = compress(self._content, config, folder, logs)
             return _written(folder, CompressRecord.from_json(result), keep=out is not None)
 
-    @naming_extras()
+    @speaking_python()
     def export(
         self,
         out: PathOrName,
@@ -344,7 +333,7 @@ class Model:
             max_bytes=max_bytes,
         )
 
-    @naming_extras()
+    @speaking_python()
     def evaluate(
         self, data: PathOrName, *, split: str = "test", max_bytes: Size | None = None
     ) -> Evaluation:
@@ -386,7 +375,7 @@ class Model:
         return table + (self.record._repr_html_() if self.record else "")
 
 
-@naming_extras()
+@speaking_python()
 def train(
     name: str,
     data: PathOrName | None = None,

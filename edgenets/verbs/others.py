@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
-from edgenets.packages import naming_extras
 from edgenets.results import Report
 from edgenets.verbs.arguments import (
     PathOrName,
@@ -18,6 +17,7 @@ from edgenets.verbs.arguments import (
     labels_of,
     optional_path,
     source_of,
+    speaking_python,
     texts_of,
 )
 from edgenets.verbs.exporting import write_file
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KERAS_SUFFIXES = (".keras", ".h5")
 
 
-@naming_extras()
+@speaking_python()
 def run(
     config: PathOrName | None = None,
     *,
@@ -76,7 +76,7 @@ def run(
     return run_stages(settings, folder, optional_path(log_dir))
 
 
-@naming_extras()
+@speaking_python()
 def export_model(
     model: Any,
     out: PathOrName,

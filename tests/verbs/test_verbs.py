@@ -147,17 +147,6 @@ def test_benchmark_has_the_commands_keys(made):
     assert benchmark.to_json()["latency_ms"].keys() == theirs["latency_ms"].keys()
 
 
-def test_models_and_files_hold_in_another_working_directory(made, tmp_path: Path, monkeypatch):
-    monkeypatch.chdir(made.folder)
-    file, model = en.load("small.tflite"), en.load("model")
-    assert "folder='model'" in repr(model) and "<td" in file._repr_html_()
-    file.pack("again.epk")
-    unpacked = en.unpack("again.epk", "again.tflite")
-    monkeypatch.chdir(tmp_path)
-    assert unpacked.content == file.content == made.file.content
-    assert model.folder == made.folder / "model" and model.net.count_params() > 0
-
-
 def test_a_device_that_fails_does_not_disturb_another(made):
     here, there = made.file.benchmark(
         device=["local", "ssh://nobody@127.0.0.1:1"], min_seconds=0.05, min_runs=3, patience=5
@@ -217,15 +206,19 @@ def test_a_run_is_the_report_of_the_command(tiny_config: Path, tmp_path: Path, m
     assert "smaller as it travels" in report._repr_html_()
 
 
-def test_verbs_work_from_any_folder(made, tmp_path: Path, monkeypatch):
+def test_verbs_work_from_any_folder_and_what_they_made_holds_in_another(
+    made, tmp_path: Path, monkeypatch
+):
     monkeypatch.chdir(made.folder)
-    assert en.load("model").spec == made.model.spec
-    file = en.load("small.tflite")
+    model, file = en.load("model"), en.load("small.tflite")
+    assert model.spec == made.model.spec and "folder='model'" in repr(model)
     assert file.predict(os.path.relpath(made.data / "test" / "dark" / "00.png")).label
-    model = en.load("model")
+    assert '<td style="text-align: left">small.tflite</td>' in file._repr_html_()
+    file.pack("again.epk")
+    unpacked = en.unpack("again.epk", "again.tflite")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EdgenetsError, match="model is not a model folder"):
-        model.evaluate(made.data)
+    assert unpacked.content == file.content == made.file.content
+    assert model.folder == made.folder / "model" and model.net.count_params() > 0
 
 
 def test_results_and_files_are_equal_and_pickled(made):
@@ -311,18 +304,22 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.model.export("a.tflite", client="mediapip"), "did you mean mediapipe"),
         (
             lambda m: m.model.export("a.tflite", compile=True),
-            "compile is for coral, ethos-u55-128",
+            "^compile is for target coral, ethos-u55-128",
         ),
         (
             lambda m: m.model.export("board", target="mcu", client="mediapipe"),
-            "C\\+\\+ sources, which MediaPipe Tasks cannot run; leave --client out",
+            "C\\+\\+ sources, which MediaPipe Tasks cannot run; leave client out",
         ),
         (
             lambda m: m.model.export("board.tflite", target="mcu", data=m.data),
-            "--out is a folder, which board.tflite is not named like; pass such as board$",
+            "target mcu out is a folder, which board.tflite is not named like; pass such as board$",
         ),
         (lambda m: m.model.export("a.tflite", allow_cpu_ops=True), "allow_cpu_ops is for compile"),
-        (lambda m: m.model.export("a.tflite", format="int8"), "needs images to calibrate with"),
+        (lambda m: m.model.export("board", tables=False), "^tables=False is for target mcu, not"),
+        (
+            lambda m: m.model.export("a.tflite", format="int8"),
+            "needs images to calibrate with; pass data$",
+        ),
         (lambda m: m.model.evaluate(m.data, split="train"), "split must be one of test, all"),
         (lambda m: m.file.evaluate(m.folder / "no"), "no"),
         (lambda m: m.file.predict(), "there is no image to classify"),

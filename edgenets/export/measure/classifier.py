@@ -286,7 +286,7 @@ def _labels(
         holds = "holds" if given is None else "is given"
         raise EdgenetsError(
             f"{name} {holds} {len(labels)} labels for {classes} classes; pass a file of as many "
-            "lines with --labels (in Python: labels=...)"
+            "lines with --labels"
         )
     return labels, lost
 
