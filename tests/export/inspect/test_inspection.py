@@ -48,6 +48,7 @@ def test_counts_are_the_arithmetic_of_the_net(tiny, tiny_int8_file: Path):
     assert tiny.size_bytes == tiny_int8_file.stat().st_size
     # a 3x3 convolution to 4 x 4 positions of 8 channels, and a dense layer from those to 7
     assert tiny.macs == 4 * 4 * 8 * 3 * 3 * 3 + 8 * 7
+    assert tiny.arena_bytes >= 8 * 8 * 3 + 4 * 4 * 8  # the image, and what is made of it
     kernels = [w for w in tiny.weights if w["dtype"] == "int8"]
     assert [w["bytes"] for w in kernels] == [8 * 27, 7 * 8]
     biases = [w for w in tiny.weights if w["dtype"] == "int32"]
