@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgenets.errors import ArgumentError, EdgenetsError
-from edgenets.export.devices.device import Device, parse_device
 from edgenets.progress import say
 from edgenets.units import parse_bytes
+
+if TYPE_CHECKING:
+    from edgenets.export.devices.device import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +64,8 @@ class DeviceName(click.ParamType):
         self, value: str | Device, param: click.Parameter | None, context: click.Context | None
     ) -> Device:
         """Return the device, or fail with a sentence."""
+        from edgenets.export.devices.device import parse_device  # which few commands need
+
         try:
             return parse_device(value)
         except EdgenetsError as error:

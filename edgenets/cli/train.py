@@ -16,6 +16,7 @@ from edgenets.cli.options import (
     parse_range,
     seed_option,
     training_images_options,
+    usage_errors,
 )
 from edgenets.cli.output import echo, parse_assignments, print_json
 from edgenets.data.images import FITS
@@ -107,12 +108,6 @@ def command(
     the net is fine-tuned, without its first layers where images are few. With --weights, --epochs 0
     and no --data, they are written as they are.
     """
-    if data is None and epochs != 0:
-        raise click.UsageError(
-            "training needs images: pass --data DATA (--weights with --epochs 0 needs none)"
-        )
-    if data is None and weights is None:
-        raise click.UsageError("--epochs 0 without --data only imports weights: pass --weights")
     from edgenets.models.registry import complete_arguments
     from edgenets.results import ImportRecord, TrainRecord
     from edgenets.verbs.model import train
@@ -121,7 +116,8 @@ def command(
     if given.keys() & signature(train).parameters:  # an option's name is no net's argument
         complete_arguments(name, given)
     settings |= {"epochs": epochs, "weights": weights, **given}
-    record = train(name, data, out=out, **settings).record
+    with usage_errors():
+        record = train(name, data, out=out, **settings).record
     if as_json:
         assert record is not None
         print_json(record.to_json())

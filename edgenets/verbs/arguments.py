@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from edgenets.errors import ArgumentError, EdgenetsError, in_python
-from edgenets.export.devices.device import LOCAL, Device, parse_device
 from edgenets.packages import naming_extras
 from edgenets.units import parse_bytes
+
+if TYPE_CHECKING:
+    from edgenets.export.devices.device import Device
 
 PathOrName: TypeAlias = str | PathLike[str]
 Size: TypeAlias = int | str
@@ -124,6 +126,8 @@ def devices_of(devices: Sequence[str | Device] | str | Device) -> list[Device]:
     Raises:
         EdgenetsError: there is no such device.
     """
+    from edgenets.export.devices.device import Device, parse_device  # which few verbs need
+
     several = [devices] if isinstance(devices, str | Device) else devices
     return [parse_device(device) for device in several]
 
@@ -137,6 +141,8 @@ def measured_devices(
         ArgumentError: there is none, one is there twice, or this machine is to be set up.
         EdgenetsError: there is no such device.
     """
+    from edgenets.export.devices.device import LOCAL
+
     found = devices_of(devices)
     if not found:
         raise ArgumentError("there is no device to measure on; pass one, such as 'local'")

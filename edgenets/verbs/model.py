@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenets.data.splits import CALIBRATION_IMAGES
-from edgenets.errors import EdgenetsError
+from edgenets.errors import ArgumentError, EdgenetsError
 from edgenets.results import (
     CompressRecord,
     Evaluation,
@@ -433,9 +433,11 @@ def train(
         EdgenetsError: the net, an argument or a setting is unknown, or the images do not fit.
     """
     if data is None and epochs != 0:
-        raise EdgenetsError("training needs images: pass data (weights with epochs=0 needs none)")
+        raise ArgumentError(
+            "training needs images: pass --data DATA (--weights with --epochs 0 needs none)"
+        )
     if data is None and weights is None:
-        raise EdgenetsError("epochs=0 without data only imports weights: pass weights")
+        raise ArgumentError("--epochs 0 without --data only imports weights: pass --weights")
     from edgenets.pipeline.config import check_config, require_trainable
 
     given = {
