@@ -299,14 +299,14 @@ class _Stored(NamedTuple):
 def _read_spec(folder: Path) -> _Stored:
     if not (folder / SPEC).is_file():
         raise EdgenetsError(f"{folder} is not a model folder: it has no {SPEC}")
-    stored = read_json(folder / SPEC)
+    content = read_json(folder / SPEC)
     try:
-        return _stored(stored)
+        return _checked(content)
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
 
 
-def _stored(content: Any) -> _Stored:
+def _checked(content: Any) -> _Stored:
     """Return what the content of a spec.json says.
 
     Raises:

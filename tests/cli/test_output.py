@@ -17,6 +17,7 @@ from edgenets.cli.main import edgenets_command
 from edgenets.cli.output import echo, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import printable, say
+from edgenets.results import Benchmark, Latency, StoredFile
 
 CLI = Path(main_module.__file__).parent
 ODD = "a\x00\x07\x08\t\r\x1b[31m\x7f\x85\x9b\u061c\u200e\u202e\u2028\u2066\nb"
@@ -82,14 +83,22 @@ def test_labels_of_a_file_are_printable_but_as_json(tmp_path: Path, monkeypatch)
 
 
 def test_what_a_board_calls_itself_is_printable(capsys):
-    result = {
-        "latency_ms": {"median": 1.0, "ci95": [1.0, 1.0], "p90": 1.0, "p99": 1.0},
-        **{"stability": {"verdict": "stable", "reasons": []}, "samples_ms": [1.0], "ops": []},
-        **{"first_ms": 1.0, "load_ms": 1.0, "peak_memory_bytes": None, "threads": 1},
-        "model": {"name": ODD, "size_bytes": 1},
-        "runtime": {"name": ODD, "version": ODD, "delegate": None},
-        "device": {"name": ODD, "cores": 4, "processor": ODD, "machine": ODD},
-    }
+    result = Benchmark(
+        model=StoredFile(ODD, "0" * 64, 1),
+        device={"name": ODD, "cores": 4, "processor": ODD, "machine": ODD},
+        runtime={"name": ODD, "version": ODD, "delegate": None},
+        threads=1,
+        latency_ms=Latency(1.0, 1.0, 1.0, 1.0, (1.0, 1.0)),
+        samples_ms=(1.0,),
+        load_ms=1.0,
+        first_ms=1.0,
+        peak_memory_bytes=None,
+        warm_up=None,
+        stability={"verdict": "stable", "reasons": []},
+        instructions=None,
+        energy_mj=None,
+        ops=(),
+    )
     print_benchmarks([result])
     shown = capsys.readouterr().out
     assert shown.count(SHOWN) == 5 and shown.replace("\n", "").isprintable()
