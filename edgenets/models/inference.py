@@ -26,7 +26,9 @@ def compile_inference(model: keras.Model) -> Inference:
     """
     signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
     logits = tf.function(
-        lambda x: all_logits(model, x, training=False)[0], input_signature=[signature]
+        lambda x: all_logits(model, x, training=False)[0],
+        input_signature=[signature],
+        autograph=False,
     )
 
     def infer(images: NDArray[np.float32]) -> tf.Tensor:

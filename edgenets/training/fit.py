@@ -220,8 +220,8 @@ class _Loop:
         )
         self.variables = training_variables(model, self.optimizer)
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
-        self.train_step = tf.function(self._train_step)
-        self.teach = tf.function(self._teach)
+        self.train_step = tf.function(self._train_step, autograph=False)
+        self.teach = tf.function(self._teach, autograph=False)
         self.inference = compile_inference(model)
         _set_batch_norm_momentum(model, self.steps)
 

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from edgenets.data.digits import _read as read_digits
 from edgenets.data.images import Preparation
 from edgenets.data.sources import open_dataset, open_for_evaluation
 from edgenets.errors import EdgenetsError
@@ -46,6 +47,15 @@ def test_pixels_are_the_enlarged_values(digits):
     assert pixels.mean() == pytest.approx(values.mean(), rel=0.02)
 
 
+def test_values_are_read_as_scikit_learn_reads_them():
+    from sklearn.datasets import load_digits
+
+    for ours, theirs in zip(
+        read_digits(), (load_digits().images, load_digits().target), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_evaluation_uses_the_test_images_under_the_models_labels(digits):
     images = open_for_evaluation("digits", tuple("9876543210"))
     np.testing.assert_array_equal(images.split.labels, 9 - digits.test.labels)
@@ -61,6 +71,6 @@ def test_evaluation_of_a_model_of_something_else_is_refused():
 
 
 def test_missing_scikit_learn_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(EdgenetsError, match=r"pip install 'edgenets\[train\]'"):
         open_dataset("digits")

@@ -73,7 +73,7 @@ def compress_stage(
         seed=images.config.seed,
         checkpoint=folder / CHECKPOINT,
         key=key,
-        teacher=_first_net(previous) if distillation.alpha else None,
+        teacher=_first_net(previous, model) if distillation.alpha else None,
         log_dir=log_dir,
     )
     made.save(folder)
@@ -83,10 +83,13 @@ def compress_stage(
     }
 
 
-def _first_net(stage: Path) -> keras.Model:
-    """Return the net before any compression: the first stage's beside the folder `stage`."""
+def _first_net(stage: Path, model: Model) -> keras.Model:
+    """Return the net before any compression: the first stage's beside `stage`, which has `model`.
+
+    It may be that model's own net, which no stage changes.
+    """
     (first,) = stage.parent.glob("01-*")
-    return Model.load(first).net
+    return model.net if first == stage else Model.load(first).net
 
 
 def _settle_integers(
