@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenets.data.images import load_rgb
+from edgenets.errors import EdgenetsError
+
 
 def write_images(folder: Path, count: int, first: int = 0) -> None:
     """Write `count` different images of 8 x 8 pixels; equal arguments give equal files."""
@@ -26,3 +29,27 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., Image.Image]:
+    """A function from height and width to an image of noise, always the same."""
+
+    def draw(height: int = 48, width: int = 64) -> Image.Image:
+        random = np.random.default_rng(0)
+        return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def reason() -> Callable[[Path], str]:
+    """A function that returns why a file is no usable image, which does not name it."""
+
+    def refuse(path: Path) -> str:
+        with pytest.raises(EdgenetsError) as caught:
+            load_rgb(path)
+        assert str(path) not in str(caught.value)
+        return str(caught.value)
+
+    return refuse

@@ -10,150 +10,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from edgenets.errors import EdgenetsError
-from edgenets.export.report.page import load_report, render_html, write_html
+from edgenets.export.report.page import render_html, write_html
 
 KIB = 1024
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def make_report(labels=("cat", "dog", "elk"), samples=100):
-    """A run whose int8 file is right 93 times of 100, the float network 95 times."""
-    rest = len(labels) - 1
-    confusion = [[samples if i == j else 0 for j in range(rest + 1)] for i in range(rest + 1)]
-    confusion[0][:2] = [samples - 7, 7]
-    stage = {
-        "samples": samples,
-        "ci95": [0.888, 0.978],
-        "top5": None,
-        "seconds": 2.5,
-        "params": 2000,
-    }
-    layer = {"output_shape": [8, 8, 4], "activation_bytes": 1024}
-    runtime = {
-        **{"name": "reference", "package": "ai-edge-litert", "version": "2.3.0", "bit_equal": 16},
-        **{"largest_step": 0.0, "same_answers": 1.0, "ci95": [0.8, 1.0], "top1": 0.9375},
-        **{"first_difference": None, "problem": None},
-    }
-    parted = {
-        "first_difference": {
-            **{
-                "operator": 3,
-                "op": "CONV_2D",
-                "name": "<stem>",
-                "values": 5,
-                "of": 64,
-                "images": 4,
-            },
-            "largest_step": 1.0,
-        }
-    }
-    return {
-        "model": {
-            "name": "mobilenet_v1",
-            "arguments": {"name": "mobilenet_v1", "width": 0.25, "classes": len(labels)},
-            "params": 2000,
-            "macs": 5000,
-        },
-        "data": {
-            "name": "pets",
-            "classes": list(labels),
-            "train": 400,
-            "test": samples,
-            "fingerprint": "f00d",
-            "skipped": [],
-        },
-        "warnings": [],
-        "target": "generic",
-        "seed": 7,
-        "seconds": 5.0,
-        "stages": [
-            {
-                **stage,
-                "name": "train",
-                "top1": 0.95,
-                "size_bytes": 400 * KIB,
-                "stored_bytes": None,
-                "nonzero_params": 2000,
-                "sparsity": 0.0,
-                "distinct_values": 1234,
-                "history": {
-                    "epoch": [1, 2, 3],
-                    "loss": [2.5, 1.0, 0.5],
-                    "accuracy": [0.4, 0.7, 0.9],
-                    "validation_loss": [2.25, 1.25, 0.75],
-                    "validation_accuracy": [0.5, 0.8, 0.95],
-                    "learning_rate": [0.004, 0.002, 0.0],
-                },
-            },
-            {
-                **stage,
-                "name": "export",
-                "top1": 0.93,
-                "size_bytes": 100 * KIB,
-                "stored_bytes": 50 * KIB,
-                "nonzero_params": 800,
-                "sparsity": 0.6,
-                "distinct_values": 163,
-                "history": None,
-            },
-        ],
-        "artefacts": [{"path": "model.tflite", "sha256": "beef", "size_bytes": 100 * KIB}],
-        "reduction": {"vs_float": 4.0, "stored_vs_float": 8.0, "vs_alexnet": 4687.5},
-        "accounting": {
-            "rows": [
-                {
-                    **{"name": "float32", "kind": "theoretical", "size_bytes": 4000},
-                    **{"vs_float": 1.0, "vs_alexnet": 60000.0},
-                }
-            ],
-            "total": {},
-        },
-        "latency_ms": {"median": 1.25, "mean": 1.3, "p90": 1.5, "ci95": [1.2, 1.31]},
-        "benchmark": {
-            "device": {"processor": "Cortex-A76", "machine": "aarch64", "cores": 4, "system": "L"},
-            "runtime": {"name": "ai-edge-litert", "version": "2.3.0"},
-            "threads": 1,
-            "warm_up": {"runs": 50, "stable": True},
-            "load_ms": 2.0,
-            "first_ms": 3.0,
-            "peak_memory_bytes": 3 * KIB * KIB,
-        },
-        "fidelity": {"snr_db": 26.29, "agreement": 0.995, "samples": 200},
-        "verify": {
-            "images": 16,
-            "runtimes": [runtime, {**runtime, "name": "xnnpack", "bit_equal": 3, **parted}],
-            "first_difference": {
-                **parted["first_difference"],
-                "runtimes": ["reference", "xnnpack"],
-            },
-        },
-        "per_class": [
-            {
-                "label": label,
-                "samples": samples,
-                "top1": confusion[i][i] / samples,
-                "ci95": [0.4, 1.0],
-            }
-            for i, label in enumerate(labels)
-        ],
-        "confusion": confusion,
-        "mistakes": [],
-        "layers": [
-            {**layer, "name": "image", "kind": "InputLayer", "params": 0, "macs": 0},
-            {
-                **layer,
-                "name": "stem_conv",
-                "kind": "Conv2D",
-                "params": 108,
-                "macs": 1250,
-                "sparsity": 0.125,
-                "distinct_values": 77,
-            },
-        ],
-        "config": {"data": {"source": "digits"}, "benchmark": {"threads": 1, "min_seconds": 2.0}},
-        "versions": {"edgenets": "0.1.0"},
-    }
 
 
 def text_of(page):
@@ -171,21 +31,21 @@ def table(page, name):
     ]
 
 
-def test_headline_says_sizes_ratio_and_accuracies():
+def test_headline_says_sizes_ratio_and_accuracies(make_report):
     text = text_of(render_html(make_report()))
     assert "mobilenet_v1 on pets" in text
     assert "400.0 KiB → 100.0 KiB as .tflite , 50.0 KiB as it travels: 8.0x smaller" in text
     assert "top-1 93.00 % against 95.00 % on 100 test images." in text
 
 
-def test_headline_says_how_pictures_become_square_unless_the_report_is_older():
+def test_headline_says_how_pictures_become_square_unless_the_report_is_older(make_report):
     report = make_report()
     assert "images:" not in text_of(render_html(report))
     report["model"]["preparation"] = "the whole picture squeezed to 32 x 32"
     assert "images: the whole picture squeezed to 32 x 32" in text_of(render_html(report))
 
 
-def test_key_figures_say_what_they_are_compared_with():
+def test_key_figures_say_what_they_are_compared_with(make_report):
     text = text_of(render_html(make_report()))
     assert "4.0x smaller than the float32 file" in text
     assert "packed as model.epk : 8.0x smaller than the float32 file" in text
@@ -194,7 +54,7 @@ def test_key_figures_say_what_they_are_compared_with():
     assert "always cat , the commonest class: 33.33 %" in text
 
 
-def test_runtimes_that_part_are_told_with_the_operator_below_their_table():
+def test_runtimes_that_part_are_told_with_the_operator_below_their_table(make_report):
     page = render_html(make_report())
     assert table(page, "runtimes")[2] == ["xnnpack", "3", "0", "100.00 % (80.0-100.0)", "93.75 %"]
     text = text_of(page)
@@ -202,13 +62,13 @@ def test_runtimes_that_part_are_told_with_the_operator_below_their_table():
     assert "ai-edge-litert 2.3.0: reference, xnnpack" in text
 
 
-def test_alexnet_is_no_key_figure():
+def test_alexnet_is_no_key_figure(make_report):
     page = render_html(make_report())
     assert "AlexNet" not in page[: page.index("<h2>")]
     assert table(page, "accounting")[0][-1] == "under AlexNet"
 
 
-def test_warnings_stand_before_the_figures():
+def test_warnings_stand_before_the_figures(make_report):
     report = make_report()
     report["warnings"] = ["top-1 35.00 % cannot be told from <chance>"]
     page = render_html(report)
@@ -227,13 +87,13 @@ def test_warnings_stand_before_the_figures():
         (0.97, "2 images more than float32 (2.00 points)"),
     ],
 )
-def test_difference_to_float32_is_said_in_images_and_points(top1, sentence):
+def test_difference_to_float32_is_said_in_images_and_points(top1, sentence, make_report):
     report = make_report()
     report["stages"][-1]["top1"] = top1
     assert sentence in text_of(render_html(report))
 
 
-def test_stages_stand_side_by_side():
+def test_stages_stand_side_by_side(make_report):
     rows = table(render_html(make_report()), "stages")
     assert rows[0][:5] == ["stage", "top-1", "top-5", ".tflite", "stored"]
     assert "; ".join(rows[1][1:]) == (
@@ -244,13 +104,13 @@ def test_stages_stand_side_by_side():
     )
 
 
-def test_chart_says_its_points_to_those_who_cannot_see_it():
+def test_chart_says_its_points_to_those_who_cannot_see_it(make_report):
     assert "train: 400.0 KiB, 95.00 %. export: 100.0 KiB, stored 50.0 KiB, 93.00 %." in render_html(
         make_report()
     )
 
 
-def test_only_integer_files_have_a_mark_for_what_is_stored_and_all_have_an_interval():
+def test_only_integer_files_have_a_mark_for_what_is_stored_and_all_have_an_interval(make_report):
     chart = make_report_chart(render_html(make_report()))
     assert re.findall("<title>(.*?), 9", chart) == [
         *("train, file: 400.0 KiB", "export, file: 100.0 KiB", "export, stored: 50.0 KiB")
@@ -263,7 +123,7 @@ def make_report_chart(page):
     return page[page.index('<svg id="chart"') : page.index("</svg>", page.index('<svg id="chart"'))]
 
 
-def test_curves_of_the_stages_that_train_say_their_ends_to_those_who_cannot_see_them():
+def test_curves_of_the_stages_that_train_say_their_ends_to_those_who_cannot_see_them(make_report):
     page = render_html(make_report())
     assert page.count('<polyline class="curve ') == 4
     assert "train, training loss from the first epoch to the last, training: 2.5 to 0.5." in page
@@ -283,7 +143,7 @@ def make_mistake(label, answer, path="test/1.jpg"):
     }
 
 
-def test_wrong_pictures_stand_under_their_class_with_answer_and_probability():
+def test_wrong_pictures_stand_under_their_class_with_answer_and_probability(make_report):
     report = make_report()
     report["mistakes"] = [
         make_mistake("cat", "dog"),
@@ -299,7 +159,7 @@ def test_wrong_pictures_stand_under_their_class_with_answer_and_probability():
     assert "Where it is sure and wrong" not in render_html(make_report())
 
 
-def test_layers_show_their_cost_and_what_became_of_their_kernels():
+def test_layers_show_their_cost_and_what_became_of_their_kernels(make_report):
     _, image, stem, total = table(render_html(make_report()), "layers")
     assert image[2:] == ["8 x 8 x 4", "0", "0", "", "1.0 KiB", "", ""]
     assert stem[2:] == (
@@ -323,7 +183,7 @@ def make_op(index, ms, macs=0, resolved=True):
     }
 
 
-def test_operators_are_shown_if_they_were_measured_the_costliest_first():
+def test_operators_are_shown_if_they_were_measured_the_costliest_first(make_report):
     report = make_report()
     assert "Operator by operator" not in render_html(report)
     ops = [make_op(0, 0.5, 2_000_000), make_op(1, 0.001, resolved=False), make_op(2, 1.0)]
@@ -338,13 +198,13 @@ def test_operators_are_shown_if_they_were_measured_the_costliest_first():
     assert "Their sum is 1.50 ms; the whole file took 1.60 ms in the same rounds." in text_of(page)
 
 
-def test_few_classes_have_a_confusion_matrix():
+def test_few_classes_have_a_confusion_matrix(make_report):
     rows = table(render_html(make_report()), "confusion")
     assert rows[0] == ["true class", "cat", "dog", "elk", "images", "top-1", "95 % interval"]
     assert rows[1] == ["cat", "93", "7", "0", "100", "93.00 %", "40.0 to 100.0 %"]
 
 
-def test_many_classes_have_their_commonest_confusions():
+def test_many_classes_have_their_commonest_confusions(make_report):
     page = render_html(make_report(labels=[f"kind {i}" for i in range(26)]))
     assert 'id="confusion"' not in page
     table = "class images top-1 95 % interval kind 0 100 93.00 % 40.0 to 100.0 %"
@@ -352,7 +212,7 @@ def test_many_classes_have_their_commonest_confusions():
     assert "true class taken for images kind 0 kind 1 7 of 100" in text_of(page)
 
 
-def test_names_from_outside_are_escaped():
+def test_names_from_outside_are_escaped(make_report):
     hostile = "<script>alert('x')</script>\" & 猫"
     report = make_report(labels=(hostile, "dog"))
     report["data"]["name"] = report["config"]["data"]["source"] = hostile
@@ -362,7 +222,7 @@ def test_names_from_outside_are_escaped():
     assert text_of(page).count("<script>alert('x')</script>\" & 猫") >= 6
 
 
-def test_only_the_first_files_left_out_are_listed():
+def test_only_the_first_files_left_out_are_listed(make_report):
     report = make_report()
     report["data"]["skipped"] = [{"path": f"{i}.jpg", "reason": "is empty"} for i in range(30)]
     page = render_html(report)
@@ -371,7 +231,7 @@ def test_only_the_first_files_left_out_are_listed():
     assert "No file was left out." in text_of(render_html(make_report()))
 
 
-def test_unknown_processor_and_memory_do_not_stop_the_page():
+def test_unknown_processor_and_memory_do_not_stop_the_page(make_report):
     report = make_report()
     report["benchmark"]["device"]["processor"] = report["benchmark"]["peak_memory_bytes"] = None
     text = text_of(render_html(report))
@@ -379,7 +239,7 @@ def test_unknown_processor_and_memory_do_not_stop_the_page():
     assert "peak memory unknown" in text
 
 
-def test_commands_quote_the_folder_of_images():
+def test_commands_quote_the_folder_of_images(make_report):
     report = make_report()
     report["config"]["data"]["source"] = "/home/ann/my pets"
     text = text_of(render_html(report))
@@ -388,11 +248,11 @@ def test_commands_quote_the_folder_of_images():
     assert "edgenets benchmark model.tflite --threads 1 --min-seconds 2 " in text
 
 
-def test_equal_reports_give_equal_pages():
+def test_equal_reports_give_equal_pages(make_report):
     assert render_html(make_report()) == render_html(json.loads(json.dumps(make_report())))
 
 
-def test_page_refers_to_nothing_outside_itself():
+def test_page_refers_to_nothing_outside_itself(make_report):
     page = render_html(make_report())
     assert not re.search(r"https?:|//\w|<script|<iframe|@import|url\(", page)
     assert re.findall(r'(?:src|href)="([^"]*)"', page) == [
@@ -400,91 +260,13 @@ def test_page_refers_to_nothing_outside_itself():
     ]  # the icon, so none is asked for
 
 
-def test_written_page_is_the_rendered_one(tmp_path):
+def test_written_page_is_the_rendered_one(tmp_path, make_report):
     report = make_report()
     (tmp_path / "report.html").write_text("old")
     path = write_html(report, tmp_path)
     assert path == tmp_path / "report.html"
     assert path.read_text(encoding="utf-8") == render_html(report)
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_report_is_loaded_as_it_was_written(tmp_path):
-    (tmp_path / "report.json").write_text(json.dumps(make_report()))
-    assert load_report(tmp_path) == make_report()
-
-
-def test_unfinished_run_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(EdgenetsError, match=r"has no report.json; run `edgenets run .* first"):
-        load_report(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [("stages",), ("seed",), ("model", "macs"), ("stages", 1, "top1"), ("layers", 0, "kind")],
-)
-def test_report_that_lacks_a_key_is_refused(tmp_path, path):
-    report = make_report()
-    inner = report
-    for key in path[:-1]:
-        inner = inner[key]
-    del inner[path[-1]]
-    name = ".".join(key for key in path if isinstance(key, str))
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(EdgenetsError, match=f"lacks '{name}': .*; finish the run again"):
-        load_report(tmp_path)
-
-
-@pytest.mark.parametrize("content", ["[]", "null", '{"stages": [1]}', "{"])
-def test_report_that_is_something_else_is_refused(tmp_path, content):
-    (tmp_path / "report.json").write_text(content)
-    with pytest.raises(EdgenetsError, match=r"lacks|is not valid JSON|finish the run again"):
-        load_report(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "path, value",
-    [
-        (("stages", 1, "top1"), 1.5),
-        (("stages", 1, "top1"), "0.9"),
-        (("stages", 0, "ci95"), [0.5]),
-        (("stages", 0, "size_bytes"), -1),
-        (("stages", 0, "samples"), 0),
-        (("stages", 0, "history", "loss"), [1.0]),
-        (("stages", 0, "history", "accuracy"), [0.4, 0.7, 9.0]),
-        (("reduction", "vs_float"), 0),
-        (("latency_ms", "median"), None),
-        (("benchmark", "warm_up"), 5),
-        (("per_class", 0, "samples"), 1.5),
-        (("model", "macs"), [1]),
-        (("config", "benchmark", "min_seconds"), True),
-    ],
-)
-def test_value_that_cannot_be_is_refused_by_its_key(tmp_path, path, value):
-    report = make_report()
-    inner = report
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(EdgenetsError, match=f"{path[0]}.*; finish the run again") as raised:
-        load_report(tmp_path)
-    assert "\n" not in str(raised.value)
-
-
-def test_confusion_of_other_classes_is_refused(tmp_path):
-    report = make_report()
-    report["confusion"][0].append(0)
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(EdgenetsError, match="confusion must have 3 rows and columns; it was"):
-        load_report(tmp_path)
-
-
-def test_value_that_is_not_finite_is_refused(tmp_path):
-    text = json.dumps(make_report()).replace("26.29", "1e999")
-    (tmp_path / "report.json").write_text(text)
-    with pytest.raises(EdgenetsError, match="1e999 is not finite"):
-        load_report(tmp_path)
 
 
 @pytest.fixture
@@ -504,7 +286,7 @@ def server(tmp_path):
 
 
 @pytest.mark.browser
-def test_browser_shows_table_and_chart_and_fetches_nothing_else(tmp_path, server):
+def test_browser_shows_table_and_chart_and_fetches_nothing_else(tmp_path, server, make_report):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not browser:
         pytest.skip("there is no Chromium; on Debian: apt-get install chromium")
@@ -547,7 +329,7 @@ def requests_of_pages(net_log):
     ]
 
 
-def test_texts_of_a_page_are_printable():
+def test_texts_of_a_page_are_printable(make_report):
     page = render_html(make_report(labels=("cat\x1b[31m", "\u202egod", "elk\x9b\x00")))
     assert r"cat\x1b[31m" in page and r"\u202egod" in page and r"elk\x9b\x00" in page
     assert page.replace("\n", "").isprintable()
