@@ -1,6 +1,7 @@
 """Kill commands, give them again, and compare with undisturbed ones.
 
     python benchmarks/interrupt.py [--stages train,prune,share,qat,export,benchmark] [--out DIR]
+        [--config FILE [--undisturbed RUN]]
     python benchmarks/interrupt.py --operations train,transfer,export,compress,run [--sample N]
 
 `--stages`: a run is killed with SIGKILL once in every named stage: in a training stage after its
@@ -342,6 +343,7 @@ def main() -> None:
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--out", type=Path, default=Path("runs/interrupt"))
     parser.add_argument("--config", type=Path, help="another config than the built-in one")
+    parser.add_argument("--undisturbed", type=Path, help="a finished run of that config")
     parser.add_argument("--operations", metavar="COMMANDS", help="kill these around operations")
     parser.add_argument("--sample", type=int, metavar="N", help="so many kills of each command")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
@@ -359,7 +361,10 @@ def main() -> None:
     config = arguments.config or out / "interrupt.yaml"
     if not arguments.config:
         config.write_text(CONFIG)
-    finish(config, out / "undisturbed")
+    undisturbed = arguments.undisturbed
+    if not undisturbed:
+        undisturbed = out / "undisturbed"
+        finish(config, undisturbed)
     before: dict[str, int] = {}
     for stage in arguments.stages.split(","):
         kill_in(stage, config, out / "killed")
@@ -372,8 +377,8 @@ def main() -> None:
     if any(after[file] != made for file, made in before.items()):
         sys.exit("a finished stage was made again by the last run")
     reports = [
-        without_times(json.loads((out / name / "report.json").read_text()))
-        for name in ("undisturbed", "killed")
+        without_times(json.loads((folder / "report.json").read_text()))
+        for folder in (undisturbed, out / "killed")
     ]
     if reports[0] != reports[1]:
         differing = [key for key in reports[0] if reports[0][key] != reports[1][key]]

@@ -80,6 +80,7 @@ def test_equal_runtimes_are_said_to_be(capsys):
     assert "all are equal to the last bit of reference" in output
 
 
+@pytest.mark.slow  # the run of the slow tests
 def test_a_difference_is_no_failure(tiny_run):
     arguments = [str(tiny_run / "model.tflite"), "--images", "2", "--json"]
     arguments += ["--runtime", "reference", "--runtime", "xnnpack"]

@@ -203,8 +203,9 @@ def test_file_that_grew_by_training_is_tried_smaller(
 
 @slow
 def test_largest_loss_is_kept_on_validation_images_with_few_tries(
-    model_dir: Path, config: RunConfig, scanned: Path
+    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(budget_module, "DROP_TRIES", 2)  # each of which trains
     result = compress_within_drop(Model.load(model_dir), config, 20.0, scanned)
     kept = result["stages"][-1]["stored_bytes"]
     tries = {one["stored_bytes"]: one["drop"] for one in result["tries"]}

@@ -188,9 +188,12 @@ def test_run_folder_is_reproduced_from_its_own_config(tiny_run: Path, tiny_confi
     assert load_config(tiny_run / "config.yaml") == load_config(tiny_config)
 
 
-def test_killed_run_completes_and_equals_an_undisturbed_one(tiny_config: Path, tmp_path: Path):
+def test_killed_run_completes_and_equals_an_undisturbed_one(
+    tiny_run: Path, tiny_config: Path, tmp_path: Path
+):
     script = ROOT / "benchmarks" / "interrupt.py"
     command = [sys.executable, str(script), "--stages", "prune", "--config", tiny_config]
-    result = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
+    command += ["--undisturbed", tiny_run, "--out", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "its report equals the undisturbed one" in result.stdout

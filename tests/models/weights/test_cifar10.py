@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import Counter
+from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from edgenets.data.images import Preparation, load_rgb, prepare
 from edgenets.data.pixels import to_network
 from edgenets.export.formats import INT8
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.targets import TARGETS
+from edgenets.export.targets import TARGETS, Target
 from edgenets.export.write.checked_file import export_checked
 from edgenets.models.registry import NETS
 from edgenets.models.weights.initial import load_weights
@@ -35,6 +36,8 @@ LEAST_AGREEMENT = 0.97  # of int8 files with their Keras models
 LARGEST_BYTES = 2_000_000
 MOST_PARAMS = 900_000
 SIGMAS = 4
+# Of the targets one for each way in which an int8 file is written.
+WAYS = {(t.rewrites, t.integer_rewrites, t.accelerator, t.names): t for t in TARGETS.values()}
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +103,23 @@ def test_net_is_as_good_as_its_table_says(name: str, images: list[Path]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TOP1)
-def test_int8_files_answer_as_the_net_does(name: str, folder: Path, images: list[Path]):
+@pytest.mark.parametrize(
+    "name, targets",
+    [(name, WAYS if name != "mobilenet_v1" else TARGETS) for name in TOP1],
+    ids=list(TOP1),
+)
+def test_int8_files_answer_as_the_net_does(
+    name: str, targets: Mapping[object, Target], folder: Path, images: list[Path]
+):
     loaded = load_weights("cifar10", name, {}, seed=0)
     model, spec = loaded.net, loaded.spec
     pixels = prepared(images, spec.preparation)
     answers = model.predict(to_network(pixels), verbose=0).argmax(axis=1)
     calibration = prepared(sorted(folder.glob("train/*/*.jpg")), spec.preparation)
-    for target in TARGETS.values():
+    agreement = dict[bytes, float]()  # by content: several targets have the same file
+    for target in targets.values():
         content = export_checked(INT8, model, spec, calibration, None, target).content
-        same = Classifier(content).logits(pixels).argmax(axis=1) == answers
-        assert same.mean() >= LEAST_AGREEMENT, target.name
+        if content not in agreement:
+            same = Classifier(content).logits(pixels).argmax(axis=1) == answers
+            agreement[content] = same.mean()
+        assert agreement[content] >= LEAST_AGREEMENT, target.name
