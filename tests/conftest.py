@@ -185,19 +185,6 @@ def nets_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def weights_not_drawn() -> Iterator[None]:
-    """Let first weights be zeros, for tests of shapes: drawing them takes a third of a build."""
-    from edgenets.models.backend import keras, tf
-
-    def zeros(_: object, shape: tuple[int, ...], dtype: object = None, **__: object) -> object:
-        return tf.zeros(shape, dtype)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
-        yield
-
-
 @functools.cache
 def _net(name: str, folded: bool = False, **arguments: object):
     from edgenets.models.fold import fold_batch_norm

@@ -4,15 +4,12 @@ import pytest
 
 from edgenets.models.backend import keras
 from edgenets.models.inception_v1 import with_auxiliary_heads
-from edgenets.models.registry import create
 from edgenets.profile import Profile, profile
-
-pytestmark = pytest.mark.usefixtures("weights_not_drawn")
 
 
 @pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return create("inception_v1", batch_norm=False)
+def model(net_of_zeros) -> keras.Model:
+    return net_of_zeros("inception_v1", batch_norm=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +41,15 @@ def test_module_costs_what_table_1_gives_with_biases(
     assert model.get_layer(f"mixed{module}").output_shape == (None, side, side, channels)
 
 
-def test_batch_norm_stands_after_every_convolution_and_replaces_the_biases():
-    model = create("inception_v1", resolution=32)
+def test_batch_norm_stands_after_every_convolution_and_replaces_the_biases(net_of_zeros):
+    model = net_of_zeros("inception_v1")
     kinds = [type(layer) for layer in model.layers]
     assert kinds.count(keras.layers.BatchNormalization) == 3 + 9 * 6
     assert not any(layer.use_bias for layer in model.layers if type(layer) is keras.layers.Conv2D)
 
 
-def test_factorized_module_has_two_3x3_for_the_5x5(model: keras.Model):
-    factorized = create("inception_v1", resolution=32, batch_norm=False, factorized=True)
+def test_factorized_module_has_two_3x3_for_the_5x5(model: keras.Model, net_of_zeros):
+    factorized = net_of_zeros("inception_v1", batch_norm=False, factorized=True)
     first, second = (
         factorized.get_layer(f"mixed3a_5x5_{part}3x3_conv").count_params()
         for part in ("first", "second")
@@ -73,7 +70,7 @@ def test_auxiliary_heads_cost_what_the_table_gives_and_share_the_net(model: kera
     assert set(model.layers) < set(with_heads.layers)
 
 
-def test_auxiliary_heads_fit_small_maps_and_follow_the_net_s_batch_norm():
-    heads = with_auxiliary_heads(create("inception_v1", resolution=32, classes=3))
+def test_auxiliary_heads_fit_small_maps_and_follow_the_net_s_batch_norm(net_of_zeros):
+    heads = with_auxiliary_heads(net_of_zeros("inception_v1", resolution=32, classes=3))
     assert heads.output_shape == [(None, 3)] * 3
     assert heads.get_layer("auxiliary4a_bn").input_shape == (None, 1, 1, 128)

@@ -6,12 +6,10 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.registry import create
 
-pytestmark = pytest.mark.usefixtures("weights_not_drawn")
-
 
 @pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return create("inception_v3")
+def model(net_of_zeros) -> keras.Model:
+    return net_of_zeros("inception_v3")
 
 
 @pytest.mark.parametrize(
@@ -41,8 +39,8 @@ def test_too_small_an_image_gets_a_sentence():
         create("inception_v3", resolution=32)
 
 
-def test_width_scales_every_layer_to_a_multiple_of_8():
-    model = create("inception_v3", width=0.25, resolution=75)
+def test_width_scales_every_layer_to_a_multiple_of_8(net_of_zeros):
+    model = net_of_zeros("inception_v3", width=0.25, resolution=75)
     assert model.get_layer("stem1_conv").filters == 8
     assert model.get_layer("stem4_conv").filters == 24  # 20 is none, and 16 is under 90 % of it
     assert model.get_layer("mixed10").output_shape[-1] == 2048 / 4

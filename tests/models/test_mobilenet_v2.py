@@ -3,14 +3,11 @@ from __future__ import annotations
 import pytest
 
 from edgenets.models.backend import keras
-from edgenets.models.registry import create
-
-pytestmark = pytest.mark.usefixtures("weights_not_drawn")
 
 
 @pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return create("mobilenet_v2")
+def model(net_of_zeros) -> keras.Model:
+    return net_of_zeros("mobilenet_v2")
 
 
 def layers_of(model: keras.Model, kind: type) -> list[keras.layers.Layer]:
@@ -40,6 +37,6 @@ def test_projections_are_linear(model: keras.Model):
 
 
 @pytest.mark.parametrize("width, channels", [(0.35, 1280), (1.0, 1280), (1.4, 1792)])
-def test_last_convolution_is_widened_but_never_narrowed(width: float, channels: int):
-    model = create("mobilenet_v2", width=width)
+def test_last_convolution_is_widened_but_never_narrowed(width: float, channels: int, net_of_zeros):
+    model = net_of_zeros("mobilenet_v2", width=width)
     assert model.get_layer("last_conv").filters == channels

@@ -5,14 +5,11 @@ import pytest
 
 from edgenets.models.backend import keras
 from edgenets.models.layers import hard_sigmoid, hard_swish
-from edgenets.models.registry import create
-
-pytestmark = pytest.mark.usefixtures("weights_not_drawn")
 
 
 @pytest.fixture(scope="module", params=["large", "small"])
-def model(request: pytest.FixtureRequest) -> keras.Model:
-    return create(f"mobilenet_v3_{request.param}")
+def model(request: pytest.FixtureRequest, net_of_zeros) -> keras.Model:
+    return net_of_zeros(f"mobilenet_v3_{request.param}")
 
 
 def count(model: keras.Model, ending: str) -> int:
@@ -26,8 +23,8 @@ def test_squeeze_and_hard_swish_stand_where_the_tables_say(model: keras.Model):
     assert count(model, "_hard_swish") == 2 * (9 if large else 8) + 3
 
 
-def test_gates_work_on_a_quarter_of_the_hidden_channels():
-    model = create("mobilenet_v3_large")
+def test_gates_work_on_a_quarter_of_the_hidden_channels(net_of_zeros):
+    model = net_of_zeros("mobilenet_v3_large")
     # A quarter of 72 is 18; 16, the nearest multiple of 8, is less than 90 % of it.
     assert model.get_layer("block4_squeeze_conv").filters == 24
     assert model.get_layer("block13_squeeze_conv").filters == 672 // 4
@@ -40,8 +37,8 @@ def test_last_channels_are_those_of_the_tables(model: keras.Model):
 
 
 @pytest.mark.parametrize("size", ["large", "small"])
-def test_minimalistic_has_3x3_kernels_and_relu_only(size: str):
-    model = create(f"mobilenet_v3_{size}", minimalistic=True)
+def test_minimalistic_has_3x3_kernels_and_relu_only(size: str, net_of_zeros):
+    model = net_of_zeros(f"mobilenet_v3_{size}", minimalistic=True)
     assert count(model, "_excite") == count(model, "_hard_swish") == 0
     depthwise = [m for m in model.layers if isinstance(m, keras.layers.DepthwiseConv2D)]
     assert {layer.kernel_size for layer in depthwise} == {(3, 3)}

@@ -7,8 +7,6 @@ from edgenets.models.backend import keras
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle
 from edgenets.models.registry import create
 
-pytestmark = pytest.mark.usefixtures("weights_not_drawn")
-
 
 @pytest.mark.parametrize(
     "scale, channels, last",
@@ -17,8 +15,10 @@ pytestmark = pytest.mark.usefixtures("weights_not_drawn")
         (2.0, (244, 488, 976), 2048),
     ],
 )
-def test_stages_have_the_channels_of_table_5(scale: float, channels: tuple[int, ...], last: int):
-    model = create("shufflenet_v2", scale=scale)
+def test_stages_have_the_channels_of_table_5(
+    net_of_zeros, scale: float, channels: tuple[int, ...], last: int
+):
+    model = net_of_zeros("shufflenet_v2", scale=scale)
     for stage, units, side, out in zip((2, 3, 4), (4, 8, 4), (28, 14, 7), channels, strict=True):
         shape = model.get_layer(f"stage{stage}_unit{units}_shuffle").output_shape
         assert shape == (None, side, side, out)
@@ -26,8 +26,8 @@ def test_stages_have_the_channels_of_table_5(scale: float, channels: tuple[int, 
     assert model.get_layer("conv5_conv").filters == last
 
 
-def test_units_without_stride_pass_one_half_on():
-    model = create("shufflenet_v2", resolution=32)
+def test_units_without_stride_pass_one_half_on(net_of_zeros):
+    model = net_of_zeros("shufflenet_v2", scale=0.5)
     kinds = [type(layer) for layer in model.layers]
     assert kinds.count(ChannelShuffle) == 4 + 8 + 4
     assert kinds.count(ChannelHalf) == 2 * (3 + 7 + 3)
@@ -36,8 +36,8 @@ def test_units_without_stride_pass_one_half_on():
     assert joined.node.layer is passed
 
 
-def test_no_activation_follows_a_depthwise_convolution():
-    model = create("shufflenet_v2", resolution=32)
+def test_no_activation_follows_a_depthwise_convolution(net_of_zeros):
+    model = net_of_zeros("shufflenet_v2", scale=0.5)
     depthwise = [m.name for m in model.layers if isinstance(m, keras.layers.DepthwiseConv2D)]
     names = {layer.name for layer in model.layers}
     assert len(depthwise) == 16 + 3

@@ -3,14 +3,11 @@ from __future__ import annotations
 import pytest
 
 from edgenets.models.backend import keras
-from edgenets.models.registry import create
-
-pytestmark = pytest.mark.usefixtures("weights_not_drawn")
 
 
 @pytest.fixture(scope="module")
-def model() -> keras.Model:
-    return create("xception")
+def model(net_of_zeros) -> keras.Model:
+    return net_of_zeros("xception")
 
 
 def test_maps_are_those_of_figure_5(model: keras.Model):
@@ -32,8 +29,8 @@ def test_nothing_stands_between_depthwise_and_pointwise(model: keras.Model):
     assert pointwise.input.node.layer.name == "block5_sep1_depthwise_conv"
 
 
-def test_width_scales_every_layer_to_a_multiple_of_8():
-    model = create("xception", width=0.25, resolution=96)
+def test_width_scales_every_layer_to_a_multiple_of_8(net_of_zeros):
+    model = net_of_zeros("xception", width=0.25, resolution=96)
     assert model.get_layer("block1_first_conv").filters == 8
     assert model.get_layer("block5_sep1_pointwise_conv").filters == 184  # 182 is none
     assert model.get_layer("block14_sep2_pointwise_conv").filters == 512

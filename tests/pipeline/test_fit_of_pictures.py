@@ -133,6 +133,7 @@ def test_crops_are_cut_from_pictures_of_the_same_fit(fit: Fit | None, wide_folde
         assert corner < 100
 
 
+@pytest.mark.slow
 def test_weights_of_a_folder_bring_their_fit_unless_another_is_asked_for(
     stretched: en.Model, wide_folder: Path
 ):

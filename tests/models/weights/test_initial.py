@@ -267,6 +267,7 @@ def test_as_many_other_classes_get_a_new_classifier_too(folder):
     assert not np.array_equal(named_weights(result)[kernel], named_weights(model)[kernel])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [("owl", "cat", "dog"), tuple("abcde")], ids=str)
 def test_folded_net_takes_over_classes_too(folded_folder, tmp_path, labels: tuple[str, ...]):
     loaded = Model.load(folded_folder)
