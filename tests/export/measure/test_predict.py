@@ -1,4 +1,5 @@
 import doctest
+import functools
 import json
 
 import click
@@ -94,6 +95,7 @@ def test_shared_files_predict_from_any_photo(shared_file, tmp_path):
     assert sum(best["score"] for best in person["top"]) == pytest.approx(1)
 
 
+@functools.cache
 def converted(scores, classes):
     """A float32 file of 8 x 8 images in [0, 1]; `scores` makes them of 10 times the mean colour."""
 
@@ -113,6 +115,10 @@ def gray(tmp_path):
     path = tmp_path / "gray.png"
     Image.new("RGB", (8, 8), (51, 51, 51)).save(path)
     return path
+
+
+def sigmoid_of_red(colour):
+    return tf.sigmoid(colour[:, :1])
 
 
 def two_heads(colour):
@@ -151,7 +157,7 @@ def test_probabilities_are_shown_as_they_are_and_logits_as_their_softmax(
 )
 def test_a_single_sigmoid_is_the_second_class_of_two(gray, tmp_path, labels, shown):
     path = tmp_path / "net.tflite"
-    path.write_bytes(converted(lambda colour: tf.sigmoid(colour[:, :1]), 1))
+    path.write_bytes(converted(sigmoid_of_red, 1))
     (prediction,) = predict_files(path, [gray], labels=labels, input_range=(0, 1))
     assert [(best["label"], round(best["score"], 4)) for best in prediction["top"]] == shown
 
