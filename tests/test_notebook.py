@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 RUN = 'en.run(out="runs/quickstart")'
 QUICK = (
     'en.run(out="runs/quickstart", '
-    'set={"train.epochs": 2, "compress.0.epochs": 1, "compress.1.epochs": 1})'
+    'set={"train.epochs": 4, "compress.0.epochs": 1, "compress.1.epochs": 1})'
 )
 
 
@@ -59,7 +59,7 @@ def test_quickstart_runs_from_top_to_bottom(tmp_path: Path):
 
 @pytest.mark.slow
 def test_own_photos_shows_curves_wrong_pictures_and_sizes(tmp_path: Path):
-    notebook = run_with("own_photos.ipynb", '"train.epochs": 20', '"train.epochs": 4', tmp_path)
+    notebook = run_with("own_photos.ipynb", '"train.epochs": 20', '"train.epochs": 16', tmp_path)
     out = tmp_path / "runs" / "photographs"
     assert len(list((tmp_path / "edgenets-digits").rglob("*.jpg"))) == 300
     assert len(pictures_of(notebook)) == 2
