@@ -220,6 +220,7 @@ class _Loop:
         )
         self.variables = training_variables(model, self.optimizer)
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
+        # No layer decides by a tensor's value in Python, so AutoGraph would only take time.
         self.train_step = tf.function(self._train_step, autograph=False)
         self.teach = tf.function(self._teach, autograph=False)
         self.inference = compile_inference(model)
