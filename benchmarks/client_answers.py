@@ -1,10 +1,12 @@
 """What a client's own image classifier answers; run by clients.py in an environment that has it.
 
-    PYTHON benchmarks/client_answers.py mediapipe|task-library FILE.tflite < images
+    PYTHON benchmarks/client_answers.py mediapipe|task-library|torchvision FILE.tflite < images
 
 Needs nothing but the client: `pip install mediapipe`, or `pip install tflite-support 'numpy<2'`
-(Python 3.11). Reads the paths of images, one a line, and prints one JSON value: the client's
-version, and of each image the scores, by the labels of the file.
+(Python 3.11), or torchvision (Debian: python3-torchvision). Reads the paths of images, one a line,
+and prints one JSON value: the client's version, and of each image the scores, by the labels of the
+file. torchvision, which runs no such file, gives what the file of `clients.py` that returns its
+input would.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 Scores = dict[str, float]
+SIDE = 32  # pixels of the file that returns its input
+RESIZED = round(SIDE * 256 / 224)
+"""To which the short side is resized first, in the proportion of the preset of ImageNet nets."""
 
 
 def mediapipe(file: str) -> Callable[[str], Scores]:
@@ -45,9 +50,31 @@ def task_library(file: str) -> Callable[[str], Scores]:
     return answer
 
 
+def torchvision(file: str) -> Callable[[str], Scores]:
+    """Return the preset that ImageNet nets are evaluated with, at `SIDE` pixels, undoing its scale.
+
+    Args:
+        file: is not read.
+    """
+    import torch
+    from PIL import Image
+    from torchvision.transforms._presets import ImageClassification
+
+    prepare = ImageClassification(crop_size=SIDE, resize_size=RESIZED)
+    mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in (prepare.mean, prepare.std))
+
+    def answer(path: str) -> Scores:
+        pixels = (prepare(Image.open(path).convert("RGB")) * std + mean).permute(1, 2, 0)
+        codes = pixels.flatten() * 255 / 256
+        return {str(number): float(code) for number, code in enumerate(codes)}
+
+    return answer
+
+
 CLIENTS = {
     "mediapipe": ("mediapipe", mediapipe),
     "task-library": ("tflite-support", task_library),
+    "torchvision": ("torchvision", torchvision),
 }
 
 

@@ -1,14 +1,15 @@
 """What clients do to a picture, and what they answer: the tables of docs/evidence/clients.md.
 
     python benchmarks/clients.py ../shared/data/flowers --client mediapipe=PYTHON \
-        --client task-library=PYTHON
+        --client task-library=PYTHON --client torchvision=PYTHON
 
 PYTHON is an interpreter that has the client (`benchmarks/client_answers.py` says which packages):
 none of them can be installed beside TensorFlow's optimization toolkit. First, a file that returns
-its input shows what each client makes of a picture; Keras' own preparations are held against the
-same candidates. Then MobileNet V1 0.25 at 128 pixels, trained on DATA with each fit as
-photographs.py trains it and exported with --client, answers the test photographs in edgenets and in
-every client. Every training that is finished is kept in --out; a stopped one goes on.
+its input shows what each client makes of a picture; preparations of Keras and torchvision, which
+run no such file, are held against the same candidates. Then MobileNet V1 0.25 at 128 pixels,
+trained on DATA with each fit as photographs.py trains it and exported with --client, answers the
+test photographs in edgenets and in every client that runs it. Every training that is finished is
+kept in --out; a stopped one goes on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from client_answers import RESIZED, SIDE
 from numpy.typing import NDArray
 from photographs import SMALL, V1, Row, first_of_each_class, train
 from PIL import Image, ImageOps
@@ -38,10 +40,12 @@ from edgenets.export.metadata import standard_entry, with_labels
 from edgenets.flatbuffer import File, set_metadata
 from edgenets.flatbuffer.edit import pack
 
-PROBED = 32  # pixels of a side of the file that returns its input
+PROBED = SIDE  # pixels of a side of the file that returns its input
 PICTURE = (200, 120)  # not square, and larger in both directions
 PER_CLASS = 100
 TRAINED: tuple[Fit, ...] = ("stretch", "crop")
+Resize = Callable[[Image.Image, tuple[int, int]], Image.Image]
+PREPARE_ONLY = ("torchvision",)
 ANSWERS = Path(__file__).with_name("client_answers.py")
 
 
@@ -54,10 +58,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     clients = dict(client.split("=", 1) for client in options.client)
+    runners = {name: python for name, python in clients.items() if name not in PREPARE_ONLY}
     with tempfile.TemporaryDirectory() as folder:
         print_ways(clients, Path(folder))
     weights = options.weights or options.data.parent / "coral"
-    print_answers(clients, options.data, weights, options.out, options.seeds)
+    print_answers(runners, options.data, weights, options.out, options.seeds)
 
 
 def print_ways(clients: dict[str, str], folder: Path) -> None:
@@ -133,10 +138,20 @@ def ways(picture: Image.Image) -> dict[str, NDArray[Any]]:
         for name, resize in RESIZINGS.items():
             square = ImageOps.pad(resize(part, (PROBED, rows)), (PROBED, PROBED), color="black")
             found[f"{fit}, {name}"] = np.asarray(square, np.float64)
+    for name, resize in RESIZINGS.items():
+        found[f"crop with a margin, {name}"] = np.asarray(with_margin(picture, resize), np.float64)
     for fit in FITS:
         preparation = Preparation.default("", PROBED, fit)
         found[f"fit {fit} of edgenets"] = prepare(picture, preparation).astype(np.float64)
     return found
+
+
+def with_margin(picture: Image.Image, resize: Resize) -> Image.Image:
+    """Return the centre of a picture whose short side was resized to `RESIZED`."""
+    scale = RESIZED / min(picture.size)
+    width, height = (int(side * scale) for side in picture.size)
+    left, top = (round((side - PROBED) / 2) for side in (width, height))
+    return resize(picture, (width, height)).crop((left, top, left + PROBED, top + PROBED))
 
 
 def four_pixels(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -146,7 +161,7 @@ def four_pixels(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.transform(size, Transform.AFFINE, scale, Resampling.BILINEAR)
 
 
-RESIZINGS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+RESIZINGS: dict[str, Resize] = {
     "bilinear, every pixel (Pillow)": partial(Image.Image.resize, resample=Resampling.BILINEAR),
     "Lanczos, every pixel (Pillow)": partial(Image.Image.resize, resample=Resampling.LANCZOS),
     "bilinear, four pixels about the centre": four_pixels,
