@@ -14,8 +14,8 @@ from edgenets.errors import unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = (
-    Literal["dense", "dense_narrow", "packed", "spelled", "paired", "paired_wide", "turned"]
-    | Literal["averaged", "joined", "nested"]
+    Literal["dense", "dense_narrow", "packed", "spelled", "turned", "averaged", "joined", "nested"]
+    | Literal["paired", "paired_wide", "paired_outputs"]
 )
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
 
@@ -91,7 +91,7 @@ ETHOS_U55_128 = Target(
     name="ethos-u55-128",
     device="Arm Ethos-U55 of 128 MACs a cycle",
     formats=(INT8.name, INT16X8.name),
-    rewrites=("dense_narrow", "paired_wide"),
+    rewrites=("dense_narrow", "paired_wide", "paired_outputs"),
     accelerator="ethos_u",
     system_config="Ethos_U55_High_End_Embedded",
     memory_mode="Shared_Sram",
@@ -108,7 +108,9 @@ ETHOS_U65_256 = ETHOS_U55_128._replace(
     memory_mode="Dedicated_Sram_384KB",
 )
 ETHOS_U65_512 = ETHOS_U65_256._replace(
-    name="ethos-u65-512", device="Arm Ethos-U65 of 512 MACs a cycle"
+    name="ethos-u65-512",
+    device="Arm Ethos-U65 of 512 MACs a cycle",
+    rewrites=("dense_narrow", "paired_wide"),
 )
 ETHOS_U = (ETHOS_U55_128, ETHOS_U55_256, ETHOS_U65_256, ETHOS_U65_512)
 MCU = Target(

@@ -22,13 +22,13 @@ from edgenets.export.lower.integer_forms import (
     join_relus,
     nest_concatenations,
 )
+from edgenets.export.lower.pairs import pair_columns, pair_outputs, pair_wide_columns
 from edgenets.export.lower.rewriting import (
     CONVOLUTIONS,
     Array,
     CodedModel,
     Draft,
     KerasLayer,
-    padding_before,
     rebuild,
 )
 from edgenets.export.targets import Target
@@ -43,8 +43,6 @@ RELU6_GRID = Grid(6 / 255, -128)
 STRIDE = 2
 NARROW = 200
 """Channels of a shuffled map up to which `make_narrow_dense` makes a net dense."""
-WIDE = 5
-"""Columns of a kernel from which on `pair_wide_columns` pairs."""
 
 
 def runs_sparsely(model: keras.Model) -> bool:
@@ -146,41 +144,6 @@ def _relu6_gate(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu6(x + HARD_SIGMOID_SHIFT)
 
 
-def pair_columns(net: CodedModel) -> CodedModel:
-    """Return the net with its first convolution over pairs of pixels, six channels at a time.
-
-    A convolution with stride 2 over `[height, width, 3]` is one with strides (2, 1) over
-    `[height, width / 2, 6]`, the same values in the same order. Kernels that take channels by eight
-    then do two thirds of the steps for a 3x3 kernel, four sevenths for a 7x7 one.
-    """
-    match net.model.layers:
-        case [image, keras.layers.Conv2D() as conv, *_] if _can_be_paired(image, conv):
-            pass
-        case _:
-            return net
-
-    def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
-        if layer is not conv:
-            return None
-        (x,) = inputs
-        rows, columns = conv.kernel_size
-        offset = _left_padding(conv) % STRIDE
-        taps = -(-(offset + columns) // STRIDE)
-        pairs = _PixelPairs(name=f"{conv.name}_pairs")
-        computed = 3 if x.shape[2] % STRIDE else 1  # tensors in the file
-        draft.add(pairs, image.name, draft.grids.get(image.name, ())[-1:] * computed)
-
-        def embed(kernel: Array) -> Array:
-            wide = np.zeros((rows, STRIDE * taps, *kernel.shape[2:]), kernel.dtype)
-            wide[:, offset : offset + columns] = kernel
-            return wide.reshape(rows, taps, -1, kernel.shape[3])
-
-        wide = draft.changed(layer, embed, kernel_size=(rows, taps), strides=(STRIDE, 1))
-        return wide(pairs(x))
-
-    return rebuild(net, build)
-
-
 def make_narrow_dense(net: CodedModel) -> CodedModel:
     """Return the net as `make_dense` does where no shuffled map has over `NARROW` channels.
 
@@ -189,48 +152,6 @@ def make_narrow_dense(net: CodedModel) -> CodedModel:
     shuffles = [layer for layer in net.model.layers if isinstance(layer, ChannelShuffle)]
     widest = max((layer.output.shape[-1] for layer in shuffles), default=0)
     return make_dense(net) if 0 < widest <= NARROW else net
-
-
-def pair_wide_columns(net: CodedModel) -> CodedModel:
-    """Return the net with its first convolution over pairs of pixels, where its kernel is wide.
-
-    An Ethos-U takes 7x7 kernels in a fifth less time so; with 3x3 ones making the pairs costs what
-    they save.
-    """
-    kernels = (
-        layer.kernel_size for layer in net.model.layers[1:2] if isinstance(layer, CONVOLUTIONS)
-    )
-    return pair_columns(net) if any(size[1] >= WIDE for size in kernels) else net
-
-
-class _PixelPairs(keras.layers.Layer):
-    """Take two pixels of a row as one, of twice the channels; an odd one gets zeros beside it."""
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        _, height, width, channels = inputs.shape
-        if width % STRIDE:  # whole rows: XNNPACK pads them much faster than pixels
-            rows = tf.reshape(inputs, (-1, height, width * channels))
-            inputs = tf.pad(rows, ((0, 0), (0, 0), (0, channels)))
-        return tf.reshape(inputs, (-1, height, -(-width // STRIDE), STRIDE * channels))
-
-
-def _left_padding(conv: KerasLayer) -> int:
-    if conv.padding == "valid":
-        return 0
-    return padding_before(conv.input.shape[2], conv.output.shape[2], conv.kernel_size[1], STRIDE)
-
-
-def _can_be_paired(image: KerasLayer, conv: KerasLayer) -> bool:
-    """Tell whether the convolution has stride 2, and paddings that the paired one has too."""
-    if type(conv) is not keras.layers.Conv2D or conv.groups > 1 or conv.dilation_rate != (1, 1):
-        return False
-    if conv.strides != (STRIDE, STRIDE) or conv.kernel_size[1] < STRIDE:
-        return False
-    if conv.padding == "valid":
-        return True
-    left = _left_padding(conv)
-    taps = -(-(left % STRIDE + conv.kernel_size[1]) // STRIDE)
-    return image.output.shape[2] % STRIDE == 0 and (taps - 1) // 2 == -(-left // STRIDE)
 
 
 def turn_paddings(net: CodedModel) -> CodedModel:
@@ -298,6 +219,7 @@ REWRITES: dict[str, Callable[[CodedModel], CodedModel]] = {
     "spelled": spell_hard_swish,
     "paired": pair_columns,
     "paired_wide": pair_wide_columns,
+    "paired_outputs": pair_outputs,
     "turned": turn_paddings,
     "averaged": average_by_convolution,
     "joined": join_relus,

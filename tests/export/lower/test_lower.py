@@ -105,6 +105,7 @@ def inputs(resolution: int) -> np.ndarray:
         ("paired", "mobilenet_v1", {"width": 0.25, "output_stride": 32}, 64),
         ("paired", "squeezenet", {"output_stride": 32}, 63),  # 7x7, 'valid', odd
         ("paired", "inception_v1", {"output_stride": 32}, 64),  # 7x7, 'same'
+        ("paired_outputs", "squeezenet", {"output_stride": 8}, 32),  # 7x7, stride 1
         ("averaged", *SHUFFLE_V1, 64),
         ("averaged", "shufflenet_v1", {"scale": 0.5, "output_stride": 32}, 60),  # odd maps, too
         ("averaged", "inception_v3", {"width": 0.25}, 64),
@@ -231,6 +232,27 @@ def test_files_for_accelerators_have_only_operators_that_run_there(name, argumen
     for target in (ETHOS_U55_128, ETHOS_U65_256):
         outcome = compile_file(path, target)
         assert (outcome.on_cpu.total(), outcome.differences) == (0, [])
+
+
+@pytest.mark.slow
+def test_two_pixels_at_a_time_give_the_same_codes_in_fewer_cycles(tmp_path):
+    model, spec = build("squeezenet", {"base_expand": 16, "expand_increment": 16}, 32)
+    folded, images = fold_batch_norm(model), IMAGES[:, :32, :32]
+    kernels = quantize_kernels(folded)
+    assign_kernels(folded, kernels)
+    spec = replace(spec, folded=True)
+    plain = to_int8(folded, spec, images, Codes(kernels, {}))
+    codes = Codes(kernels, read_grids(plain, folded))
+    paired = export_checked(INT8, folded, spec, None, codes, ETHOS_U55_128).content
+    logits, expected = (Classifier(file).logits(images) for file in (paired, plain))
+    np.testing.assert_array_equal(logits, expected)
+    cycles = []
+    for content in (paired, plain):
+        (tmp_path / "net.tflite").write_bytes(content)
+        outcome = compile_file(tmp_path / "net.tflite", ETHOS_U55_128)
+        assert outcome.on_cpu.total() == 0
+        cycles.append(outcome.estimates["cycles"])
+    assert cycles[0] < 0.9 * cycles[1]
 
 
 @pytest.mark.slow
