@@ -26,7 +26,7 @@ from edgenets.data.folder import (
     scan,
     splits_in,
 )
-from edgenets.data.loading import Split
+from edgenets.data.loading import UNLABELLED, Split
 from edgenets.data.splits import TEST_FRACTION, SeededSplit, hold_out
 from edgenets.errors import EdgenetsError, did_you_mean
 from edgenets.progress import say
@@ -134,6 +134,7 @@ def open_for_evaluation(
     seeded_split: SeededSplit | None = None,
     *,
     everything: bool = False,
+    of_any_class: bool = False,
 ) -> EvaluationImages:
     """Open the images to evaluate a model with.
 
@@ -146,18 +147,27 @@ def open_for_evaluation(
         labels: the model's; the folder's classes are some or all of them.
         seeded_split: how the model's own test part was split off, if it was.
         everything: take all images, those to train with too.
+        of_any_class: let the images be `UNLABELLED` if a class is not in `labels`, with a warning.
 
     Raises:
         EdgenetsError: there is no such folder; it has no usable image; a class is not in `labels`.
     """
     not_a_label = f"of {source} is not a label of the model"
+
+    def relabelled(images: Split, classes: Sequence[str]) -> Split:
+        if of_any_class and not set(classes) <= set(labels):
+            return replace(images, labels=np.full(len(images), UNLABELLED))
+        return _relabel(images, classes, labels, not_a_label)
+
     if source == "digits":
         data = digits()
         images = data.train + data.test if everything else data.test
-        split = _relabel(images, data.classes, labels, not_a_label)
-        if everything:
-            return EvaluationImages(split, ALL, warnings=(WITH_TRAINING,))
-        return EvaluationImages(split, TEST)
+        split = relabelled(images, data.classes)
+        return EvaluationImages(
+            split,
+            ALL if everything else TEST,
+            warnings=((WITH_TRAINING,) if everything else ()) + _unlabelled_warnings(split, source),
+        )
 
     root = existing_folder(source)
     splits = splits_in(root)
@@ -184,9 +194,15 @@ def open_for_evaluation(
     split = NO_IMAGES
     for found in parts:
         _require_images(found)
-        split += _relabel(found.split, found.classes, labels, not_a_label)
+        split += relabelled(found.split, found.classes)
     skipped = tuple(file for found in parts for file in found.skipped)
-    return EvaluationImages(split, part, skipped, tuple(warnings))
+    return EvaluationImages(split, part, skipped, (*warnings, *_unlabelled_warnings(split, source)))
+
+
+def _unlabelled_warnings(split: Split, source: str) -> tuple[str, ...]:
+    if UNLABELLED not in split.labels:
+        return ()
+    return (f"not all classes of {source} are labels of the model, so top-1 is not counted",)
 
 
 def _test_folder(root: Path, splits: Mapping[str, Path]) -> Path | None:

@@ -19,6 +19,7 @@ from edgenets.export.devices import ssh
 from edgenets.export.devices.device import parse_device
 from edgenets.export.measure import accuracy, remote_classifier
 from edgenets.export.measure.benchmark import benchmark_file, benchmark_on_devices
+from edgenets.export.measure.verify import verify_file
 
 pytestmark = pytest.mark.board
 
@@ -61,6 +62,15 @@ def test_operators_are_measured_on_a_board_and_nothing_is_left(board, colour_fil
     assert len(result.ops) == len(flatbuffer.read(colour_file).operators)
     assert all(op["ms"] is not None for op in result.ops)
     assert eventually(board.is_clean)
+
+
+def test_a_board_is_compared_with_the_kernels_of_this_machine(board, colour_file):
+    result = verify_file(colour_file, images=3, runtimes=["reference"], devices=[board.device])
+    here, there = result["runtimes"]
+    assert (here["name"], there["name"]) == ("reference", board.url)
+    assert (there["bit_equal"], there["same_answers"], there["problem"]) == (3, 1, None)
+    assert there["version"] == here["version"]
+    assert board.is_clean()
 
 
 def test_a_login_script_that_prints_does_no_harm(board, colour_file):

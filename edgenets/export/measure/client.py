@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenets.data.loading import UNLABELLED
 from edgenets.errors import EdgenetsError
 from edgenets.export import ends
 from edgenets.export.devices import environments
@@ -60,7 +61,7 @@ def verify_client(
     with open_device(LOCAL, patience_seconds=patience_seconds) as session:
         classifier = RemoteClassifier(path, session)
         _require_ends(classifier, path)
-        chosen, preparation = spread_split(classifier, path, source, images)
+        chosen, preparation, more = spread_split(classifier, path, source, images)
         files = [one for one in chosen.sources if isinstance(one, Path)]
         if len(files) < len(chosen):
             raise EdgenetsError(
@@ -70,7 +71,7 @@ def verify_client(
     ours = classifier.logits_of(outputs).argmax(axis=1)
     theirs = ask_mediapipe(path, files, classifier.classes)
     read = theirs >= 0
-    warnings = unprepared_warnings(classifier, preparation)
+    warnings = [*unprepared_warnings(classifier, preparation), *more]
     if note := ends.Ends(client=ends.MEDIAPIPE).note(preparation):
         warnings.append(note)
     warnings += _unread_warnings(files, read)
@@ -181,5 +182,5 @@ def _row(
         **runtime_row(name, package, version),
         "same_answers": same,
         "ci95": list(wilson_interval(same, int(read.sum()))),
-        "top1": float(np.mean((answers == labels)[read])),
+        "top1": None if UNLABELLED in labels else float(np.mean((answers == labels)[read])),
     }

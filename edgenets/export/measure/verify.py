@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.data.images import Preparation
 from edgenets.data.input_range import Range
-from edgenets.data.loading import Split
+from edgenets.data.loading import UNLABELLED, Split
 from edgenets.data.sources import open_for_evaluation
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import KERNELS, TFLM
 from edgenets.export.devices.device import Device
-from edgenets.export.measure.accuracy import needed_of, unprepared_warnings
+from edgenets.export.measure.accuracy import unprepared_warnings
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.parting import Parting, Run, find_parting, largest_step, same_bits
+from edgenets.export.measure.predict import usual_preparation
 from edgenets.export.measure.remote_classifier import COPIES
 from edgenets.export.measure.runtimes import NO_BOARDS, RUNTIMES, images_within, open_runtimes
 from edgenets.files import sha256_bytes
@@ -263,28 +264,32 @@ def _test_images(
     classifier: ClassifierFile, path: Path, source: str, images: int, warnings: list[str]
 ) -> Inputs:
     """Return test images, evenly spread; add to `warnings` what there is to say of them."""
-    split, preparation = spread_split(classifier, path, source, images)
+    split, preparation, more = spread_split(classifier, path, source, images)
     _require_room(classifier, len(split))
     loaded = split.load(preparation, once=True)
     parts = [
         classifier.inputs(loaded.take(np.arange(start, min(start + IMAGES_AT_ONCE, len(split)))))
         for start in range(0, len(split), IMAGES_AT_ONCE)
     ]
-    warnings += unprepared_warnings(classifier, preparation)
-    return Inputs(np.concatenate(parts), split.labels)
+    warnings += [*unprepared_warnings(classifier, preparation), *more]
+    return Inputs(np.concatenate(parts), None if UNLABELLED in split.labels else split.labels)
 
 
 def spread_split(
     classifier: ClassifierFile, path: Path, source: str, images: int | None
-) -> tuple[Split, Preparation]:
-    """Return so many test images of a dataset (None: all), and how the file prepares them.
+) -> tuple[Split, Preparation, tuple[str, ...]]:
+    """Return so many test images of a dataset (None: all), how the file prepares them, warnings.
+
+    The images are `UNLABELLED` where their classes are not the file's: answers are compared alike.
 
     Raises:
-        EdgenetsError: the dataset cannot be used, or the file does not say what is needed.
+        EdgenetsError: the dataset cannot be used, or the file does not say how to prepare it.
     """
-    labels, preparation = needed_of(classifier, path)
-    split = open_for_evaluation(source, labels, classifier.seeded_split).split
-    return split.subset(evenly_spread(len(split), images)), preparation
+    preparation = classifier.preparation or usual_preparation(classifier, path)
+    labels = classifier.labels or ()
+    opened = open_for_evaluation(source, labels, classifier.seeded_split, of_any_class=True)
+    chosen = opened.split.subset(evenly_spread(len(opened.split), images))
+    return chosen, preparation, opened.warnings
 
 
 def evenly_spread(available: int, wanted: int | None) -> NDArray[np.int64]:

@@ -210,6 +210,17 @@ def test_test_images_are_taken_evenly_and_scored(tiny_run, image_folder):
     assert result["runtimes"][1]["bit_equal"] < 9  # XNNPACK rounds in its own way
 
 
+def test_images_of_other_classes_are_compared_without_top1(tiny_int8_file, image_folder):
+    result = verify_file(tiny_int8_file, str(image_folder), 4, runtimes=["reference", "xnnpack"])
+    assert result["images"] == 4
+    assert [row["top1"] for row in result["runtimes"]] == [None, None]
+    assert all(row["ci95"][0] <= row["same_answers"] for row in result["runtimes"])
+    (warning,) = [one for one in result["warnings"] if "top-1" in one]
+    assert warning == (
+        f"not all classes of {image_folder} are labels of the model, so top-1 is not counted"
+    )
+
+
 def test_evaluation_with_other_kernels_is_the_accuracy_with_them(tiny_run, image_folder, here):
     path = tiny_run / "model.tflite"
     result = verify_file(path, str(image_folder), 36, runtimes=["reference"])
