@@ -36,6 +36,7 @@ class Target(NamedTuple):
     accelerator: Literal["edge_tpu", "ethos_u"] | None = None  # None: XNNPACK on the CPU
     system_config: str = ""  # of an Ethos-U: clock and memories that Vela's estimates are of
     memory_mode: str = ""  # of an Ethos-U: what is stored in which memory
+    palette: int | None = None  # of an Ethos-U: distinct values of a kernel that it codes by number
     micro: bool = False  # whether it is exported as a folder of C++ sources, for TFLM
     cpu: str | None = None  # core of the emulated board that has its kernels
     names: bool = False  # whether files keep the names of their tensors, if not told otherwise
@@ -95,6 +96,7 @@ ETHOS_U55_128 = Target(
     accelerator="ethos_u",
     system_config="Ethos_U55_High_End_Embedded",
     memory_mode="Shared_Sram",
+    palette=32,
     names=True,
     note="compile the file with --compile, or with Vela, before it goes to the board",
 )

@@ -209,7 +209,12 @@ class _Search:
         self.images = open_images_of(model, config)
         self.drafts = Drafts(model, self.images, config.compress)
         self.sensitivity = self._scan()
-        self.choices = trade_offs({name: s.options for name, s in self.sensitivity.items()})
+        self.choices = trade_offs(
+            {
+                name: [each for each in layer.options if figure.may_share(each.clusters)]
+                for name, layer in self.sensitivity.items()
+            }
+        )
         self.draft = cache(lambda i: self.drafts.figure(self.choices[i], figure))
 
     def largest_within(self, limit: float) -> int:

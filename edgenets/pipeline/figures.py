@@ -17,6 +17,9 @@ from edgenets.export.metadata import with_description
 from edgenets.export.targets import GENERIC, Target, compiled_targets, find_target
 from edgenets.export.write import tflite
 from edgenets.models.folder import Model, weights_sha256
+from edgenets.quantize.budget.choice import MOST_CLUSTERS
+from edgenets.quantize.recipe import Recipe
+from edgenets.quantize.settings import ShareSettings
 from edgenets.quantize.sizes.counts import stored_bytes
 
 
@@ -39,6 +42,10 @@ class Figure(NamedTuple):
             "cycles": f"cycles on {self.target.name}",
             "flash_bytes": f"bytes of flash on {self.target.name}",
         }[self.key]
+
+    def may_share(self, clusters: int) -> bool:
+        """Tell whether a kernel may be left so many values: all, or what the target codes well."""
+        return clusters == MOST_CLUSTERS or clusters <= (self.target.palette or clusters)
 
     def of_file(self, content: bytes) -> int:
         """Return the figure of a file.
@@ -80,3 +87,19 @@ def npu_figure(key: str, target: str) -> Figure:
         )
     find_system(row)
     return Figure(key, row)
+
+
+def palette_note(recipe: Recipe, target: Target) -> str | None:
+    """Return what there is to say of a recipe that shares more values than a target codes well."""
+    kept = [
+        clusters
+        for stage in recipe
+        if isinstance(stage, ShareSettings)
+        for clusters in (stage.clusters, *(other.clusters for other in stage.layers.values()))
+    ]
+    if target.palette is None or max(kept, default=0) <= target.palette:
+        return None
+    return (
+        f"share keeps up to {max(kept)} values in a kernel; {target.name} stores {target.palette} "
+        f"well, and one more takes an eighth more; set clusters to {target.palette} or fewer"
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.report.page import write_html
+from edgenets.export.targets import find_target
 from edgenets.files import (
     locked_folder,
     read_bytes,
@@ -24,6 +25,7 @@ from edgenets.files import (
 )
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
+from edgenets.pipeline.figures import palette_note
 from edgenets.pipeline.keys import key_of, next_key
 from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import check_outputs
@@ -72,6 +74,8 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> Report:
     with locked_folder(out):
         check_outputs(out, (CONFIG, INT8_FILE, PACKAGE_FILE, *REPORT), read)
         config = _check_folder(out, config)
+        if note := palette_note(config.compress, find_target(config.export.target)):
+            say(note)
         images, initial = open_training(config)
         complete = images.config
         if not (out / CONFIG).exists():

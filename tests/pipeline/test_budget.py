@@ -25,9 +25,10 @@ from edgenets.pipeline.budget import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import load_config, load_recipe
 from edgenets.pipeline.draft import chosen_recipe
-from edgenets.pipeline.figures import npu_figure
+from edgenets.pipeline.figures import STORED, npu_figure, palette_note
 from edgenets.pipeline.one_step import export
 from edgenets.quantize.budget.choice import Option
+from edgenets.quantize.budget.sensitivity import CLUSTERS
 from edgenets.quantize.recipe import RECIPES
 from edgenets.quantize.settings import PruneSettings
 from edgenets.quantize.sizes.counts import stored_bytes
@@ -274,6 +275,7 @@ def test_compiled_file_is_within_a_budget_of_an_npu(
     compiled = compile_file(file, target).estimates["cycles"]
     assert compiled == result["tries"][-1]["cycles"]
     assert 0.8 * budget < compiled <= budget
+    assert all(row["clusters"] in (8, 16, 32, 255) for row in result["choice"])
 
 
 @slow
@@ -288,3 +290,24 @@ def test_cycles_that_no_choice_saves_are_refused_with_what_can_be_had(
 def test_figures_are_of_targets_with_a_compiler_that_estimates():
     with pytest.raises(EdgenetsError, match=r"estimated for ethos-u55-128, .*, not for coral"):
         npu_figure("cycles", "coral")
+
+
+def test_an_npu_is_offered_no_more_values_than_it_stores_well():
+    offered = [k for k in CLUSTERS if npu_figure("cycles", "ethos-u65-256").may_share(k)]
+    assert offered == [255, 32, 16, 8]
+    assert all(map(STORED.may_share, CLUSTERS))
+
+
+@pytest.mark.parametrize(
+    "share, target, most",
+    [
+        ({"clusters": 32}, "ethos-u55-128", None),
+        ({"clusters": 33}, "ethos-u55-128", 33),
+        ({"clusters": 16, "layers": {"logits": {"clusters": 64}}}, "ethos-u65-512", 64),
+        ({"clusters": 64}, "generic", None),
+    ],
+)
+def test_a_recipe_that_shares_more_values_is_told_what_they_cost(share, target, most):
+    recipe = RunConfig(compress=[{"stage": "share", **share}, {"stage": "int8"}]).compress
+    note = palette_note(recipe, find_target(target))
+    assert (note is None) if most is None else f"up to {most} values in a kernel" in note

@@ -224,3 +224,18 @@ def case_file() -> Callable[..., bytes]:
     broken = {"ARG_MAX": ARG_MAX, "HARD_SWISH int16": SWISH_16}
     known = broken | {case.op: case for case in reversed(CASES)}
     return lambda *names: build([known[name] for name in names])
+
+
+@pytest.fixture(scope="session")
+def kernel_file() -> Callable[[Any], bytes]:
+    """A function from the codes of a kernel, [out, height, width, in], to a convolution's file."""
+
+    def build_convolution(codes: Any) -> bytes:
+        outside, _, _, inside = codes.shape
+        kernel = Value(codes.shape, "int8", codes)
+        output = image(8, 8, outside)
+        return build(
+            [Case("CONV_2D", [image(8, 8, inside), kernel, bias(outside)], output, conv(), "")]
+        )
+
+    return build_convolution

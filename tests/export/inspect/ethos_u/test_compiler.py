@@ -7,6 +7,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,9 +15,10 @@ from edgenets import flatbuffer
 from edgenets.cli.export import _print_npu, command
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.ethos_u import compiler
-from edgenets.export.inspect.ethos_u.compiler import compile_file, find_system
+from edgenets.export.inspect.ethos_u.compiler import compile_content, compile_file, find_system
 from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.targets import TARGETS
+from edgenets.quantize.sizes.counts import entropy_bytes
 
 U55 = TARGETS["ethos-u55-128"]
 
@@ -229,3 +231,20 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path, options, wo
     result = CliRunner().invoke(command, [str(tmp_path), "--out", "net.tflite", *options])
     assert result.exit_code == 2
     assert words in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [U55, TARGETS["ethos-u65-256"]], ids=lambda target: target.name)
+def test_one_value_more_than_the_palette_is_dear(target, kernel_file):
+    random = np.random.default_rng(0)
+    stream, entropy = [], []
+    for values in (target.palette, target.palette + 1):
+        known = random.choice(np.arange(-127, 128), values, replace=False)
+        codes = random.choice(known, (64, 3, 3, 32)).astype(np.int8)
+        assert len(np.unique(codes)) == values
+        outcome = compile_content(kernel_file(codes), Path("kernel.tflite"), target)
+        stream.append(outcome.estimates["weight_stream_bytes"])
+        entropy.append(entropy_bytes(codes))
+    assert stream[0] < 1.02 * entropy[0]
+    # 1.13 and 1.17 times were measured, by where the values lie.
+    assert stream[1] > 1.1 * stream[0] and entropy[1] < 1.02 * entropy[0]
