@@ -1,7 +1,7 @@
 """Rewrites of a net's first convolution, so that it reads two neighbouring pixels as one position.
 
-An image has three channels; kernels that take channels by eight do five eighths of their steps on
-nothing, with two pixels at a time a quarter.
+An image has three channels: kernels that take channels by eight do five eighths of their steps on
+nothing, and a quarter where they take two pixels at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from edgenets.export.lower.rewriting import (
     rebuild,
 )
 from edgenets.models.backend import keras, tf
-from edgenets.models.graph import call_layer
+from edgenets.models.codes import Grid
+from edgenets.models.graph import call_layer, find_readers
 
 STRIDE = 2
 WIDE = 5
@@ -50,7 +51,7 @@ def pair_columns(net: CodedModel) -> CodedModel:
         taps = -(-(offset + columns) // STRIDE)
         pairs = _PixelPairs(name=f"{conv.name}_pairs")
         computed = 3 if x.shape[2] % STRIDE else 1  # tensors in the file
-        draft.add(pairs, image.name, draft.grids.get(image.name, ())[-1:] * computed)
+        draft.add(pairs, image.name, _grid(draft, image) * computed)
 
         def embed(kernel: Array) -> Array:
             wide = np.zeros((rows, STRIDE * taps, *kernel.shape[2:]), kernel.dtype)
@@ -82,9 +83,11 @@ def pair_outputs(net: CodedModel) -> CodedModel:
     if not _has_paired_outputs(net.model.layers[1]):
         return net
     net = folded(net)
-    image, conv, *following = net.model.layers
-    # What is computed value by value stays beside the convolution, in whose operator it is.
-    last = following[0] if isinstance(following[0], keras.layers.ReLU) else conv
+    image, conv, *_ = net.model.layers
+    readers = find_readers(net.model)[conv.name]
+    # A ReLU stays beside the convolution, in whose operator it is.
+    is_rectified = [type(reader) for reader in readers] == [keras.layers.ReLU]
+    last = readers[0] if is_rectified else conv
 
     def build(draft: Draft, layer: KerasLayer, inputs: list[Any]) -> Any:
         if layer not in (conv, last):
@@ -92,14 +95,14 @@ def pair_outputs(net: CodedModel) -> CodedModel:
         (x,) = inputs
         if layer is conv:
             pairs = _PixelPairs(name=f"{conv.name}_pairs")
-            x = draft.add(pairs, image.name)(x)
+            x = draft.add(pairs, image.name, _grid(draft, image))(x)
             x = _computing_pairs(draft, conv)(x)
         else:
             x = call_layer(draft.copy(layer), [x])
         if layer is not last:
             return x
         apart = keras.layers.Reshape(conv.output.shape[1:], name=f"{conv.name}_columns")
-        return draft.add(apart, last.name)(x)
+        return draft.add(apart, last.name, _grid(draft, last))(x)
 
     return rebuild(net, build)
 
@@ -139,6 +142,11 @@ def _computing_pairs(draft: Draft, conv: KerasLayer) -> KerasLayer:
         kernel_size=(rows, taps),
         filters=STRIDE * conv.filters,
     )
+
+
+def _grid(draft: Draft, layer: KerasLayer) -> tuple[Grid, ...]:
+    """Return the grid of a layer's output, if it has one: a layer kept float has none."""
+    return draft.grids.get(layer.name, ())[-1:]
 
 
 class _PixelPairs(keras.layers.Layer):
