@@ -28,7 +28,6 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes
 from edgenets.quantize.package.epk import pack, unpack
-from edgenets.quantize.package.weight_ranges import WEIGHT_DTYPES
 from edgenets.quantize.sizes.counts import entropy_bytes
 
 Result = TypeVar("Result")
@@ -118,7 +117,7 @@ def timed(work: Callable[[], Result], runs: int) -> tuple[Result, float]:
 def weights_bytes(content: bytes) -> tuple[float, int]:
     """Return the zero-order entropy of all 8-bit weights, and what they take in a package."""
     try:
-        weights = [t for t in flatbuffer.read(content).weights if t.dtype in WEIGHT_DTYPES]
+        weights = [t for t in flatbuffer.read(content).weights if t.dtype in ("int8", "uint8")]
     except EdgenetsError:
         return 0.0, 0
     without = np.frombuffer(content, np.uint8).copy()

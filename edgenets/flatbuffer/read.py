@@ -55,6 +55,9 @@ class Tensor(NamedTuple):
         NDArray[Any] | None
     )  # the content: read-only, of `shape`, or flat uint8 where it is packed
     sparse_index_bytes: int = 0  # that say where the content's values belong; 0 when stored whole
+    # The extremes that the scales were made from, where a converter keeps them.
+    least: NDArray[np.float32] = np.zeros(0, np.float32)
+    largest: NDArray[np.float32] = np.zeros(0, np.float32)
 
     @property
     def is_constant(self) -> bool:
@@ -366,6 +369,8 @@ def _tensor(table: _Table, buffers: list[_Table]) -> Tensor:
         size_bytes=content.size,
         data=shaped(content, dtype, shape) if content.size else None,
         sparse_index_bytes=_sparse_index_bytes(table.table(6)),
+        least=quantization.vector(0, "<f4") if quantization else np.zeros(0, np.float32),
+        largest=quantization.vector(1, "<f4") if quantization else np.zeros(0, np.float32),
     )
 
 

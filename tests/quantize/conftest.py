@@ -12,18 +12,33 @@ from ai_edge_litert import schema_py_generated as schema
 
 @pytest.fixture(scope="session")
 def dense_file() -> Callable[..., bytes]:
-    """A function from a kernel, int8 or uint8, to a file with products as scales."""
+    """A function from a kernel to a file with products as scales.
+
+    A uint8 kernel has one scale, a float one none; with `extremes` the largest values of each row
+    are in the file, which the scales follow from.
+    """
     return build
 
 
-def build(kernel: np.ndarray, zero_point: int = 0, axis: int = 0) -> bytes:
+def build(
+    kernel: np.ndarray, zero_point: int = 0, axis: int = 0, *, extremes: bool = False
+) -> bytes:
     scales = np.linspace(0.001, 0.002, kernel.shape[axis], dtype=np.float32)
-    if kernel.dtype == np.uint8:
-        scales = scales[:1]
-    kernel_type = {np.dtype(t.lower()): getattr(schema.TensorType, t) for t in ("INT8", "UINT8")}
+    largest = scales * np.float32(127) if extremes else scales[:0]
+    if extremes:
+        scales = largest / np.float32(127)
+    biases = np.random.default_rng(0).normal(0, 1000, len(kernel)).astype(np.int32)
+    if kernel.dtype != np.int8:
+        scales = scales[: int(kernel.dtype == np.uint8)]
+    kernel_type = {
+        np.dtype(t.lower()): getattr(schema.TensorType, t)
+        for t in ("INT8", "UINT8", "FLOAT16", "FLOAT32")
+    }
 
-    def tensor(shape, kind, buffer, scale, zero=0, axis=0):
+    def tensor(shape, kind, buffer, scale, zero=0, axis=0, largest=()):
         quantization = schema.QuantizationParametersT(
+            min=np.float32(largest) / -2,
+            max=np.float32(largest),
             scale=np.float32(scale),
             zeroPoint=np.full(len(scale), zero, np.int64),
             quantizedDimension=axis,
@@ -39,7 +54,11 @@ def build(kernel: np.ndarray, zero_point: int = 0, axis: int = 0) -> bytes:
             schema.SubGraphT(
                 tensors=[
                     tensor([1, 4], schema.TensorType.INT8, 0, [0.3]),
-                    tensor(kernel.shape, kernel_type[kernel.dtype], 1, scales, zero_point, axis),
+                    tensor(
+                        kernel.shape,
+                        kernel_type[kernel.dtype],
+                        *(1, scales, zero_point, axis, largest),
+                    ),
                     tensor([len(kernel)], schema.TensorType.INT32, 2, scales * np.float32(0.3)),
                     tensor([1, len(kernel)], schema.TensorType.INT8, 0, [0.5]),
                 ],
@@ -51,7 +70,7 @@ def build(kernel: np.ndarray, zero_point: int = 0, axis: int = 0) -> bytes:
         buffers=[
             schema.BufferT(),
             schema.BufferT(data=kernel.ravel().view(np.uint8)),
-            schema.BufferT(data=np.arange(len(kernel), dtype=np.int32).view(np.uint8)),
+            schema.BufferT(data=biases.view(np.uint8)),
         ],
     )
     builder = flatbuffers.Builder(1024)

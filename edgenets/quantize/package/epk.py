@@ -1,13 +1,16 @@
 """The package (.epk): any file, byte for byte, with the weights of a `.tflite` entropy coded.
 
-    header     magic, version, CRC-32 of all that follows, SHA-256 of the original, six numbers
+    header     magic, version, CRC-32 of all that follows, SHA-256 of the original, seven numbers,
+               and, of a package that needs another file, the base, its SHA-256
     plan       by lzma: which ranges of the file are coded, and the tables
-    weights    states and words of `rans`, for all ranges in one stream
-    rest       by lzma: the file's bytes that no range has; what fits in is in the ends of `rans`
+    coded      states and words of `rans`, for all ranges in one stream
+    rest       by lzma: the file's bytes that no range has, then the lower bytes of floats; what
+               fits in is in the ends of `rans`
 
-Weights are coded with a table for each output channel; products are computed, not stored. Nothing
-is allocated that the package's sizes do not allow, and nothing is returned before its SHA-256 is
-that of the original. docs/reference/package-format.md says all that another decoder needs.
+Weights are coded with a family of tables for each output channel, which the context chooses from;
+scales that follow from others are computed, not stored. Nothing is allocated that the package's
+sizes do not allow, and nothing is returned before its SHA-256 is that of the original.
+docs/reference/package-format.md says all that another decoder needs.
 
 Unpacking needs NumPy and the standard library only.
 """
@@ -19,7 +22,6 @@ import itertools
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,19 +29,36 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer, memory
 from edgenets.errors import EdgenetsError
+from edgenets.quantize.package import plan as plans
 from edgenets.quantize.package import rans
-from edgenets.quantize.package.frequencies import (
-    MOST_TABLES,
-    Tables,
-    choose_tables,
-    first_groups,
-    to_frequencies,
+from edgenets.quantize.package.choose import Option, coded, whole
+from edgenets.quantize.package.contexts import walk
+from edgenets.quantize.package.find import find_ranges
+from edgenets.quantize.package.frequencies import to_frequencies
+from edgenets.quantize.package.plan import Plan
+from edgenets.quantize.package.ranges import (
+    COPY,
+    PRODUCT,
+    QUOTIENT,
+    derive,
+    gaps,
+    restore,
+    restore_planes,
 )
-from edgenets.quantize.package.weight_ranges import PRODUCT, ByteRange, find_ranges, gaps
+from edgenets.quantize.package.streams import (
+    PROPERTIES,
+    compress,
+    decompress,
+    read_varints,
+    smallest,
+    varints,
+)
 
-MAGIC, VERSION = flatbuffer.PACKAGE, 2
+MAGIC, VERSION = flatbuffer.PACKAGE, 3
+READ_VERSIONS = (2, 3)
 HEADER = struct.Struct("<4sBI32s")  # before its numbers
 CRC_FROM = 9  # what the CRC-32 covers, to the end
+SHA256_BYTES = 32
 
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
@@ -47,15 +66,8 @@ MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 48  # that unpacking takes
 BYTES_PER_LANE = 600  # at least: fewer lanes decode slower, more take more room
 MOST_LANES = 1 << 9
 MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
-MOST_BITS = 35  # of a number
-SAMPLE_BYTES = 1 << 18  # by which lzma's setting is chosen
-READ_BYTES = 1 << 14  # that lzma takes in or gives out at a time
-LEAST_DICTIONARY = 1 << 12  # of lzma; otherwise it is as large as what is packed
-# lzma's lc, lp and pb: for bytes of any kind, and for files of 4-byte numbers.
-PROPERTIES = ((3, 0, 2), (4, 0, 0), (1, 2, 2), (0, 2, 2))
 
 Bytes = NDArray[np.uint8]
-NO_TABLES = Tables(np.zeros((0, rans.SYMBOLS), np.uint8), np.zeros(0, np.uint8), 0.0)
 
 
 class _Numbers(NamedTuple):
@@ -67,6 +79,17 @@ class _Numbers(NamedTuple):
     packed_rest_bytes: int
     properties: int  # of the plan, + 4 times those of the rest
     lanes: int
+    base_size: int = 0  # of the base file, in bytes; 0 without one
+
+
+class _Header(NamedTuple):
+    """What a package begins with."""
+
+    version: int
+    sha256: bytes
+    numbers: _Numbers
+    base_sha256: bytes  # b"" without a base
+    end: int
 
 
 def pack(content: bytes) -> bytes:
@@ -76,10 +99,10 @@ def pack(content: bytes) -> bytes:
         EdgenetsError: it is larger than 256 MiB.
     """
     check_size(len(content))
-    data = np.frombuffer(content, np.uint8)
-    whole = _Option([], NO_TABLES, content, _compress(content))
-    options = [whole, *_coded(data, find_ranges(content))]
-    return _assemble(data, min(options, key=lambda option: option.size_bytes))
+    data, base = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
+    options = [whole(content), *coded(data, find_ranges(content), base)]
+    fit = (each for each in options if len(plans.write(each.plan)) <= MOST_PLAN_BYTES)
+    return _assemble(data, min(fit, key=lambda option: option.size_bytes))
 
 
 def check_size(size_bytes: int) -> None:
@@ -103,14 +126,16 @@ def unpack(package: bytes) -> bytes:
     """
     if not package.startswith(MAGIC):
         raise EdgenetsError("this is not a package (.epk) of edgenets")
-    if len(package) > len(MAGIC) and (version := package[len(MAGIC)]) != VERSION:
+    if len(package) > len(MAGIC) and (version := package[len(MAGIC)]) not in READ_VERSIONS:
         way_out = "install a newer edgenets" if version > VERSION else "pack the file again"
+        known = " and ".join(map(str, READ_VERSIONS))
         raise EdgenetsError(
-            f"the package has version {version}, this edgenets reads version {VERSION}; {way_out}"
+            f"the package has version {version}, this edgenets reads versions {known}; {way_out}"
         )
     try:
-        data, sha256 = _unpack(memoryview(package))
-        if hashlib.sha256(data.data).digest() != sha256:
+        header = _read_header(memoryview(package))
+        data = _unpack(memoryview(package), header, np.zeros(0, np.uint8))
+        if hashlib.sha256(data.data).digest() != header.sha256:
             raise ValueError("its content is another one than was packed")
         return data.tobytes()
     except MemoryError as error:
@@ -122,104 +147,47 @@ def unpack(package: bytes) -> bytes:
         raise EdgenetsError(f"the package is damaged ({error}); copy or pack it again") from error
 
 
-class _Option(NamedTuple):
-    """What can be packed of a file, before its weights are coded."""
-
-    ranges: list[ByteRange]
-    tables: Tables
-    rest: bytes
-    packed_rest: bytes  # with the first of PROPERTIES
-
-    @property
-    def weights(self) -> list[ByteRange]:
-        """The ranges that are coded with tables."""
-        return [found for found in self.ranges if found.kind != PRODUCT]
-
-    @property
-    def plan(self) -> bytes:
-        """The ranges and tables as they are stored; b"" without any."""
-        return _plan(self.ranges) + _stored(self.tables) if self.ranges else b""
-
-    @property
-    def size_bytes(self) -> float:
-        """What it will take, about."""
-        return len(_compress(self.plan)) + self.tables.bits / 8 + len(self.packed_rest)
-
-
-def _coded(data: Bytes, found: list[ByteRange]) -> Iterator[_Option]:
-    """Yield the option that codes ranges, if there are some that are worth it."""
-    ranges, histograms = [], []
-    for each in found:
-        counts = None if each.kind == PRODUCT else each.histograms(data)
-        if counts is None or _is_worth_coding(data, each, counts):
-            ranges.append(each)
-            histograms += [] if counts is None else [counts]
-    if not ranges:
-        return
-    tables = NO_TABLES
-    if histograms:
-        rows = np.concatenate(histograms)
-        tensors = np.repeat(np.arange(len(histograms)), [len(counts) for counts in histograms])
-        options = [choose_tables(rows, groups) for groups in first_groups(rows, tensors)]
-        tables = min(options, key=lambda each: each.bits / 8 + len(_compress(_stored(each))))
-    rest = b"".join(data[gap].tobytes() for gap in gaps(len(data), ranges))
-    option = _Option(ranges, tables, rest, _compress(rest))
-    if len(option.plan) <= MOST_PLAN_BYTES:
-        yield option
-
-
-def _is_worth_coding(data: Bytes, weights: ByteRange, histograms: NDArray[np.int64]) -> bool:
-    """Tell whether weights take less by one table than by lzma."""
-    bits = choose_tables(histograms, np.zeros(weights.rows, np.intp)).bits
-    return bits / 8 < len(_compress(data[weights.start : weights.end].tobytes()))
-
-
-def _assemble(data: Bytes, option: _Option) -> bytes:
-    plan, plan_properties = _smallest(option.plan, _compress(option.plan))
-    rest, rest_properties = _smallest(option.rest, option.packed_rest)
-    coded, lanes = b"", 0
-    if option.weights:
-        symbols = np.concatenate([found.symbols(data) for found in option.weights])
-        lanes = min(MOST_LANES, max(1, len(symbols) // BYTES_PER_LANE))
+def _assemble(data: Bytes, option: Option) -> bytes:
+    content = plans.write(option.plan)
+    plan, plan_properties = smallest(content, compress(content), len(content))
+    decisive = len(option.rest) or len(option.low)
+    rest, rest_properties = smallest(option.rest + option.low, option.packed_rest, decisive)
+    stream, lanes = b"", 0
+    if option.symbols.size:
+        lanes = min(MOST_LANES, max(1, option.symbols.size // BYTES_PER_LANE))
         ends = np.frombuffer(rest[: 2 * lanes].ljust(2 * lanes, b"\0"), "<u2")
-        which = _which(option.weights, option.tables.rows)
-        frequencies = to_frequencies(option.tables.stored)
-        states, words = rans.encode(symbols, which, frequencies, ends)
-        coded = states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
+        frequencies = to_frequencies(option.plan.tables)
+        states, words = rans.encode(option.symbols, option.which, frequencies, ends, option.batches)
+        stream = states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
     numbers = _Numbers(
         size=len(data),
-        plan_bytes=len(option.plan),
+        plan_bytes=len(content),
         packed_plan_bytes=len(plan),
         packed_rest_bytes=len(rest),
         properties=plan_properties + len(PROPERTIES) * rest_properties,
         lanes=lanes,
     )
     sha256 = hashlib.sha256(data.data).digest()
-    covered = sha256 + _varints(numbers) + plan + coded + rest[2 * lanes :]
+    covered = sha256 + varints(numbers) + plan + stream + rest[2 * lanes :]
     return HEADER.pack(MAGIC, VERSION, zlib.crc32(covered), b"")[:CRC_FROM] + covered
 
 
-def _smallest(content: bytes, packed: bytes) -> tuple[bytes, int]:
-    """Return the content as the best of PROPERTIES packs it, and which that is.
-
-    A part in the middle tells which may be better than the first one, which made `packed`.
-    """
-    middle = max(0, len(content) - SAMPLE_BYTES) // 2
-    sample = content[middle : middle + SAMPLE_BYTES]
-    best = min(range(len(PROPERTIES)), key=lambda number: len(_compress(sample, number)))
-    other = _compress(content, best)
-    return (other, best) if len(other) < len(packed) else (packed, 0)
-
-
-def _unpack(package: memoryview) -> tuple[Bytes, bytes]:
-    """Return what was packed, and the SHA-256 that it should have."""
+def _read_header(package: memoryview) -> _Header:
     if len(package) < HEADER.size:
         raise ValueError("it is cut short")
-    _, _, crc, sha256 = HEADER.unpack_from(package)
+    _, version, crc, sha256 = HEADER.unpack_from(package)
     if zlib.crc32(package[CRC_FROM:]) != crc:
         raise ValueError("its check sum differs")
-    values = list(itertools.islice(_read_varints(package, HEADER.size), len(_Numbers._fields)))
-    numbers, at = _Numbers(*(number for number, _ in values)), values[-1][1]
+    count = len(_Numbers._fields) - (version == 2)
+    values = list(itertools.islice(read_varints(package, HEADER.size), count))
+    numbers, end = _Numbers(*(number for number, _ in values)), values[-1][1]
+    base_sha256 = bytes(package[end : end + SHA256_BYTES]) if numbers.base_size else b""
+    return _Header(version, sha256, numbers, base_sha256, end + len(base_sha256))
+
+
+def _unpack(package: memoryview, header: _Header, base: Bytes) -> Bytes:
+    """Return what was packed."""
+    numbers, at = header.numbers, header.end
     if numbers.size > MOST_BYTES or numbers.plan_bytes > MOST_PLAN_BYTES:
         raise ValueError("its sizes are too large")
     memory.require(
@@ -229,177 +197,51 @@ def _unpack(package: memoryview) -> tuple[Bytes, bytes]:
     rest_properties, plan_properties = divmod(numbers.properties, len(PROPERTIES))
     if rest_properties >= len(PROPERTIES):
         raise ValueError("its lzma setting is unknown")
-    coded = package[at + numbers.packed_plan_bytes :]
-    plan = np.empty(numbers.plan_bytes, np.uint8)
-    _decompress(package[at : at + numbers.packed_plan_bytes], plan_properties, plan, [slice(None)])
-    ranges, tables = _read_plan(plan.tobytes(), numbers.size)
-    weights = [found for found in ranges if found.kind != PRODUCT]
-    symbols, rest = _decode_weights(coded, numbers, weights, tables)
+    content = np.empty(numbers.plan_bytes, np.uint8)
+    decompress([package[at : at + numbers.packed_plan_bytes]], plan_properties, [content])
+    plan = plans.read(content.tobytes(), header.version, numbers.size, len(base))
+    stream = package[at + numbers.packed_plan_bytes :]
+    found, rest = _decode(stream, numbers, plan, base)
     data = np.empty(numbers.size, np.uint8)
-    _decompress(rest, rest_properties, data, gaps(numbers.size, ranges))
-    position = 0
-    for found in weights:
-        coded_bytes = symbols[position : position + found.size_bytes]
-        np.add(coded_bytes, np.uint8(found.base), out=data[found.start : found.end])
-        position += found.size_bytes
-    for found in ranges:
-        if found.kind == PRODUCT:
-            _multiply(data, found)
-    return data, sha256
+    parts = [*gaps(numbers.size, plan.ranges), *(each.low_part for each in plan.tabled)]
+    decompress(rest, rest_properties, [data[part] for part in parts])
+    _fill(data, plan, found, base)
+    return data
 
 
-def _decode_weights(
-    coded: memoryview, numbers: _Numbers, weights: list[ByteRange], tables: Tables
-) -> tuple[Bytes, memoryview]:
-    """Return the bytes of all weights, and the packed rest."""
+def _decode(
+    stream: memoryview, numbers: _Numbers, plan: Plan, base: Bytes
+) -> tuple[list[Bytes], list[bytes | memoryview]]:
+    """Return the symbols of all that is coded, and the packed rest in pieces."""
     lanes, rest_bytes = numbers.lanes, numbers.packed_rest_bytes
-    count = sum(found.size_bytes for found in weights)
     in_ends = min(2 * lanes, rest_bytes)
-    words_end = len(coded) - (rest_bytes - in_ends)
+    words_end = len(stream) - (rest_bytes - in_ends)
     if words_end < 4 * lanes or words_end % 2:
         raise ValueError("it is cut short")
-    if lanes > MOST_LANES or count > lanes * MOST_STEPS or (not weights and words_end):
+    count = plan.coded_bytes
+    if lanes > MOST_LANES or count > lanes * MOST_STEPS or (not count and words_end):
         raise ValueError("its coded weights have another size")
-    if not weights:
-        return np.empty(0, np.uint8), coded
-    states = np.frombuffer(coded, "<u4", lanes).astype(np.uint32)
-    words = np.frombuffer(coded[4 * lanes : words_end], "<u2")
-    which = _which(weights, tables.rows)
-    symbols, ends = rans.decode(rans.Stream(states, words), which, to_frequencies(tables.stored))
-    head = ends.astype("<u2").tobytes()[:in_ends]
-    return symbols, memoryview(head + coded[words_end:].tobytes())
+    if not count:
+        return [], [stream]
+    states = np.frombuffer(stream, "<u4", lanes).astype(np.uint32)
+    words = np.frombuffer(stream[4 * lanes : words_end], "<u2")
+    decoder = rans.Decoder(rans.Stream(states, words), to_frequencies(plan.tables))
+    found = walk(plan.matrices(base), plan.families, plan.units, decoder.decode)
+    head = decoder.ends().astype("<u2").tobytes()[:in_ends]
+    return found, [head, stream[words_end:]]
 
 
-def _which(weights: list[ByteRange], rows: NDArray[np.uint8]) -> Bytes:
-    """Return the table of each coded byte."""
-    which = np.empty(sum(found.size_bytes for found in weights), np.uint8)
-    position, row = 0, 0
-    for found in weights:
-        which[position : position + found.size_bytes] = found.spread(rows[row : row + found.rows])
-        position, row = position + found.size_bytes, row + found.rows
-    return which
-
-
-def _multiply(data: Bytes, product: ByteRange) -> None:
-    numbers = [
-        data[start : start + 4 * count].view("<f4")
-        for start, count in ((product.columns, product.rows), (product.base, 1))
-    ]
-    data[product.start : product.end] = (numbers[0] * numbers[1]).astype("<f4").view(np.uint8)
-
-
-def _plan(ranges: Iterable[ByteRange]) -> bytes:
-    numbers: list[int] = []
-    position = 0
-    for found in ranges:
-        numbers += [found.kind + 1, found.start - position, *found[2:]]
-        position = found.end
-    return _varints([*numbers, 0])
-
-
-def _stored(tables: Tables) -> bytes:
-    """Return the tables as the plan holds them: how many, their bytes' differences, the rows."""
-    steps = np.diff(tables.stored, axis=1, prepend=np.uint8(0))  # modulo 256
-    return _varints([len(tables.stored)]) + steps.tobytes() + tables.rows.tobytes()
-
-
-def _read_plan(plan: bytes, size: int) -> tuple[list[ByteRange], Tables]:
-    if not plan:
-        return [], NO_TABLES
-    numbers = _read_varints(plan)
-    ranges: list[ByteRange] = []
-    position, rows = 0, 0
-    while kind := next(numbers)[0]:
-        start, *others = (next(numbers)[0] for _ in range(4))
-        found = ByteRange(kind - 1, position + start, *others)
-        if kind > PRODUCT + 1 or not found.size_bytes or found.size_bytes > size - found.start:
-            raise ValueError("its plan names bytes that the file has not")
-        if found.kind == PRODUCT:
-            if max(found.columns + 4 * found.rows, found.base + 4) > size:
-                raise ValueError("its plan names scales that the file has not")
-        else:
-            rows += found.rows
-        ranges.append(found)
-        position = found.end
-    count, at = next(numbers)
-    table_bytes = count * rans.SYMBOLS
-    if count > MOST_TABLES or len(plan) != at + table_bytes + rows:
-        raise ValueError("its tables have another size")
-    steps = np.frombuffer(plan, np.uint8, table_bytes, at).reshape(count, rans.SYMBOLS)
-    of_rows = np.frombuffer(plan, np.uint8, rows, at + table_bytes)
-    if rows and int(of_rows.max()) >= count:
-        raise ValueError("its plan names a table that is not there")
-    return ranges, Tables(np.cumsum(steps, axis=1, dtype=np.uint8), of_rows, 0.0)
-
-
-def _varints(numbers: Iterable[int]) -> bytes:
-    """Return numbers in groups of 7 bits, the lowest first; all but the last have the top bit."""
-    content = bytearray()
-    for number in numbers:
-        while number >= 128:
-            content.append(number & 127 | 128)
-            number >>= 7
-        content.append(number)
-    return bytes(content)
-
-
-def _read_varints(content: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield each number and where the next one begins."""
-    number = shift = 0
-    for at in range(start, len(content)):
-        number |= (content[at] & 127) << shift
-        shift += 7
-        if content[at] < 128:
-            yield number, at + 1
-            number = shift = 0
-        elif shift > MOST_BITS:
-            break
-    raise ValueError("it is cut short")
-
-
-def _filters(properties: int, size: int) -> list[dict[str, int]]:
-    lc, lp, pb = PROPERTIES[properties]
-    return [
-        {
-            **{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME},
-            **{"dict_size": max(LEAST_DICTIONARY, size), "lc": lc, "lp": lp, "pb": pb},
-        }
-    ]
-
-
-def _compress(content: bytes, properties: int = 0) -> bytes:
-    filters = _filters(properties, len(content))
-    return lzma.compress(content, format=lzma.FORMAT_RAW, filters=filters)
-
-
-def _decompress(
-    packed: bytes | memoryview, properties: int, data: Bytes, parts: list[slice]
-) -> None:
-    """Fill these parts of `data`, in order; fail if there is less or more."""
-    targets = [data[part] for part in parts]
-    filters = _filters(properties, sum(map(len, targets)))
-    decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=filters)
-    taken = 0
-
-    def read(most: int) -> bytes:
-        """Return at most so many bytes; none at the end of the input."""
-        nonlocal taken
-        while not decompressor.eof:
-            following = packed[taken : taken + READ_BYTES] if decompressor.needs_input else b""
-            taken += len(following)
-            if found := decompressor.decompress(following, min(most, READ_BYTES)):
-                return found
-            if decompressor.needs_input and taken == len(packed):
-                break
-        return b""
-
-    for target in targets:
-        position = 0
-        while position < len(target):
-            found = read(len(target) - position)
-            if not found:
-                raise ValueError("its lzma streams are cut short")
-            target[position : position + len(found)] = np.frombuffer(found, np.uint8)
-            position += len(found)
-    if read(1) or not decompressor.eof or decompressor.unused_data or taken < len(packed):
-        raise ValueError("its lzma streams do not end where they should")
+def _fill(data: Bytes, plan: Plan, found: list[Bytes], base: Bytes) -> None:
+    """Put all that is not in the rest into the file."""
+    for each in plan.ranges:
+        if each.kind == COPY:
+            data[each.part] = base[each.in_base]
+    if plan.integers:
+        restore_planes(plan.integers, data, found[0], base)
+        found = found[1:]
+    for each, symbols in zip(plan.tabled, found, strict=True):
+        restore(each, data, symbols.ravel(), base)
+    for kind in (QUOTIENT, PRODUCT):
+        for each in plan.ranges:
+            if each.kind == kind:
+                derive(each, data)

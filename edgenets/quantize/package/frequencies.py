@@ -28,6 +28,7 @@ TABLE_COUNTS = (1, 2, 4, 8, 16, 32)  # of rows of like entropy
 MOST_TABLES = 256
 MOST_ROUNDS = 12  # of k-means
 SHRINK = 0.98
+SELDOM = 0.5  # rows that a table which none has counts for
 
 Table = NDArray[np.uint8]
 
@@ -87,14 +88,13 @@ def first_groups(
     in_tensor = np.empty_like(order)
     in_tensor[order] = np.arange(len(order)) - firsts[tensors]
     halves = 2 * tensors + 2 * in_tensor // sizes[tensors]
-    groups = [*(by_entropy(histograms, count) for count in TABLE_COUNTS), tensors, halves]
+    groups = [*(_like(entropy, count) for count in TABLE_COUNTS), tensors, halves]
     return [group for group in groups if group.max() < MOST_TABLES]
 
 
 def by_entropy(histograms: NDArray[np.int64], count: int) -> NDArray[np.intp]:
     """Return `count` groups of rows of like entropy, [rows]."""
-    places = np.argsort(np.argsort(_entropy(histograms), kind="stable"), kind="stable")
-    return places * count // len(places)
+    return _like(_entropy(histograms), count)
 
 
 def choose_tables(histograms: NDArray[np.int64], groups: NDArray[np.intp]) -> Tables:
@@ -118,7 +118,10 @@ def _improve(counts: NDArray[np.float64], rows: NDArray[np.intp], count: int) ->
         merged = _merge(counts, rows, count)
         merged[merged.sum(axis=1) == 0, 0] = 1  # of no row
         frequencies = to_frequencies(np.stack([to_table(each) for each in merged]))
-        moved = (counts @ -np.log2(_smoothed(frequencies)).T).argmin(axis=1)
+        bits = counts @ -np.log2(_smoothed(frequencies)).T
+        # To say which table a row has costs bits, too: fewer where many have the same.
+        shares = np.bincount(rows, minlength=count) + SELDOM
+        moved = (bits - np.log2(shares / len(rows))).argmin(axis=1)
         if np.array_equal(moved, rows):
             break
         rows = moved
@@ -133,6 +136,11 @@ def _merge(counts: NDArray[np.float64], rows: NDArray[np.intp], count: int) -> N
 def _smoothed(frequencies: NDArray[np.uint32]) -> NDArray[np.float64]:
     """Return probabilities of which none is zero, so that a row may move to any table."""
     return np.maximum(frequencies, 0.25) / TOTAL
+
+
+def _like(entropy: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    places = np.argsort(np.argsort(entropy, kind="stable"), kind="stable")
+    return places * count // len(places)
 
 
 def _entropy(histograms: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -17,18 +17,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgenets import memory
+from edgenets import flatbuffer, memory
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.emulator import Board
 from edgenets.files import sha256_bytes
 from edgenets.quantize.package import epk as module
+from edgenets.quantize.package.contexts import COLUMN
 from edgenets.quantize.package.epk import CRC_FROM, HEADER, MAGIC, VERSION, pack, unpack
-from edgenets.quantize.package.weight_ranges import (
+from edgenets.quantize.package.find import find_ranges
+from edgenets.quantize.package.ranges import (
+    COPY,
+    END,
+    FLOATS_BY_ROW,
+    INTEGERS,
     PRODUCT,
+    QUOTIENT,
+    TABLED,
     WEIGHTS_BY_COLUMN,
     WEIGHTS_BY_ROW,
-    find_ranges,
+    symbols,
 )
+from edgenets.quantize.package.streams import compress, read_varints, varints
 
 ROOT = Path(__file__).parents[3]
 NUMBERS = module._Numbers._fields
@@ -65,9 +74,9 @@ def with_crc(package: bytes) -> bytes:
 
 def with_number(package: bytes, name: str, value: int) -> bytes:
     """Return a package with another number in its header, and the right check sum."""
-    found = list(itertools.islice(module._read_varints(package, HEADER.size), len(NUMBERS)))
+    found = list(itertools.islice(read_varints(package, HEADER.size), len(NUMBERS)))
     numbers = dict(zip(NUMBERS, (number for number, _ in found), strict=True))
-    forged = module._varints([*{**numbers, name: value}.values()])
+    forged = varints([*{**numbers, name: value}.values()])
     return with_crc(package[: HEADER.size] + forged + package[found[-1][1] :])
 
 
@@ -114,7 +123,7 @@ def test_scales_that_are_no_numbers_or_negative_zeros_come_back(
     cases = (
         (np.inf, 0x7F800000, []),  # no model, as far as can be read
         (np.nan, 0xFFC00001, []),
-        (0.0, 0x80000000, [WEIGHTS_BY_ROW]),
+        (0.0, 0x80000000, [INTEGERS, WEIGHTS_BY_ROW]),
     )
     for factor, wrong, kinds in cases:
         changed = bytearray(content)
@@ -122,6 +131,59 @@ def test_scales_that_are_no_numbers_or_negative_zeros_come_back(
         changed[product.start : product.end] = struct.pack("<I", wrong) * product.rows
         assert [found.kind for found in find_ranges(bytes(changed))] == kinds
         assert unpack(pack(bytes(changed))) == changed
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_floats_come_back_and_take_less_than_by_xz(dense_file: Callable[..., bytes], dtype: type):
+    random = np.random.default_rng(0)
+    kernel = random.normal(0, 1, (20, 300)) * random.uniform(0.01, 1, (20, 1))
+    kernel[3, :4] = 0, -0.0, np.inf, np.nan
+    content = dense_file(kernel.astype(dtype))
+    assert FLOATS_BY_ROW in kinds(content)
+    package = pack(content)
+    assert unpack(package) == content
+    assert len(package) < 0.97 * xz(content)
+
+
+def kinds(content: bytes) -> list[int]:
+    return [found.kind for found in find_ranges(content)]
+
+
+def test_scales_that_follow_from_extremes_take_nothing(dense_file: Callable[..., bytes]):
+    content = dense_file(codes(64, 100), extremes=True)
+    assert sorted(kinds(content)) == [WEIGHTS_BY_ROW, PRODUCT, QUOTIENT, INTEGERS]
+    package = pack(content)
+    assert unpack(package) == content
+    (scales,) = (found for found in find_ranges(content) if found.kind == QUOTIENT)
+    changed = bytearray(content)
+    changed[scales.start] ^= 1
+    assert QUOTIENT not in kinds(bytes(changed))
+    assert unpack(pack(bytes(changed))) == changed
+    assert len(pack(bytes(changed))) > len(package) + 64
+
+
+def test_channels_that_do_little_make_the_codes_of_their_columns_cheap(
+    dense_file: Callable[..., bytes],
+):
+    width = np.random.default_rng(1).choice([0.2, 8.0], 200)
+    kernel = (codes(100, 200, width=1.0) * width).round().astype(np.int8)
+    shuffled = np.random.default_rng(2).permuted(kernel, axis=1)
+    as_it_is, without_columns = (pack(dense_file(each)) for each in (kernel, shuffled))
+    assert unpack(as_it_is) == dense_file(kernel)
+    assert len(as_it_is) < 0.9 * len(without_columns)
+
+
+def test_package_of_version_2_is_read():
+    package = (Path(__file__).parent / "version_2.epk").read_bytes()
+    assert package[4] == 2
+    content = unpack(package)
+    (kernel,) = (t.data for t in flatbuffer.read(content).tensors if t.dtype == "int8" and t.offset)
+    expected = codes(12, 64)
+    expected[::2] //= 2
+    np.testing.assert_array_equal(kernel, expected)
+    for wrong in (package[:-1], package[:100] + b"?" + package[101:]):
+        with pytest.raises(EdgenetsError, match="damaged"):
+            unpack(wrong)
 
 
 @pytest.mark.slow
@@ -145,7 +207,7 @@ def test_weights_and_products_are_found_once_each_and_in_order(
     content = dense_file(codes(20, 20), axis=axis)
     ranges = find_ranges(content)
     assert all(first.end <= then.start for first, then in pairwise(ranges))
-    (weights,) = (found for found in ranges if found.kind != PRODUCT)
+    (weights,) = (found for found in ranges if found.kind in TABLED)
     assert (weights.kind, weights.rows, weights.columns) == (kind, 20, 20)
     assert content[weights.start : weights.end] == codes(20, 20).tobytes()
     (product,) = (found for found in ranges if found.kind == PRODUCT)
@@ -159,17 +221,18 @@ def test_other_files_have_no_ranges():
 def test_codes_of_uint8_weights_are_counted_from_their_zero(dense_file: Callable[..., bytes]):
     kernel = (codes(4, 100).astype(int) + 130).astype(np.uint8)
     content = dense_file(kernel, zero_point=130)
-    (weights,) = (found for found in find_ranges(content) if found.kind != PRODUCT)
-    symbols = weights.symbols(np.frombuffer(content, np.uint8))
-    np.testing.assert_array_equal(symbols.view(np.int8), codes(4, 100).ravel())
+    (weights,) = (found for found in find_ranges(content) if found.kind in TABLED)
+    data = np.frombuffer(content, np.uint8)
+    coded = symbols(weights, data, data[:0])
+    np.testing.assert_array_equal(coded.view(np.int8), codes(4, 100).ravel())
 
 
 def test_many_short_rows_are_one_row(
     dense_file: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("edgenets.quantize.package.weight_ranges.MOST_ROWS", 10)
+    monkeypatch.setattr("edgenets.quantize.package.find.MOST_ROWS", 10)
     content = dense_file(codes(20, 20))
-    (weights,) = (found for found in find_ranges(content) if found.kind != PRODUCT)
+    (weights,) = (found for found in find_ranges(content) if found.kind in TABLED)
     assert (weights.rows, weights.columns) == (1, 400)
     assert unpack(pack(content)) == content
 
@@ -240,15 +303,88 @@ def test_forged_length_is_an_error_before_memory_is_taken(
         tracemalloc.stop()
 
 
+TABLE = bytes([255, 1]) + bytes(254)  # differences of a table: all are byte 0
+TABLES = varints([1]) + TABLE + varints([1]) + bytes(8) + bytes([0])  # and a family, its unit
+
+
+def forged(plan: bytes, size: int, lanes: int = 1) -> bytes:
+    """A package of `size` bytes with any plan, of symbols that take no words."""
+    packed, rest = compress(plan), compress(b"")
+    numbers = [size, len(plan), len(packed), len(rest), 0, lanes, 0]
+    states = struct.pack("<I", 1 << 16 | rest[0]) + struct.pack("<I", 1 << 16) * (lanes - 1)
+    covered = bytes(32) + varints(numbers) + packed + states
+    return with_crc(MAGIC + bytes([VERSION]) + bytes(4) + covered)
+
+
 def bomb(size: int, lanes: int) -> bytes:
     """A package of so many equal weights, which take no bytes."""
-    plan = module._varints([WEIGHTS_BY_ROW + 1, 0, 1, size, 0, 0, 1])
-    plan += bytes([255]) + bytes([1]) + bytes(254) + bytes([0])  # differences: byte 0 is the rest
-    packed, rest = module._compress(plan), module._compress(b"")
-    numbers = [size, len(plan), len(packed), len(rest), 0, lanes]
-    states = struct.pack("<I", 1 << 16 | rest[0]) + struct.pack("<I", 1 << 16) * (lanes - 1)
-    covered = bytes(32) + module._varints(numbers) + packed + states
-    return with_crc(MAGIC + bytes([VERSION]) + bytes(4) + covered)
+    return forged(
+        varints([WEIGHTS_BY_ROW, 0, 1, size, 0, 0, 0, END]) + TABLES + bytes(1), size, lanes
+    )
+
+
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        ([9, 0, 1, 100, 0, 0, 0], "a kind of bytes that is unknown"),
+        ([WEIGHTS_BY_ROW, 0, 1, 101, 0, 0, 0], "bytes that the file has not"),
+        ([WEIGHTS_BY_ROW, 1 << 40, 1, 1, 0, 0, 0], "bytes that the file has not"),
+        ([WEIGHTS_BY_ROW, 0, 0, 100, 0, 0, 0], "bytes that the file has not"),
+        ([WEIGHTS_BY_ROW, 0, 1, 100, 0, 3, 0], "a context that is unknown"),
+        ([WEIGHTS_BY_ROW, 0, 1, 100, 0, 2, 0], "a context that is unknown"),
+        ([WEIGHTS_BY_ROW, 0, 1, 100, 0, 0, 1], "bytes that the base file has not"),
+        ([FLOATS_BY_ROW, 0, 1, 25, 3, 0, 0], "numbers of an unknown size"),
+        ([FLOATS_BY_ROW, 0, 1, 25, 4, 1, 0], "a context that is unknown"),
+        ([INTEGERS, 0, 3, 20, 0, 0, 0], "numbers of an unknown size"),
+        ([PRODUCT, 0, 5, 80, 97, 0, 0], "scales that the file has not"),
+        ([QUOTIENT, 0, 5, 85, 0, 0, 0], "scales that the file has not"),
+        ([COPY, 0, 100, 1, 0, 0, 0], "copies from nowhere"),
+        ([WEIGHTS_BY_ROW, 0, 2, 50, 0, 0, 0], "rows have another number"),
+        ([WEIGHTS_BY_ROW, 0, 1, 1, 0, COLUMN, 0] * 4097, "too many contexts"),
+    ],
+)
+def test_plan_of_what_is_not_there_is_refused(fields: list[int], sentence: str):
+    plan = varints([*fields, END]) + TABLES + bytes(1)
+    with pytest.raises(EdgenetsError, match=f"damaged .*{sentence}"):
+        unpack(forged(plan, 100 if len(fields) == 7 else 4097))
+
+
+@pytest.mark.parametrize(
+    "tables, sentence",
+    [
+        (varints([2]) + TABLE, "tables have another size"),
+        (varints([257]) + 257 * TABLE, "tables have another size"),
+        (varints([1]) + bytes(256) + TABLES[257:], "frequency table is damaged"),
+        (TABLES[:257] + varints([2]) + bytes(8), "families have another size"),
+        (
+            TABLES[:257] + varints([1]) + bytes([0] * 7 + [1]) + bytes(1),
+            "a table that is not there",
+        ),
+        (TABLES[:-1] + bytes([88]), "a table that is not there"),
+        (varints([0]) + varints([0]), "a table that is not there"),
+    ],
+)
+def test_tables_that_are_not_there_are_refused(tables: bytes, sentence: str):
+    plan = varints([WEIGHTS_BY_ROW, 0, 1, 100, 0, 0, 0, END]) + tables + bytes(1)
+    with pytest.raises(EdgenetsError, match=f"damaged .*{sentence}"):
+        unpack(forged(plan, 100))
+
+
+def test_damage_of_floats_and_contexts_behind_a_right_check_sum_gives_no_wrong_file(
+    dense_file: Callable[..., bytes],
+):
+    random = np.random.default_rng(0)
+    columns = random.normal(0, 1, (300, 24)) * random.choice([0.1, 8], 24)
+    floats = random.normal(0, 1, (20, 64)).astype(np.float32)
+    for content in (dense_file(columns.round().astype(np.int8)), dense_file(floats)):
+        package = pack(content)
+        for at in random.integers(CRC_FROM, len(package), 40):
+            damaged = bytearray(package)
+            damaged[at] ^= 1 << (at % 8)
+            try:
+                assert unpack(with_crc(bytes(damaged))) == content
+            except EdgenetsError as error:
+                assert "damaged" in str(error)
 
 
 def test_bomb_is_refused_before_its_memory_and_time_are_taken():
@@ -280,7 +416,7 @@ def test_lack_of_memory_is_not_called_damage(small_package: bytes, monkeypatch):
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(module, "_decode_weights", fail)
+    monkeypatch.setattr(module, "_decode", fail)
     with pytest.raises(EdgenetsError, match=r"^there is not enough memory to unpack the package;"):
         unpack(small_package)
 
@@ -296,7 +432,7 @@ def test_what_is_no_package_or_of_another_version_gets_a_sentence():
     with pytest.raises(EdgenetsError, match="not a package"):
         unpack(b"TFL3")
     for version, way_out in ((VERSION + 1, "install a newer edgenets"), (1, "pack the file again")):
-        sentence = f"has version {version}, this edgenets reads version {VERSION}; {way_out}"
+        sentence = f"has version {version}, this edgenets reads versions 2 and 3; {way_out}"
         with pytest.raises(EdgenetsError, match=sentence):
             unpack(MAGIC + bytes([version]))
 

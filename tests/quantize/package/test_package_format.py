@@ -7,6 +7,8 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,68 +21,192 @@ def test_packages_are_decoded_by_the_documented_format_alone(dense_file: Callabl
     random = np.random.default_rng(0)
     kernel = random.normal(0, 3, (20, 64)).round().astype(np.int8)
     kernel[::2] //= 4
+    tall = random.normal(0, 1, (600, 24)) * random.choice([0.1, 8], 24)
+    tall = tall.round().astype(np.int8)
+    floats = random.normal(0, 1, (20, 64)).astype(np.float32)
     files = [
         dense_file(kernel),
+        dense_file(tall, extremes=True),
         dense_file(kernel.view(np.uint8) + np.uint8(128), zero_point=128),
         dense_file(kernel, axis=1),
+        dense_file(floats),
+        dense_file(floats.astype(np.float16).reshape(1, 4, 5, 64)),
         *(b"no model", b""),
     ]
+    seen = set()
     for content in files:
-        assert unpack_plainly(pack(content)) == content
+        assert unpack_plainly(pack(content), seen) == content
+    assert seen == {*((kind, 0) for kind in range(1, 8)), (1, 1)}
 
 
-def unpack_plainly(package: bytes) -> bytes:
-    assert package[:5] == b"\x89EPK\x02"
+def unpack_plainly(package: bytes, seen: set[tuple[int, int]]) -> bytes:
+    assert package[:5] == b"\x89EPK\x03"
     assert int.from_bytes(package[5:9], "little") == zlib.crc32(package[9:])
     numbers, at = [], 41
-    for _ in range(6):
+    for _ in range(7):
         number, at = read_varint(package, at)
         numbers.append(number)
-    size, plan_bytes, packed_plan_bytes, packed_rest_bytes, settings, lanes = numbers
-    plan = unlzma(package[at : at + packed_plan_bytes], settings % 4, plan_bytes)
-    ranges, tables, table_of_row = read_plan(plan)
+    size, plan_bytes, packed_plan_bytes, packed_rest_bytes, settings, lanes, base_bytes = numbers
+    assert base_bytes == 0
+    plan = read_plan(unlzma(package[at : at + packed_plan_bytes], settings % 4, plan_bytes))
+    seen |= {(each.kind, each.context) for each in plan.ranges}
     at += packed_plan_bytes
     end = len(package) - max(0, packed_rest_bytes - 2 * lanes)
-    weights = [found for found in ranges if found[0] != 3]
-    which, coded = [], []
-    row = 0
-    for kind, _, rows, columns, _ in weights:
-        for i in range(rows * columns):
-            which.append(table_of_row[row + (i // columns if kind == 1 else i % rows)])
-        row += rows
-    states = list(struct.unpack_from(f"<{lanes}I", package, at))
-    words = iter(struct.unpack(f"<{(end - at - 4 * lanes) // 2}H", package[at + 4 * lanes : end]))
-    for first in range(0, len(which), lanes or 1):
-        step = range(min(lanes, len(which) - first))
-        for lane in step:
-            slot, high = states[lane] % 2**13, states[lane] // 2**13
-            byte, start, frequency = tables[which[first + lane]][slot]
-            states[lane] = frequency * high + slot - start
-            coded.append(byte)
-        for lane in step:
-            if states[lane] < 2**16:
-                states[lane] = states[lane] * 2**16 + next(words)
-    assert not list(words) and all(2**16 <= state < 2**17 for state in states)
-    head = struct.pack(f"<{lanes}H", *(state % 2**16 for state in states))
-    left = size - sum(4 * found[2] if found[0] == 3 else found[2] * found[3] for found in ranges)
+    coder = Coder(package[at : at + 4 * lanes], package[at + 4 * lanes : end], plan.tables)
+    coded = read_symbols(plan, coder)
+    assert not coder.words and all(2**16 <= state < 2**17 for state in coder.states)
+    head = struct.pack(f"<{lanes}H", *(state % 2**16 for state in coder.states))
+    low = [e.rows * e.columns * (e.base - 1) if e.kind in (6, 7) else 0 for e in plan.ranges]
+    left = size - sum(each.size for each in plan.ranges) + sum(low)
     rest = unlzma(head[:packed_rest_bytes] + package[end:], settings // 4, left)
+    lows = rest[left - sum(low) :]
     file = bytearray()
-    for kind, gap, rows, columns, base in ranges:
-        file, rest = file + rest[:gap], rest[gap:]
-        count = 4 * rows if kind == 3 else rows * columns
-        file += bytes(count) if kind == 3 else bytes((b + base) % 256 for b in coded[:count])
-        coded = coded if kind == 3 else coded[count:]
-    file += rest
-    position = 0
-    for kind, gap, rows, columns, base in ranges:
-        position += gap
-        if kind == 3:
-            (factor,) = struct.unpack_from("<f", file, base)
-            for i, number in enumerate(struct.unpack_from(f"<{rows}f", file, columns)):
-                struct.pack_into("<f", file, position + 4 * i, number * factor)
-        position += 4 * rows if kind == 3 else rows * columns
+    for each, low_bytes in zip(plan.ranges, low, strict=True):
+        file, rest = file + rest[: each.gap], rest[each.gap :]
+        each.place = len(file)
+        if each.kind in (1, 2):
+            file += bytes((symbol + each.base) % 256 for symbol in coded[id(each)])
+        elif each.kind in (6, 7):
+            file += to_floats(coded[id(each)], lows[:low_bytes], each.base)
+            lows = lows[low_bytes:]
+        else:
+            file += coded.get(id(each), bytes(each.size))
+    file += rest[: left - sum(low) - sum(each.gap for each in plan.ranges)]
+    for kind in (4, 3):
+        for each in plan.ranges:
+            if each.kind == kind:
+                derive(file, each)
     assert hashlib.sha256(file).digest() == package[9:41]
     return bytes(file)
+
+
+@dataclass
+class Range:
+    kind: int
+    gap: int
+    rows: int
+    columns: int
+    base: int
+    context: int
+    reference: int
+    place: int = 0
+
+    @property
+    def size(self) -> int:
+        if self.kind in (3, 4):
+            return 4 * self.rows
+        return self.rows * self.columns * (self.base if self.kind in (6, 7) else 1)
+
+
+class Plan(NamedTuple):
+    ranges: list[Range]
+    tables: list[list[tuple[int, int, int]]]  # symbol, start and frequency of every slot
+    families: list[bytes]
+    units: list[int]
+    rows: bytes
+
+
+class Coder:
+    """The lanes."""
+
+    def __init__(self, states: bytes, words: bytes, tables: list[list[tuple[int, int, int]]]):
+        self.states = [state for (state,) in struct.iter_unpack("<I", states)]
+        self.words = [word for (word,) in struct.iter_unpack("<H", words)]
+        self.tables = tables
+
+    def decode(self, which: list[int]) -> list[int]:
+        found = []
+        lanes = len(self.states)
+        for first in range(0, len(which), lanes or 1):
+            step = range(min(lanes, len(which) - first))
+            for lane in step:
+                slot, high = self.states[lane] % 2**13, self.states[lane] // 2**13
+                symbol, start, frequency = self.tables[which[first + lane]][slot]
+                self.states[lane] = frequency * high + slot - start
+                found.append(symbol)
+            for lane in step:
+                if self.states[lane] < 2**16:
+                    self.states[lane] = self.states[lane] * 2**16 + self.words.pop(0)
+        return found
+
+
+def read_symbols(plan: Plan, coder: Coder) -> dict[int, bytes]:
+    """Return the symbols of weights and floats, and the bytes of integers, by range."""
+    coded: dict[int, bytes] = {}
+    rows = list(plan.rows)
+    integers = [each for each in plan.ranges if each.kind == 5]
+    count = sum(each.columns for each in integers)
+    numbers = [0] * count
+    for _ in range(4 if integers else 0):
+        family = plan.families[rows.pop(0)]
+        which = [family[min(7, number.bit_length())] for number in numbers]
+        symbols = coder.decode(which)
+        numbers = [256 * n + symbol for n, symbol in zip(numbers, symbols, strict=True)]
+    for each in integers:
+        own, numbers = numbers[: each.columns], numbers[each.columns :]
+        own = [n >> 1 ^ (0xFFFFFFFF if n & 1 else 0) for n in own]
+        coded[id(each)] = struct.pack(f"<{len(own)}I", *own)
+    waiting: list[tuple[Range, list[int]]] = []
+
+    def decode_waiting() -> None:
+        symbols = coder.decode([table for _, which in waiting for table in which])
+        for each, which in waiting:
+            coded[id(each)] = bytes(symbols[: len(which)])
+            symbols = symbols[len(which) :]
+        waiting.clear()
+
+    for each in plan.ranges:
+        if each.kind not in (1, 2, 6, 7):
+            continue
+        own, rows = rows[: each.rows], rows[each.rows :]
+        by_row = each.kind in (1, 6)
+        lines, width = (each.rows, each.columns) if by_row else (each.columns, each.rows)
+        families = [[own[i if by_row else j] for j in range(width)] for i in range(lines)]
+        if each.context == 0:
+            waiting.append((each, [plan.families[f][0] for line in families for f in line]))
+        else:
+            decode_waiting()
+            coded[id(each)] = decode_by_column(plan, coder, families)
+    decode_waiting()
+    return coded
+
+
+def decode_by_column(plan: Plan, coder: Coder, families: list[list[int]]) -> bytes:
+    lines, width, known = len(families), len(families[0]), 0
+    sums, found = [0] * width, []
+    while known < lines:
+        group = families[known : known + min(max(1, known), max(1, 4096 // width))]
+        bounds = [(32 << i) * (known + 2) for i in range(7)]
+        classes = [sum(bound <= total + 512 for bound in bounds) for total in sums]
+        which = [plan.families[line[j]][classes[j]] for line in group for j in range(width)]
+        symbols = coder.decode(which)
+        for i, symbol in enumerate(symbols):
+            size = symbol if symbol < 128 else 256 - symbol
+            sums[i % width] += min(4096, size * 4096 // plan.units[group[i // width][i % width]])
+        found += symbols
+        known += len(group)
+    return bytes(found)
+
+
+def to_floats(symbols: bytes, low: bytes, size: int) -> bytes:
+    found = bytearray()
+    for i, symbol in enumerate(symbols):
+        number = int.from_bytes(
+            low[i * (size - 1) : (i + 1) * (size - 1)] + bytes([symbol]), "little"
+        )
+        found += (number >> 1 | (number & 1) << (8 * size - 1)).to_bytes(size, "little")
+    return bytes(found)
+
+
+def derive(file: bytearray, found: Range) -> None:
+    for i, number in enumerate(struct.unpack_from(f"<{found.rows}f", file, found.columns)):
+        if found.kind == 3:
+            value = number * struct.unpack_from("<f", file, found.base)[0]
+        else:
+            value = (
+                max(abs(number), abs(struct.unpack_from("<f", file, found.base + 4 * i)[0])) / 127
+            )
+        struct.pack_into("<f", file, found.place + 4 * i, value)
 
 
 def read_varint(content: bytes, at: int) -> tuple[int, int]:
@@ -100,33 +226,42 @@ def unlzma(packed: bytes, setting: int, size: int) -> bytes:
     return content
 
 
-def read_plan(plan: bytes) -> tuple[list[list[int]], list[list[tuple[int, int, int]]], bytes]:
-    """Return the ranges, for each table the byte, start and frequency of every slot, and rows."""
-    ranges: list[list[int]] = []
+def read_plan(plan: bytes) -> Plan:
+    ranges: list[Range] = []
     at = 0
     if not plan:
-        return ranges, [], b""
+        return Plan(ranges, [], [], [], b"")
     while True:
         kind, at = read_varint(plan, at)
         if kind == 0:
             break
-        ranges.append([kind])
-        for _ in range(4):
+        numbers = []
+        for _ in range(6):
             number, at = read_varint(plan, at)
-            ranges[-1].append(number)
+            numbers.append(number)
+        ranges.append(Range(kind, *numbers))
     count, at = read_varint(plan, at)
-    tables = []
-    for _ in range(count):
-        stored, total = [], 0
-        for difference in plan[at : at + 256]:
-            total = (total + difference) % 256
-            stored.append(total)
-        at += 256
-        known = [b if b < 8 else (8 + b % 8) << (b // 8 - 1) for b in stored]
-        left = 2**13 - sum(known[i] for i in range(256) if stored[i] != 255)
-        slots: list[tuple[int, int, int]] = []
-        for byte in range(256):
-            frequency = left if stored[byte] == 255 else known[byte]
-            slots += [(byte, len(slots), frequency)] * frequency
-        tables.append(slots)
-    return ranges, tables, plan[at:]
+    tables = [read_table(plan[at + 256 * i : at + 256 * (i + 1)]) for i in range(count)]
+    at += 256 * count
+    count, at = read_varint(plan, at)
+    families = [plan[at + 8 * i : at + 8 * (i + 1)] for i in range(count)]
+    at += 8 * count
+    units = [max(1, frequency(byte)) for byte in plan[at : at + count]]
+    return Plan(ranges, tables, families, units, plan[at + count :])
+
+
+def read_table(differences: bytes) -> list[tuple[int, int, int]]:
+    stored, total = [], 0
+    for difference in differences:
+        total = (total + difference) % 256
+        stored.append(total)
+    left = 2**13 - sum(frequency(byte) for byte in stored if byte != 255)
+    slots: list[tuple[int, int, int]] = []
+    for symbol, byte in enumerate(stored):
+        share = left if byte == 255 else frequency(byte)
+        slots += [(symbol, len(slots), share)] * share
+    return slots
+
+
+def frequency(byte: int) -> int:
+    return byte if byte < 8 else (8 + byte % 8) << (byte // 8 - 1)

@@ -15,8 +15,9 @@ from edgenets.quantize.package.frequencies import (
     to_frequencies,
     to_table,
 )
-from edgenets.quantize.package.rans import SYMBOLS, TOTAL, Stream, decode, encode
+from edgenets.quantize.package.rans import SYMBOLS, TOTAL, Decoder, Stream, encode
 
+Decoded = tuple[np.ndarray, np.ndarray]
 SHAPES = {
     "one symbol": lambda random, size: np.full(size, random.integers(256)),
     "two symbols": lambda random, size: random.integers(0, 2, size) * 255,
@@ -33,6 +34,15 @@ def tables_for(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray
     return to_frequencies(np.stack([to_table(each) for each in counts]))
 
 
+def decode(
+    stream: Stream, which: np.ndarray, frequencies: np.ndarray, batches: list[int] | None = None
+) -> Decoded:
+    """Return the symbols and ends of a stream."""
+    decoder = Decoder(stream, frequencies)
+    parts = np.split(which.copy(), np.cumsum(batches or [])[: len(batches or []) - 1])
+    return np.concatenate([decoder.decode(part) for part in parts]), decoder.ends()
+
+
 def histograms(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray:
     pairs = which.astype(np.int64) * SYMBOLS + symbols
     return np.bincount(pairs, minlength=count * SYMBOLS).reshape(count, SYMBOLS)
@@ -43,21 +53,24 @@ def histograms(symbols: np.ndarray, which: np.ndarray, count: int) -> np.ndarray
     size=st.integers(0, 3000),
     lanes=st.sampled_from([1, 2, 16, 250]),
     count=st.integers(1, 4),
+    parts=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=60, deadline=None)
 def test_decoding_gives_back_what_was_coded(
-    shape: str, size: int, lanes: int, count: int, seed: int
+    shape: str, size: int, lanes: int, count: int, parts: int, seed: int
 ):
     random = np.random.default_rng(seed)
     symbols = SHAPES[shape](random, size).astype(np.uint8)
     which = random.integers(0, count, size).astype(np.uint8)
     frequencies = tables_for(symbols, which, count)
     ends = random.integers(0, 1 << 16, lanes, np.uint16)
-    stream = encode(symbols, which, frequencies, ends)
-    decoded = decode(stream, which.copy(), frequencies)
-    np.testing.assert_array_equal(decoded.symbols, symbols)
-    np.testing.assert_array_equal(decoded.ends, ends)
+    bounds = np.sort([0, size, *random.integers(0, size + 1, parts - 1)])
+    batches = np.diff(bounds).tolist()
+    stream = encode(symbols, which, frequencies, ends, batches)
+    decoded = decode(stream, which, frequencies, batches)
+    np.testing.assert_array_equal(decoded[0], symbols)
+    np.testing.assert_array_equal(decoded[1], ends)
 
 
 @given(symbols=st.binary(max_size=300), which=st.binary(min_size=300), data=st.data())
@@ -67,9 +80,9 @@ def test_any_bytes_with_any_tables_come_back(symbols: bytes, which: bytes, data:
     tables = np.frombuffer(which, np.uint8)[: len(coded)] % 5
     ends = np.uint16(data.draw(st.lists(st.integers(0, 65535), min_size=1, max_size=40)))
     frequencies = tables_for(coded, tables, 5)
-    decoded = decode(encode(coded, tables, frequencies, ends), tables.copy(), frequencies)
-    assert decoded.symbols.tobytes() == symbols
-    np.testing.assert_array_equal(decoded.ends, ends)
+    decoded = decode(encode(coded, tables, frequencies, ends), tables, frequencies)
+    assert decoded[0].tobytes() == symbols
+    np.testing.assert_array_equal(decoded[1], ends)
 
 
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 15))
@@ -87,7 +100,7 @@ def test_damage_is_an_error_or_another_content(at: int, bit: int):
     except ValueError as error:
         assert "end" in str(error)
     else:
-        assert decoded.ends.any() or not np.array_equal(decoded.symbols, symbols)
+        assert decoded[1].any() or not np.array_equal(decoded[0], symbols)
 
 
 def test_rarest_symbol_takes_thirteen_bits_and_the_only_one_none():
@@ -146,7 +159,7 @@ def test_stream_that_ends_early_or_late_is_refused():
     states, words = encode(symbols, which, frequencies, np.zeros(4, np.uint16))
     for wrong in (words[:-1], np.append(words, 0)):
         with pytest.raises(ValueError, match="end"):
-            decode(Stream(states, wrong.astype(np.uint16)), which.copy(), frequencies)
+            decode(Stream(states, wrong.astype(np.uint16)), which, frequencies)
 
 
 def test_rows_that_are_distributed_alike_share_a_table():
