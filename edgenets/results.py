@@ -316,11 +316,15 @@ class ExportRecord(Result):
 
 @dataclass(frozen=True, repr=False)
 class PackRecord(Result):
-    """A `.tflite` and its package: their sizes, and the SHA-256 of the `.tflite`."""
+    """A `.tflite` and its package: their sizes, and the SHA-256 of the `.tflite`.
+
+    `base_sha256` is that of the base file, which a package of changes needs; None without one.
+    """
 
     in_bytes: int
     out_bytes: int
     sha256: str
+    base_sha256: str | None
 
 
 @dataclass(frozen=True, repr=False)

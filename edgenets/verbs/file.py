@@ -360,32 +360,26 @@ class File:
         return benchmark_on_devices(self.path, devices, **settings)
 
     @speaking_python()
-    def pack(self, out: PathOrName) -> PackRecord:
+    def pack(self, out: PathOrName, *, base: PathOrName | None = None) -> PackRecord:
         """Write the file as a small package, exactly recoverable by `en.unpack`.
 
         ```python
         file.pack("photos.epk").out_bytes
+        file.pack("update.epk", base="photos_before.tflite").base_sha256
         ```
 
         Args:
             out: the package, replaced if it exists.
+            base: an older `.tflite`, which the package then holds the changes of: it takes less,
+                and is unpacked where that file is.
 
         Raises:
-            EdgenetsError: it cannot be read or is no `.tflite`, or the package cannot be written.
+            EdgenetsError: a file cannot be read or is no `.tflite`, or the package cannot be
+                written.
         """
-        from edgenets import flatbuffer
-        from edgenets.files import check_output, sha256_bytes, write_bytes
-        from edgenets.quantize.package.epk import check_size, pack
+        from edgenets.verbs.packing import pack_file
 
-        package_path = Path(out)
-        check_output(package_path, [self.path])
-        if self.path.is_file():
-            check_size(self.path.stat().st_size)
-        content = self.content
-        flatbuffer.require_mark(content, str(self.path))
-        package = pack(content)
-        write_bytes(package_path, package)
-        return PackRecord(len(content), len(package), sha256_bytes(content))
+        return pack_file(self.path, Path(out), optional_path(base))
 
     def _repr_html_(self) -> str:
         rows = [("file", shown(self.path))]
@@ -417,7 +411,13 @@ def load_file(path: Path) -> File:
 
 
 @speaking_python()
-def unpack(package: PathOrName, out: PathOrName, *, max_bytes: Size | None = None) -> File:
+def unpack(
+    package: PathOrName,
+    out: PathOrName,
+    *,
+    base: PathOrName | None = None,
+    max_bytes: Size | None = None,
+) -> File:
     """Write the file that a package holds, byte for byte, and return it.
 
     ```python
@@ -427,22 +427,16 @@ def unpack(package: PathOrName, out: PathOrName, *, max_bytes: Size | None = Non
     Args:
         package: that `File.pack` wrote.
         out: the `.tflite`, replaced if it exists; it appears only if its SHA-256 is the original's.
+        base: the `.tflite` that a package of changes was made with.
         max_bytes: memory that the file may take, such as "2GiB".
 
     Raises:
-        EdgenetsError: the package cannot be read or is damaged, or the file cannot be written.
+        EdgenetsError: a file cannot be read, the package is damaged or needs another base, or the
+            file cannot be written.
     """
-    from edgenets.files import check_output, write_bytes
-    from edgenets.memory import read_bounded
-    from edgenets.quantize.package import epk
+    from edgenets.verbs.packing import unpack_file
 
-    source, file = Path(package), File(Path(out))
-    check_output(file.path, [source])
+    file = File(Path(out))
     with bounded_memory(max_bytes):
-        packed = read_bounded(source)
-        try:
-            content = epk.unpack(packed)
-        except EdgenetsError as error:
-            raise EdgenetsError(f"{source}: {error}") from error
-    write_bytes(file.path, content)
+        unpack_file(Path(package), file.path, optional_path(base))
     return file

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.quantize.package.contexts import (
+    BITS,
     CLASSES,
     COLUMN,
     MAGNITUDES,
@@ -114,16 +115,17 @@ def _in_contexts(data: Bytes, ranges: Sequence[ByteRange], base: Bytes) -> Itera
     rows = np.concatenate([np.arange(shift, dtype=np.uint8), families.rows + np.uint8(shift)])
     units = _units(np.concatenate(histograms), families) if histograms else []
     plan = Plan(ranges, units=np.array([*[0] * shift, *units], np.uint8), rows=rows)
-    for context in (NONE, COLUMN):
+    for context in (NONE, COLUMN, BITS) if base.size else (NONE, COLUMN):
         in_context = [_with_context(each, context) for each in ranges]
         if sum(each.context > 0 for each in in_context) <= MOST_CONTEXTS:
             coding = _with_tables(plan._replace(ranges=in_context), flat, base)
-            yield Option(*coding, flat, rest, low, packed_rest, bool(context))
+            yield Option(*coding, flat, rest, low, packed_rest, context == COLUMN)
 
 
 def _with_context(found: ByteRange, context: int) -> ByteRange:
-    """Return weights of more than one line with a context; others as they are."""
-    fits = found.kind in WEIGHTS and found.shape[0] > 1
+    """Return weights with a context that they can have; others as they are."""
+    can_have = found.reference > 0 if context == BITS else found.shape[0] > 1
+    fits = found.kind in WEIGHTS and can_have
     return found._replace(context=context) if fits else found
 
 

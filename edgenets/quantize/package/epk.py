@@ -22,6 +22,8 @@ import itertools
 import lzma
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +35,7 @@ from edgenets.quantize.package import plan as plans
 from edgenets.quantize.package import rans
 from edgenets.quantize.package.choose import Option, coded, whole
 from edgenets.quantize.package.contexts import walk
+from edgenets.quantize.package.delta import refer
 from edgenets.quantize.package.find import find_ranges
 from edgenets.quantize.package.frequencies import to_frequencies
 from edgenets.quantize.package.plan import Plan
@@ -64,6 +67,7 @@ MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
 MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 48  # that unpacking takes
 BYTES_PER_LANE = 600  # at least: fewer lanes decode slower, more take more room
+LEAST_LANE_BYTES = 32  # that a lane has to code, at least
 MOST_LANES = 1 << 9
 MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
 
@@ -92,17 +96,40 @@ class _Header(NamedTuple):
     end: int
 
 
-def pack(content: bytes) -> bytes:
+def pack(content: bytes, base: bytes | None = None) -> bytes:
     """Return the package of a file.
 
+    >>> new, old = bytes(range(256)) * 8 + b"new", bytes(range(256)) * 8 + b"old"
+    >>> package = pack(new, base=old)
+    >>> unpack(package, base=old) == new
+    True
+
+    Args:
+        content: of the file.
+        base: of a file that it differs little from: the package needs it, and holds the changes.
+
     Raises:
-        EdgenetsError: it is larger than 256 MiB.
+        EdgenetsError: a file is larger than 256 MiB, or the base is empty.
     """
     check_size(len(content))
-    data, base = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
-    options = [whole(content), *coded(data, find_ranges(content), base)]
-    fit = (each for each in options if len(plans.write(each.plan)) <= MOST_PLAN_BYTES)
-    return _assemble(data, min(fit, key=lambda option: option.size_bytes))
+    data, nothing = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
+    full = _least(whole(content), coded(data, find_ranges(content), nothing))
+    if base is None:
+        return _assemble(data, full, nothing)
+    check_size(len(base))
+    if not base:
+        raise EdgenetsError("a base file must not be empty; pack without one")
+    old = np.frombuffer(base, np.uint8)
+    ranges = [find_ranges(each, scales=True) for each in (content, base)]
+    changes = _least(full, coded(data, refer(ranges[0], data, ranges[1], old), old))
+    options = (full,) if changes is full else (full, changes)
+    return min((_assemble(data, option, old) for option in options), key=len)
+
+
+def _least(first: Option, others: Iterable[Option]) -> Option:
+    """Return the option that takes the fewest bytes, of those whose plan may be read."""
+    fit = (each for each in others if len(plans.write(each.plan)) <= MOST_PLAN_BYTES)
+    return min((first, *fit), key=lambda option: option.size_bytes)
 
 
 def check_size(size_bytes: int) -> None:
@@ -117,27 +144,42 @@ def check_size(size_bytes: int) -> None:
         )
 
 
-def unpack(package: bytes) -> bytes:
+def unpack(package: bytes, base: bytes | None = None) -> bytes:
     """Return the file that was packed.
 
+    Args:
+        package: that `pack` made.
+        base: the base file, if it was made with one.
+
     Raises:
-        EdgenetsError: it is not a package, or of another version, or damaged; or it takes more
-            memory than a file may (`edgenets.memory`).
+        EdgenetsError: it is not a package, or of another version, or damaged; or it was made with
+            another base, or with one, or with none; or it takes more memory than a file may
+            (`edgenets.memory`).
     """
-    if not package.startswith(MAGIC):
-        raise EdgenetsError("this is not a package (.epk) of edgenets")
-    if len(package) > len(MAGIC) and (version := package[len(MAGIC)]) not in READ_VERSIONS:
-        way_out = "install a newer edgenets" if version > VERSION else "pack the file again"
-        known = " and ".join(map(str, READ_VERSIONS))
-        raise EdgenetsError(
-            f"the package has version {version}, this edgenets reads versions {known}; {way_out}"
-        )
-    try:
+    with _damage_told():
         header = _read_header(memoryview(package))
-        data = _unpack(memoryview(package), header, np.zeros(0, np.uint8))
+        _check_base(header, base)
+        old = np.frombuffer(base or b"", np.uint8)
+        data = _unpack(memoryview(package), header, old)
         if hashlib.sha256(data.data).digest() != header.sha256:
             raise ValueError("its content is another one than was packed")
         return data.tobytes()
+
+
+def base_sha256(package: bytes) -> str | None:
+    """Return the SHA-256, in hex digits, of the base that a package needs; None: it needs none.
+
+    Raises:
+        EdgenetsError: it is not a package, or of another version, or damaged.
+    """
+    with _damage_told():
+        return _read_header(memoryview(package)).base_sha256.hex() or None
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
     except MemoryError as error:
         raise EdgenetsError(
             "there is not enough memory to unpack the package; end other programs, or unpack it on "
@@ -147,14 +189,31 @@ def unpack(package: bytes) -> bytes:
         raise EdgenetsError(f"the package is damaged ({error}); copy or pack it again") from error
 
 
-def _assemble(data: Bytes, option: Option) -> bytes:
+def _check_base(header: _Header, base: bytes | None) -> None:
+    needed = header.base_sha256.hex()
+    if base is None and needed:
+        raise EdgenetsError(
+            "the package holds changes to another file; pass --base with the one whose SHA-256 is "
+            f"{needed}"
+        )
+    if base is not None and not needed:
+        raise EdgenetsError("the package holds a whole file; unpack it without --base")
+    if base is not None and (found := hashlib.sha256(base).hexdigest()) != needed:
+        raise EdgenetsError(
+            f"the package holds changes to the file whose SHA-256 is {needed}, the one that was "
+            f"passed has {found}; pass --base with that file"
+        )
+
+
+def _assemble(data: Bytes, option: Option, base: Bytes) -> bytes:
     content = plans.write(option.plan)
     plan, plan_properties = smallest(content, compress(content), len(content))
     decisive = len(option.rest) or len(option.low)
     rest, rest_properties = smallest(option.rest + option.low, option.packed_rest, decisive)
     stream, lanes = b"", 0
     if option.symbols.size:
-        lanes = min(MOST_LANES, max(1, option.symbols.size // BYTES_PER_LANE))
+        most = min(MOST_LANES, int(option.coded_bytes) // LEAST_LANE_BYTES)
+        lanes = max(1, min(most, option.symbols.size // BYTES_PER_LANE))
         ends = np.frombuffer(rest[: 2 * lanes].ljust(2 * lanes, b"\0"), "<u2")
         frequencies = to_frequencies(option.plan.tables)
         states, words = rans.encode(option.symbols, option.which, frequencies, ends, option.batches)
@@ -166,13 +225,23 @@ def _assemble(data: Bytes, option: Option) -> bytes:
         packed_rest_bytes=len(rest),
         properties=plan_properties + len(PROPERTIES) * rest_properties,
         lanes=lanes,
+        base_size=base.size,
     )
     sha256 = hashlib.sha256(data.data).digest()
-    covered = sha256 + varints(numbers) + plan + stream + rest[2 * lanes :]
+    base_sha256 = hashlib.sha256(base.data).digest() if base.size else b""
+    covered = sha256 + varints(numbers) + base_sha256 + plan + stream + rest[2 * lanes :]
     return HEADER.pack(MAGIC, VERSION, zlib.crc32(covered), b"")[:CRC_FROM] + covered
 
 
 def _read_header(package: memoryview) -> _Header:
+    if package[: len(MAGIC)] != MAGIC:
+        raise EdgenetsError("this is not a package (.epk) of edgenets")
+    if len(package) > len(MAGIC) and (version := package[len(MAGIC)]) not in READ_VERSIONS:
+        way_out = "install a newer edgenets" if version > VERSION else "pack the file again"
+        known = " and ".join(map(str, READ_VERSIONS))
+        raise EdgenetsError(
+            f"the package has version {version}, this edgenets reads versions {known}; {way_out}"
+        )
     if len(package) < HEADER.size:
         raise ValueError("it is cut short")
     _, version, crc, sha256 = HEADER.unpack_from(package)
@@ -182,6 +251,8 @@ def _read_header(package: memoryview) -> _Header:
     values = list(itertools.islice(read_varints(package, HEADER.size), count))
     numbers, end = _Numbers(*(number for number, _ in values)), values[-1][1]
     base_sha256 = bytes(package[end : end + SHA256_BYTES]) if numbers.base_size else b""
+    if numbers.base_size and len(base_sha256) < SHA256_BYTES:
+        raise ValueError("it is cut short")
     return _Header(version, sha256, numbers, base_sha256, end + len(base_sha256))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.quantize.package.ranges import (
+    DERIVED,
     FLOATS_BY_COLUMN,
     FLOATS_BY_ROW,
     INTEGERS,
@@ -35,14 +36,19 @@ MOST_ROWS = 1 << 16  # of all weights together: each has a histogram while a fil
 WEIGHT_BYTES = {"int8": 1, "uint8": 1, "float16": 2, "float32": 4}
 
 
-def find_ranges(content: bytes) -> list[ByteRange]:
-    """Return what can be coded by itself in a `.tflite`, in order; [] for any other file."""
+def find_ranges(content: bytes, *, scales: bool = False) -> list[ByteRange]:
+    """Return what can be coded by itself in a `.tflite`, in order; [] for any other file.
+
+    Args:
+        content: of the file.
+        scales: also those that follow from nothing, which pay as differences alone.
+    """
     try:
         model = flatbuffer.read(content)
     except EdgenetsError:
         return []
     found = sorted(
-        [*_scales(model, content), *_weights(model)],
+        [*_scales(model, content, others=scales), *_weights(model)],
         key=lambda each: (each.start, -each.size_bytes),
     )
     apart: list[ByteRange] = []
@@ -51,7 +57,7 @@ def find_ranges(content: bytes) -> list[ByteRange]:
             apart.append(each)
     if sum(each.rows for each in apart if each.kind in TABLED) > MOST_ROWS:
         apart = [each.as_one_row() if each.kind in TABLED else each for each in apart]
-    return [each for each in apart if not _reads_another(each, apart)]
+    return [each for each in apart if not _reads_derived(each, apart)]
 
 
 def _weights(model: flatbuffer.Model) -> Iterator[ByteRange]:
@@ -79,8 +85,8 @@ def _weights(model: flatbuffer.Model) -> Iterator[ByteRange]:
             yield ByteRange(by_row, tensor.offset, rows, count // rows, base)
 
 
-def _scales(model: flatbuffer.Model, content: bytes) -> Iterator[ByteRange]:
-    """Yield the scales that are computed from other numbers of the file."""
+def _scales(model: flatbuffer.Model, content: bytes, *, others: bool) -> Iterator[ByteRange]:
+    """Yield the scales that are computed from other numbers of the file, and perhaps the others."""
     first = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
 
     def place(values: NDArray[np.float32]) -> int:
@@ -106,14 +112,18 @@ def _scales(model: flatbuffer.Model, content: bytes) -> Iterator[ByteRange]:
             continue
         if bias.scale.size == kernel.scale.size and bias.scale.size:
             yield from derivable(PRODUCT, bias.scale, kernel.scale, image.scale)
+    for tensor in model.tensors if others else ():
+        for values in (tensor.scale, tensor.least, tensor.largest):
+            if values.size >= LEAST_INTEGERS:
+                yield ByteRange(INTEGERS, place(values), PLANES, values.size)
 
 
-def _reads_another(found: ByteRange, ranges: Iterable[ByteRange]) -> bool:
-    """Tell whether a range is computed from bytes that a range has; quotients come first."""
+def _reads_derived(found: ByteRange, ranges: Iterable[ByteRange]) -> bool:
+    """Tell whether a range is computed from what is computed no earlier; quotients come first."""
     known = QUOTIENT if found.kind == PRODUCT else None
     return any(
         part.start < each.end and each.start < part.stop
         for part in found.reads
         for each in ranges
-        if each.kind != known
+        if each.kind in DERIVED and each.kind != known
     )

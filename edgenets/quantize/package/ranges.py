@@ -134,20 +134,25 @@ def restore(found: ByteRange, data: Bytes, coded: Bytes, base: Bytes) -> None:
 
 
 def planes(found: Iterable[ByteRange], content: Bytes, base: Bytes) -> Bytes:
-    """Return the symbols of integers, [4, n]: small ones of either sign have few bits."""
+    """Return the symbols of integers, [4, n]."""
+    numbers = folded(found, content, base)
+    return np.ascontiguousarray(numbers.view(np.uint8).reshape(-1, PLANES).T[::-1])
+
+
+def folded(found: Iterable[ByteRange], content: Bytes, base: Bytes) -> NDArray[np.uint32]:
+    """Return integers, [n], or their differences, so that small ones of either sign are small."""
     numbers = [np.zeros(0, "<u4")]
     for each in found:
         values = content[each.part].view("<u4")
         numbers.append(values - base[each.in_base].view("<u4") if each.reference else values)
     together = np.concatenate(numbers)
-    folded = (together << 1) ^ (0 - (together >> 31))
-    return np.ascontiguousarray(folded.astype("<u4").view(np.uint8).reshape(-1, PLANES).T[::-1])
+    return ((together << 1) ^ (0 - (together >> 31))).astype("<u4")
 
 
 def restore_planes(found: Iterable[ByteRange], data: Bytes, coded: Bytes, base: Bytes) -> None:
     """Put integers into the file: the inverse of `planes`."""
-    folded = np.ascontiguousarray(coded[::-1].T).view("<u4").ravel()
-    numbers = (folded >> 1) ^ (0 - (folded & 1))
+    together = np.ascontiguousarray(coded[::-1].T).view("<u4").ravel()
+    numbers = (together >> 1) ^ (0 - (together & 1))
     position = 0
     for each in found:
         values = numbers[position : position + each.columns]

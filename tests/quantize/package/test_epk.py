@@ -187,9 +187,13 @@ def test_package_of_version_2_is_read():
 
 
 @pytest.mark.slow
-def test_every_file_at_hand_comes_back_and_8_bit_ones_are_smaller_than_by_xz(shared_data: Path):
+def test_every_smaller_file_at_hand_comes_back_and_8_bit_ones_are_smaller_than_by_xz(
+    shared_data: Path,
+):
     saved = []
     for path in sorted(shared_data.glob("**/*.tflite")):
+        if path.stat().st_size > 1 << 20:
+            continue
         content = path.read_bytes()
         package = pack(content)
         assert unpack(package) == content, path.name
@@ -197,7 +201,7 @@ def test_every_file_at_hand_comes_back_and_8_bit_ones_are_smaller_than_by_xz(sha
         if "edgetpu" not in path.name and "float" not in path.name:
             saved.append(1 - len(package) / xz(content))
     assert min(saved) > 0
-    assert np.mean(saved) >= 0.03
+    assert np.mean(saved) >= 0.05
 
 
 @pytest.mark.parametrize("axis, kind", [(0, WEIGHTS_BY_ROW), (1, WEIGHTS_BY_COLUMN)])
@@ -281,10 +285,15 @@ def test_damage_behind_a_right_check_sum_gives_no_wrong_file(
         try:  # a bit may be one that lzma does not look at
             assert unpack(with_crc(bytes(damaged))) == small_file
         except EdgenetsError as error:
-            assert "damaged" in str(error)
+            assert is_refused(error)
         for wrong in (with_crc(package[:at]), with_crc(package + bytes(at % 5 + 1))):
             with pytest.raises(EdgenetsError, match="damaged"):
                 unpack(wrong)
+
+
+def is_refused(error: EdgenetsError) -> bool:
+    """Whether a forged package is said to be damaged, or to need a base that nobody has."""
+    return "is damaged" in str(error) or "changes to another file" in str(error)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -298,7 +307,7 @@ def test_forged_length_is_an_error_before_memory_is_taken(
         try:  # another setting of lzma may unpack the same
             assert unpack(with_number(small_package, name, value)) == small_file
         except EdgenetsError as error:
-            assert "damaged" in str(error)
+            assert is_refused(error)
         assert tracemalloc.get_traced_memory()[1] < 1 << 21
         tracemalloc.stop()
 
@@ -384,7 +393,7 @@ def test_damage_of_floats_and_contexts_behind_a_right_check_sum_gives_no_wrong_f
             try:
                 assert unpack(with_crc(bytes(damaged))) == content
             except EdgenetsError as error:
-                assert "damaged" in str(error)
+                assert is_refused(error)
 
 
 def test_bomb_is_refused_before_its_memory_and_time_are_taken():

@@ -39,7 +39,24 @@ def test_packages_are_decoded_by_the_documented_format_alone(dense_file: Callabl
     assert seen == {*((kind, 0) for kind in range(1, 8)), (1, 1)}
 
 
-def unpack_plainly(package: bytes, seen: set[tuple[int, int]]) -> bytes:
+def test_packages_of_changes_are_decoded_so_too(dense_file: Callable[..., bytes]):
+    random = np.random.default_rng(0)
+    kernel = random.normal(0, 1, (60, 64)) * random.choice([0.1, 20], (60, 64))
+    kernel = kernel.round().astype(np.int8)
+    moved = np.where(abs(kernel) > 9, random.integers(-3, 4, kernel.shape), 0)
+    floats = random.normal(0, 1, (20, 64)).astype(np.float32)
+    pairs = [
+        (dense_file(kernel + moved.astype(np.int8)), dense_file(kernel)),
+        (dense_file(floats * np.float32(1.0001)), dense_file(floats)),
+        (b"new" * 50, b"old" * 50),
+    ]
+    seen: set[tuple[int, int]] = set()
+    for new, old in pairs:
+        assert unpack_plainly(pack(new, base=old), seen, old) == new
+    assert {(1, 2), (5, 0), (8, 0)} <= seen
+
+
+def unpack_plainly(package: bytes, seen: set[tuple[int, int]], base: bytes = b"") -> bytes:
     assert package[:5] == b"\x89EPK\x03"
     assert int.from_bytes(package[5:9], "little") == zlib.crc32(package[9:])
     numbers, at = [], 41
@@ -47,13 +64,16 @@ def unpack_plainly(package: bytes, seen: set[tuple[int, int]]) -> bytes:
         number, at = read_varint(package, at)
         numbers.append(number)
     size, plan_bytes, packed_plan_bytes, packed_rest_bytes, settings, lanes, base_bytes = numbers
-    assert base_bytes == 0
+    assert base_bytes == len(base)
+    if base:
+        assert package[at : at + 32] == hashlib.sha256(base).digest()
+        at += 32
     plan = read_plan(unlzma(package[at : at + packed_plan_bytes], settings % 4, plan_bytes))
     seen |= {(each.kind, each.context) for each in plan.ranges}
     at += packed_plan_bytes
     end = len(package) - max(0, packed_rest_bytes - 2 * lanes)
     coder = Coder(package[at : at + 4 * lanes], package[at + 4 * lanes : end], plan.tables)
-    coded = read_symbols(plan, coder)
+    coded = read_symbols(plan, coder, base)
     assert not coder.words and all(2**16 <= state < 2**17 for state in coder.states)
     head = struct.pack(f"<{lanes}H", *(state % 2**16 for state in coder.states))
     low = [e.rows * e.columns * (e.base - 1) if e.kind in (6, 7) else 0 for e in plan.ranges]
@@ -65,7 +85,11 @@ def unpack_plainly(package: bytes, seen: set[tuple[int, int]]) -> bytes:
         file, rest = file + rest[: each.gap], rest[each.gap :]
         each.place = len(file)
         if each.kind in (1, 2):
-            file += bytes((symbol + each.base) % 256 for symbol in coded[id(each)])
+            others = each.of_base(base) if each.reference else bytes([each.base] * each.size)
+            both = zip(coded[id(each)], others, strict=True)
+            file += bytes((symbol + other) % 256 for symbol, other in both)
+        elif each.kind == 8:
+            file += each.of_base(base)
         elif each.kind in (6, 7):
             file += to_floats(coded[id(each)], lows[:low_bytes], each.base)
             lows = lows[low_bytes:]
@@ -96,6 +120,9 @@ class Range:
         if self.kind in (3, 4):
             return 4 * self.rows
         return self.rows * self.columns * (self.base if self.kind in (6, 7) else 1)
+
+    def of_base(self, base: bytes) -> bytes:
+        return base[self.reference - 1 : self.reference - 1 + self.size]
 
 
 class Plan(NamedTuple):
@@ -130,7 +157,7 @@ class Coder:
         return found
 
 
-def read_symbols(plan: Plan, coder: Coder) -> dict[int, bytes]:
+def read_symbols(plan: Plan, coder: Coder, base: bytes) -> dict[int, bytes]:
     """Return the symbols of weights and floats, and the bytes of integers, by range."""
     coded: dict[int, bytes] = {}
     rows = list(plan.rows)
@@ -145,6 +172,9 @@ def read_symbols(plan: Plan, coder: Coder) -> dict[int, bytes]:
     for each in integers:
         own, numbers = numbers[: each.columns], numbers[each.columns :]
         own = [n >> 1 ^ (0xFFFFFFFF if n & 1 else 0) for n in own]
+        if each.reference:
+            others = struct.unpack(f"<{len(own)}I", each.of_base(base))
+            own = [(n + other) % 2**32 for n, other in zip(own, others, strict=True)]
         coded[id(each)] = struct.pack(f"<{len(own)}I", *own)
     waiting: list[tuple[Range, list[int]]] = []
 
@@ -164,6 +194,14 @@ def read_symbols(plan: Plan, coder: Coder) -> dict[int, bytes]:
         families = [[own[i if by_row else j] for j in range(width)] for i in range(lines)]
         if each.context == 0:
             waiting.append((each, [plan.families[f][0] for line in families for f in line]))
+        elif each.context == 2:
+            decode_waiting()
+            codes = [(byte - each.base) % 256 for byte in each.of_base(base)]
+            sizes = [code if code < 128 else 256 - code for code in codes]
+            names = [f for line in families for f in line]
+            pairs = zip(names, sizes, strict=True)
+            which = [plan.families[f][min(7, size.bit_length())] for f, size in pairs]
+            coded[id(each)] = bytes(coder.decode(which))
         else:
             decode_waiting()
             coded[id(each)] = decode_by_column(plan, coder, families)
