@@ -1,13 +1,15 @@
 """The stage `rate`: an int8 file whose package is small, to a price, a budget or a bound.
 
 Everything that does not depend on the price is measured once: the grids of the activations and what
-errors of each kernel cost. A budget or a bound is then met by trying prices.
+errors of each kernel cost. A budget or a bound is then met by trying prices. Where codes are also
+trained, the price that meets it without is where few trainings begin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
-from edgenets.models.folder import Model, weights_sha256
+from edgenets.models.folder import History, Model, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.logits import mean_divergence
 from edgenets.progress import say
@@ -30,18 +32,28 @@ from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
 from edgenets.quantize.rate.curvature import measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
-from edgenets.quantize.rate.layerwise import code_kernels
+from edgenets.quantize.rate.layerwise import Coded, Grids, code_kernels
+from edgenets.quantize.rate.priced_training import Trained
 from edgenets.quantize.settings import RateSettings
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
+USUAL_PRICE = 1e-6  # nats per bit, of a training, where none of them is given
 FIRST_PRICE = 3e-7  # nats per bit
-MOST_TRIES = 7
-NEAR = 0.02  # of a budget or a bound: how much of it may be left
 MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
 USUAL_SLOPE_OF_BYTES, USUAL_SLOPE_OF_KL = -0.15, 1.0  # of logarithms, until two attempts tell
 LEAST_SLOPE = 0.02  # that is believed
 LEAST_VALUE = 1e-12  # whose logarithm is taken
 LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
+
+
+class Effort(NamedTuple):
+    """How near to a budget or a bound prices are sought."""
+
+    most_tries: int
+    near: float  # how much of it may be left
+
+
+OF_CODING, OF_TRAINING = Effort(7, near=0.02), Effort(3, near=0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +67,11 @@ class Attempt:
     package_bytes: int
     kl: float  # nats, from the float net's answers to the file's, mean over images
     agreement: float  # fraction of images with the float net's answer
+    history: History | None = None  # of the training, if there was one
+
+
+Train = Callable[[Coded, Grids, float], Trained]
+"""Trains a net in codes, given its activations' grids and what a bit may cost."""
 
 
 def code_to_goal(
@@ -65,26 +82,35 @@ def code_to_goal(
     *,
     flip: bool,
     seed: int,
+    train: Train | None = None,
 ) -> Attempt:
     """Code a folded net as `settings` ask; the result's file is measured in LiteRT.
 
     Args:
         model: its net is folded, and left as it is.
-        settings: price, budget or bound; without any, at most `USUAL_MAX_KL`.
+        settings: price, budget or bound; without any, at most `USUAL_MAX_KL`, and of a training
+            `USUAL_PRICE`.
         calibration: `[images, resolution, resolution, 3]`; they need no labels.
         held_out: on which divergence is measured, and a bound met.
         flip: whether mirrored images are such as the net sees.
         seed: of crops and probes.
+        train: if the codes are also trained.
 
     Raises:
         EdgenetsError: the goal cannot be reached; the message says what can be.
     """
     attempt = prepare(model, calibration, held_out, flip=flip, seed=seed)
-    if settings.price is not None:
-        return attempt(settings.price)
-    if settings.budget_bytes is not None:
-        return _search(attempt, settings.budget_bytes, _package_bytes, falls=True)
-    return _search(attempt, settings.max_kl or USUAL_MAX_KL, _kl, falls=False)
+    price = USUAL_PRICE if train and settings.goals == 0 else settings.price
+    if price is not None:
+        return attempt(price, train)
+    falls = settings.budget_bytes is not None
+    limit = settings.budget_bytes or settings.max_kl or USUAL_MAX_KL
+    search = partial(_search, limit=limit, falls=falls)
+    found = search(partial(attempt, train=None))
+    if train:
+        trained = partial(attempt, train=train)
+        found = search(trained, first_price=found.price, effort=OF_TRAINING)
+    return found
 
 
 def prepare(
@@ -94,8 +120,11 @@ def prepare(
     *,
     flip: bool,
     seed: int,
-) -> Callable[[float], Attempt]:
-    """Return the function that codes the net at a price; arguments are those of `code_to_goal`."""
+) -> Callable[..., Attempt]:
+    """Return the function that codes the net at a price, and trains the codes if it is told how.
+
+    Arguments are those of `code_to_goal`.
+    """
     images = to_network(calibration)
     spec, equalized = model.spec, equalize_activations(model.net, images)
     plain = tflite.to_format(INT8, equalized, spec, calibration)
@@ -105,8 +134,11 @@ def prepare(
     curvatures = measure_curvatures(equalized, varied, len(walked), seed=seed)
     reference = predict_logits(compile_inference(equalized), held_out)
 
-    def attempt(price: float) -> Attempt:
+    def attempt(price: float, train: Train | None = None) -> Attempt:
         coded = code_kernels(equalized, walked, curvatures, grids, price)
+        history = None
+        if train:
+            coded, history = train(coded, grids, price)
         codes = Codes(coded.kernels, grids)
         converted = tflite.to_format(INT8, coded.model, spec, None, codes)
         file = with_description(converted, spec, weights_sha256(coded.model))
@@ -119,6 +151,7 @@ def prepare(
             len(pack(file.content)),
             mean_divergence(reference, logits),
             float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1))),
+            history,
         )
         say(
             f"at {price:.2g} nats a bit the package takes {found.package_bytes:,} bytes, its "
@@ -127,14 +160,6 @@ def prepare(
         return found
 
     return attempt
-
-
-def _package_bytes(attempt: Attempt) -> float:
-    return attempt.package_bytes
-
-
-def _kl(attempt: Attempt) -> float:
-    return attempt.kl
 
 
 class _Point(NamedTuple):
@@ -147,27 +172,28 @@ class _Point(NamedTuple):
 def _search(
     attempt: Callable[[float], Attempt],
     limit: float,
-    value_of: Callable[[Attempt], float],
     *,
     falls: bool,
+    first_price: float = FIRST_PRICE,
+    effort: Effort = OF_CODING,
 ) -> Attempt:
-    """Return the attempt nearest below a limit of what falls or rises with the price.
+    """Return the attempt nearest below a limit: of its bytes, which fall with the price, or its KL.
 
     The next price is where the line through the nearest attempts on both sides, or through the last
     two, meets the limit; of the logarithms, since both are near to powers of the price.
     """
-    target = np.log((1 - NEAR / 2) * limit)
-    price, slope = FIRST_PRICE, USUAL_SLOPE_OF_BYTES if falls else USUAL_SLOPE_OF_KL
+    target = np.log((1 - effort.near / 2) * limit)
+    price, slope = first_price, USUAL_SLOPE_OF_BYTES if falls else USUAL_SLOPE_OF_KL
     within: tuple[Attempt, _Point] | None = None
     beyond: _Point | None = None
     last: _Point | None = None
-    for _ in range(MOST_TRIES):
+    for _ in range(effort.most_tries):
         found = attempt(price)
-        value = value_of(found)
+        value = _value(found, falls)
         point = _Point(float(np.log(price)), float(np.log(max(value, LEAST_VALUE))))
         if value <= limit:
             within = found, point
-            if value >= (1 - NEAR) * limit:
+            if value >= (1 - effort.near) * limit:
                 return found
         else:
             beyond = point
@@ -186,11 +212,15 @@ def _search(
     goal = "budget_bytes" if falls else "max_kl"
     if within is None:
         raise EdgenetsError(
-            f"of {MOST_TRIES} tries the nearest has {np.exp(last.value):,.6g} where {goal} is "
-            f"{limit:,.6g}; pass a larger {goal}"
+            f"of {effort.most_tries} tries the nearest has {np.exp(last.value):,.6g} where "
+            f"{goal} is {limit:,.6g}; pass a larger {goal}"
         )
     say(
-        f"after {MOST_TRIES} tries the nearest has {value_of(within[0]):,.6g}, "
+        f"after {effort.most_tries} tries the nearest has {_value(within[0], falls):,.6g}, "
         f"{goal} is {limit:,.6g}; pass `price` to go nearer"
     )
     return within[0]
+
+
+def _value(attempt: Attempt, falls: bool) -> float:
+    return attempt.package_bytes if falls else attempt.kl

@@ -31,7 +31,7 @@ from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import check_outputs
 from edgenets.pipeline.stages.inputs import open_training
 from edgenets.pipeline.stages.places import (
-    CHECKPOINT,
+    CHECKPOINTS,
     INT8_FILE,
     PACKAGE_FILE,
     Record,
@@ -41,7 +41,6 @@ from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.results import Report, StoredFile
-from edgenets.training.checkpoint import checkpoint_names
 from edgenets.units import (
     format_bytes,
     format_interval,
@@ -55,7 +54,6 @@ STAGES = "stages"
 REPORT = ("report.json", "report.html")
 RECORD = "stage.json"
 KEY = "key"
-RESUMING = (KEY, *checkpoint_names(CHECKPOINT))  # what a stage needs while it is worked on
 
 
 def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> Report:
@@ -157,10 +155,10 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> StageRecor
         shutil.rmtree(partial, ignore_errors=True)
         write_bytes(partial / KEY, key.encode())
     for leftover in partial.iterdir():  # of a process that was killed after the training's end
-        if leftover.name not in RESUMING:
+        if not _is_for_resuming(leftover):
             leftover.unlink()
     measured = stage.work(partial, previous, key)
-    files = sorted(file for file in partial.iterdir() if file.name not in RESUMING)
+    files = sorted(file for file in partial.iterdir() if not _is_for_resuming(file))
     record = StageRecord(
         stage.name,
         folder.name,
@@ -177,8 +175,13 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> StageRecor
 
 
 def _clean(folder: Path) -> None:
-    for name in RESUMING:
-        (folder / name).unlink(missing_ok=True)
+    for file in filter(_is_for_resuming, [*folder.iterdir()]):
+        file.unlink(missing_ok=True)
+
+
+def _is_for_resuming(file: Path) -> bool:
+    """Tell whether a stage needs a file of its folder only while it is worked on."""
+    return file.name == KEY or file.match(CHECKPOINTS)
 
 
 def _result(record: StageRecord) -> str:

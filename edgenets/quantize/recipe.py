@@ -38,6 +38,7 @@ RECIPES: dict[str, tuple[AnyStage, ...]] = {
     "qat": (QatSettings(), Int8Settings()),
     "int8": (Int8Settings(),),
     "rate": (RateSettings(),),
+    "smallest": (RateSettings(epochs=None),),
     "fp16": (Fp16Settings(),),
     "prune-xnnpack": (PruneSettings(policy="xnnpack", sparsity=0.8),),
 }

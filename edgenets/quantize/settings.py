@@ -9,7 +9,7 @@ import pydantic
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.models.sparsity import SPARSE_FROM
 from edgenets.settings import Settings
-from edgenets.training.settings import FitSettings
+from edgenets.training.settings import TRANSFER_DISTILLATION, Distillation, FitSettings
 from edgenets.units import parse_bytes
 
 
@@ -92,19 +92,35 @@ def _to_bytes(value: Any) -> Any:
     return parse_bytes(value) if isinstance(value, str) else value
 
 
-class RateSettings(Settings):
-    """How far a net is made small without training, and on which images."""
+class RateSettings(FitSettings):
+    """How far a net is made small, on which images, and how it is trained if it is."""
 
     stage: Literal["rate"] = "rate"
+    epochs: pydantic.NonNegativeInt | None = 0  # 0: no training; null: as suits the images
+    warmup_epochs: pydantic.NonNegativeFloat = 0
+    # Decay would draw codes to zero whatever their price.
+    weight_decay: pydantic.NonNegativeFloat = 0
     calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES
     price: pydantic.PositiveFloat | None = None  # nats of KL divergence that a bit may cost
     budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
     """Of the package: a number, or a size such as 300KB."""
     max_kl: pydantic.PositiveFloat | None = None  # nats, mean over images
 
+    usual_epochs: ClassVar[int] = 20
+    usual_learning_rate: ClassVar[float] = 4e-3
+
+    def distillation_for(self, transferred: bool) -> Distillation:
+        """Return nearly all, as the teacher answers: a price is one of divergence from it."""
+        return self.distillation or TRANSFER_DISTILLATION
+
+    @property
+    def goals(self) -> int:
+        """How many of price, budget and bound are given."""
+        return sum(goal is not None for goal in (self.price, self.budget_bytes, self.max_kl))
+
     @pydantic.model_validator(mode="after")
     def _check_goal(self) -> RateSettings:
-        if sum(goal is not None for goal in (self.price, self.budget_bytes, self.max_kl)) > 1:
+        if self.goals > 1:
             raise ValueError("pass one of price, budget_bytes and max_kl")
         return self
 

@@ -144,6 +144,24 @@ def test_rate_meets_a_budget_and_settles_the_integers(
     assert len(pack(file.read_bytes())) == after["package_bytes"]
 
 
+def test_rate_that_trains_settles_the_integers_too(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    path = tmp_path / "recipe.yaml"
+    settings = "epochs: 2, batch_size: 16, augment: 0, calibration_images: 40, price: 1.0e-6"
+    path.write_text(f"- {{stage: rate, {settings}}}\n")
+    options = ("--recipe", path, "--data", image_folder, "--out", tmp_path / "m")
+    before, after = edgenets(capsys, "compress", trained, *options)["stages"]
+    assert after["history"]["epoch"] == [1, 2] and after["price"] == 1e-6
+    assert after["top1"] >= before["top1"] - 0.1
+    model = Model.load(tmp_path / "m")
+    assert model.spec.history["rate"] == after["history"]
+    assert model.spec.recipe[-1]["distillation"] == {"alpha": 0.9, "temperature": 1.0}
+    file = tmp_path / "m.tflite"
+    edgenets(capsys, "export", tmp_path / "m", "--out", file)
+    assert len(pack(file.read_bytes())) == after["package_bytes"]
+
+
 def test_fp16_folder_is_the_file_and_takes_half(
     trained: Path, image_folder: Path, tmp_path: Path, capsys
 ):

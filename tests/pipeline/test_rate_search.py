@@ -7,7 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.rate_search import MOST_TRIES, _kl, _package_bytes, _search
+from edgenets.pipeline import rate_search
+from edgenets.pipeline.rate_search import (
+    OF_CODING,
+    OF_TRAINING,
+    USUAL_PRICE,
+    _search,
+    code_to_goal,
+)
+from edgenets.quantize.settings import RateSettings
 
 
 class Coder:
@@ -27,20 +35,20 @@ class Coder:
 @pytest.mark.parametrize("budget_bytes", [200_000, 290_000, 310_000, 500_000])
 def test_budget_is_met_and_used(budget_bytes: int):
     coder = Coder()
-    found = _search(coder, budget_bytes, _package_bytes, falls=True)
+    found = _search(coder, budget_bytes, falls=True)
     assert 0.97 * budget_bytes <= found.package_bytes <= budget_bytes
-    assert len(coder.prices) <= MOST_TRIES
+    assert len(coder.prices) <= OF_CODING.most_tries
 
 
 @pytest.mark.parametrize("max_kl", [0.004, 0.049, 0.051, 0.4])
 def test_bound_is_met_and_used(max_kl: float):
-    found = _search(Coder(), max_kl, _kl, falls=False)
+    found = _search(Coder(), max_kl, falls=False)
     assert 0.97 * max_kl <= found.kl <= max_kl
 
 
 def test_goal_out_of_reach_gets_a_sentence():
     with pytest.raises(EdgenetsError, match=r"budget_bytes is 1; pass a larger budget_bytes"):
-        _search(Coder(), 1, _package_bytes, falls=True)
+        _search(Coder(), 1, falls=True)
 
 
 class Floored(Coder):
@@ -54,13 +62,13 @@ class Floored(Coder):
 
 @pytest.mark.parametrize("budget_bytes", [13_000, 20_000, 100_000])
 def test_budget_is_met_above_a_floor(budget_bytes: int):
-    found = _search(Floored(), budget_bytes, _package_bytes, falls=True)
+    found = _search(Floored(), budget_bytes, falls=True)
     assert 0.95 * budget_bytes <= found.package_bytes <= budget_bytes
 
 
 @pytest.mark.parametrize("max_kl", [0.016, 0.03, 0.2])
 def test_bound_is_met_above_a_floor(max_kl: float):
-    found = _search(Floored(), max_kl, _kl, falls=False)
+    found = _search(Floored(), max_kl, falls=False)
     assert 0.95 * max_kl <= found.kl <= max_kl
 
 
@@ -68,11 +76,43 @@ def test_nothing_diverges_below_some_price():
     def attempt(price: float) -> SimpleNamespace:
         return SimpleNamespace(price=price, package_bytes=1, kl=0.2 if price > 1e-6 else 0.0)
 
-    assert _search(attempt, 0.03, _kl, falls=False).kl == 0
+    assert _search(attempt, 0.03, falls=False).kl == 0
 
 
 def test_tries_that_run_out_are_said(capsys: pytest.CaptureFixture):
-    _search(
-        lambda price: SimpleNamespace(price=price, package_bytes=1, kl=0.01), 0.03, _kl, falls=False
-    )
+    _search(lambda price: SimpleNamespace(price=price, package_bytes=1, kl=0.01), 0.03, falls=False)
     assert "after 7 tries the nearest has 0.01, max_kl is 0.03" in capsys.readouterr().err
+
+
+def test_trainings_are_few_and_begin_where_codes_without_met_the_goal():
+    coder = Coder()
+    _search(coder, 250_000, falls=True, first_price=1e-6, effort=OF_TRAINING)
+    assert coder.prices == [1e-6]
+    coder = Coder()
+    found = _search(coder, 180_000, falls=True, first_price=1e-6, effort=OF_TRAINING)
+    assert coder.prices[0] == 1e-6 and len(coder.prices) <= 3
+    assert 0.95 * 180_000 <= found.package_bytes <= 180_000
+
+
+@pytest.mark.parametrize(
+    "goal, price",
+    [
+        ({"budget_bytes": 240_000}, None),
+        ({"max_kl": 0.08}, None),
+        ({"price": 2e-6}, 2e-6),
+        ({}, USUAL_PRICE),
+    ],
+)
+def test_one_training_is_enough_if_it_keeps_the_goal(goal, price, monkeypatch):
+    coder, trainings = Coder(), []
+
+    def attempt(price: float, train: str | None = None) -> SimpleNamespace:
+        if train:
+            trainings.append(price)
+        return coder(price)
+
+    monkeypatch.setattr(rate_search, "prepare", lambda *arguments, **options: attempt)
+    settings = RateSettings(epochs=1, **goal)
+    found = code_to_goal(None, settings, None, None, flip=True, seed=0, train="so")
+    assert trainings == [found.price]
+    assert coder.prices == [price] if price else len(coder.prices) > 2

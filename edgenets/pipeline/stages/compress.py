@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgenets.export.formats import FP16, INT8
 from edgenets.export.report.layer_errors import measure_error
@@ -17,15 +19,23 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model
-from edgenets.pipeline.rate_search import code_to_goal
+from edgenets.pipeline.rate_search import Train, code_to_goal
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_export, measure_model
 from edgenets.pipeline.stages.places import CHECKPOINT, ERROR_PLOT, Record
 from edgenets.pipeline.stages.train import write_history
 from edgenets.progress import say
 from edgenets.quantize.layers import assign_kernels
+from edgenets.quantize.rate.priced_training import train_codes
 from edgenets.quantize.recipe import AnyStage
-from edgenets.quantize.settings import Fp16Settings, Int8Settings, RateSettings
+from edgenets.quantize.settings import (
+    Fp16Settings,
+    Int8Settings,
+    PruneSettings,
+    QatSettings,
+    RateSettings,
+    ShareSettings,
+)
 from edgenets.quantize.sizes.counts import stored_bytes
 from edgenets.quantize.stages.fp16 import round_weights
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -33,7 +43,7 @@ from edgenets.quantize.stages.prune import prune
 from edgenets.quantize.stages.qat import train_quantized
 from edgenets.quantize.stages.share import share_weights
 from edgenets.training.fit import pace_of
-from edgenets.training.settings import FROZEN_BELOW
+from edgenets.training.settings import FROZEN_BELOW, Distillation, FitSettings
 
 # Of those that choose the best epoch: neither calibrated on nor tested on.
 ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
@@ -42,6 +52,8 @@ COMPRESS: dict[str, Callable[..., Model]] = {
     "share": share_weights,
     "qat": train_quantized,
 }
+
+AnyFit = PruneSettings | ShareSettings | QatSettings | RateSettings
 
 
 def compress_stage(
@@ -54,33 +66,41 @@ def compress_stage(
 ) -> Record:
     """Compress the previous stage's model; write the new folder."""
     model = Model.load(previous)
+    training: dict[str, Any] = {}  # as every training takes it
+    if isinstance(settings, FitSettings) and settings.epochs != 0:
+        settings, distillation = _complete(settings, model, len(images.training.images))
+        training = {
+            "data": images.training,
+            "settings": settings,
+            "seed": images.config.seed,
+            "checkpoint": folder / CHECKPOINT,
+            "key": key,
+            "teacher": _first_net(previous, model) if distillation.alpha else None,
+            "log_dir": log_dir,
+        }
     if isinstance(settings, Int8Settings):
         return _settle_integers(settings, images, folder, model)
     if isinstance(settings, RateSettings):
-        return _settle_rate(settings, images, folder, model)
+        train = partial(train_codes, **training) if training else None
+        return _settle_rate(settings, images, folder, model, train)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model)
-    data = images.training
-    transferred = bool(model.spec.initial_weights) and len(data.images) < FROZEN_BELOW
-    trained = model.net if settings.stage == "prune" else fold_batch_norm(model.net)
-    pace = pace_of(settings, trained, len(data.images), transferred=transferred)
-    distillation = settings.distillation_for(transferred)
-    settings = settings.model_copy(update={**pace._asdict(), "distillation": distillation})
-    made = COMPRESS[settings.stage](
-        model,
-        data,
-        settings,
-        seed=images.config.seed,
-        checkpoint=folder / CHECKPOINT,
-        key=key,
-        teacher=_first_net(previous, model) if distillation.alpha else None,
-        log_dir=log_dir,
-    )
+    made = COMPRESS[settings.stage](model, **training)
     made.save(folder)
     return {
         **measure_model(images, made, float_file(made.net, made.spec)),
         "history": write_history(folder, made.spec.history[settings.stage]),
     }
+
+
+def _complete(settings: AnyFit, model: Model, images: int) -> tuple[AnyFit, Distillation]:
+    """Return the settings, and what they leave open, of a training on so many images."""
+    transferred = bool(model.spec.initial_weights) and images < FROZEN_BELOW
+    trained = model.net if settings.stage == "prune" else fold_batch_norm(model.net)
+    pace = pace_of(settings, trained, images, transferred=transferred)
+    distillation = settings.distillation_for(transferred)
+    update = {**pace._asdict(), "distillation": distillation}
+    return settings.model_copy(update=update), distillation
 
 
 def _first_net(stage: Path, model: Model) -> keras.Model:
@@ -112,7 +132,9 @@ def _settle_integers(
     return {**measure_export(images, exported, net, stored), "error": error}
 
 
-def _settle_rate(settings: RateSettings, images: RunImages, folder: Path, model: Model) -> Record:
+def _settle_rate(
+    settings: RateSettings, images: RunImages, folder: Path, model: Model, train: Train | None
+) -> Record:
     """Give a model integers whose package is small; write the new folder."""
     settled = model.after(settings.model_dump(mode="json"), fold_batch_norm(model.net))
     settled = replace(settled, spec=replace(settled.spec, keep_float=()))
@@ -120,7 +142,7 @@ def _settle_rate(settings: RateSettings, images: RunImages, folder: Path, model:
     held_out = images.validation(DIVERGENCE_IMAGES)
     flip = images.training.flip
     found = code_to_goal(
-        settled, settings, calibration, held_out, flip=flip, seed=images.config.seed
+        settled, settings, calibration, held_out, flip=flip, seed=images.config.seed, train=train
     )
     if found.agreement < INT8.minimum_agreement:
         say(
@@ -131,9 +153,14 @@ def _settle_rate(settings: RateSettings, images: RunImages, folder: Path, model:
     coded = found.model
     exported = export_checked(INT8, coded.net, coded.spec, calibration, coded.codes)
     error = _write_error(folder, images, exported.named, found.equalized)
+    if found.history:
+        told = {**coded.spec.history, settings.stage: found.history}
+        coded = replace(coded, spec=replace(coded.spec, history=told))
     coded.save(folder)
+    history = write_history(folder, found.history)
     return {
         **measure_export(images, exported, coded.net, stored_bytes(exported.content)),
+        **({"history": history} if history else {}),
         "error": error,
         "price": found.price,
         "package_bytes": found.package_bytes,

@@ -8,6 +8,7 @@ from typing import Any
 from edgenets.results import Result, StoredFile
 
 CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINTS = "checkpoint*.safetensors*"  # of all trainings of a stage, the previous epochs' too
 FLOAT_FILE = "model_float32.tflite"
 INT8_FILE = "model.tflite"
 PACKAGE_FILE = "model.epk"  # of the int8 file

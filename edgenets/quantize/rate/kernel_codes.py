@@ -14,7 +14,7 @@ Source: Frantar et al. 2022, arXiv:2210.17323 (GPTQ); Frantar and Alistarh 2022,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +85,21 @@ def code_rows(rows: Array, curvature: Array, price: float, *, same_step: bool = 
         both = codes, _round_columns(scaled, weight, factor, free)
         codes = min(both, key=lambda each: _error(each - scaled, weight, ordered))
         codes = _change_codes(codes, scaled, weight, ordered, free)
-    if not codes.any():  # a converter does not keep the scale of a kernel of nothing but zeros
-        largest = np.unravel_index(np.abs(scaled).argmax(), scaled.shape)
-        codes[largest] = np.sign(scaled[largest])
+    keep_one(codes, scaled)
     bits = np.take_along_axis(code_bits(codes), _places(codes), axis=2).sum(dtype=np.float64)
     restored = np.empty_like(codes)
     np.put_along_axis(restored, order[:, np.newaxis], codes, axis=2)
     return Rows(restored.astype(np.int8), step, float(bits))
+
+
+def keep_one(codes: NDArray[Any], wanted: NDArray[Any]) -> None:
+    """Let a kernel keep its largest value, in steps, as a code if it would have zeros only.
+
+    A converter does not keep the scale of such a kernel.
+    """
+    if not codes.any():
+        largest = np.unravel_index(np.abs(wanted).argmax(), wanted.shape)
+        codes[largest] = np.sign(wanted[largest])
 
 
 def choose_steps(rows: Array, curvature: Array, price: float, *, same_step: bool = False) -> Array:

@@ -97,7 +97,7 @@ def code_kernels(
 
         for _ in walk(folded, visit):
             pass
-    _round_biases(coded, kernels, grids)
+    round_biases(coded, kernels, grids)
     return Coded(coded, kernels, sum(bits))
 
 
@@ -186,7 +186,7 @@ def _apply(layer: keras.layers.Layer, inputs: list[Array]) -> Array:
     return np.concatenate(batches)
 
 
-def _round_biases(coded: keras.Model, kernels: Mapping[str, KernelCodes], grids: Grids) -> None:
+def round_biases(coded: keras.Model, kernels: Mapping[str, KernelCodes], grids: Grids) -> None:
     """Round biases to powers of two of their int32 steps: their low bytes become zeros.
 
     A bias moves by less than 1 / (2 * BIAS_PART) of a step of the layer's output.

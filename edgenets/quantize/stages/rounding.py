@@ -78,7 +78,8 @@ def with_rounding(
             kernel = SharedRounding(codes[layer.name])
         elif axes := kernel_axes(layer):
             kernel = KernelRounding(axes)
-        config = Rounding(kernel, output=not _rounded_by_its_reader(readers[layer.name]))
+        rounded_later = _rounded_by_its_reader(readers[layer.name])
+        config = Rounding(kernel, None if rounded_later else OutputRounding())
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     return keras.models.clone_model(clone_with_weights(model), clone_function=wrap)
@@ -110,7 +111,11 @@ def _rounded_by_its_reader(readers: list[keras.layers.Layer]) -> bool:
 class Rounding(tfmot.quantization.keras.QuantizeConfig):
     """Which of a layer's values are rounded, in tfmot's terms."""
 
-    def __init__(self, kernel: KernelRounding | None, output: bool) -> None:
+    def __init__(
+        self,
+        kernel: tfmot.quantization.keras.quantizers.Quantizer | None,
+        output: tfmot.quantization.keras.quantizers.Quantizer | None,
+    ) -> None:
         self.kernel, self.output = kernel, output
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
@@ -133,7 +138,7 @@ class Rounding(tfmot.quantization.keras.QuantizeConfig):
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
         """Return how the layer's output is rounded."""
-        return [OutputRounding()] if self.output else []
+        return [] if self.output is None else [self.output]
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this."""
