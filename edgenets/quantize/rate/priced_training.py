@@ -77,7 +77,7 @@ def train_codes(
         data,
         settings,
         seed=seed,
-        checkpoint=checkpoint.with_stem(f"{checkpoint.stem}_{price:.6g}"),
+        checkpoint=checkpoint.with_stem(f"{checkpoint.stem}_{price}"),
         key=f"{key} {price}",
         teacher=teacher,
         description="rate",
