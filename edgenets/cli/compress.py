@@ -34,8 +34,8 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 @click.option(
     "--recipe",
     metavar="RECIPE",
-    help="deep-compression, prune, share, qat, int8, rate, fp16, prune-xnnpack, or a .yaml file "
-    "with a list of stages.",
+    help="deep-compression, prune, share, qat, int8, rate, smallest, fp16, prune-xnnpack, or a "
+    ".yaml file with a list of stages.",
 )
 @click.option(
     "--budget",
