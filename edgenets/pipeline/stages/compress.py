@@ -67,7 +67,8 @@ def compress_stage(
     """Compress the previous stage's model; write the new folder."""
     model = Model.load(previous)
     training: dict[str, Any] = {}  # as every training takes it
-    if isinstance(settings, FitSettings) and settings.epochs != 0:
+    untrained = isinstance(settings, RateSettings) and settings.epochs == 0
+    if isinstance(settings, FitSettings) and not untrained:
         settings, distillation = _complete(settings, model, len(images.training.images))
         training = {
             "data": images.training,
