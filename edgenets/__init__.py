@@ -24,20 +24,28 @@ if TYPE_CHECKING:
     from edgenets.verbs.model import Model, load, train
     from edgenets.verbs.nets import variants
     from edgenets.verbs.others import export_model, run
+    from edgenets.verbs.releasing import Releases
+    from edgenets.verbs.updating import confirm, current, rollback, update, update_status
 
 __version__ = "0.1.0"
 __all__ = [
     "EdgenetsError",
     "File",
     "Model",
+    "Releases",
     "Report",
     "__version__",
+    "confirm",
     "create",
+    "current",
     "export_model",
     "load",
+    "rollback",
     "run",
     "train",
     "unpack",
+    "update",
+    "update_status",
     "variants",
 ]
 
@@ -45,13 +53,19 @@ _MODULES = {
     "EdgenetsError": "edgenets.errors",
     "File": "edgenets.verbs.file",
     "Model": "edgenets.verbs.model",
+    "Releases": "edgenets.verbs.releasing",
     "Report": "edgenets.results",
+    "confirm": "edgenets.verbs.updating",
     "create": "edgenets.models.registry",
+    "current": "edgenets.verbs.updating",
     "export_model": "edgenets.verbs.others",
     "load": "edgenets.verbs.model",
+    "rollback": "edgenets.verbs.updating",
     "run": "edgenets.verbs.others",
     "train": "edgenets.verbs.model",
     "unpack": "edgenets.verbs.file",
+    "update": "edgenets.verbs.updating",
+    "update_status": "edgenets.verbs.updating",
     "variants": "edgenets.verbs.nets",
 }
 

@@ -20,7 +20,7 @@ ROOMS = {
     "edgenets": (
         *("errors packages units intervals files progress memory settings cache results".split()),
         *("flatbuffer", "data", "models", "profile", "training", "quantize", "export"),
-        *("pipeline", "verbs", "cli"),
+        *("updates", "pipeline", "verbs", "cli"),
     ),
     "edgenets.quantize": (
         *("settings", "recipe", "layers"),
@@ -42,8 +42,11 @@ SLOW_PACKAGES = TRAINING_PACKAGES[:7]
 WITHOUT_TENSORFLOW = (
     *("flatbuffer", "quantize/package"),
     *(f"export/{room}" for room in ("board", "devices", "inspect", "measure")),
+    "updates",
 )
-COMMANDS_OF_A_BOARD = "benchmark doctor evaluate inspect list main pack predict unpack".split()
+COMMANDS_OF_A_BOARD = (
+    "benchmark doctor evaluate inspect list main pack predict unpack update".split()
+)
 # What tells a mistake in a config, at once.
 BEFORE_THE_WORK = (
     "edgenets.cli.compress",

@@ -29,6 +29,7 @@ GROUPS = {
     "Make a model": ("train", "compress"),
     "Make a file": ("export", "pack", "unpack"),
     "Use and measure a file": ("inspect", "evaluate", "predict", "benchmark", "verify"),
+    "Send it to boards": ("release", "update"),
     "Check the installation": ("doctor",),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

@@ -155,9 +155,11 @@ log_dir_option = click.option(
 """The `--log-dir` option; the command's parameter is `log_dir`."""
 
 
-def data_option(help: str = FOLDERS, *, required: bool = False) -> Callable[[Command], Command]:
-    """Return the `--data` option; the command's parameter is `data`."""
-    return click.option("--data", required=required, metavar="DATA", help=help)
+def data_option(
+    help: str = FOLDERS, *, name: str = "--data", required: bool = False
+) -> Callable[[Command], Command]:
+    """Return the `--data` option; the command's parameter is `data`, or as `name` says."""
+    return click.option(name, required=required, metavar="DATA", help=help)
 
 
 def out_option(metavar: str, help: str) -> Callable[[Command], Command]:

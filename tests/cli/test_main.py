@@ -113,12 +113,13 @@ def test_every_command_has_its_file_and_every_file_its_command():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_help_json_and_described_options(name: str):
-    command = command_of(name)
-    options = [option for option in command.params if isinstance(option, click.Option)]
-    assert "--json" in {flag for option in options for flag in option.opts}
-    for option in options:
-        assert option.help, f"{name} {option.opts[0]} has no help"
-    assert command.callback is not None and command.callback.__doc__
+    found = command_of(name)
+    for command in found.commands.values() if isinstance(found, click.Group) else [found]:
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        assert "--json" in {flag for option in options for flag in option.opts}
+        for option in options:
+            assert option.help, f"{name} {option.opts[0]} has no help"
+        assert command.callback is not None and command.callback.__doc__
 
 
 @pytest.mark.parametrize("name", COMMANDS)

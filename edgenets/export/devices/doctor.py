@@ -54,6 +54,7 @@ COMMANDS = {
     "export --target mcu": ("base", "runtime", "train", "mcu"),
     "benchmark --device ssh://HOST": ("base", "runtime", "ssh"),
     "benchmark --device emulated:CPU": ("base", "emulator"),
+    "release, update": ("base", "runtime", "update"),
     "verify --runtime tosa, --client mediapipe": ("base", "runtime", "verify"),
 }
 

@@ -1,0 +1,140 @@
+"""`edgenets update`: the newest release of a model on this board, and what became of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgenets.cli.options import json_option
+from edgenets.cli.output import echo, print_json
+from edgenets.progress import warn
+from edgenets.units import format_bytes
+from edgenets.updates.defaults import MINUTES, STARTS
+
+if TYPE_CHECKING:
+    from edgenets.results import UpdateRecord, UpdateStatus
+
+
+@click.command()
+@click.argument("source", metavar="[URL]", required=False)
+@click.option(
+    "--into",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of this board: DIR/current/model.tflite is the model.",
+)
+@click.option("--model", metavar="NAME", help="Name of the model.  [default: the one in DIR]")
+@click.option(
+    "--root",
+    metavar="ROOT.json",
+    type=click.Path(path_type=Path),
+    help="The repository's metadata/1.root.json, which trust begins with.  [default: the first "
+    "update's]",
+)
+@click.option("--device-class", metavar="NAME", help="Class of this board.")
+@click.option(
+    "--device-id",
+    metavar="ID",
+    help="Decides whether a staged release is for it.  [default: /etc/machine-id]",
+)
+@click.option(
+    "--starts",
+    default=STARTS,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Starts of programs in which a new model must be confirmed, else the one before answers.",
+)
+@click.option(
+    "--minutes",
+    default=MINUTES,
+    show_default=True,
+    metavar="M",
+    type=click.FloatRange(min=0, min_open=True, max=10**6),
+    help="The same, in minutes that the board is on.",
+)
+@click.option("--retry", is_flag=True, help="Try a release again that was left.")
+@click.option("--confirm", "action", flag_value="confirm", help="Keep the new model: it works.")
+@click.option("--rollback", "action", flag_value="rollback", help="Let the one before answer.")
+@click.option("--status", "action", flag_value="status", help="Show what DIR holds.")
+@click.option("--start", "action", flag_value="start", help="Count a start; print the path.")
+@json_option
+def command(
+    source: str | None,
+    into: Path,
+    model: str | None,
+    root: Path | None,
+    device_class: str | None,
+    device_id: str | None,
+    starts: int,
+    minutes: float,
+    retry: bool,
+    action: str | None,
+    as_json: bool,
+) -> None:
+    """Install the newest release of a model on this board.
+
+    URL is a repository that `edgenets release` made, or its folder. The new model is tried in a
+    process of its own and then answers in the old one's place, all at once. Until --confirm it is
+    on trial: after too many starts or minutes the model before answers again.
+    """
+    from edgenets.verbs import updating
+
+    if (source is None) == (action is None):
+        raise click.UsageError("pass URL, or one of --confirm, --rollback, --status and --start")
+    if source is not None:
+        record = updating.update(
+            source,
+            into=into,
+            model=model,
+            root=root,
+            device_class=device_class,
+            device_id=device_id,
+            starts=starts,
+            minutes=minutes,
+            retry=retry,
+        )
+        warn(record.notes)
+        _show(record, as_json, _done(record))
+    elif action == "start":
+        path = updating.current(into, start=True)
+        if as_json:
+            print_json(updating.update_status(into).to_json())
+        else:
+            echo(str(path))
+    else:
+        verbs = {
+            "confirm": updating.confirm,
+            "rollback": updating.rollback,
+            "status": updating.update_status,
+        }
+        _show(verbs[str(action)](into), as_json, "")
+
+
+def _show(status: UpdateStatus, as_json: bool, done: str) -> None:
+    if as_json:
+        print_json(status.to_json())
+        return
+    if status.release is None:
+        echo("no model is installed")
+        return
+    echo(f"{status.release.model} {status.release.number}{done}: {status.path}")
+    if status.pending:
+        echo(
+            "not confirmed yet: {starts} of {starts_allowed} starts, ".format(**status.pending)
+            + f"{status.pending['seconds'] / 60:.0f} of {status.pending['seconds_allowed'] / 60:g} "
+            "minutes; edgenets update --confirm keeps it"
+        )
+    for row in status.left:
+        echo(f"release {row['number']} was left: {row['reason']}")
+
+
+def _done(record: UpdateRecord) -> str:
+    return {
+        "installed": f" installed, {format_bytes(record.downloaded_bytes)} fetched",
+        "current": " is the newest for this board",
+        "waiting": " waits to be confirmed; nothing was fetched",
+    }[record.action]

@@ -1,0 +1,191 @@
+"""The board's side of an update: check, fetch, unpack into the other slot, try, switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile
+
+from edgenets.errors import EdgenetsError
+from edgenets.export.board.interpreter import RUNTIMES
+from edgenets.files import read_bytes, sha256_bytes
+from edgenets.packages import installed_version
+from edgenets.quantize.package import epk
+from edgenets.results import Release, UpdateRecord
+from edgenets.updates import disk, slots
+from edgenets.updates.defaults import MINUTES, STARTS
+from edgenets.updates.fetch import fetch_target
+from edgenets.updates.probes import check_probes
+from edgenets.updates.release import Board, Choice, choose, machine_id
+from edgenets.updates.repository import releases_of
+from edgenets.updates.trust import Trusted, explained, refresh
+
+TRIES = 2
+"""Of a target that comes damaged: what was there of it may have been."""
+
+Check = Callable[[Path, bytes | None, Mapping[str, Any] | None], None]
+
+
+class Got(NamedTuple):
+    """A model that was fetched: what came over the network, and what a delta was applied to."""
+
+    content: bytes
+    downloaded_bytes: int
+    base_sha256: str | None
+    notes: tuple[str, ...] = ()
+
+
+def update(
+    folder: Path,
+    source: str,
+    model: str,
+    root: bytes | None,
+    *,
+    device_class: str | None = None,
+    device_id: str | None = None,
+    starts: int = STARTS,
+    minutes: float = MINUTES,
+    retry: bool = False,
+    check: Check = check_probes,
+) -> UpdateRecord:
+    """Install the newest release of a model that is for this board, if it is not there.
+
+    Args:
+        folder: of the board; it may be missing.
+        source: the repository's address or folder.
+        model: its name.
+        root: the metadata that trust begins with; None: those of the first update.
+        device_class: of the board.
+        device_id: decides on staged releases; None: this machine's.
+        starts, minutes: in which the new model is to be confirmed.
+        retry: also a release that was left before.
+        check: of the new file and its probes.
+
+    Raises:
+        EdgenetsError: another update runs, the repository is refused (`trust.refresh`), no release
+            is for this board, a file is not what the release says, or its answers are not. The
+            model that answers is the same as before.
+    """
+    with slots.locked_download(folder) as download:
+        with slots.locked(folder):
+            state = slots.settle(folder)
+        if state.pending:
+            return _record(folder, "waiting")
+        trusted = refresh(folder / "trusted", source, root)
+        board = Board(device_class, device_id or machine_id(), _runtime())
+        left = () if retry else [row["number"] for row in state.left]
+        installed = slots.release_in(folder, slots.current_slot(folder))
+        choice = choose(releases_of(trusted.targets), model, board, installed, left)
+        if choice.release is None:
+            return _record(folder, "current", notes=choice.notes)
+        got = _install(folder, download, choice, trusted, check, (starts, 60 * minutes))
+        for part in download.iterdir():
+            disk.remove(part)
+        return _record(
+            folder,
+            "installed",
+            downloaded_bytes=got.downloaded_bytes,
+            base_sha256=got.base_sha256,
+            notes=(*choice.notes, *got.notes),
+        )
+
+
+def _runtime() -> tuple[str, str]:
+    """Return the interpreter that will be taken, which is not loaded in this process."""
+    versions = ((name, installed_version(name)) for name in RUNTIMES)
+    found = next(((name, version) for name, version in versions if version), None)
+    if found is None:
+        raise EdgenetsError(
+            "no interpreter for .tflite files is installed; run: pip install ai-edge-litert, or on "
+            "armv7: pip install 'edgenets[tflite-runtime]'"
+        )
+    return found
+
+
+def _install(
+    folder: Path,
+    download: Path,
+    choice: Choice,
+    trusted: Trusted,
+    check: Check,
+    allowed: tuple[int, float],
+) -> Got:
+    """Fetch the chosen release into the other slot, try it there, and let it answer."""
+    release = choice.release
+    assert release is not None
+    got = _fetch_model(release, trusted, download)
+    probes, probe_bytes = None, 0
+    if release.probes:
+        probes, probe_bytes = _fetch(release.probes["target"], trusted, download)
+    slot = slots.other_slot(slots.current_slot(folder))
+    path = slots.fill(folder, slot, got.content)
+    named = {"number": release.number, "sha256": release.sha256}
+    try:
+        check(path, probes, release.probes)
+    except EdgenetsError as error:
+        with slots.locked(folder):
+            state = slots.note_left(slots.read_state(folder), named, f"it was tried: {error}")
+            slots.write_state(folder, state)
+        raise EdgenetsError(
+            f"release {release.number} of {release.model} was tried, and is not installed: "
+            f"{error}; the model that answered still does"
+        ) from error
+    slots.finish(folder, slot, release)
+    with slots.locked(folder):
+        slots.switch(folder, slot, *allowed)
+    return got._replace(downloaded_bytes=got.downloaded_bytes + probe_bytes)
+
+
+def _fetch_model(release: Release, trusted: Trusted, download: Path) -> Got:
+    package, fetched = _fetch(release.package["target"], trusted, download)
+    try:
+        content = epk.unpack(package)
+    except EdgenetsError as error:
+        raise EdgenetsError(
+            f"the package of release {release.number} is signed and cannot be unpacked ({error}); "
+            "nothing was changed, publish it again"
+        ) from error
+    if sha256_bytes(content) != release.sha256 or len(content) != release.size_bytes:
+        raise EdgenetsError(
+            f"the package of release {release.number} holds another file than the release says "
+            f"(SHA-256 {sha256_bytes(content)[:8]}, not {release.sha256[:8]}); nothing was "
+            "changed, publish it again"
+        )
+    return Got(content, fetched, None)
+
+
+def _fetch(path: str, trusted: Trusted, download: Path) -> tuple[bytes, int]:
+    """Return a target that is as its metadata say, and how many bytes were fetched."""
+    target = trusted.targets.get(path)
+    if target is None:
+        raise EdgenetsError(
+            f"the release names {path}, which the repository does not list; publish it again"
+        )
+    part = download / f"{target.hashes['sha256']}.part"
+    fetched = 0
+    with explained(trusted.address):
+        for tried in range(TRIES):
+            fetched += fetch_target(_address(trusted.address, target), part, target.length)
+            content = read_bytes(part)
+            try:
+                target.verify_length_and_hashes(content)
+            except LengthOrHashMismatchError:
+                disk.remove(part)
+                if tried + 1 == TRIES:
+                    raise
+            else:
+                break
+    return content, fetched
+
+
+def _address(address: str, target: TargetFile) -> str:
+    above, _, name = target.path.rpartition("/")
+    return f"{address}/targets/{above}/{target.hashes['sha256']}.{name}"
+
+
+def _record(folder: Path, action: str, **more: Any) -> UpdateRecord:
+    found = {"downloaded_bytes": 0, "base_sha256": None, "notes": (), **more}
+    return UpdateRecord(**vars(slots.status(folder)), action=action, **found)

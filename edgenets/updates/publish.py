@@ -1,0 +1,127 @@
+"""Put a file into a repository as a release; take one back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgenets import flatbuffer
+from edgenets.errors import EdgenetsError
+from edgenets.export.metadata import read_entry
+from edgenets.files import locked_folder, read_json, sha256_bytes
+from edgenets.memory import read_bounded
+from edgenets.quantize.package.epk import pack
+from edgenets.results import Release
+from edgenets.updates.expected import make_probes
+from edgenets.updates.release import check_name, parse_runtime, read_release, release_json
+from edgenets.updates.repository import Keys, add_target, open_repository, set_release, sign
+
+EVALUATED = ("top1", "ci95", "samples")
+"""What a release has of what `edgenets evaluate --json` printed."""
+
+
+def publish(
+    folder: Path,
+    path: Path,
+    model: str,
+    keys: Keys,
+    *,
+    probes: str | None = None,
+    device_class: str | None = None,
+    runtimes: tuple[str, ...] = (),
+    percent: int = 100,
+    evaluation: Path | None = None,
+) -> Release:
+    """Release a `.tflite` as the newest of a model; of one that is it already, set the share.
+
+    Args:
+        folder: of the repository.
+        path: of the file.
+        model: its name.
+        keys: of targets, snapshot and timestamp.
+        probes: a dataset, from which inputs are taken that boards try the file with.
+        device_class: of the devices that it is for; None: of any.
+        runtimes: that may run it, such as "ai-edge-litert>=2.1"; none: all.
+        percent: of the devices that get it.
+        evaluation: a file with what `edgenets evaluate --json` printed.
+
+    Raises:
+        EdgenetsError: a name or a file is wrong, a key is missing, or it cannot be written.
+    """
+    check_name(model, "the name of a model")
+    if device_class is not None:
+        check_name(device_class, "a class of devices")
+    content = read_bounded(path)
+    parsed = flatbuffer.read(content, str(path))
+    with locked_folder(folder, way_out="pass another repository"):
+        repository = open_repository(folder)
+        of_model = [each for each in repository.releases() if each.model == model]
+        newest = of_model[-1] if of_model else None
+        if newest and newest.sha256 == sha256_bytes(content) and not newest.yanked:
+            release = replace(newest, percent=percent)
+        else:
+            number = newest.number + 1 if newest else 1
+            about = _about(path, content, evaluation)
+            where = f"{model}/{number}"
+            promised = None
+            if probes is not None:
+                inputs_outputs, promised = make_probes(path, probes)
+                promised |= add_target(repository, f"{where}.probes.npz", inputs_outputs)
+            release = Release(
+                model=model,
+                number=number,
+                sha256=sha256_bytes(content),
+                size_bytes=len(content),
+                package=add_target(repository, f"{where}.epk", pack(content)),
+                deltas=(),
+                device_class=device_class,
+                runtimes=tuple(map(parse_runtime, runtimes)),
+                preparation=read_entry(parsed).get("preparation"),
+                probes=promised,
+                percent=percent,
+                yanked=False,
+                **about,
+            )
+        read_release(release_json(release), str(path))  # as boards will
+        set_release(repository, release)
+        sign(repository, keys)
+    return release
+
+
+def yank(folder: Path, model: str, number: int, keys: Keys) -> Release:
+    """Take a release back: no board installs it, and those that have it go to the newest other.
+
+    Raises:
+        EdgenetsError: there is no such release, a key is missing, or it cannot be written.
+    """
+    with locked_folder(folder, way_out="pass another repository"):
+        repository = open_repository(folder)
+        for release in repository.releases():
+            if (release.model, release.number) == (model, number):
+                yanked = replace(release, yanked=True)
+                set_release(repository, yanked)
+                sign(repository, keys)
+                return yanked
+    raise EdgenetsError(
+        f"{folder} has no release {number} of {model!r}; edgenets release list {folder} shows all"
+    )
+
+
+def _about(path: Path, content: bytes, evaluation: Path | None) -> dict[str, Any]:
+    """Return what files beside a `.tflite` say of it: its targets and accuracy."""
+    about: dict[str, Any] = {"targets": (), **dict.fromkeys(EVALUATED)}
+    beside = path.with_name(f"{path.name}.json")
+    record = read_json(beside) if beside.is_file() else {}
+    if record.get("sha256") == sha256_bytes(content) and record.get("target"):
+        about["targets"] = (record["target"],)
+    if evaluation is not None:
+        value = read_json(evaluation)
+        try:
+            about |= {key: value[key] for key in EVALUATED}
+        except (KeyError, TypeError) as error:
+            raise EdgenetsError(
+                f"{evaluation} is not what edgenets evaluate --json printed: {error} is missing; "
+                "write its output to a file"
+            ) from error
+    return about

@@ -1,0 +1,165 @@
+"""The verbs of a board's model: `update`, `current`, `confirm`, `rollback`, `update_status`.
+
+All but `update` need neither the network nor the extra `[update]`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgenets.errors import EdgenetsError
+from edgenets.packages import require_package
+from edgenets.results import UpdateRecord, UpdateStatus
+from edgenets.updates import slots
+from edgenets.updates.defaults import MINUTES, STARTS
+from edgenets.verbs.arguments import PathOrName, optional_path, require_in
+
+MOST_MINUTES = 10**6
+
+
+def update(
+    source: PathOrName,
+    *,
+    into: PathOrName,
+    model: str | None = None,
+    root: PathOrName | None = None,
+    device_class: str | None = None,
+    device_id: str | None = None,
+    starts: int = STARTS,
+    minutes: float = MINUTES,
+    retry: bool = False,
+) -> UpdateRecord:
+    """Install the newest release of a model on this board, if it is not there.
+
+    ```python
+    en.update("https://example.org/models", into="board", model="photos", root="root.json")
+    ```
+
+    Args:
+        source: address or folder of a repository, as `Releases` makes one.
+        into: the board's folder; `current/model.tflite` in it is the model.
+        model: its name; None: of the one that is there.
+        root: the repository's first metadata, metadata/1.root.json, from someone you trust; None:
+            those of the first update.
+        device_class: of this board, where releases are for one.
+        device_id: decides on staged releases; None: /etc/machine-id.
+        starts: of programs, in which the new model is to be confirmed, else the one before answers.
+        minutes: the same, in minutes that the board is on.
+        retry: also a release that was left before.
+
+    Raises:
+        EdgenetsError: the repository or what it offers is refused, or the new model answers
+            otherwise than its release says. The model that answers is the same as before.
+    """
+    for package in ("tuf", "cryptography"):
+        require_package(package)
+    from edgenets.files import read_bytes
+    from edgenets.updates.client import update as update_folder
+
+    require_in("starts", starts, 1)
+    if not 0 < minutes <= MOST_MINUTES:
+        raise EdgenetsError(f"minutes must be more than 0, at most {MOST_MINUTES:,}, got {minutes}")
+    folder, root_path = Path(into), optional_path(root)
+    if model is None:
+        release = slots.release_in(folder, slots.current_slot(folder))
+        if release is None:
+            raise EdgenetsError(f"{folder} holds no model yet; say which one with --model NAME")
+        model = release.model
+    return update_folder(
+        folder,
+        str(source),
+        model,
+        None if root_path is None else read_bytes(root_path),
+        device_class=device_class,
+        device_id=device_id,
+        starts=starts,
+        minutes=minutes,
+        retry=retry,
+    )
+
+
+def current(into: PathOrName, *, start: bool = False) -> Path:
+    """Return the path of the model that answers on this board.
+
+    ```python
+    file = en.File(en.current("/var/lib/models", start=True))
+    ```
+
+    The path is that of a slot: it stays the same model while a program runs. Another one is
+    installed when `current` returns another path.
+
+    Args:
+        into: the board's folder.
+        start: whether a program starts to use it: until the model is confirmed, starts are counted,
+            and after too many the one before answers.
+
+    Raises:
+        EdgenetsError: no model is installed there, or a start cannot be noted.
+    """
+    folder = Path(into)
+    _require_installed(folder)
+    if start:
+        with slots.locked(folder):
+            slots.settle(folder, starting=True)
+    return slots.model_path(folder, _require_installed(folder))
+
+
+def confirm(into: PathOrName) -> UpdateStatus:
+    """Keep the model that answers: it works. Nothing happens where it is confirmed already.
+
+    ```python
+    en.confirm("/var/lib/models")
+    ```
+
+    Raises:
+        EdgenetsError: no model is installed there, or it cannot be noted.
+    """
+    folder = Path(into)
+    _require_installed(folder)
+    with slots.locked(folder):
+        slots.confirm(folder, slots.settle(folder))
+        return slots.status(folder)
+
+
+def rollback(into: PathOrName) -> UpdateStatus:
+    """Let the model before answer again; updates leave the present one out from now on.
+
+    ```python
+    en.rollback("/var/lib/models").release.number
+    ```
+
+    Raises:
+        EdgenetsError: there is no model before, or the folder cannot be written.
+    """
+    folder = Path(into)
+    _require_installed(folder)
+    with slots.locked_download(folder), slots.locked(folder):
+        state = slots.settle(folder)
+        if slots.status(folder).previous is None:
+            raise EdgenetsError(
+                f"{folder} holds no model from before; edgenets update installs another release"
+            )
+        slots.leave(folder, state, "it was rolled back")
+        return slots.status(folder)
+
+
+def update_status(into: PathOrName) -> UpdateStatus:
+    """Return which model answers on this board, whether it is confirmed, and what was left.
+
+    ```python
+    en.update_status("/var/lib/models").release.number
+    ```
+
+    Raises:
+        EdgenetsError: its state cannot be read.
+    """
+    return slots.status(Path(into))
+
+
+def _require_installed(folder: Path) -> str:
+    """Return the slot that answers."""
+    if (slot := slots.current_slot(folder)) is None:
+        raise EdgenetsError(
+            f"{folder} holds no model yet; run: edgenets update URL --into {folder}"
+        )
+    return slot

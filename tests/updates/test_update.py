@@ -1,0 +1,244 @@
+"""`edgenets update`: to be confirmed, going back, staged and yanked releases, and resumption."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+import edgenets as en
+from edgenets.errors import EdgenetsError
+from edgenets.updates import client, expected, slots
+from edgenets.updates.expected import make_probes
+from edgenets.updates.release import reaches
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are not opened: a process each takes half a second."""
+    monkeypatch.setitem(client.update.__kwdefaults__, "check", lambda *_: None)
+
+
+def test_the_first_model_needs_no_confirmation(world, untried):
+    record = world.update(into=world.empty)
+    assert record["action"] == "installed" and record["release"]["number"] == 2
+    assert record["pending"] is None and record["previous"] is None
+    assert record["downloaded_bytes"] == record["release"]["package"]["size_bytes"]
+    model = world.empty / "current" / "model.tflite"
+    assert model.read_bytes() == world.file(2).read_bytes()
+    assert en.current(world.empty).samefile(model)
+
+
+def test_a_new_model_answers_until_it_was_started_too_often(world, untried):
+    assert world.update("--starts", 2)["pending"]["starts_allowed"] == 2
+    paths = [en.current(world.board, start=True) for _ in range(4)]
+    assert [path.parent.name for path in paths] == ["b", "b", "a", "a"]
+    status = world.on_board("--status")
+    assert status["release"]["number"] == 1 and status["pending"] is None
+    assert status["left"][0]["reason"] == "it was not confirmed in 2 starts"
+    assert world.update()["action"] == "current"
+    assert world.update("--retry")["release"]["number"] == 2
+
+
+def test_a_new_model_goes_after_its_minutes_whatever_the_clock_says(
+    world, untried, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slots, "clock", lambda: ("first boot", 100.0))
+    world.update("--minutes", 5)
+    monkeypatch.setattr(slots, "clock", lambda: ("first boot", 300.0))
+    assert world.on_board("--start")["pending"]["seconds"] == 200
+    monkeypatch.setattr(slots, "clock", lambda: ("second boot", 90.0))
+    assert world.on_board("--start")["pending"]["seconds"] == 290
+    monkeypatch.setattr(slots, "clock", lambda: ("second boot", 101.0))
+    assert world.on_board("--start")["release"]["number"] == 1
+    assert "in 5 minutes" in world.on_board("--status")["left"][0]["reason"]
+
+
+def test_nothing_is_fetched_while_a_model_is_on_trial(world, untried):
+    world.update()
+    world.publish(3)
+    record = world.update()
+    assert (record["action"], record["release"]["number"]) == ("waiting", 2)
+    assert world.on_board("--confirm")["pending"] is None
+    assert world.update()["release"]["number"] == 3
+
+
+def test_rollback_leads_back_and_is_remembered(world, untried):
+    with pytest.raises(EdgenetsError, match="holds no model from before"):
+        en.rollback(world.board)
+    world.update()
+    assert world.on_board("--rollback")["release"]["number"] == 1
+    assert world.on_board("--status")["left"][0]["reason"] == "it was rolled back"
+    assert world.update()["notes"] == ["release 2 was left before; --retry tries it again"]
+    world.update("--retry")
+    assert world.on_board("--confirm")["left"] == []
+
+
+def test_a_yanked_release_is_left_for_the_one_before(world, untried):
+    world.update()
+    world.on_board("--confirm")
+    yank = ("--model", world.name, "--keys", world.keys)
+    assert world.edgenets("release", "yank", world.repository, 2, *yank)["yanked"]
+    assert world.update()["release"]["number"] == 1
+    with pytest.raises(EdgenetsError, match="has no release 9"):
+        world.edgenets("release", "yank", world.repository, 9, *yank)
+
+
+def test_a_staged_release_reaches_the_devices_of_its_share(world, untried):
+    assert world.publish(3, "--percent", 40)["percent"] == 40
+    release = en.Releases(world.repository).list().releases[-1]
+    devices = [f"device {number}" for number in range(1000)]
+    reached = [device for device in devices if reaches(release, device)]
+    assert 340 <= len(reached) <= 460  # 400, and four standard deviations
+    (other, *_) = set(devices) - set(reached)
+    record = world.update("--device-id", other)
+    assert record["release"]["number"] == 2
+    assert record["notes"] == ["release 3 is for 40 % of the devices yet, and not for this one"]
+    assert world.update("--device-id", reached[0], into=world.empty)["release"]["number"] == 3
+    world.on_board("--confirm")
+    assert world.publish(3)["number"] == 3  # the same release, for all
+    assert world.update("--device-id", other)["release"]["number"] == 3
+
+
+def test_a_release_for_another_runtime_waits(world, untried):
+    assert world.publish(3, "--runtime", "ai-edge-litert>=99")["runtimes"][0]["oldest"] == "99"
+    record = world.update()
+    assert record["release"]["number"] == 2 and "is not for ai-edge-litert" in record["notes"][0]
+
+
+def test_a_folder_has_one_model(world, untried):
+    world.edgenets(
+        *("release", "publish", world.repository, world.file(3)),
+        *("--model", "others", "--keys", world.keys),
+    )
+    into = ("--into", world.board)
+    with pytest.raises(EdgenetsError, match="holds releases of colours, not of others"):
+        world.edgenets("update", world.repository, *into, "--model", "others")
+    with pytest.raises(EdgenetsError, match="unknown model 'colour'; did you mean colours"):
+        world.edgenets("update", world.repository, *into, "--model", "colour")
+    with pytest.raises(EdgenetsError, match="holds no model yet; say which one"):
+        world.edgenets("update", world.repository, "--into", world.empty)
+    with pytest.raises(EdgenetsError, match="trust begins with the repository's root"):
+        world.edgenets("update", world.repository, "--into", world.empty, "--model", "others")
+
+
+def test_a_second_update_at_once_is_refused_and_a_start_does_not_wait(world, untried):
+    download = world.board / "download"
+    download.mkdir()
+    descriptor = os.open(download, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(EdgenetsError, match="in use by another edgenets process"):
+            world.update()
+        assert en.current(world.board, start=True).parent.name == "a"
+    finally:
+        os.close(descriptor)
+    assert world.update()["release"]["number"] == 2
+
+
+def test_what_was_fetched_in_part_is_gone_on_with(world, untried):
+    (package,) = (world.repository / "targets" / world.name).glob("*.2.epk")
+    part = world.board / "download" / f"{package.name.split('.')[0]}.part"
+    part.parent.mkdir()
+    part.write_bytes(package.read_bytes()[:100])
+    record = world.update()
+    assert record["downloaded_bytes"] == package.stat().st_size - 100
+    assert not part.exists()
+
+
+def test_a_part_of_another_file_is_fetched_anew(world, untried):
+    (package,) = (world.repository / "targets" / world.name).glob("*.2.epk")
+    part = world.board / "download" / f"{package.name.split('.')[0]}.part"
+    part.parent.mkdir()
+    part.write_bytes(bytes(100))
+    assert world.update()["downloaded_bytes"] == 2 * package.stat().st_size - 100
+
+
+def test_a_damaged_slot_is_not_gone_back_to(world, untried):
+    world.update("--starts", 1)
+    (world.board / "slots" / "a" / "model.tflite").write_bytes(b"bit rot")
+    for _ in range(3):
+        assert en.current(world.board, start=True).parent.name == "b"
+    assert world.on_board("--status")["previous"] is None
+
+
+def test_a_board_that_holds_nothing_says_so(world):
+    with pytest.raises(EdgenetsError, match="holds no model yet; run: edgenets update"):
+        en.current(world.empty)
+    assert world.edgenets("update", "--status", "--into", world.empty)["release"] is None
+
+
+def test_a_damaged_state_is_a_sentence_and_the_model_answers(world):
+    (world.board / "state.json").write_text('{"pending": {"slot": "a"}, "left": []}')
+    with pytest.raises(EdgenetsError, match=r"state\.json is damaged.*remove it"):
+        world.on_board("--status")
+    assert en.current(world.board).read_bytes() == world.file(1).read_bytes()
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """An image of each class, and the files of a release with probes of them."""
+    from PIL import Image
+
+    for number, label in enumerate(("red", "green", "blue")):
+        (tmp_path / "photos" / "test" / label).mkdir(parents=True)
+        colour = [30, 60, 90]
+        colour[number] = 200
+        image = Image.new("RGB", (8, 8), tuple(colour))
+        image.save(tmp_path / "photos" / "test" / label / "1.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+def test_a_model_that_answers_as_its_release_says_is_installed(world, photographs: Path):
+    release = world.publish(3, "--probes", photographs)
+    assert release["probes"]["images"] == 3 and release["probes"]["tolerance"] == 2
+    record = world.update()
+    assert record["release"]["number"] == 3
+    sizes = (release["package"]["size_bytes"], release["probes"]["size_bytes"])
+    assert record["downloaded_bytes"] == sum(sizes)
+
+
+@pytest.mark.slow
+def test_a_model_that_answers_otherwise_is_never_switched_to(
+    world, photographs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def off_by_one(path, data, images=3):
+        run = expected.run
+        with monkeypatch.context() as patch:
+            patch.setattr(expected, "run", lambda *a: (run(*a)[0] + 1, run(*a)[1]))
+            return make_probes(path, data, images)
+
+    monkeypatch.setattr("edgenets.updates.publish.make_probes", off_by_one)
+    world.publish(3, "--probes", photographs)
+    sentence = "release 3 of colours was tried, and is not installed: its answers differ by 1 from"
+    before = world.answers()
+    with pytest.raises(EdgenetsError, match=f"{sentence} those of the release, where 0 is allowed"):
+        world.update()
+    assert world.answers() == before
+    status = world.on_board("--status")
+    assert status["release"]["number"] == 1 and status["left"][0]["number"] == 3
+    assert world.update()["release"]["number"] == 2  # the one before is tried
+
+
+@pytest.mark.slow
+def test_a_model_that_its_process_dies_of_is_never_switched_to(world, shared_file):
+    from edgenets import flatbuffer
+
+    content = shared_file("mlperf_tiny/vww_96_int8.tflite").read_bytes()
+
+    def without_a_bias(model):
+        names = [operator.name for operator in flatbuffer.read(content).operators]
+        depthwise = model.subgraphs[0].operators[names.index("DEPTHWISE_CONV_2D")]
+        depthwise.inputs = depthwise.inputs[:2]
+
+    world.file(3).write_bytes(flatbuffer.rewrite(content, without_a_bias))
+    world.publish(3)
+    with pytest.raises(
+        EdgenetsError, match=r"release 3 .*is not installed: .*crashed with SIGSEGV"
+    ):
+        world.update()
+    assert world.answers() == world.file(1).read_bytes()
+    assert world.on_board("--status")["release"]["number"] == 1
