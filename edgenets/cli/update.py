@@ -11,7 +11,7 @@ from edgenets.cli.options import json_option
 from edgenets.cli.output import echo, print_json
 from edgenets.progress import warn
 from edgenets.units import format_bytes
-from edgenets.updates.defaults import MINUTES, STARTS
+from edgenets.updates.defaults import MINUTES, STARTS, UNITS
 
 if TYPE_CHECKING:
     from edgenets.results import UpdateRecord, UpdateStatus
@@ -61,6 +61,25 @@ if TYPE_CHECKING:
 @click.option("--rollback", "action", flag_value="rollback", help="Let the one before answer.")
 @click.option("--status", "action", flag_value="status", help="Show what DIR holds.")
 @click.option("--start", "action", flag_value="start", help="Count a start; print the path.")
+@click.option(
+    "--install-service",
+    is_flag=True,
+    help="Show systemd units that update every 6 hours, and write them; nothing is updated.",
+)
+@click.option(
+    "--units",
+    default=UNITS,
+    show_default=True,
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="For --install-service: where units are.",
+)
+@click.option(
+    "--program",
+    metavar="UNIT",
+    help="For --install-service: the program's unit, such as camera.service, whose starts are to "
+    "be counted.",
+)
 @json_option
 def command(
     source: str | None,
@@ -73,6 +92,9 @@ def command(
     minutes: float,
     retry: bool,
     action: str | None,
+    install_service: bool,
+    units: Path,
+    program: str | None,
     as_json: bool,
 ) -> None:
     """Install the newest release of a model on this board.
@@ -81,11 +103,24 @@ def command(
     process of its own and then answers in the old one's place, all at once. Until --confirm it is
     on trial: after too many starts or minutes the model before answers again.
     """
+    from edgenets.updates import service
     from edgenets.verbs import updating
 
     if (source is None) == (action is None):
         raise click.UsageError("pass URL, or one of --confirm, --rollback, --status and --start")
-    if source is not None:
+    if install_service:
+        if source is None:
+            raise click.UsageError("--install-service takes the URL to update from")
+        options = {
+            "--model": model,
+            "--root": root and root.absolute(),
+            "--device-class": device_class,
+            "--device-id": device_id,
+            "--starts": starts,
+            "--minutes": minutes,
+        }
+        _install_service(service.units(into, source, options, program), units, as_json)
+    elif source is not None:
         record = updating.update(
             source,
             into=into,
@@ -112,6 +147,20 @@ def command(
             "status": updating.update_status,
         }
         _show(verbs[str(action)](into), as_json, "")
+
+
+def _install_service(texts: dict[str, str], folder: Path, as_json: bool) -> None:
+    """Show the units, and then write them."""
+    from edgenets.updates.service import write_units
+
+    if as_json:
+        print_json({str(folder / name): text for name, text in texts.items()})
+    for name, text in texts.items() if not as_json else ():
+        echo(f"# {folder / name}", *text.splitlines(), "")
+    write_units(folder, texts)
+    if not as_json:
+        timer = next(name for name in texts if name.endswith(".timer"))
+        echo(f"written; now run: systemctl daemon-reload && systemctl enable --now {timer}")
 
 
 def _show(status: UpdateStatus, as_json: bool, done: str) -> None:

@@ -13,6 +13,7 @@ from edgenets.cli.main import LazyCommands, edgenets_command
 from edgenets.models.registry import NETS
 
 # Each command: its verbs; options that are about what is shown; and what is not alike, and why.
+SERVICE = {"install_service", "units", "program"}
 SHOWN = {"json", "all", "per_layer"}
 ALIKE = {
     "list": (en.variants, set()),
@@ -35,7 +36,7 @@ ALIKE = {
     "release rotate": (en.Releases.rotate, {"keys"}),
     "release renew": (en.Releases.renew, {"keys"}),
     "release list": (en.Releases.list, set()),
-    "update": (en.update, {"confirm", "rollback", "status", "start"}),
+    "update": (en.update, {"confirm", "rollback", "status", "start", *SERVICE}),
 }
 WITHOUT_A_VERB = {"summary", "report", "doctor"}
 REQUIRED = inspect.Parameter.empty

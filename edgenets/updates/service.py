@@ -1,0 +1,103 @@
+"""systemd units that update a board's model, and count the starts of the program that uses it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgenets.errors import EdgenetsError
+from edgenets.files import write_bytes
+
+HOURS = 6
+"""Between two updates; each board waits some minutes more, so that not all come at once."""
+
+SERVICE = """\
+[Unit]
+Description=Update the model in {into}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+ExecStart={update}
+"""
+TIMER = """\
+[Unit]
+Description=Update the model in {into} every {hours} hours
+
+[Timer]
+OnBootSec=5min
+OnUnitActiveSec={hours}h
+RandomizedDelaySec=15min
+
+[Install]
+WantedBy=timers.target
+"""
+DROP_IN = """\
+# Each start of the program is counted until the model is confirmed; after too many the model before
+# answers again. "-": whatever comes of it, the program starts.
+[Service]
+ExecStartPre=-{start}
+"""
+
+
+def units(
+    into: Path, source: str, options: Mapping[str, object], program: str | None = None
+) -> dict[str, str]:
+    """Return the texts of the units by their names.
+
+    Args:
+        into: the board's folder.
+        source: the repository.
+        options: of `edgenets update`, further ones and their values; None: it is left out.
+        program: the unit of the program that uses the model, such as "camera.service".
+
+    Raises:
+        EdgenetsError: the program's unit is none, or an argument has a line break.
+
+    >>> sorted(units(Path("/models"), "https://example.org", {"--model": "photos"}))
+    ['edgenets-update-models.service', 'edgenets-update-models.timer']
+    """
+    if program is not None and not re.fullmatch(r"[\w@.:-]+\.service", program):
+        raise EdgenetsError(
+            f"the program must be the name of a unit, such as camera.service, got {program!r}"
+        )
+    into = into.absolute()
+    source = source if "://" in source else str(Path(source).absolute())
+    edgenets = [sys.executable, "-m", "edgenets", "update"]
+    given = [(name, str(value)) for name, value in options.items() if value is not None]
+    words = [word for pair in given for word in pair]
+    update = _command([*edgenets, source, "--into", str(into), *words])
+    start = _command([*edgenets, "--start", "--into", str(into)])
+    name = "edgenets-update" + re.sub(r"[^\w.]+", "-", str(into))
+    texts = {
+        f"{name}.service": SERVICE.format(into=_escaped(str(into)), update=update),
+        f"{name}.timer": TIMER.format(into=_escaped(str(into)), hours=HOURS),
+    }
+    if program is not None:
+        texts[f"{program}.d/edgenets.conf"] = DROP_IN.format(start=start)
+    return texts
+
+
+def write_units(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write units into a folder of systemd, each whole or not at all.
+
+    Raises:
+        EdgenetsError: it cannot be written, as by a user that is not root.
+    """
+    for name, text in texts.items():
+        write_bytes(folder / name, text.encode())
+
+
+def _command(words: Sequence[str]) -> str:
+    return " ".join(shlex.quote(_escaped(word)) for word in words)
+
+
+def _escaped(text: str) -> str:
+    """Return a text as systemd reads it: it replaces what follows \\, % and $."""
+    if "\n" in text:
+        raise EdgenetsError(f"a unit cannot hold a line break, which {text!r} has")
+    return text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")

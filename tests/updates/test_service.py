@@ -1,0 +1,47 @@
+"""`edgenets update --install-service`: units that are shown, then written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgenets.cli.main import edgenets_command
+from edgenets.errors import EdgenetsError
+from edgenets.updates.service import units
+
+
+def test_units_are_shown_and_written(tmp_path: Path):
+    into, folder, root = tmp_path / "my models", tmp_path / "units", tmp_path / "100 % root.json"
+    options = ("--model", "photos", "--root", root, "--units", folder, "--program", "cam.service")
+    arguments = ["update", "https://example.org/m", "--into", into, "--install-service", *options]
+    result = CliRunner().invoke(edgenets_command, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    written = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+    for text in written.values():
+        assert text in result.stdout
+    (service,) = (name for name in written if name.endswith("models.service"))
+    assert f"--into '{into}'" in written[service] and "100 %% root.json" in written[service]
+    assert "--start --into" in written["cam.service.d/edgenets.conf"]
+    assert f"enable --now {service.replace('.service', '.timer')}" in result.stdout
+    assert not into.exists()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_takes_the_units(tmp_path: Path):
+    for name, text in units(tmp_path / "models", "https://example.org", {"--starts": 3}).items():
+        (tmp_path / name).write_text(text)
+    paths = [str(path) for path in tmp_path.glob("edgenets*")]
+    subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], check=True)
+
+
+@pytest.mark.parametrize(
+    "source, program, sentence",
+    [("https://example.org", "camera", "must be the name of a unit"), ("a\nb", None, "line break")],
+)
+def test_what_no_unit_can_hold_is_refused(source: str, program: str | None, sentence: str):
+    with pytest.raises(EdgenetsError, match=sentence):
+        units(Path("models"), source, {}, program)
