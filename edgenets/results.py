@@ -794,6 +794,24 @@ class UpdateRecord(UpdateStatus):
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, repr=False)
+class BoardUpdate(Result):
+    """What `edgenets update` did on one of several boards: `error`, or the others.
+
+    Attributes:
+        action: as of `UpdateRecord`; "" where nothing was to be updated.
+        pending: whether the model is not confirmed yet.
+    """
+
+    device: str
+    action: str | None
+    model: str | None
+    number: int | None
+    pending: bool | None
+    downloaded_bytes: int | None
+    error: str | None
+
+
 def stage_rows(
     stages: Iterable[Mapping[str, Any]], columns: Sequence[str]
 ) -> list[tuple[str, ...]]:

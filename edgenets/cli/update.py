@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from edgenets.cli.options import json_option
-from edgenets.cli.output import echo, print_json
+from edgenets.cli.output import echo, print_json, print_table
+from edgenets.errors import EdgenetsError
 from edgenets.progress import warn
 from edgenets.units import format_bytes
 from edgenets.updates.defaults import MINUTES, STARTS, UNITS
 
 if TYPE_CHECKING:
-    from edgenets.results import UpdateRecord, UpdateStatus
+    from edgenets.results import BoardUpdate, UpdateRecord, UpdateStatus
 
 
 @click.command()
@@ -80,6 +82,13 @@ if TYPE_CHECKING:
     help="For --install-service: the program's unit, such as camera.service, whose starts are to "
     "be counted.",
 )
+@click.option(
+    "--device",
+    multiple=True,
+    metavar="DEVICE",
+    help="Do it on this board, ssh://[user@]host[:port], whose folders and files are meant then; "
+    "may be repeated.",
+)
 @json_option
 def command(
     source: str | None,
@@ -95,6 +104,7 @@ def command(
     install_service: bool,
     units: Path,
     program: str | None,
+    device: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Install the newest release of a model on this board.
@@ -104,11 +114,17 @@ def command(
     on trial: after too many starts or minutes the model before answers again.
     """
     from edgenets.updates import service
+    from edgenets.updates.boards import update_boards
     from edgenets.verbs import updating
 
     if (source is None) == (action is None):
         raise click.UsageError("pass URL, or one of --confirm, --rollback, --status and --start")
-    if install_service:
+    if device and (install_service or action == "start"):
+        raise click.UsageError("--device is for an update, --confirm, --rollback and --status")
+    if device:
+        context = click.get_current_context()
+        _show_boards(update_boards(device, _words(context)), as_json)
+    elif install_service:
         if source is None:
             raise click.UsageError("--install-service takes the URL to update from")
         options = {
@@ -161,6 +177,41 @@ def _install_service(texts: dict[str, str], folder: Path, as_json: bool) -> None
     if not as_json:
         timer = next(name for name in texts if name.endswith(".timer"))
         echo(f"written; now run: systemctl daemon-reload && systemctl enable --now {timer}")
+
+
+def _words(context: click.Context) -> list[str]:
+    """Return the arguments and options that were given, but for those of this machine."""
+    words = []
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params[str(parameter.name)]
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not given or value is None or name in ("device", "as_json"):
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif parameter.is_flag:  # type: ignore[attr-defined]
+            words.append(f"--{value}" if name == "action" else parameter.opts[0])
+        else:
+            words += [parameter.opts[0], str(value)]
+    return words
+
+
+def _show_boards(boards: list[BoardUpdate], as_json: bool) -> None:
+    """Show one table of the boards; that one failed is the command's failure."""
+    if as_json:
+        print_json([board.to_json() for board in boards])
+    else:
+        print_table(("board", "model", ">release", ">fetched", ""), map(_board_row, boards))
+    if failed := [board for board in boards if board.error]:
+        raise EdgenetsError(f"{len(failed)} of {len(boards)} boards failed; the others are done")
+
+
+def _board_row(board: BoardUpdate) -> tuple[str, ...]:
+    if board.error:
+        return (board.device, "-", "-", "-", board.error)
+    state = ", ".join(filter(None, [board.action, "not confirmed" * bool(board.pending)]))
+    fetched = format_bytes(board.downloaded_bytes)
+    return (board.device, board.model or "-", str(board.number or "-"), fetched, state)
 
 
 def _show(status: UpdateStatus, as_json: bool, done: str) -> None:

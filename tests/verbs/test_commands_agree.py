@@ -13,7 +13,7 @@ from edgenets.cli.main import LazyCommands, edgenets_command
 from edgenets.models.registry import NETS
 
 # Each command: its verbs; options that are about what is shown; and what is not alike, and why.
-SERVICE = {"install_service", "units", "program"}
+SERVICE = {"install_service", "units", "program", "device"}  # of the command alone
 SHOWN = {"json", "all", "per_layer"}
 ALIKE = {
     "list": (en.variants, set()),

@@ -46,6 +46,7 @@ PYTHON_FAILURES = {
 }
 """By the status of the remote command."""
 SSH_FAILED = 255
+NO_CLIENT = "the OpenSSH client is not installed; run: sudo apt install openssh-client"
 
 
 def client_command(board: Ssh, remote: str) -> list[str]:
@@ -86,9 +87,7 @@ def connect(board: Ssh, messages: int) -> subprocess.Popen[bytes]:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages
         )
     except FileNotFoundError as error:
-        raise EdgenetsError(
-            "the OpenSSH client is not installed; run: sudo apt install openssh-client"
-        ) from error
+        raise EdgenetsError(NO_CLIENT) from error
     assert process.stdin
     try:
         process.stdin.write(source)
