@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuf.api.exceptions import LengthOrHashMismatchError
-from tuf.api.metadata import TargetFile
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.interpreter import RUNTIMES
 from edgenets.files import read_bytes, sha256_bytes
+from edgenets.memory import require
 from edgenets.packages import installed_version
 from edgenets.quantize.package import epk
 from edgenets.results import Release, UpdateRecord
@@ -122,12 +122,11 @@ def _install(
         probes, probe_bytes = _fetch(release.probes["target"], trusted, download)
     slot = slots.other_slot(slots.current_slot(folder))
     path = slots.fill(folder, slot, got.content)
-    named = {"number": release.number, "sha256": release.sha256}
     try:
         check(path, probes, release.probes)
     except EdgenetsError as error:
         with slots.locked(folder):
-            state = slots.note_left(slots.read_state(folder), named, f"it was tried: {error}")
+            state = slots.note_left(slots.read_state(folder), release, f"it was tried: {error}")
             slots.write_state(folder, state)
         raise EdgenetsError(
             f"release {release.number} of {release.model} was tried, and is not installed: "
@@ -164,11 +163,14 @@ def _fetch(path: str, trusted: Trusted, download: Path) -> tuple[bytes, int]:
         raise EdgenetsError(
             f"the release names {path}, which the repository does not list; publish it again"
         )
+    require(target.length, f"{path} is too large")
     part = download / f"{target.hashes['sha256']}.part"
     fetched = 0
     with explained(trusted.address):
         for tried in range(TRIES):
-            fetched += fetch_target(_address(trusted.address, target), part, target.length)
+            (hashed,) = target.get_prefixed_paths()
+            url = f"{trusted.address}/targets/{hashed}"
+            fetched += fetch_target(url, part, target.length)
             content = read_bytes(part)
             try:
                 target.verify_length_and_hashes(content)
@@ -179,11 +181,6 @@ def _fetch(path: str, trusted: Trusted, download: Path) -> tuple[bytes, int]:
             else:
                 break
     return content, fetched
-
-
-def _address(address: str, target: TargetFile) -> str:
-    above, _, name = target.path.rpartition("/")
-    return f"{address}/targets/{above}/{target.hashes['sha256']}.{name}"
 
 
 def _record(folder: Path, action: str, **more: Any) -> UpdateRecord:

@@ -59,6 +59,11 @@ def publish(
         of_model = [each for each in repository.releases() if each.model == model]
         newest = of_model[-1] if of_model else None
         if newest and newest.sha256 == sha256_bytes(content) and not newest.yanked:
+            if probes or runtimes or evaluation or device_class not in (None, newest.device_class):
+                raise EdgenetsError(
+                    f"{path} is release {newest.number} of {model} already, of which only the "
+                    "share of devices can be set; pass nothing but --percent"
+                )
             release = replace(newest, percent=percent)
         else:
             number = newest.number + 1 if newest else 1

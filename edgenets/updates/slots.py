@@ -197,9 +197,8 @@ def switch(folder: Path, slot: str, starts_allowed: int, seconds_allowed: float)
 
 def confirm(folder: Path, state: State) -> State:
     """Keep the model that answers, also where its release was left before."""
-    slot = current_slot(folder)
-    number = _named(folder, slot)["number"] if slot else None
-    left = tuple(row for row in state.left if row["number"] != number)
+    release = release_in(folder, current_slot(folder))
+    left = tuple(row for row in state.left if not release or row["number"] != release.number)
     confirmed = State(None, left)
     return state if confirmed == state else _written(folder, confirmed)
 
@@ -216,15 +215,17 @@ def leave(folder: Path, state: State, reason: str) -> State:
     if slot is None or release_in(folder, other_slot(slot)) is None:
         return _written(folder, replace(state, pending=None))
     pending = state.pending or Pending(slot, 0, 0, 0.0, 0.0, *clock())
-    state = note_left(state, _named(folder, slot), reason)
+    if release := release_in(folder, slot):  # a damaged one may come again
+        state = note_left(state, release, reason)
     state = _written(folder, replace(state, pending=replace(pending, leaving=True)))
     return _switched_back(folder, state)
 
 
-def note_left(state: State, named: Mapping[str, Any], reason: str) -> State:
-    """Return the state with a release, its `number` and `sha256`, that was left for a reason."""
-    others = [row for row in state.left if row["number"] != named["number"]]
-    return replace(state, left=(*others, {**named, "reason": reason})[-MOST_LEFT:])
+def note_left(state: State, release: Release, reason: str) -> State:
+    """Return the state with a release that was left for a reason."""
+    others = [row for row in state.left if row["number"] != release.number]
+    row = {"number": release.number, "sha256": release.sha256, "reason": reason}
+    return replace(state, left=(*others, row)[-MOST_LEFT:])
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -257,12 +258,6 @@ def status(folder: Path) -> UpdateStatus:
 def _switched_back(folder: Path, state: State) -> State:
     disk.link(folder / CURRENT, f"slots/{other_slot(current_slot(folder))}")
     return _written(folder, replace(state, pending=None))
-
-
-def _named(folder: Path, slot: str) -> dict[str, Any]:
-    """Return how a slot's release is remembered, also where its model is damaged."""
-    value = read_json(model_path(folder, slot).with_name(RELEASE))
-    return {"number": value["number"], "sha256": value["sha256"]}
 
 
 def _written(folder: Path, state: State) -> State:

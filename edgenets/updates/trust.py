@@ -67,10 +67,8 @@ def refresh(folder: Path, source: str, root: bytes | None) -> Trusted:
             for role in () if begins_anew else ROLES[1:]:
                 if (content := _kept(folder, role)) is not None:
                     Path(scratch, f"{role}.json").write_bytes(content)
+            updater = _updater(scratch, address, bootstrap)
             with explained(source):
-                updater = Updater(
-                    scratch, f"{address}/metadata/", fetcher=Fetcher(), bootstrap=bootstrap
-                )
                 updater.refresh()
         finally:
             _keep(folder, Path(scratch), root if begins_anew else None)
@@ -80,6 +78,16 @@ def refresh(folder: Path, source: str, root: bytes | None) -> Trusted:
         if metadata.is_expired(time):
             raise EdgenetsError(_expired(f"{role}.json is expired", source))
     return Trusted(signed["targets"].targets, address)
+
+
+def _updater(scratch: str, address: str, root: bytes) -> Updater:
+    try:
+        return Updater(scratch, f"{address}/metadata/", fetcher=Fetcher(), bootstrap=root)
+    except exceptions.RepositoryError as error:
+        raise EdgenetsError(
+            f"the root that was passed cannot be used ({error}); pass the repository's "
+            "metadata/1.root.json with --root"
+        ) from error
 
 
 def _kept(folder: Path, name: str) -> bytes | None:

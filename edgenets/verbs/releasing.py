@@ -41,10 +41,13 @@ class Releases:
     keys: Path | None = None
 
     def __post_init__(self) -> None:
-        """Take a `str` as a path, too; keys are not put where everyone may fetch them."""
-        object.__setattr__(self, "folder", Path(self.folder))
-        object.__setattr__(self, "keys", optional_path(self.keys))
-        if self.keys and self.keys.absolute().resolve().is_relative_to(self.folder.resolve()):
+        """Take a `str` as a path, too, and paths that hold in any working directory.
+
+        Keys are not put where everyone may fetch them.
+        """
+        object.__setattr__(self, "folder", Path(self.folder).absolute())
+        object.__setattr__(self, "keys", None if self.keys is None else Path(self.keys).absolute())
+        if self.keys and self.keys.resolve().is_relative_to(self.folder.resolve()):
             raise EdgenetsError(
                 f"{self.keys} is in {self.folder}, which is for everyone; pass another --keys"
             )

@@ -59,7 +59,7 @@ def update(
     require_in("starts", starts, 1)
     if not 0 < minutes <= MOST_MINUTES:
         raise EdgenetsError(f"minutes must be more than 0, at most {MOST_MINUTES:,}, got {minutes}")
-    folder, root_path = Path(into), optional_path(root)
+    folder, root_path = Path(into).absolute(), optional_path(root)
     if model is None:
         release = slots.release_in(folder, slots.current_slot(folder))
         if release is None:
@@ -96,7 +96,7 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
     Raises:
         EdgenetsError: no model is installed there, or a start cannot be noted.
     """
-    folder = Path(into)
+    folder = Path(into).absolute()
     _require_installed(folder)
     if start:
         with slots.locked(folder):
@@ -114,7 +114,7 @@ def confirm(into: PathOrName) -> UpdateStatus:
     Raises:
         EdgenetsError: no model is installed there, or it cannot be noted.
     """
-    folder = Path(into)
+    folder = Path(into).absolute()
     _require_installed(folder)
     with slots.locked(folder):
         slots.confirm(folder, slots.settle(folder))
@@ -131,7 +131,7 @@ def rollback(into: PathOrName) -> UpdateStatus:
     Raises:
         EdgenetsError: there is no model before, or the folder cannot be written.
     """
-    folder = Path(into)
+    folder = Path(into).absolute()
     _require_installed(folder)
     with slots.locked_download(folder), slots.locked(folder):
         state = slots.settle(folder)
@@ -153,7 +153,7 @@ def update_status(into: PathOrName) -> UpdateStatus:
     Raises:
         EdgenetsError: its state cannot be read.
     """
-    return slots.status(Path(into))
+    return slots.status(Path(into).absolute())
 
 
 def _require_installed(folder: Path) -> str:

@@ -86,6 +86,11 @@ def test_metadata_of_another_key_are_refused(world, tmp_path: Path):
         world.update(source=tmp_path / "theirs")
 
 
+def test_a_root_that_is_none_is_refused(world):
+    with world.refused(r"the root that was passed cannot be used"):
+        world.update(root=world.file(1))
+
+
 def test_a_root_below_its_threshold_is_refused(world, tmp_path: Path):
     folder, keys = tmp_path / "two", tmp_path / "two keys"
     two = ("--root-keys", 2, "--threshold", 2)

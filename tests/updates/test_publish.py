@@ -81,6 +81,11 @@ def test_what_cannot_be_published_is_refused(options, sentence: str, world):
     assert len(world.edgenets("release", "list", world.repository)["releases"]) == 2
 
 
+def test_of_a_release_only_its_share_is_changed(world):
+    with pytest.raises(EdgenetsError, match="is release 2 of colours already, of which only"):
+        world.publish(2, "--device-class", "camera")
+
+
 def test_what_is_no_repository_is_a_sentence(world, tmp_path):
     with pytest.raises(EdgenetsError, match="is no repository of releases; make one"):
         world.edgenets("release", "list", tmp_path)

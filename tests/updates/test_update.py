@@ -164,6 +164,20 @@ def test_a_damaged_slot_is_not_gone_back_to(world, untried):
     assert world.on_board("--status")["previous"] is None
 
 
+def test_a_damaged_model_on_trial_is_left_and_may_come_again(world, untried):
+    world.update("--starts", 1)
+    (world.board / "slots" / "b" / "release.json").write_bytes(b"bit rot")
+    assert [en.current(world.board, start=True).parent.name for _ in range(2)] == ["b", "a"]
+    assert world.on_board("--status")["left"] == []
+    assert world.update()["release"]["number"] == 2
+
+
+def test_a_damaged_model_is_installed_anew(world, untried):
+    (world.board / "slots" / "a" / "model.tflite").write_bytes(b"bit rot")
+    assert world.update(source=world.first)["action"] == "installed"
+    assert world.answers() == world.file(1).read_bytes()
+
+
 def test_a_board_that_holds_nothing_says_so(world):
     with pytest.raises(EdgenetsError, match="holds no model yet; run: edgenets update"):
         en.current(world.empty)
