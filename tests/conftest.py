@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import functools
 import gc
+import ipaddress
 import json
 import os
 import re
 import shutil
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import flatbuffers
@@ -324,6 +328,54 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def https_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Path], tuple[str, Path]]]:
+    """A function that serves a folder over HTTPS; it returns the address and the certificate, which
+    nobody signed but itself."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            """Keep the tests' output clean."""
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ExitStack() as running:
+
+        def serve(folder: Path) -> tuple[str, Path]:
+            certificate, private = tmp_path / "certificate.pem", tmp_path / "private.pem"
+            write_certificate(certificate, private)
+            handler = functools.partial(Handler, directory=str(folder))
+            server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, private)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            running.callback(server.shutdown)
+            return f"https://127.0.0.1:{server.server_address[1]}", certificate
+
+        yield serve
+
+
+def write_certificate(certificate: Path, private: Path) -> None:
+    """Write a certificate for 127.0.0.1 that is signed by itself, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 COLOURS = ("red", "green", "blue")

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-import functools
-import ipaddress
-import ssl
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 
 from edgenets.errors import EdgenetsError
@@ -70,38 +59,8 @@ def test_what_is_no_repository_is_refused(source: str):
         address_of(source)
 
 
-@pytest.fixture
-def https_server(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The repository behind a certificate that nobody signed but itself; yield both."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    certificate, both = tmp_path / "certificate.pem", tmp_path / "both.pem"
-    certificate.write_bytes(signed.public_bytes(Encoding.PEM))
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    both.write_bytes(private + certificate.read_bytes())
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            """Keep the tests' output clean."""
-
-    handler = functools.partial(Handler, directory=str(world.repository))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"https://127.0.0.1:{server.server_address[1]}", certificate
-        server.shutdown()
-
-
 def test_a_board_updates_over_https(world, https_server, monkeypatch: pytest.MonkeyPatch):
-    address, certificate = https_server
+    address, certificate = https_server(world.repository)
     with world.refused("its certificate is not trusted"):
         world.update(source=address)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
