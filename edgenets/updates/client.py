@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,9 +81,9 @@ def update(
         choice = choose(releases_of(trusted.targets), model, board, installed, left)
         if choice.release is None:
             return _record(folder, "current", notes=choice.notes)
+        _remove_parts(download, _targets_of(choice.release))
         got = _install(folder, download, choice, trusted, check, (starts, 60 * minutes))
-        for part in download.iterdir():
-            disk.remove(part)
+        _remove_parts(download)
         return _record(
             folder,
             "installed",
@@ -154,6 +154,19 @@ def _fetch_model(release: Release, trusted: Trusted, download: Path) -> Got:
             "changed, publish it again"
         )
     return Got(content, fetched, None)
+
+
+def _targets_of(release: Release) -> list[str]:
+    """Return the SHA-256 of all that may be fetched for a release."""
+    targets = (release.package, *release.deltas, *([release.probes] if release.probes else ()))
+    return [target["sha256"] for target in targets]
+
+
+def _remove_parts(download: Path, keep: Collection[str] = ()) -> None:
+    """Remove what was fetched in part, such as of a release that nobody wants any more."""
+    for part in download.iterdir():
+        if part.stem not in keep:
+            disk.remove(part)
 
 
 def _fetch(path: str, trusted: Trusted, download: Path) -> tuple[bytes, int]:

@@ -73,12 +73,10 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        writable = "make it writable and repeat the command"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            writable = remedy(error, writable)
+        way_out = remedy(error, "make it writable, or look at the disk, and repeat the command")
         raise EdgenetsError(
-            f"cannot write in {folder}: {error.strerror or error}; the model there is unchanged, "
-            f"{writable}"
+            f"cannot write in {folder}: {error.strerror or error}; the model that answers is the "
+            f"same, {way_out}"
         ) from error
 
 
