@@ -32,8 +32,8 @@ from edgenets.updates import disk
 CHUNK_BYTES = 2**16
 SILENCE_SECONDS = 30
 """That a server may say nothing."""
-LEAST_RATE = 100
-"""Bytes per second that it sends on average, after SILENCE_SECONDS."""
+LEAST_RATE, GRACE_SECONDS = 100, 30
+"""Bytes per second that it sends on average, and from when on it is asked for them."""
 NOT_FOUND, NO_SUCH_RANGE = 404, 416
 
 
@@ -130,7 +130,7 @@ def _of_server(url: str, response: BinaryIO) -> Iterator[bytes]:
             yield chunk
             size += len(chunk)
             seconds = time.monotonic() - begun
-            if seconds > SILENCE_SECONDS and size < LEAST_RATE * seconds:
+            if seconds > GRACE_SECONDS and size < LEAST_RATE * seconds:
                 raise SlowRetrievalError(f"{url} sends less than {LEAST_RATE} bytes a second")
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    SlowRetrievalError,
+)
 
 from edgenets.errors import EdgenetsError
+from edgenets.updates import fetch
 from edgenets.updates.fetch import address_of, fetch_target
 
 
@@ -45,6 +51,15 @@ def test_more_than_is_stated_is_not_kept(server, tmp_path: Path):
     with pytest.raises(DownloadLengthMismatchError):
         fetch_target(server.url(), tmp_path / "part", 100)
     assert not (tmp_path / "part").exists()
+
+
+def test_a_server_that_sends_almost_nothing_is_given_up(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fetch, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(fetch, "LEAST_RATE", 1e15)
+    with pytest.raises(SlowRetrievalError, match="sends less than"):
+        fetch_target(server.url(), tmp_path / "part", len(server.content))
 
 
 def test_a_status_is_an_error(server, tmp_path: Path):
