@@ -16,6 +16,7 @@ from edgenets.verbs.arguments import (
     require_in,
     require_one_of,
     source_of,
+    speaking_python,
     texts_of,
 )
 
@@ -40,6 +41,7 @@ class Releases:
     folder: Path
     keys: Path | None = None
 
+    @speaking_python()
     def __post_init__(self) -> None:
         """Take a `str` as a path, too, and paths that hold in any working directory.
 
@@ -52,6 +54,7 @@ class Releases:
                 f"{self.keys} is in {self.folder}, which is for everyone; pass another --keys"
             )
 
+    @speaking_python()
     def init(self, *, root_keys: int = 1, threshold: int = 1) -> Path:
         """Make the repository and its keys; return the root that boards are given.
 
@@ -72,6 +75,7 @@ class Releases:
         with locked_folder(self.folder, way_out="pass another folder"):
             return create_repository(self.folder, keys, root_keys, threshold)
 
+    @speaking_python()
     def publish(
         self,
         file: PathOrName,
@@ -116,6 +120,7 @@ class Releases:
             evaluation=optional_path(evaluation),
         )
 
+    @speaking_python()
     def yank(self, number: int, *, model: str) -> Release:
         """Take a release back: no board installs it, and those that have it go to the newest other.
 
@@ -127,6 +132,7 @@ class Releases:
 
         return yank(self.folder, model, number, self._keys())
 
+    @speaking_python()
     def rotate(self, role: str, *, revoke: str | None = None) -> tuple[str, str]:
         """Put a new key in the place of one; return the ids of the old and of the new one.
 
@@ -146,6 +152,7 @@ class Releases:
         with locked_folder(self.folder, way_out="pass another repository"):
             return rotate_key(open_repository(self.folder), role, self._keys(), folder, revoke)
 
+    @speaking_python()
     def renew(self, *, days: int = TIMESTAMP_DAYS) -> ReleaseListing:
         """Sign the metadata anew, so that boards take them for the newest for so many days.
 
@@ -161,6 +168,7 @@ class Releases:
             sign(open_repository(self.folder), self._keys(), days)
         return self.list()
 
+    @speaking_python()
     def list(self) -> ReleaseListing:
         """Return the releases, and when and by which keys the metadata are signed.
 

@@ -12,11 +12,12 @@ from edgenets.packages import require_package
 from edgenets.results import UpdateRecord, UpdateStatus
 from edgenets.updates import slots
 from edgenets.updates.defaults import MINUTES, STARTS
-from edgenets.verbs.arguments import PathOrName, optional_path, require_in
+from edgenets.verbs.arguments import PathOrName, optional_path, require_in, speaking_python
 
 MOST_MINUTES = 10**6
 
 
+@speaking_python()
 def update(
     source: PathOrName,
     *,
@@ -78,6 +79,7 @@ def update(
     )
 
 
+@speaking_python()
 def current(into: PathOrName, *, start: bool = False) -> Path:
     """Return the path of the model that answers on this board.
 
@@ -104,6 +106,7 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
     return slots.model_path(folder, _require_installed(folder))
 
 
+@speaking_python()
 def confirm(into: PathOrName) -> UpdateStatus:
     """Keep the model that answers: it works. Nothing happens where it is confirmed already.
 
@@ -121,6 +124,7 @@ def confirm(into: PathOrName) -> UpdateStatus:
         return slots.status(folder)
 
 
+@speaking_python()
 def rollback(into: PathOrName) -> UpdateStatus:
     """Let the model before answer again; updates leave the present one out from now on.
 
@@ -143,6 +147,7 @@ def rollback(into: PathOrName) -> UpdateStatus:
         return slots.status(folder)
 
 
+@speaking_python()
 def update_status(into: PathOrName) -> UpdateStatus:
     """Return which model answers on this board, whether it is confirmed, and what was left.
 
