@@ -116,11 +116,15 @@ def _install(
     """Fetch the chosen release into the other slot, try it there, and let it answer."""
     release = choice.release
     assert release is not None
-    got = _fetch_model(release, trusted, download)
+    current = slots.current_slot(folder)
+    base = b""
+    if current is not None and slots.release_in(folder, current):  # a damaged one is no base
+        base = read_bytes(slots.model_path(folder, current))
+    got = _fetch_model(release, trusted, download, base)
     probes, probe_bytes = None, 0
     if release.probes:
         probes, probe_bytes = _fetch(release.probes["target"], trusted, download)
-    slot = slots.other_slot(slots.current_slot(folder))
+    slot = slots.other_slot(current)
     path = slots.fill(folder, slot, got.content)
     try:
         check(path, probes, release.probes)
@@ -138,10 +142,25 @@ def _install(
     return got._replace(downloaded_bytes=got.downloaded_bytes + probe_bytes)
 
 
-def _fetch_model(release: Release, trusted: Trusted, download: Path) -> Got:
-    package, fetched = _fetch(release.package["target"], trusted, download)
+def _fetch_model(release: Release, trusted: Trusted, download: Path, base: bytes) -> Got:
+    """Fetch what the release has for the present model, if it can be used, else the package."""
+    sha256 = sha256_bytes(base)
+    fetched, notes = 0, []
+    for delta in release.deltas:
+        if delta["base_sha256"] != sha256:
+            continue
+        try:
+            package, fetched = _fetch(delta["target"], trusted, download)
+            return Got(_unpack(release, package, base), fetched, sha256)
+        except EdgenetsError as error:
+            notes.append(f"the package was fetched, because the delta is refused: {error}")
+    package, more = _fetch(release.package["target"], trusted, download)
+    return Got(_unpack(release, package), fetched + more, None, tuple(notes))
+
+
+def _unpack(release: Release, package: bytes, base: bytes | None = None) -> bytes:
     try:
-        content = epk.unpack(package)
+        content = epk.unpack(package, base)
     except EdgenetsError as error:
         raise EdgenetsError(
             f"the package of release {release.number} is signed and cannot be unpacked ({error}); "
@@ -153,7 +172,7 @@ def _fetch_model(release: Release, trusted: Trusted, download: Path) -> Got:
             f"(SHA-256 {sha256_bytes(content)[:8]}, not {release.sha256[:8]}); nothing was "
             "changed, publish it again"
         )
-    return Got(content, fetched, None)
+    return content
 
 
 def _targets_of(release: Release) -> list[str]:

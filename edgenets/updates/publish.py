@@ -9,14 +9,24 @@ from typing import Any
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.metadata import read_entry
-from edgenets.files import locked_folder, read_json, sha256_bytes
+from edgenets.files import locked_folder, read_bytes, read_json, sha256_bytes
 from edgenets.memory import read_bounded
-from edgenets.quantize.package.epk import pack
+from edgenets.quantize.package.epk import pack, unpack
 from edgenets.results import Release
 from edgenets.updates.expected import make_probes
 from edgenets.updates.release import check_name, parse_runtime, read_release, release_json
-from edgenets.updates.repository import Keys, add_target, open_repository, set_release, sign
+from edgenets.updates.repository import (
+    Keys,
+    Repository,
+    add_target,
+    open_repository,
+    set_release,
+    sign,
+    target_path,
+)
 
+BASES = 3
+"""Earlier releases that a new one has deltas for: boards that skipped more fetch the package."""
 EVALUATED = ("top1", "ci95", "samples")
 """What a release has of what `edgenets evaluate --json` printed."""
 
@@ -73,13 +83,14 @@ def publish(
             if probes is not None:
                 inputs_outputs, promised = make_probes(path, probes)
                 promised |= add_target(repository, f"{where}.probes.npz", inputs_outputs)
+            package = pack(content)
             release = Release(
                 model=model,
                 number=number,
                 sha256=sha256_bytes(content),
                 size_bytes=len(content),
-                package=add_target(repository, f"{where}.epk", pack(content)),
-                deltas=(),
+                package=add_target(repository, f"{where}.epk", package),
+                deltas=_add_deltas(repository, of_model, where, content, len(package)),
                 device_class=device_class,
                 runtimes=tuple(map(parse_runtime, runtimes)),
                 preparation=read_entry(parsed).get("preparation"),
@@ -111,6 +122,20 @@ def yank(folder: Path, model: str, number: int, keys: Keys) -> Release:
     raise EdgenetsError(
         f"{folder} has no release {number} of {model!r}; edgenets release list {folder} shows all"
     )
+
+
+def _add_deltas(
+    repository: Repository, earlier: list[Release], where: str, content: bytes, size_bytes: int
+) -> tuple[dict[str, Any], ...]:
+    """List packages that need an earlier release, where they are smaller than the full one."""
+    deltas: list[dict[str, Any]] = []
+    for release in [each for each in earlier if not each.yanked][-BASES:]:
+        base = unpack(read_bytes(target_path(repository, release.package["target"])))
+        package = pack(content, base)
+        if len(package) < size_bytes and release.sha256 not in {d["base_sha256"] for d in deltas}:
+            added = add_target(repository, f"{where}-from-{release.number}.epk", package)
+            deltas.append({"base_sha256": release.sha256, **added})
+    return tuple(deltas)
 
 
 def _about(path: Path, content: bytes, evaluation: Path | None) -> dict[str, Any]:

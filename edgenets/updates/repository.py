@@ -137,11 +137,15 @@ def open_repository(folder: Path) -> Repository:
 def add_target(repository: Repository, path: str, content: bytes) -> dict[str, Any]:
     """Write a file under its hash and list it, unsigned yet; return what a release says of it."""
     target = TargetFile.from_data(path, content, ["sha256"])
-    above, _, name = path.rpartition("/")
-    sha256 = target.hashes["sha256"]
-    write_bytes(repository.folder / "targets" / above / f"{sha256}.{name}", content)
     repository.targets.signed.targets[path] = target
-    return {"target": path, "sha256": sha256, "size_bytes": len(content)}
+    write_bytes(target_path(repository, path), content)
+    return {"target": path, "sha256": target.hashes["sha256"], "size_bytes": len(content)}
+
+
+def target_path(repository: Repository, path: str) -> Path:
+    """Return where the file of a target is."""
+    (hashed,) = repository.targets.signed.targets[path].get_prefixed_paths()
+    return repository.folder / "targets" / hashed
 
 
 def set_release(repository: Repository, release: Release) -> None:

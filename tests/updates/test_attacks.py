@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 import types
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tuf.api.metadata import MetaFile
 from tuf.ngclient._internal import trusted_metadata_set
 
 from edgenets.errors import EdgenetsError
+from edgenets.quantize.package.epk import pack
 from edgenets.updates import trust
 from edgenets.updates.keys import load_keys
 from edgenets.updates.repository import add_target, open_repository, rotate_key, set_release
@@ -134,21 +136,21 @@ def test_endless_data_are_stopped(world):
     assert sum(sent) < 2**24
 
 
-def package_of(world, number: int) -> Path:
-    (path,) = (world.repository / "targets" / world.name).glob(f"*.{number}.epk")
-    return path
+def change_packages(world, change: Callable[[bytes], bytes]) -> None:
+    """Change release 2 on the server: its package, and its delta to release 1."""
+    for name in ("2.epk", "2-from-1.epk"):
+        (path,) = (world.repository / "targets" / world.name).glob(f"*.{name}")
+        path.write_bytes(change(path.read_bytes()))
 
 
 def test_a_package_larger_than_stated_is_stopped(world):
-    package = package_of(world, 2)
-    package.write_bytes(package.read_bytes() + b"more")
+    change_packages(world, lambda content: content + b"more")
     with world.refused(r"is larger than [\d,]+ bytes.*and was stopped"):
         world.update()
 
 
 def test_another_package_of_the_same_size_is_refused(world):
-    package = package_of(world, 2)
-    package.write_bytes(package.read_bytes()[:-1] + b"?")
+    change_packages(world, lambda content: content[:-1] + b"?")
     with world.refused("offers files that do not belong together"):
         world.update()
 
@@ -179,12 +181,39 @@ def test_a_package_that_is_none_is_refused(world):
     def no_package(repository):
         package = add_target(repository, f"{world.name}/2.epk", b"EPK? no")
         release = repository.releases()[0]
-        changes = {"number": 2, "package": package}
+        changes = {"number": 2, "package": package, "deltas": ()}
         set_release(repository, type(release)(**{**vars(release), **changes}))
 
     world.forge(no_package)
     with world.refused("package of release 2 is signed and cannot be unpacked"):
         world.update()
+
+
+def test_a_delta_on_another_base_falls_back_to_the_package(world):
+    def on_another_base(repository):
+        release = repository.releases()[1]
+        (delta,) = release.deltas
+        delta |= add_target(repository, delta["target"], pack(b"new", world.file(3).read_bytes()))
+        set_release(repository, release)
+
+    world.forge(on_another_base)
+    record = world.update()
+    assert record["release"]["number"] == 2 and record["base_sha256"] is None
+    assert "the package was fetched, because the delta is refused" in record["notes"][0]
+    assert world.answers() == world.file(2).read_bytes()
+
+
+def test_a_delta_to_another_file_falls_back_to_the_package(world):
+    def to_another_file(repository):
+        release = repository.releases()[1]
+        (delta,) = release.deltas
+        delta |= add_target(repository, delta["target"], pack(b"new", world.file(1).read_bytes()))
+        set_release(repository, release)
+
+    world.forge(to_another_file)
+    record = world.update()
+    assert "holds another file than the release says" in record["notes"][0]
+    assert world.answers() == world.file(2).read_bytes()
 
 
 @pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])

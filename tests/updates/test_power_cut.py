@@ -67,9 +67,9 @@ def to_second(world, board: Path) -> None:
 
 
 def to_second_with_a_part(world, board: Path) -> None:
-    (package,) = (world.repository / "targets" / world.name).glob("*.2.epk")
+    (package,) = (world.repository / "targets" / world.name).glob("*.2-from-1.epk")
     part = board / "download" / f"{package.name.split('.')[0]}.part"
-    part.write_bytes(package.read_bytes()[:100])
+    part.write_bytes(package.read_bytes()[:50])
     to_second(world, board)
 
 
@@ -150,6 +150,20 @@ def test_a_cut_before_or_after_any_operation_or_amid_a_write_loses_nothing(
                 check(ready, board, scenario, (scenario.__name__, stop, operation, half))
                 points += 1
     assert points > LEAST_POINTS
+
+
+def test_a_rollback_that_was_cut_off_is_finished(
+    ready, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    board = begin(ready, "board", tmp_path / "cut")
+    confirmed(ready, board)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "perform", Recorder(board, stop=4))  # the state is written: it is left
+        with pytest.raises(PowerCutError):
+            updating.rollback(board)
+    assert slots.current_slot(board) == "b"
+    assert updating.current(board, start=True).parent.name == "a"
+    assert [row["number"] for row in updating.update_status(board).left] == [2]
 
 
 @pytest.mark.slow

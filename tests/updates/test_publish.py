@@ -41,7 +41,7 @@ def test_keys_are_for_their_owner_alone_and_may_be_in_the_environment(
     monkeypatch.setenv("EDGENETS_KEYS", "")
     with pytest.raises(EdgenetsError, match=r"targets needs 1 of its keys \(targets-\w{8}\.pem\)"):
         releases.renew()
-    with pytest.raises(EdgenetsError, match="pass one with --keys"):
+    with pytest.raises(EdgenetsError, match="pass one with keys"):
         releases.rotate("targets")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import edgenets as en
 from edgenets.errors import EdgenetsError
+from edgenets.files import sha256_bytes
 from edgenets.updates import client, expected, slots
 from edgenets.updates.expected import make_probes
 from edgenets.updates.release import reaches
@@ -29,6 +30,24 @@ def test_the_first_model_needs_no_confirmation(world, untried):
     model = world.empty / "current" / "model.tflite"
     assert model.read_bytes() == world.file(2).read_bytes()
     assert en.current(world.empty).samefile(model)
+
+
+def test_a_delta_is_fetched_where_the_file_before_is_there(world, untried):
+    record = world.update()
+    (delta,) = record["release"]["deltas"]
+    assert delta["target"] == "colours/2-from-1.epk"
+    assert record["downloaded_bytes"] == delta["size_bytes"]
+    assert record["downloaded_bytes"] < record["release"]["package"]["size_bytes"] / 2
+    assert record["base_sha256"] == delta["base_sha256"] == sha256_bytes(world.file(1).read_bytes())
+    assert world.answers() == world.file(2).read_bytes()
+
+
+def test_deltas_are_made_to_the_last_three_releases(world):
+    bases = []
+    for number in (3, 1, 2, 3, 1):
+        bases.append([d["target"] for d in world.publish(number)["deltas"]])
+    assert bases[0] == ["colours/3-from-1.epk", "colours/3-from-2.epk"]
+    assert bases[-1] == ["colours/7-from-4.epk", "colours/7-from-5.epk", "colours/7-from-6.epk"]
 
 
 def test_a_new_model_answers_until_it_was_started_too_often(world, untried):
@@ -139,22 +158,22 @@ def test_a_second_update_at_once_is_refused_and_a_start_does_not_wait(world, unt
 
 
 def test_what_was_fetched_in_part_is_gone_on_with(world, untried):
-    (package,) = (world.repository / "targets" / world.name).glob("*.2.epk")
+    (package,) = (world.repository / "targets" / world.name).glob("*.2-from-1.epk")
     part = world.board / "download" / f"{package.name.split('.')[0]}.part"
     part.parent.mkdir()
-    part.write_bytes(package.read_bytes()[:100])
+    part.write_bytes(package.read_bytes()[:50])
     (world.board / "download" / f"{'0' * 64}.part").write_bytes(b"of an older release")
     record = world.update()
-    assert record["downloaded_bytes"] == package.stat().st_size - 100
+    assert record["downloaded_bytes"] == package.stat().st_size - 50
     assert not list(part.parent.iterdir())
 
 
 def test_a_part_of_another_file_is_fetched_anew(world, untried):
-    (package,) = (world.repository / "targets" / world.name).glob("*.2.epk")
+    (package,) = (world.repository / "targets" / world.name).glob("*.2-from-1.epk")
     part = world.board / "download" / f"{package.name.split('.')[0]}.part"
     part.parent.mkdir()
-    part.write_bytes(bytes(100))
-    assert world.update()["downloaded_bytes"] == 2 * package.stat().st_size - 100
+    part.write_bytes(bytes(50))
+    assert world.update()["downloaded_bytes"] == 2 * package.stat().st_size - 50
 
 
 def test_a_damaged_slot_is_not_gone_back_to(world, untried):
@@ -212,8 +231,8 @@ def test_a_model_that_answers_as_its_release_says_is_installed(world, photograph
     assert release["probes"]["images"] == 3 and release["probes"]["tolerance"] == 2
     record = world.update()
     assert record["release"]["number"] == 3
-    sizes = (release["package"]["size_bytes"], release["probes"]["size_bytes"])
-    assert record["downloaded_bytes"] == sum(sizes)
+    (delta,) = [each for each in release["deltas"] if each["target"].endswith("3-from-1.epk")]
+    assert record["downloaded_bytes"] == delta["size_bytes"] + release["probes"]["size_bytes"]
 
 
 @pytest.mark.slow
