@@ -113,8 +113,6 @@ def command(
     process of its own and then answers in the old one's place, all at once. Until --confirm it is
     on trial: after too many starts or minutes the model before answers again.
     """
-    from edgenets.updates import service
-    from edgenets.updates.boards import update_boards
     from edgenets.verbs import updating
 
     if (source is None) == (action is None):
@@ -122,11 +120,15 @@ def command(
     if device and (install_service or action == "start"):
         raise click.UsageError("--device is for an update, --confirm, --rollback and --status")
     if device:
-        context = click.get_current_context()
-        _show_boards(update_boards(device, _words(context)), as_json)
+        from edgenets.updates.boards import update_boards
+
+        words = _words(click.get_current_context())
+        _show_boards(update_boards(device, words), as_json)
     elif install_service:
         if source is None:
             raise click.UsageError("--install-service takes the URL to update from")
+        from edgenets.updates.service import service_units
+
         options = {
             "--model": model,
             "--root": root and root.absolute(),
@@ -135,7 +137,7 @@ def command(
             "--starts": starts,
             "--minutes": minutes,
         }
-        _install_service(service.units(into, source, options, program), units, as_json)
+        _install_service(service_units(into, source, options, program), units, as_json)
     elif source is not None:
         record = updating.update(
             source,

@@ -44,7 +44,7 @@ ExecStartPre=-{start}
 """
 
 
-def units(
+def service_units(
     into: Path, source: str, options: Mapping[str, object], program: str | None = None
 ) -> dict[str, str]:
     """Return the texts of the units by their names.
@@ -58,7 +58,7 @@ def units(
     Raises:
         EdgenetsError: the program's unit is none, or an argument has a line break.
 
-    >>> sorted(units(Path("/models"), "https://example.org", {"--model": "photos"}))
+    >>> sorted(service_units(Path("/models"), "https://example.org", {"--model": "photos"}))
     ['edgenets-update-models.service', 'edgenets-update-models.timer']
     """
     if program is not None and not re.fullmatch(r"[\w@.:-]+\.service", program):

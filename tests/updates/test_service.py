@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
-from edgenets.updates.service import units
+from edgenets.updates.service import service_units
 
 
 def test_units_are_shown_and_written(tmp_path: Path):
@@ -32,7 +32,9 @@ def test_units_are_shown_and_written(tmp_path: Path):
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_takes_the_units(tmp_path: Path):
-    for name, text in units(tmp_path / "models", "https://example.org", {"--starts": 3}).items():
+    for name, text in service_units(
+        tmp_path / "models", "https://example.org", {"--starts": 3}
+    ).items():
         (tmp_path / name).write_text(text)
     paths = [str(path) for path in tmp_path.glob("edgenets*")]
     subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], check=True)
@@ -44,4 +46,4 @@ def test_systemd_takes_the_units(tmp_path: Path):
 )
 def test_what_no_unit_can_hold_is_refused(source: str, program: str | None, sentence: str):
     with pytest.raises(EdgenetsError, match=sentence):
-        units(Path("models"), source, {}, program)
+        service_units(Path("models"), source, {}, program)
