@@ -20,6 +20,7 @@ from edgenets.updates.repository import (
     Repository,
     add_target,
     open_repository,
+    require_keys,
     set_release,
     sign,
     target_path,
@@ -62,12 +63,15 @@ def publish(
     check_name(model, "the name of a model")
     if device_class is not None:
         check_name(device_class, "a class of devices")
+    ranges = tuple(map(parse_runtime, runtimes))
     content = read_bounded(path)
-    parsed = flatbuffer.read(content, str(path))
+    preparation = read_entry(flatbuffer.read(content, str(path))).get("preparation")
+    about = _about(path, content, evaluation)
     with locked_folder(folder, way_out="pass another repository"):
         repository = open_repository(folder)
-        of_model = [each for each in repository.releases() if each.model == model]
-        newest = of_model[-1] if of_model else None
+        require_keys(repository, keys)
+        earlier = [each for each in repository.releases() if each.model == model]
+        newest = earlier[-1] if earlier else None
         if newest and newest.sha256 == sha256_bytes(content) and not newest.yanked:
             if probes or runtimes or evaluation or device_class not in (None, newest.device_class):
                 raise EdgenetsError(
@@ -77,27 +81,20 @@ def publish(
             release = replace(newest, percent=percent)
         else:
             number = newest.number + 1 if newest else 1
-            about = _about(path, content, evaluation)
-            where = f"{model}/{number}"
-            promised = None
-            if probes is not None:
-                inputs_outputs, promised = make_probes(path, probes)
-                promised |= add_target(repository, f"{where}.probes.npz", inputs_outputs)
-            package = pack(content)
+            bases = [r for r in earlier if not r.yanked and r.device_class in (None, device_class)]
+            files = _add_files(
+                repository, f"{model}/{number}", path, content, bases[-BASES:], probes
+            )
             release = Release(
                 model=model,
                 number=number,
-                sha256=sha256_bytes(content),
-                size_bytes=len(content),
-                package=add_target(repository, f"{where}.epk", package),
-                deltas=_add_deltas(repository, of_model, where, content, len(package)),
                 device_class=device_class,
-                runtimes=tuple(map(parse_runtime, runtimes)),
-                preparation=read_entry(parsed).get("preparation"),
-                probes=promised,
+                runtimes=ranges,
+                preparation=preparation,
                 percent=percent,
                 yanked=False,
                 **about,
+                **files,
             )
         read_release(release_json(release), str(path))  # as boards will
         set_release(repository, release)
@@ -124,12 +121,35 @@ def yank(folder: Path, model: str, number: int, keys: Keys) -> Release:
     )
 
 
+def _add_files(
+    repository: Repository,
+    where: str,
+    path: Path,
+    content: bytes,
+    bases: list[Release],
+    probes: str | None,
+) -> dict[str, Any]:
+    """Put package, deltas and probes into the repository; return the release's fields on them."""
+    promised = None
+    if probes is not None:
+        inputs_outputs, promised = make_probes(path, probes)
+        promised |= add_target(repository, f"{where}.probes.npz", inputs_outputs)
+    package = pack(content)
+    return {
+        "sha256": sha256_bytes(content),
+        "size_bytes": len(content),
+        "package": add_target(repository, f"{where}.epk", package),
+        "deltas": _add_deltas(repository, where, content, bases, len(package)),
+        "probes": promised,
+    }
+
+
 def _add_deltas(
-    repository: Repository, earlier: list[Release], where: str, content: bytes, size_bytes: int
+    repository: Repository, where: str, content: bytes, bases: list[Release], size_bytes: int
 ) -> tuple[dict[str, Any], ...]:
-    """List packages that need an earlier release, where they are smaller than the full one."""
+    """Add packages that need an earlier release, where they are smaller than the full one."""
     deltas: list[dict[str, Any]] = []
-    for release in [each for each in earlier if not each.yanked][-BASES:]:
+    for release in bases:
         base = unpack(read_bytes(target_path(repository, release.package["target"])))
         package = pack(content, base)
         if len(package) < size_bytes and release.sha256 not in {d["base_sha256"] for d in deltas}:

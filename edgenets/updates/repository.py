@@ -165,14 +165,23 @@ def sign(repository: Repository, keys: Keys, days: int = TIMESTAMP_DAYS) -> None
     Raises:
         EdgenetsError: a key is missing, or a file cannot be written.
     """
-    for role in ROLES[1:]:
-        _signers(repository.root.signed, role, keys)  # before anything is written
+    require_keys(repository, keys)
     targets = _write(repository, "targets", repository.targets, keys)
     snapshot = repository.snapshot
     snapshot.signed.meta["targets.json"] = _described(repository.targets, targets)
     content = _write(repository, "snapshot", snapshot, keys)
     repository.timestamp.signed.snapshot_meta = _described(snapshot, content)
     _write(repository, "timestamp", repository.timestamp, keys, days)
+
+
+def require_keys(repository: Repository, keys: Keys) -> None:
+    """Check that the keys of targets, snapshot and timestamp are at hand, before the work.
+
+    Raises:
+        EdgenetsError: one is missing.
+    """
+    for role in ROLES[1:]:
+        _signers(repository.root.signed, role, keys)
 
 
 def rotate_key(
@@ -206,8 +215,7 @@ def rotate_key(
     before = {keyid: keys[keyid] for keyid in repository.keys_of("root") if keyid in keys}
     repository.root.signed.revoke_key(revoked[0], role)
     repository.root.signed.add_key(new.public_key, role)
-    for each in ROLES[1:]:
-        _signers(repository.root.signed, each, signers)
+    require_keys(repository, signers)
     _sign_root(repository, signers, before)
     sign(repository, signers)
     return revoked[0], new.public_key.keyid
