@@ -87,8 +87,8 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
     file = en.File(en.current("/var/lib/models", start=True))
     ```
 
-    The path is that of a slot: it stays the same model while a program runs. Another one is
-    installed when `current` returns another path.
+    The path is that of a slot. Open it once: a file that is open stays as it is, and the second
+    update from now puts another one into this slot.
 
     Args:
         into: the board's folder.

@@ -276,3 +276,14 @@ def test_a_model_that_its_process_dies_of_is_never_switched_to(world, shared_fil
         world.update()
     assert world.answers() == world.file(1).read_bytes()
     assert world.on_board("--status")["release"]["number"] == 1
+
+
+def test_a_file_that_is_open_stays_as_it_is(world, untried):
+    with en.current(world.board).open("rb") as file:
+        world.update()
+        world.on_board("--confirm")
+        world.publish(3)
+        assert "slots/a/" in world.update()["path"]  # the slot of the file that is open
+        assert file.read() == world.file(1).read_bytes()
+        other = (world.board / "current" / "model.tflite").stat()
+        assert os.fstat(file.fileno()).st_ino != other.st_ino
