@@ -37,14 +37,18 @@ def view(schema: Any) -> Model:
 def _tensor(tensor: Any, buffers: list[NDArray[np.uint8]]) -> Tensor:
     shape, dtype = _integers(tensor.shape), DTYPES[tensor.type]
     content, grid = buffers[tensor.buffer], tensor.quantization
-    has_scale = grid is not None and grid.scale is not None
     has_zero = grid is not None and grid.zeroPoint is not None
+
+    def floats(name: str) -> NDArray[np.float32]:
+        values = getattr(grid, name, None)
+        return NO_FLOATS if values is None else np.asarray(values, np.float32)
+
     return Tensor(
         name=_text(tensor.name),
         shape=shape,
         shape_signature=_integers(tensor.shapeSignature) or shape,
         dtype=dtype,
-        scale=np.asarray(grid.scale, np.float32) if has_scale else NO_FLOATS,
+        scale=floats("scale"),
         zero_point=np.asarray(grid.zeroPoint, np.int64) if has_zero else NO_INTEGERS,
         axis=grid.quantizedDimension if grid is not None else 0,
         is_variable=bool(tensor.isVariable),
@@ -52,6 +56,8 @@ def _tensor(tensor: Any, buffers: list[NDArray[np.uint8]]) -> Tensor:
         size_bytes=content.size,
         data=shaped(content, dtype, shape) if content.size else None,
         sparse_index_bytes=_sparse_index_bytes(tensor.sparsity),
+        least=floats("min"),
+        largest=floats("max"),
     )
 
 

@@ -13,6 +13,7 @@ from edgenets.quantize.package.contexts import (
     CLASSES,
     COLUMN,
     MAGNITUDES,
+    MOST_WIDTH,
     NONE,
     to_unit,
     walk,
@@ -124,7 +125,8 @@ def _in_contexts(data: Bytes, ranges: Sequence[ByteRange], base: Bytes) -> Itera
 
 def _with_context(found: ByteRange, context: int) -> ByteRange:
     """Return weights with a context that they can have; others as they are."""
-    can_have = found.reference > 0 if context == BITS else found.shape[0] > 1
+    lines, width = found.shape
+    can_have = found.reference > 0 if context == BITS else lines > 1 and width <= MOST_WIDTH
     fits = found.kind in WEIGHTS and can_have
     return found._replace(context=context) if fits else found
 

@@ -27,6 +27,7 @@ from edgenets.quantize.package.rans import SYMBOLS
 NONE, COLUMN, BITS = range(3)
 CLASSES = 8
 BATCH_BYTES = 1 << 12  # of lines whose context is the same
+MOST_WIDTH = 1 << 16  # of a line with sums: they take memory
 UNIT = 256  # what a code of a family's mean magnitude counts
 LARGEST = 16 * UNIT  # that any code counts
 UNIT_STEPS = 16  # in which a family's mean magnitude is stored
@@ -36,6 +37,7 @@ BOUNDS = UNIT * 2 ** np.arange(CLASSES - 1, dtype=np.int64) // 8
 MAGNITUDES = np.abs(np.arange(SYMBOLS).astype(np.uint8).view(np.int8).astype(np.int64))
 MOST_KNOWN = 1 << (CLASSES - 2)  # a number of 7 bits
 BIT_CLASSES = np.array([min(n.bit_length(), CLASSES - 1) for n in range(SYMBOLS)], np.uint8)
+BASE_CLASSES = BIT_CLASSES.take(MAGNITUDES)
 
 Bytes = NDArray[np.uint8]
 
@@ -78,8 +80,7 @@ def walk(
             if matrix.context == COLUMN:
                 found.append(_by_column(matrix, labels, norms, step))
             elif matrix.known.size:
-                batch = _labels(labels, matrix.families, matrix.known)
-                found.append(step(batch.ravel()).reshape(matrix.shape))
+                found.append(_by_base(matrix, labels, step))
             else:
                 found.append(_by_bits(matrix, labels, step))
     return found
@@ -92,7 +93,7 @@ def to_unit(mean: float) -> int:
 
 def base_classes(codes: Bytes) -> Bytes:
     """Return the class of each code of the base file, as `BITS` has it."""
-    return BIT_CLASSES.take(MAGNITUDES.take(codes))
+    return BASE_CLASSES[codes]
 
 
 def _norms(units: Bytes) -> NDArray[np.int64]:
@@ -143,11 +144,18 @@ def _by_column(
     return found
 
 
+def _by_base(matrix: Matrix, labels: NDArray[Any], step: Callable[[NDArray[Any]], Bytes]) -> Bytes:
+    batch = np.empty(matrix.shape, labels.dtype)
+    for number, of_class in enumerate(labels.T):
+        np.copyto(batch, of_class.take(matrix.families), where=matrix.known == number)
+    return step(batch.ravel()).reshape(matrix.shape)
+
+
 def _by_bits(matrix: Matrix, labels: NDArray[Any], step: Callable[[NDArray[Any]], Bytes]) -> Bytes:
     """Code the bytes of numbers, the uppermost first."""
     found = np.empty(matrix.shape, np.uint8)
-    known = np.zeros(matrix.shape[1], np.int64)
-    for line, family in zip(found, matrix.families, strict=True):
-        line[:] = step(_labels(labels, family, BIT_CLASSES.take(known)))
-        known = np.minimum(known * SYMBOLS + line, MOST_KNOWN)
+    known = np.zeros(matrix.shape[1], np.uint8)
+    for line, family in zip(found, matrix.families[:, 0], strict=True):
+        line[:] = step(labels[family][BIT_CLASSES[known]])
+        known = np.where(known > 0, np.uint8(MOST_KNOWN), np.minimum(line, np.uint8(MOST_KNOWN)))
     return found

@@ -27,6 +27,7 @@ from edgenets.quantize.package.ranges import (
 )
 from edgenets.quantize.package.rans import SYMBOLS
 
+NEAR = 32  # ranges of the same shape before and after, that may be the same one
 LEAST_COPY = 24  # bytes: to name a shorter run takes as much
 MOST_MOVES = 32  # distances between equal bytes of both files that are looked for
 BITS_BESIDE = 2.0  # that the planes of an integer take, besides its own bits
@@ -49,8 +50,11 @@ def refer(
     for each in in_base:
         alike[_shape(each)].append(each)
     kept, moves = [], Counter([0, len(base) - len(data)])
+    ranks: Counter[tuple[int, ...]] = Counter()
     for each in found:
-        candidates = alike[_shape(each)]
+        rank = ranks[_shape(each)]
+        ranks[_shape(each)] += 1
+        candidates = alike[_shape(each)][max(0, rank - NEAR) : rank + NEAR]
         distances = [np.count_nonzero(data[each.part] - base[old.part]) for old in candidates]
         if not candidates:
             kept.append(each)

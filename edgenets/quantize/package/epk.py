@@ -65,7 +65,7 @@ SHA256_BYTES = 32
 
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
-MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 48  # that unpacking takes
+MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 48  # that unpacking takes; with a base a byte more
 BYTES_PER_LANE = 600  # at least: fewer lanes decode slower, more take more room
 LEAST_LANE_BYTES = 32  # that a lane has to code, at least
 MOST_LANES = 1 << 9
@@ -261,10 +261,9 @@ def _unpack(package: memoryview, header: _Header, base: Bytes) -> Bytes:
     numbers, at = header.numbers, header.end
     if numbers.size > MOST_BYTES or numbers.plan_bytes > MOST_PLAN_BYTES:
         raise ValueError("its sizes are too large")
-    memory.require(
-        MEMORY_PER_BYTE * numbers.size + MEMORY_PER_PLAN_BYTE * numbers.plan_bytes,
-        "it unpacks to too much",
-    )
+    per_byte = MEMORY_PER_BYTE + (numbers.base_size > 0)
+    taken = per_byte * numbers.size + MEMORY_PER_PLAN_BYTE * numbers.plan_bytes
+    memory.require(taken, "it unpacks to too much")
     rest_properties, plan_properties = divmod(numbers.properties, len(PROPERTIES))
     if rest_properties >= len(PROPERTIES):
         raise ValueError("its lzma setting is unknown")

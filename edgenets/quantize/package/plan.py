@@ -172,5 +172,7 @@ def _check_range(found: ByteRange, size: int, base_size: int) -> None:
     allowed = [contexts.NONE]
     if kind in WEIGHTS:
         allowed += [contexts.COLUMN, contexts.BITS] if found.reference else [contexts.COLUMN]
-    if found.context not in allowed:
+    if found.context not in allowed or (
+        found.context == contexts.COLUMN and found.shape[1] > contexts.MOST_WIDTH
+    ):
         raise ValueError("its plan names a context that is unknown")

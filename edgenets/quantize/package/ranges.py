@@ -151,14 +151,14 @@ def folded(found: Iterable[ByteRange], content: Bytes, base: Bytes) -> NDArray[n
 
 def restore_planes(found: Iterable[ByteRange], data: Bytes, coded: Bytes, base: Bytes) -> None:
     """Put integers into the file: the inverse of `planes`."""
-    together = np.ascontiguousarray(coded[::-1].T).view("<u4").ravel()
-    numbers = (together >> 1) ^ (0 - (together & 1))
     position = 0
     for each in found:
-        values = numbers[position : position + each.columns]
+        own = coded[::-1, position : position + each.columns]
+        numbers = np.ascontiguousarray(own.T).view("<u4").ravel()
+        numbers = (numbers >> 1) ^ (0 - (numbers & 1))
         if each.reference:
-            values = values + base[each.in_base].view("<u4")
-        data[each.part] = values.astype("<u4").view(np.uint8)
+            numbers = numbers + base[each.in_base].view("<u4")
+        data[each.part] = numbers.astype("<u4").view(np.uint8)
         position += each.columns
 
 
