@@ -1,4 +1,4 @@
-"""Updates as packages of changes: the table of docs/evidence/updates.md.
+"""Updates as packages of changes: the table of docs/evidence/deltas.md.
 
     python benchmarks/deltas.py --data cifar10 [--nets NAME ...] [--out runs/deltas]
 

@@ -54,7 +54,8 @@ from edgenets.export.inspect.inspection import contents
 from edgenets.export.measure.benchmark import measure
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.flatbuffer.extract import find_part
-from edgenets.quantize.package.epk import CRC_FROM, pack, unpack
+from edgenets.quantize.package.epk import pack, unpack
+from edgenets.quantize.package.header import CRC_FROM
 
 CHANGES = (
     *("input left out", "no input", "another input", "another output", "another operator"),

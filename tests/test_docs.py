@@ -374,6 +374,6 @@ def test_json_has_the_keys_of_the_docs(tiny_run: Path, image_folder: Path, tmp_p
 def test_every_thing_is_where_the_page_says():
     text = (REFERENCE / "where.md").read_text()
     places = re.findall(r"`([\w/]+\.py)` \|$", text, re.MULTILINE)
-    assert len(places) == 21
+    assert len(places) == 22
     for place in places:
         assert (ROOT / "edgenets" / place).exists(), place

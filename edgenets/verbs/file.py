@@ -398,7 +398,7 @@ def load_file(path: Path) -> File:
         EdgenetsError: it cannot be read, or is no TFLite model.
     """
     from edgenets import flatbuffer
-    from edgenets.quantize.package.epk import MAGIC
+    from edgenets.quantize.package.header import MAGIC
 
     file = File(path)
     content = file.content

@@ -55,17 +55,16 @@ def refer(
         rank = ranks[_shape(each)]
         ranks[_shape(each)] += 1
         candidates = alike[_shape(each)][max(0, rank - NEAR) : rank + NEAR]
-        distances = [np.count_nonzero(data[each.part] - base[old.part]) for old in candidates]
         if not candidates:
             kept.append(each)
             continue
+        distances = [np.count_nonzero(data[each.part] != base[old.part]) for old in candidates]
         nearest = candidates[int(np.argmin(distances))]
         moves[nearest.start - each.start] += 1
         if min(distances):
             kept.append(_cheaper(each, nearest, data, base))
-    copied = _copies(
-        gaps(len(data), kept), data, base, [d for d, _ in moves.most_common(MOST_MOVES)]
-    )
+    usual = [move for move, _ in moves.most_common(MOST_MOVES)]
+    copied = _copies(gaps(len(data), kept), data, base, usual)
     return sorted([*kept, *copied], key=lambda each: each.start)
 
 

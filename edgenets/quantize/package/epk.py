@@ -18,18 +18,15 @@ Unpacking needs NumPy and the standard library only.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import lzma
-import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenets import flatbuffer, memory
+from edgenets import memory
 from edgenets.errors import EdgenetsError
 from edgenets.quantize.package import plan as plans
 from edgenets.quantize.package import rans
@@ -38,6 +35,15 @@ from edgenets.quantize.package.contexts import walk
 from edgenets.quantize.package.delta import refer
 from edgenets.quantize.package.find import find_ranges
 from edgenets.quantize.package.frequencies import to_frequencies
+from edgenets.quantize.package.header import (
+    CRC_FROM,
+    HEADER,
+    MAGIC,
+    VERSION,
+    Header,
+    Numbers,
+    read_header,
+)
 from edgenets.quantize.package.plan import Plan
 from edgenets.quantize.package.ranges import (
     COPY,
@@ -52,48 +58,20 @@ from edgenets.quantize.package.streams import (
     PROPERTIES,
     compress,
     decompress,
-    read_varints,
     smallest,
     varints,
 )
 
-MAGIC, VERSION = flatbuffer.PACKAGE, 3
-READ_VERSIONS = (2, 3)
-HEADER = struct.Struct("<4sBI32s")  # before its numbers
-CRC_FROM = 9  # what the CRC-32 covers, to the end
-SHA256_BYTES = 32
-
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
-MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 48  # that unpacking takes; with a base a byte more
+MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 128  # that unpacking takes; with a base a byte more
 BYTES_PER_LANE = 600  # at least: fewer lanes decode slower, more take more room
+FEW_LANES, BYTES_PER_FEW = 192, 400  # of small files, which fewer would make slow
 LEAST_LANE_BYTES = 32  # that a lane has to code, at least
 MOST_LANES = 1 << 9
 MOST_STEPS = MOST_BYTES // MOST_LANES  # that a lane may take: they bound the time of decoding
 
 Bytes = NDArray[np.uint8]
-
-
-class _Numbers(NamedTuple):
-    """The numbers of the header."""
-
-    size: int  # of the original, in bytes
-    plan_bytes: int
-    packed_plan_bytes: int
-    packed_rest_bytes: int
-    properties: int  # of the plan, + 4 times those of the rest
-    lanes: int
-    base_size: int = 0  # of the base file, in bytes; 0 without one
-
-
-class _Header(NamedTuple):
-    """What a package begins with."""
-
-    version: int
-    sha256: bytes
-    numbers: _Numbers
-    base_sha256: bytes  # b"" without a base
-    end: int
 
 
 def pack(content: bytes, base: bytes | None = None) -> bytes:
@@ -157,7 +135,7 @@ def unpack(package: bytes, base: bytes | None = None) -> bytes:
             (`edgenets.memory`).
     """
     with _damage_told():
-        header = _read_header(memoryview(package))
+        header = read_header(memoryview(package))
         _check_base(header, base)
         old = np.frombuffer(base or b"", np.uint8)
         data = _unpack(memoryview(package), header, old)
@@ -173,7 +151,7 @@ def base_sha256(package: bytes) -> str | None:
         EdgenetsError: it is not a package, or of another version, or damaged.
     """
     with _damage_told():
-        return _read_header(memoryview(package)).base_sha256.hex() or None
+        return read_header(memoryview(package)).base_sha256.hex() or None
 
 
 @contextmanager
@@ -189,7 +167,7 @@ def _damage_told() -> Iterator[None]:
         raise EdgenetsError(f"the package is damaged ({error}); copy or pack it again") from error
 
 
-def _check_base(header: _Header, base: bytes | None) -> None:
+def _check_base(header: Header, base: bytes | None) -> None:
     needed = header.base_sha256.hex()
     if base is None and needed:
         raise EdgenetsError(
@@ -212,13 +190,12 @@ def _assemble(data: Bytes, option: Option, base: Bytes) -> bytes:
     rest, rest_properties = smallest(option.rest + option.low, option.packed_rest, decisive)
     stream, lanes = b"", 0
     if option.symbols.size:
-        most = min(MOST_LANES, int(option.coded_bytes) // LEAST_LANE_BYTES)
-        lanes = max(1, min(most, option.symbols.size // BYTES_PER_LANE))
+        lanes = _lanes(option.symbols.size, option.coded_bytes)
         ends = np.frombuffer(rest[: 2 * lanes].ljust(2 * lanes, b"\0"), "<u2")
         frequencies = to_frequencies(option.plan.tables)
         states, words = rans.encode(option.symbols, option.which, frequencies, ends, option.batches)
         stream = states.astype("<u4").tobytes() + words.astype("<u2").tobytes()
-    numbers = _Numbers(
+    numbers = Numbers(
         size=len(data),
         plan_bytes=len(content),
         packed_plan_bytes=len(plan),
@@ -233,30 +210,14 @@ def _assemble(data: Bytes, option: Option, base: Bytes) -> bytes:
     return HEADER.pack(MAGIC, VERSION, zlib.crc32(covered), b"")[:CRC_FROM] + covered
 
 
-def _read_header(package: memoryview) -> _Header:
-    if package[: len(MAGIC)] != MAGIC:
-        raise EdgenetsError("this is not a package (.epk) of edgenets")
-    if len(package) > len(MAGIC) and (version := package[len(MAGIC)]) not in READ_VERSIONS:
-        way_out = "install a newer edgenets" if version > VERSION else "pack the file again"
-        known = " and ".join(map(str, READ_VERSIONS))
-        raise EdgenetsError(
-            f"the package has version {version}, this edgenets reads versions {known}; {way_out}"
-        )
-    if len(package) < HEADER.size:
-        raise ValueError("it is cut short")
-    _, version, crc, sha256 = HEADER.unpack_from(package)
-    if zlib.crc32(package[CRC_FROM:]) != crc:
-        raise ValueError("its check sum differs")
-    count = len(_Numbers._fields) - (version == 2)
-    values = list(itertools.islice(read_varints(package, HEADER.size), count))
-    numbers, end = _Numbers(*(number for number, _ in values)), values[-1][1]
-    base_sha256 = bytes(package[end : end + SHA256_BYTES]) if numbers.base_size else b""
-    if numbers.base_size and len(base_sha256) < SHA256_BYTES:
-        raise ValueError("it is cut short")
-    return _Header(version, sha256, numbers, base_sha256, end + len(base_sha256))
+def _lanes(symbols: int, coded_bytes: float) -> int:
+    """Return how many lanes decode fast and take little."""
+    few = min(FEW_LANES, symbols // BYTES_PER_FEW)
+    most = min(MOST_LANES, int(coded_bytes) // LEAST_LANE_BYTES)
+    return max(1, min(most, max(few, symbols // BYTES_PER_LANE)))
 
 
-def _unpack(package: memoryview, header: _Header, base: Bytes) -> Bytes:
+def _unpack(package: memoryview, header: Header, base: Bytes) -> Bytes:
     """Return what was packed."""
     numbers, at = header.numbers, header.end
     if numbers.size > MOST_BYTES or numbers.plan_bytes > MOST_PLAN_BYTES:
@@ -280,7 +241,7 @@ def _unpack(package: memoryview, header: _Header, base: Bytes) -> Bytes:
 
 
 def _decode(
-    stream: memoryview, numbers: _Numbers, plan: Plan, base: Bytes
+    stream: memoryview, numbers: Numbers, plan: Plan, base: Bytes
 ) -> tuple[list[Bytes], list[bytes | memoryview]]:
     """Return the symbols of all that is coded, and the packed rest in pieces."""
     lanes, rest_bytes = numbers.lanes, numbers.packed_rest_bytes

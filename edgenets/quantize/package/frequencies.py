@@ -8,8 +8,11 @@ and makes tables small; the commonest symbol takes what the others leave of 2**1
     255       the rest; once in each table
 
 Rows of weights, such as output channels, that are distributed alike share a table: k-means over
-their histograms, with the coded length as the distance. Rows of like entropy are together at first,
-or those of a tensor, which its own shared values may set apart from others.
+their histograms, with the coded length as the distance, what naming the table takes included. Rows
+of like entropy are together at first, or those of a tensor, which its own shared values may set
+apart from others.
+
+Source: Chou, Lookabaugh and Gray 1989, Entropy-constrained vector quantization.
 """
 
 from __future__ import annotations

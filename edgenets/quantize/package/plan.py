@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,18 +115,7 @@ def read(content: bytes, version: int, size: int, base_size: int) -> Plan:
     if not content:
         return Plan()
     numbers = read_varints(content)
-    ranges: list[ByteRange] = []
-    position = 0
-    while kind := next(numbers)[0]:
-        start, *others = (next(numbers)[0] for _ in range(FIELDS[version]))
-        found = ByteRange(kind, position + start, *others)
-        if kind not in KINDS[version]:
-            raise ValueError("its plan names a kind of bytes that is unknown")
-        _check_range(found, size, base_size)
-        ranges.append(found)
-        position = found.end
-    if sum(found.context != contexts.NONE for found in ranges) > MOST_CONTEXTS:
-        raise ValueError("its plan has too many contexts")
+    ranges = _read_ranges(numbers, version, size, base_size)
     count, at = next(numbers)
     if count > MOST_TABLES or at + count * SYMBOLS > len(content):
         raise ValueError("its tables have another size")
@@ -154,6 +143,24 @@ def read(content: bytes, version: int, size: int, base_size: int) -> Plan:
     return plan
 
 
+def _read_ranges(
+    numbers: Iterator[tuple[int, int]], version: int, size: int, base_size: int
+) -> list[ByteRange]:
+    ranges: list[ByteRange] = []
+    position = 0
+    while kind := next(numbers)[0]:
+        start, *others = (next(numbers)[0] for _ in range(FIELDS[version]))
+        found = ByteRange(kind, position + start, *others)
+        if kind not in KINDS[version]:
+            raise ValueError("its plan names a kind of bytes that is unknown")
+        _check_range(found, size, base_size)
+        ranges.append(found)
+        position = found.end
+    if sum(found.context != contexts.NONE for found in ranges) > MOST_CONTEXTS:
+        raise ValueError("its plan has too many contexts")
+    return ranges
+
+
 def _check_range(found: ByteRange, size: int, base_size: int) -> None:
     kind = found.kind
     if (kind in FLOATS and found.base not in FLOAT_BYTES) or (
@@ -172,7 +179,6 @@ def _check_range(found: ByteRange, size: int, base_size: int) -> None:
     allowed = [contexts.NONE]
     if kind in WEIGHTS:
         allowed += [contexts.COLUMN, contexts.BITS] if found.reference else [contexts.COLUMN]
-    if found.context not in allowed or (
-        found.context == contexts.COLUMN and found.shape[1] > contexts.MOST_WIDTH
-    ):
+    is_wide = found.context == contexts.COLUMN and found.shape[1] > contexts.MOST_WIDTH
+    if found.context not in allowed or is_wide:
         raise ValueError("its plan names a context that is unknown")

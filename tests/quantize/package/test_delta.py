@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes
 from edgenets.quantize.package.delta import refer
-from edgenets.quantize.package.epk import CRC_FROM, base_sha256, pack, unpack
+from edgenets.quantize.package.epk import base_sha256, pack, unpack
 from edgenets.quantize.package.find import find_ranges
+from edgenets.quantize.package.header import CRC_FROM
 from edgenets.quantize.package.ranges import COPY, FLOATS_BY_ROW, INTEGERS, WEIGHTS_BY_ROW
 
 RANDOM = np.random.default_rng(0)

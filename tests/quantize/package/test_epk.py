@@ -23,8 +23,9 @@ from edgenets.export.devices.emulator import Board
 from edgenets.files import sha256_bytes
 from edgenets.quantize.package import epk as module
 from edgenets.quantize.package.contexts import COLUMN
-from edgenets.quantize.package.epk import CRC_FROM, HEADER, MAGIC, VERSION, pack, unpack
+from edgenets.quantize.package.epk import pack, unpack
 from edgenets.quantize.package.find import find_ranges
+from edgenets.quantize.package.header import CRC_FROM, HEADER, MAGIC, VERSION, Numbers
 from edgenets.quantize.package.ranges import (
     COPY,
     END,
@@ -40,7 +41,7 @@ from edgenets.quantize.package.ranges import (
 from edgenets.quantize.package.streams import compress, read_varints, varints
 
 ROOT = Path(__file__).parents[3]
-NUMBERS = module._Numbers._fields
+NUMBERS = Numbers._fields
 
 
 def xz(content: bytes) -> int:
