@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgenets.verbs.nets import variants
     from edgenets.verbs.others import export_model, run
     from edgenets.verbs.releasing import Releases
+    from edgenets.verbs.sweeping import sweep
     from edgenets.verbs.updating import confirm, current, rollback, update, update_status
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "rollback",
     "run",
+    "sweep",
     "train",
     "unpack",
     "update",
@@ -62,6 +64,7 @@ _MODULES = {
     "load": "edgenets.verbs.model",
     "rollback": "edgenets.verbs.updating",
     "run": "edgenets.verbs.others",
+    "sweep": "edgenets.verbs.sweeping",
     "train": "edgenets.verbs.model",
     "unpack": "edgenets.verbs.file",
     "update": "edgenets.verbs.updating",

@@ -1,4 +1,4 @@
-"""What an accuracy on so many images tells of images not seen: its confidence interval."""
+"""What accuracies on so many images tell of images not seen: confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,3 +19,45 @@ def wilson_interval(fraction: float, samples: int) -> tuple[float, float]:
     middle = fraction + z2 / 2
     half = math.sqrt(z2 * fraction * (1 - fraction) + z2 * z2 / 4)
     return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def difference_interval(first: float, second: float, samples: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of `first` - `second`, fractions of other images each.
+
+    Source: Newcombe, Interval estimation for the difference between independent proportions, 1998,
+    method 10.
+
+    >>> low, high = difference_interval(0.9, 0.8, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.0, 0.199)
+    """
+    (low1, high1), (low2, high2) = (wilson_interval(f, samples) for f in (first, second))
+    difference = first - second
+    return (
+        difference - math.hypot(first - low1, high2 - second),
+        difference + math.hypot(high1 - first, second - low2),
+    )
+
+
+def paired_interval(first_only: int, second_only: int, samples: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the difference of two accuracies on the same images.
+
+    Only images that one of both answers rightly tell them apart: of these the part that is the
+    first one's has Wilson's interval.
+
+    Args:
+        first_only, second_only: images that only the first answers rightly, or only the second.
+        samples: all images.
+
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions or
+    percentages, 1947.
+
+    >>> low, high = paired_interval(15, 5, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.013, 0.155)
+    """
+    told = first_only + second_only
+    if not told:
+        return 0.0, 0.0
+    low, high = wilson_interval(first_only / told, told)
+    return (2 * low - 1) * told / samples, (2 * high - 1) * told / samples

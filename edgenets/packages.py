@@ -28,7 +28,7 @@ MODULES = {
     "tflite-runtime": "tflite_runtime.interpreter",
     "ethos-u-vela": "ethosu.vela",
 }
-OPTIONAL = ("train", "heic", "ethos-u", "mcu", "update")
+OPTIONAL = ("train", "heic", "ethos-u", "mcu", "sweep", "ray", "update")
 """The extras whose packages a sentence names where they are missing."""
 
 

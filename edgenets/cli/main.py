@@ -25,7 +25,7 @@ from edgenets.progress import say
 # In the order of the work; each is `command` in the file edgenets/cli/NAME.py.
 GROUPS = {
     "Choose a net": ("list", "summary"),
-    "Do everything at once": ("run", "report"),
+    "Do everything at once": ("run", "report", "sweep"),
     "Make a model": ("train", "compress"),
     "Make a file": ("export", "pack", "unpack"),
     "Use and measure a file": ("inspect", "evaluate", "predict", "benchmark", "verify"),

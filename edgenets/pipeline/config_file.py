@@ -30,7 +30,7 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
     """
     name = str(path) if path else "config"
     text = read_bytes(path).decode("utf-8", "replace") if path else ""
-    values, root = _parse(text, name)
+    values, root = parse_yaml(text, name)
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -43,7 +43,7 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
         values["model"] = {**default_net(values), **model}  # another net brings its own defaults
 
     def locate(place: Place) -> str:
-        depth, line = _line(root, place)
+        depth, line = find_line(root, place)
         for keys, assignment in assigned.items():
             if place[: len(keys)] == keys or (keys[: len(place)] == place and depth < len(place)):
                 return f"--set {assignment}"
@@ -66,11 +66,12 @@ def load_recipe(recipe: str, values: dict[str, Any]) -> RunConfig:
         return check_config({**values, "compress": recipe}, lambda place: f"--recipe {recipe}")
     if Path(recipe).suffix not in (".yaml", ".yml"):
         raise EdgenetsError(f"{unknown_name('recipe', recipe, RECIPES)}; or pass a .yaml file")
-    stages, root = _parse(read_bytes(Path(recipe)).decode("utf-8", "replace"), recipe)
+    stages, root = parse_yaml(read_bytes(Path(recipe)).decode("utf-8", "replace"), recipe)
     if not isinstance(stages, list):
         raise EdgenetsError(f"{recipe} must hold a list of stages, such as `- stage: prune`")
     return check_config(
-        {**values, "compress": stages}, lambda place: f"{recipe} line {_line(root, place[1:])[1]}"
+        {**values, "compress": stages},
+        lambda place: f"{recipe} line {find_line(root, place[1:])[1]}",
     )
 
 
@@ -89,7 +90,7 @@ def _assign(values: dict[str, Any], assignment: str) -> Place:
     keys = tuple(map(_key, dotted.split(".")))
     if not equals or not dotted:
         raise EdgenetsError(f"--set needs KEY=VALUE, such as train.epochs=5, got {assignment!r}")
-    value, _ = _parse(text, f"the value of --set {assignment}")
+    value, _ = parse_yaml(text, f"the value of --set {assignment}")
     if keys[0] == "compress" and len(keys) > 1 and not isinstance(values.get("compress"), list):
         recipe = RECIPES.get(str(values.get("compress", DEFAULT_RECIPE)), ())
         values["compress"] = [stage.model_dump() for stage in recipe]
@@ -113,7 +114,7 @@ def _key(part: str) -> int | str:
     return int(part) if part.isdecimal() and len(part) < 10 else part
 
 
-def _parse(text: str, name: str) -> tuple[Any, Any]:
+def parse_yaml(text: str, name: str) -> tuple[Any, Any]:
     """Return the value of a YAML text and its tree of nodes, which knows the lines."""
     try:
         root = yaml.compose(text, yaml.SafeLoader)
@@ -151,7 +152,7 @@ def _refuse_duplicates(root: Any, name: str) -> None:
             lines[str(key.value)] = line
 
 
-def _line(node: Any, place: Place) -> tuple[int, int]:
+def find_line(node: Any, place: Place) -> tuple[int, int]:
     """Return how many keys of `place` the file has, and the line of the last of them."""
     line = node.start_mark.line + 1 if node else 1
     for depth, part in enumerate(place):

@@ -56,15 +56,19 @@ RECORD = "stage.json"
 KEY = "key"
 
 
-def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> Report:
+def run(
+    config: RunConfig, out: Path, log_dir: Path | None = None, *, pause: float | None = None
+) -> Report:
     """Do what is missing of a run in the folder `out` and return its report.
 
     Args:
         config: what to do.
         out: the run folder.
         log_dir: trainings write events for TensorBoard into it; it changes no result.
+        pause: part of the first training's epochs after which it pauses; called again, it goes on.
 
     Raises:
+        Paused: with `pause`, the first training has come so far.
         EdgenetsError: the images or settings do not fit, `out` holds another config's run or is in
             use, or a stage failed; finished stages are kept.
     """
@@ -80,7 +84,9 @@ def run(config: RunConfig, out: Path, log_dir: Path | None = None) -> Report:
             recorded = config.model_copy(update={"train": complete.train})
             write_bytes(out / CONFIG, dump_config(recorded).encode())
         records = run_stages(
-            out / STAGES, plan(complete, images, initial, log_dir), images.dataset.fingerprint
+            out / STAGES,
+            plan(complete, images, initial, log_dir, pause),
+            images.dataset.fingerprint,
         )
         exported = next(r.folder for r in records if r.name == "export")
         for name in (INT8_FILE, PACKAGE_FILE):

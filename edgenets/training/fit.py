@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, s
 Pixels = NDArray[np.uint8]
 
 
+class Paused(Exception):
+    """A training came as far as `fit` was asked to take it; its checkpoint is kept.
+
+    Attributes:
+        history: as `fit` returns it, up to here and without `kept`.
+    """
+
+    def __init__(self, history: dict[str, list[float]]) -> None:
+        super().__init__("the training is paused")
+        self.history = history
+
+
 def make_repeatable(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, and let TensorFlow use repeatable kernels only."""
     keras.utils.set_random_seed(seed)
@@ -60,6 +73,7 @@ def fit(
     select_from_epoch: int = 1,
     begin: Callable[[], dict[str, float]] | None = None,
     log_dir: Path | None = None,
+    pause: float | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place and leave it with the weights of its best epoch.
 
@@ -81,17 +95,21 @@ def fit(
             accuracy on the images to learn from. What it leaves is epoch 0. Then no best epoch is
             chosen: the model is left with a mean of epoch 0 and the last one, see `_Loop.blend`.
         log_dir: events for TensorBoard are written to its subfolder `description`.
+        pause: part of the epochs after which the training pauses: what it is does not change, and
+            called again without, it goes on to the end as if it had not.
 
     Returns:
         By epoch: its number, loss, accuracy, validation_loss, validation_accuracy, learning_rate,
         and kept, its part in the weights that the model is left with.
 
     Raises:
+        Paused: with `pause`, the training has come so far.
         EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
             is not enough, the checkpoint is not this training's, or `log_dir` cannot be written.
     """
     loop = _Loop(model, data, settings, seed, callbacks, teacher)
     epochs = loop.pace.epochs
+    stop = epochs if pause is None else min(epochs, ceil(epochs * pause))
     say(f"{description}: {_pace_in_words(loop.pace, loop.steps)}")
     log = EpochLog(description, epochs, len(data.validation_images), log_dir)
     progress, best = Progress(), list[NDArray[Any]]()
@@ -116,7 +134,7 @@ def fit(
     loop.callbacks.on_train_begin()
     with progress_bar(description, epochs * loop.steps) as advance:
         advance(progress.epoch * loop.steps)
-        while progress.epoch < epochs:
+        while progress.epoch < stop:
             try:
                 values = loop.run_epoch(progress.epoch, advance)
             except tf.errors.ResourceExhaustedError as error:
@@ -125,6 +143,8 @@ def fit(
                     "pass a smaller batch size"
                 ) from error
             keep(progress.epoch + 1, values)
+    if pause is not None:
+        raise Paused(progress.history)
     loop.callbacks.on_train_end()
     kept = {progress.best_epoch: 1.0}
     if begin is not None and epochs:

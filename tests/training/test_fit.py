@@ -11,7 +11,7 @@ from edgenets.models.backend import keras
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.training import fit as fit_module
 from edgenets.training.data import TrainingData
-from edgenets.training.fit import fit, make_repeatable, pace_of
+from edgenets.training.fit import Paused, fit, make_repeatable, pace_of
 from edgenets.training.settings import FitSettings
 
 SETTINGS = FitSettings(epochs=4, batch_size=16, learning_rate=0.01, warmup_epochs=1)
@@ -94,6 +94,26 @@ def test_interrupted_training_ends_as_an_undisturbed_one(
     resumed = build_net()
     assert train(resumed, training_data, tmp_path / "stopped") == history
     for a, b in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_paused_training_goes_on_as_an_undisturbed_one(
+    build_net: Callable, training_data: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    undisturbed, paused = build_net(), build_net()
+    history = train(undisturbed, training_data, tmp_path / "a")
+    checkpoint = tmp_path / "b" / "checkpoint.safetensors"
+    for _ in range(2):  # asked again, it trains nothing
+        with pytest.raises(Paused) as told:
+            fit(
+                *(build_net(), training_data, SETTINGS),
+                **{"seed": 1, "checkpoint": checkpoint, "key": "key", "description": "train"},
+                pause=0.3,
+            )
+        assert told.value.history["loss"] == history["loss"][:2]  # of 4 epochs 1.2, rounded up
+    assert capsys.readouterr().err.count("train 2/4") == 1
+    assert train(paused, training_data, tmp_path / "b") == history
+    for a, b in zip(undisturbed.get_weights(), paused.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

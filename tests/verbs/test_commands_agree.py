@@ -18,6 +18,7 @@ SHOWN = {"json", "all", "per_layer"}
 ALIKE = {
     "list": (en.variants, set()),
     "run": (en.run, set()),
+    "sweep": (en.sweep, set()),
     "train": (en.train, set()),
     "compress": (en.Model.compress, set()),
     # Those of a Keras file are arguments of `export_model`.

@@ -121,6 +121,15 @@ def label_ranks(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) ->
     return np.sum((logits > true) | ((logits == true) & earlier), axis=1)
 
 
+def right_answers(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> str:
+    """Return which images are answered rightly: a bit each, in hexadecimal, the first one in front.
+
+    >>> right_answers(np.array([[2.0, 7.0], [7.0, 2.0], [1.0, 0.0]]), np.array([1, 1, 0]))
+    'a0'
+    """
+    return np.packbits(label_ranks(logits, labels) < 1).tobytes().hex()
+
+
 def commonest_confusions(confusion: list[list[int]], most: int) -> list[tuple[int, int, int]]:
     """Return (images, true class, wrong answer) of the `most` pairs most often confused.
 

@@ -170,10 +170,10 @@ def _curve_chart(
         ],
         epoch_ticks=[
             Tick(x_of(epoch), f"{epoch:g}")
-            for epoch in _round_values(first, last)
+            for epoch in round_values(first, last)
             if epoch in epochs
         ],
-        value_ticks=[Tick(y_of(value), f"{value:g}") for value in _round_values(low, high)],
+        value_ticks=[Tick(y_of(value), f"{value:g}") for value in round_values(low, high)],
     )
 
 
@@ -202,14 +202,14 @@ def operator_chart(ops: Sequence[dict[str, Any]]) -> OperatorChart | None:
         for i, op in enumerate(measured)
         if op["resolved"]
     ]
-    ticks = [Tick(y_of(value), f"{value:g}") for value in _round_values(0, longest)]
+    ticks = [Tick(y_of(value), f"{value:g}") for value in round_values(0, longest)]
     return OperatorChart(bars, ticks)
 
 
 def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
     """Lay out stages of a report by their top1, samples, size_bytes and stored_bytes."""
     intervals = [wilson_interval(stage["top1"], stage["samples"]) for stage in stages]
-    low, high = _accuracy_range(intervals)
+    low, high = accuracy_range(intervals)
     largest = 1.03 * max(max(stage["size_bytes"], stage["stored_bytes"] or 0) for stage in stages)
     unit_bytes, unit = (2**20, "MiB") if largest >= 2 * 2**20 else (2**10, "KiB")
 
@@ -243,11 +243,10 @@ def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
         size_unit=unit,
         size_ticks=[
             Tick(x_of(value * unit_bytes), f"{value:g}")
-            for value in _round_values(0, largest / unit_bytes)
+            for value in round_values(0, largest / unit_bytes)
         ],
         accuracy_ticks=[
-            Tick(y_of(value / 100), f"{value:g} %")
-            for value in _round_values(100 * low, 100 * high)
+            Tick(y_of(value / 100), f"{value:g} %") for value in round_values(100 * low, 100 * high)
         ],
         marks=marks,
         stored_flags=stored_flags,
@@ -255,7 +254,7 @@ def size_accuracy_chart(stages: Sequence[dict[str, Any]]) -> Chart:
     )
 
 
-def _accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return whole per cents that all intervals lie between."""
     low = floor(100 * min(interval[0] for interval in intervals)) / 100
     high = ceil(100 * max(interval[1] for interval in intervals)) / 100
@@ -264,10 +263,10 @@ def _accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, fl
     return max(0.0, min(low, high - MINIMUM_RANGE)), high
 
 
-def _round_values(low: float, high: float) -> list[float]:
+def round_values(low: float, high: float) -> list[float]:
     """Return the multiples of 1, 2 or 5 times a power of ten, at least four steps of them.
 
-    >>> _round_values(0, 875)
+    >>> round_values(0, 875)
     [0.0, 200.0, 400.0, 600.0, 800.0]
     """
     power = 10.0 ** floor(log10((high - low) / 4))

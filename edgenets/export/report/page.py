@@ -35,6 +35,7 @@ try:
 except ImportError as error:
     raise missing_package(error.name or "jinja2") from error
 
+FOLDER = Path(__file__).parent
 MAX_MATRIX_CLASSES = 25
 """Beyond, the weakest classes and the commonest confusions stand in for the confusion matrix."""
 MAX_ROWS = 20
@@ -81,11 +82,11 @@ def render_html(report: dict[str, Any]) -> str:
 
     Texts are shown as `printable` shows them: a label may hold what turns the direction of writing.
     """
-    report = _printable(report)
+    report = all_printable(report)
     stages = report["stages"]
     float32, int8 = stages[0], stages[-1]
     ops = report["benchmark"].get("ops", [])  # none, if the run did not ask for them
-    return _template().render(
+    return open_template("report.html.j2").render(
         report=report,
         float32=float32,
         int8=int8,
@@ -111,22 +112,23 @@ def render_html(report: dict[str, Any]) -> str:
     )
 
 
-def _printable(value: Any) -> Any:
+def all_printable(value: Any) -> Any:
     """Return a JSON value whose texts, keys too, are printable."""
     match value:
         case str():
             return printable(value)
         case dict():
-            return {_printable(key): _printable(item) for key, item in value.items()}
+            return {all_printable(key): all_printable(item) for key, item in value.items()}
         case list():
-            return [_printable(item) for item in value]
+            return [all_printable(item) for item in value]
     return value
 
 
 @cache
-def _template() -> jinja2.Template:
+def open_template(name: str, folder: Path = FOLDER) -> jinja2.Template:
+    """Return the template of a page in `folder`, which can include what is in the report's."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([folder, FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -142,7 +144,7 @@ def _template() -> jinja2.Template:
         "ms": format_ms,
         "thousands": "{:,}".format,
     }
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _difference(float32: dict[str, Any], int8: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgenets.export.formats import INT8
-from edgenets.export.measure.accuracy import classify
+from edgenets.export.measure.accuracy import classify, right_answers
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.verify import BRIEF_IMAGES, evenly_spread, verify_briefly
@@ -36,6 +36,7 @@ def export_stage(
     return {
         **measure_export(images, exported, model, len(package), logits),
         "mistakes": images.mistakes(logits),
+        "right": right_answers(logits, images.dataset.test.labels),
         "verify": _verify(exported.content, images),
     }
 

@@ -29,20 +29,25 @@ class Stage(NamedTuple):
 
 
 def plan(
-    config: RunConfig, images: RunImages, initial: Model | None, log_dir: Path | None = None
+    config: RunConfig,
+    images: RunImages,
+    initial: Model | None,
+    log_dir: Path | None = None,
+    pause: float | None = None,
 ) -> list[Stage]:
     """Return the stages of a run in order.
 
     Args:
         config, images, initial: what the run begins with.
         log_dir: trainings write events for TensorBoard into it.
+        pause: part of the first training's epochs after which it raises `Paused`.
     """
     settings = config.model_dump(mode="json")
     return [
         Stage(
             "train",
             training_settings(config, initial),
-            partial(train_stage, images, initial, log_dir),
+            partial(train_stage, images, initial, log_dir, pause),
         ),
         *compress_stages(config.compress, images, log_dir),
         Stage("export", settings["export"], partial(export_stage, config.export, images)),

@@ -29,12 +29,13 @@ def train_stage(
     images: RunImages,
     initial: Model | None,
     log_dir: Path | None,
+    pause: float | None,
     folder: Path,
     previous: Path,
     key: str,
 ) -> Record:
     """Train a new model; write its folder and, for comparison, its float32 `.tflite`."""
-    model = train_model(images, initial, folder / CHECKPOINT, key, log_dir)
+    model = train_model(images, initial, folder / CHECKPOINT, key, log_dir, pause)
     model.save(folder)
     history = write_history(folder, model.spec.history.get("train"))
     content = float_file(model.net, model.spec)
@@ -61,10 +62,12 @@ def train_model(
     checkpoint: Path,
     key: str,
     log_dir: Path | None = None,
+    pause: float | None = None,
 ) -> Model:
     """Train the config's net from its first weights, or go on from the checkpoint.
 
-    Trained weights of other classes first get a classifier on their frozen features.
+    Trained weights of other classes first get a classifier on their frozen features. `pause` is as
+    for `edgenets.training.fit.fit`.
     """
     config, data = images.config, images.training
     first = initial_model(config, initial, images.dataset.classes)
@@ -109,6 +112,7 @@ def train_model(
         teacher=teacher,
         begin=begin,
         log_dir=log_dir,
+        pause=pause,
     )
     first.net.set_weights(model.get_weights())
     spec = replace(spec, seeded_split=images.dataset.seeded_split)

@@ -1,0 +1,74 @@
+"""A sweep on a real Ray cluster of two nodes on this machine, of which one is lost."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from edgenets.errors import EdgenetsError
+from edgenets.pipeline.sweep.space import check_sweep
+from edgenets.pipeline.sweep.store import Store
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")
+
+
+def sweep(folder, source="digits", **values):
+    nets = [{"net": "squeezenet", "base_expand": [8, 16, 24], "expand_increment": 8}]
+    nets[0] |= {"resolution": 32, "output_stride": 8}
+    run = {
+        "data": {"source": str(source), "flip": False},
+        "train": {"epochs": 2, "batch_size": 60, "augment": 0},
+        "export": {"calibration_images": 20},
+    }
+    values = {"nets": nets, "recipes": ["int8"], "halving": {"rungs": 0}, "run": run, **values}
+    return Store(folder, check_sweep(values, "sweep.yaml"))
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path):
+    from edgenets.pipeline.sweep.cluster import search_on_cluster
+
+    for address in ("auto", "127.0.0.1:1", "here"):
+        with pytest.raises(EdgenetsError, match=f"no Ray cluster is reached at {address}"):
+            search_on_cluster(sweep(tmp_path / "sweep"), address, None)
+
+
+def test_ray_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "edgenets.pipeline.sweep.cluster", raising=False)
+    with pytest.raises(EdgenetsError, match=r"needs ray, .*pip install 'edgenets\[ray\]'"):
+        import edgenets.pipeline.sweep.cluster  # noqa: F401
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_costs_its_work_alone_and_nothing_is_counted_twice(
+    image_folder, tmp_path
+):
+    from ray.cluster_utils import Cluster
+
+    from edgenets.pipeline.sweep.cluster import search_on_cluster
+
+    store = sweep(tmp_path / "sweep", image_folder)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        other = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+
+        def lose_a_node():
+            while not any(trial.state == "inside" for trial in Store(store.folder).trials()):
+                time.sleep(0.2)
+            cluster.remove_node(other, allow_graceful=False)
+
+        loser = threading.Thread(target=lose_a_node)
+        loser.start()
+        search_on_cluster(store, cluster.address, None)
+        loser.join()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert Counter(trial.state for trial in store.trials()) == {"finished": 3}
+    for trial in store.trials():
+        log = (store.folder_of(trial) / "log").read_text()
+        assert {log.count(f"train {epoch}/2: ") for epoch in (1, 2)} == {1}

@@ -1,0 +1,121 @@
+import pytest
+import yaml
+
+from edgenets.errors import EdgenetsError
+from edgenets.pipeline.sweep.space import (
+    check_sweep,
+    dump_sweep,
+    load_sweep,
+    points_of,
+    run_config,
+)
+from edgenets.pipeline.sweep.usual import usual_sweep
+
+MOBILENET = {"net": "mobilenet_v1", "width": [0.25, 0.5], "resolution": 32}
+
+
+def points(**values):
+    config = check_sweep({"nets": [MOBILENET], **values}, "sweep.yaml")
+    return [str(point) for point in points_of(config)]
+
+
+def test_a_space_is_every_net_with_every_argument_and_recipe():
+    assert points(recipes=["int8", "qat"]) == [
+        "mobilenet_v1 resolution=32 width=0.25 int8",
+        "mobilenet_v1 resolution=32 width=0.5 int8",
+        "mobilenet_v1 resolution=32 width=0.25 qat",
+        "mobilenet_v1 resolution=32 width=0.5 qat",
+    ]
+
+
+def test_a_range_has_both_of_its_ends():
+    nets = [
+        {
+            "net": "shufflenet_v1",
+            "groups": [2, 8],
+            "scale": {"from": 0.25, "to": 0.5, "step": 0.125},
+        }
+    ]
+    scales = [0.25, 0.375, 0.5]
+    assert points(nets=nets, recipes=["int8"]) == [
+        f"shufflenet_v1 groups={groups} scale={scale} int8" for groups in (2, 8) for scale in scales
+    ]
+
+
+def test_a_condition_holds_where_it_applies():
+    nets = [{**MOBILENET, "resolution": [32, 64]}]
+    conditions = [{"when": {"resolution": 64}, "then": {"width": 0.25}}]
+    assert points(nets=nets, recipes=["int8"], conditions=conditions) == [
+        "mobilenet_v1 resolution=32 width=0.25 int8",
+        "mobilenet_v1 resolution=64 width=0.25 int8",
+        "mobilenet_v1 resolution=32 width=0.5 int8",
+    ]
+
+
+def test_equal_points_are_one():
+    assert len(points(nets=[MOBILENET, {**MOBILENET, "width": 0.5}], recipes=["int8"])) == 2
+
+
+def test_a_recipe_of_its_own_is_in_the_runs_config():
+    own = {"gentle": [{"stage": "prune", "sparsity": 0.25}, {"stage": "int8"}]}
+    config = check_sweep({"nets": [MOBILENET], "recipes": [own], "targets": ["rpi4"]}, "sweep.yaml")
+    run = run_config(config, next(points_of(config)), "rpi4")
+    assert [stage.stage for stage in run.compress] == ["prune", "int8"]
+    assert run.compress[0].sparsity == 0.25
+    assert run.export.target == "rpi4"
+
+
+def test_a_config_that_is_written_is_read_as_the_same(tmp_path):
+    config = usual_sweep(None, "rpi4")
+    (tmp_path / "sweep.yaml").write_text(dump_sweep(config))
+    assert load_sweep(tmp_path / "sweep.yaml") == config
+
+
+@pytest.mark.parametrize("data", [None, "photos"])
+def test_usual_sweep_has_three_families_and_no_mistake(tmp_path, data):
+    if data:
+        data = str(tmp_path / data)
+        (tmp_path / "photos").mkdir()
+    nets = {point.net.partition("_")[0] for point in points_of(usual_sweep(data, None))}
+    assert nets == {"mobilenet", "shufflenet", "squeezenet"}
+
+
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        (
+            {"nets": [{"net": "mobilnet_v1"}]},
+            "unknown model 'mobilnet_v1'; did you mean mobilenet_v1",
+        ),
+        ({"nets": [{"net": "alexnet"}]}, "alexnet is a baseline"),
+        ({"nets": [{"width": 1}]}, "net is missing"),
+        ({"nets": [{**MOBILENET, "depth": 2}]}, "unknown argument of mobilenet_v1 'depth'"),
+        ({"nets": [{**MOBILENET, "width": [-1]}]}, "width of mobilenet_v1 must be"),
+        ({"nets": [{**MOBILENET, "width": {"from": 1, "to": 2}}]}, "a range must be"),
+        ({"nets": [{**MOBILENET, "width": {"from": 2, "to": 1, "step": 1}}]}, "a range must be"),
+        ({"nets": []}, "nets: "),
+        ({"recipes": ["in8"]}, "unknown recipe 'in8'; did you mean int8"),
+        ({"targets": ["rpi9"]}, "unknown target 'rpi9'"),
+        ({"constraints": ["colour <= 3"]}, "unknown figure 'colour'"),
+        ({"minimise": ["price"]}, "unknown figure 'price'"),
+        ({"conditions": [{"when": {"resolution": 32}, "then": {"width": 3}}]}, "leave no point"),
+        ({"run": {"train": {"epoch": 3}}}, "unknown key 'train.epoch'"),
+        ({"run": {"train": {"epochs": 0}}}, "run.train.epochs must be at least 1"),
+        ({"run": {"data": {"source": "nowhere"}}}, "no data folder 'nowhere'"),
+        ({"halvings": 3}, "halvings: .*known: nets, recipes"),
+    ],
+)
+def test_a_mistake_in_a_space_is_one_sentence(values, sentence):
+    with pytest.raises(EdgenetsError, match=sentence):
+        check_sweep({"nets": [MOBILENET], **values}, "sweep.yaml")
+
+
+def test_a_sweep_file_that_is_none_is_told(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    for text, sentence in (("[1]", "must hold keys and values"), ("a: [", "not valid YAML")):
+        path.write_text(text)
+        with pytest.raises(EdgenetsError, match=sentence):
+            load_sweep(path)
+    path.write_text(yaml.safe_dump({"nets": [{"net": "resnet"}]}))
+    with pytest.raises(EdgenetsError, match="unknown model 'resnet'"):
+        load_sweep(path)
