@@ -337,7 +337,9 @@ def values_at(value: Any, path: str) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_json_has_the_keys_of_the_docs(tiny_run: Path, image_folder: Path, tmp_path: Path):
+def test_json_has_the_keys_of_the_docs(
+    tiny_run: Path, tiny_sweep: Path, image_folder: Path, tmp_path: Path
+):
     file = str(tiny_run / "model.tflite")
     image = str(next((image_folder / "test" / "left").iterdir()))
     shared, out = str(tiny_run / "stages" / "03-share"), str(tmp_path / "net.tflite")
@@ -357,6 +359,7 @@ def test_json_has_the_keys_of_the_docs(tiny_run: Path, image_folder: Path, tmp_p
         "release": ["list", str(tmp_path / "releases")],
         "update": [str(tmp_path / "releases"), "--into", str(tmp_path / "board"), *first],
         "report": [str(shutil.copytree(tiny_run, tmp_path / "run"))],
+        "sweep": ["--out", str(tiny_sweep)],
         "doctor": [],
     }
     keys = documented_keys()

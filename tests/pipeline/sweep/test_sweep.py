@@ -16,7 +16,6 @@ from edgenets.pipeline.sweep.space import run_config
 from edgenets.pipeline.sweep.store import Store
 from edgenets.pipeline.sweep.trial import _take_over, take_training
 from edgenets.pipeline.sweep.worker import search_together
-from tests.pipeline.sweep.conftest import POINTS
 
 KEYS = set(
     "net arguments recipe target top1 ci95 stored_bytes size_bytes instructions cycles arena_bytes "
@@ -41,7 +40,7 @@ def test_a_point_outside_the_constraints_is_counted_and_never_trained(result, ti
 
 @pytest.mark.slow
 def test_every_trial_has_the_keys_that_are_promised(result):
-    assert len(result["trials"]) == POINTS
+    assert len(result["trials"]) == 3
     assert all(row.keys() >= KEYS for row in result["trials"])
     assert all(0 <= i < len(result["trials"]) for i in result["front"])
 
