@@ -37,10 +37,11 @@ def next_generation(config: SweepConfig, trials: Sequence[Trial]) -> list[Point]
             chosen.append(point)
             left.remove(point)
         return chosen
-    if trials or config.search == "grid":
-        return left[:room] if not trials else []
-    order = np.random.default_rng(config.seed).permutation(len(left))[:room]
-    return [left[i] for i in order]
+    if trials:  # a grid and points at random are one generation
+        return []
+    if config.search == "random":
+        left = [left[i] for i in np.random.default_rng(config.seed).permutation(len(left))]
+    return left[:room]
 
 
 def _propose(
