@@ -193,6 +193,7 @@ def test_two_workers_find_nothing_left_to_do_and_end_well(tiny_sweep, result):
     assert en.sweep(out=tiny_sweep, workers=2).to_json() == result
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_is_told(tmp_path, capfd):
     with pytest.raises(EdgenetsError, match="of 1 processes of the sweep there are 1 that failed"):
         search_together(tmp_path / "nothing", 1, None)
