@@ -7,7 +7,7 @@ trained, the price that meets it without is where few trainings begin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.metadata import with_description
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
-from edgenets.models.codes import Codes
+from edgenets.models.codes import Codes, Grid
 from edgenets.models.folder import History, Model, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.logits import mean_divergence
@@ -32,7 +32,7 @@ from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
 from edgenets.quantize.rate.curvature import measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
-from edgenets.quantize.rate.layerwise import Coded, Grids, code_kernels
+from edgenets.quantize.rate.layerwise import Coded, code_kernels, round_biases
 from edgenets.quantize.rate.priced_training import Trained
 from edgenets.quantize.settings import RateSettings
 
@@ -70,8 +70,8 @@ class Attempt:
     history: History | None = None  # of the training, if there was one
 
 
-Train = Callable[[Coded, Grids, float], Trained]
-"""Trains a net in codes, given its activations' grids and what a bit may cost."""
+Train = Callable[[Coded, Collection[str], float], Trained]
+"""Trains a net in codes, given the layers whose outputs are rounded and what a bit may cost."""
 
 
 def code_to_goal(
@@ -127,18 +127,24 @@ def prepare(
     """
     images = to_network(calibration)
     spec, equalized = model.spec, equalize_activations(model.net, images)
-    plain = tflite.to_format(INT8, equalized, spec, calibration)
-    grids = choose_grids(plain, equalized, images, mse_range)
+
+    def measure_grids(net: keras.Model) -> dict[str, tuple[Grid, ...]]:
+        plain = tflite.to_format(INT8, net, spec, calibration)
+        return choose_grids(plain, net, images, mse_range)
+
+    first_grids = measure_grids(equalized)
     varied = vary(images, flip=flip, seed=seed)
     walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
     curvatures = measure_curvatures(equalized, varied, len(walked), seed=seed)
     reference = predict_logits(compile_inference(equalized), held_out)
 
     def attempt(price: float, train: Train | None = None) -> Attempt:
-        coded = code_kernels(equalized, walked, curvatures, grids, price)
-        history = None
+        coded = code_kernels(equalized, walked, curvatures, first_grids, price)
+        history, grids = None, first_grids
         if train:
             coded, history = train(coded, grids, price)
+            grids = measure_grids(coded.model)
+            round_biases(coded.model, coded.kernels, grids)
         codes = Codes(coded.kernels, grids)
         converted = tflite.to_format(INT8, coded.model, spec, None, codes)
         file = with_description(converted, spec, weights_sha256(coded.model))

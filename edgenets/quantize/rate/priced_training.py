@@ -4,7 +4,8 @@ What is trained is a number for each weight, in steps of its layer; rounded, it 
 code. To the gradient rounding is the identity. The loss of `fit` is raised by price times bits,
 those of the frequency tables that suit the codes at the beginning of the epoch; between two codes
 the bits are in proportion, so that each number is drawn to the cheaper one. Each layer's step is
-trained too, and the biases. Activations are rounded to the grids that the file will have.
+trained too, and the biases. Activations are rounded to 256 steps of ranges that follow them: in
+ranges that stay, a net learns to be clipped, and its file is then far from its float weights.
 
 Source: Esser et al. 2020, arXiv:1902.08153 (trained steps, straight through the rounding); Oktay
 et al. 2020, arXiv:1906.06624 (a net's coded length as part of its loss).
@@ -12,7 +13,7 @@ et al. 2020, arXiv:1906.06624 (a net's coded length as part of its loss).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.models.backend import keras, tf, tfmot
-from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
+from edgenets.models.codes import LARGEST_CODE, KernelCodes
 from edgenets.models.folder import History
 from edgenets.quantize.layers import clone_with_weights, kernel_of
 from edgenets.quantize.package.rans import SYMBOLS
 from edgenets.quantize.rate.curvature import groups_of, to_kernel, to_rows
 from edgenets.quantize.rate.kernel_codes import code_bits, keep_one
-from edgenets.quantize.rate.layerwise import Coded, Grids, round_biases
-from edgenets.quantize.stages.rounding import MOVING, Rounding
+from edgenets.quantize.rate.layerwise import Coded
+from edgenets.quantize.stages.rounding import MOVING, OutputRounding, Rounding
 from edgenets.training.data import TrainingData
 from edgenets.training.fit import fit, pace_of
 from edgenets.training.settings import FitSettings
@@ -46,7 +47,7 @@ class Trained(NamedTuple):
 
 def train_codes(
     coded: Coded,
-    grids: Grids,
+    rounded: Collection[str],
     price: float,
     *,
     data: TrainingData,
@@ -63,7 +64,7 @@ def train_codes(
 
     Args:
         coded: what training begins with; left as it is.
-        grids: of its activations in the file.
+        rounded: the layers whose outputs the file holds in 8 bits.
         price: of a bit, in nats.
         checkpoint: a file beside it, named after the price, keeps the training's state.
         data, settings, seed, key, teacher, log_dir: as `fit` takes them.
@@ -71,7 +72,7 @@ def train_codes(
     Raises:
         EdgenetsError: as `fit`.
     """
-    priced = with_prices(coded.model, coded.kernels, grids, price)
+    priced = with_prices(coded.model, coded.kernels, rounded, price)
     history = fit(
         priced,
         data,
@@ -85,18 +86,18 @@ def train_codes(
         select_from_epoch=pace_of(settings, priced, len(data.images)).epochs,
         log_dir=log_dir,
     )
-    return Trained(_finish(priced, coded.model, grids), history)
+    return Trained(_finish(priced, coded.model), history)
 
 
 def with_prices(
-    folded: keras.Model, kernels: Mapping[str, KernelCodes], grids: Grids, price: float
+    folded: keras.Model, kernels: Mapping[str, KernelCodes], rounded: Collection[str], price: float
 ) -> keras.Model:
     """Return a copy of a folded net that trains through its codes; `Repricing` sets their bits.
 
     Args:
         folded: without BatchNorm.
         kernels: the codes of all its kernels, by layer, which training begins with.
-        grids: of its activations.
+        rounded: the layers whose outputs the file holds in 8 bits.
         price: of a bit, in nats.
     """
     rounders = {}
@@ -111,7 +112,7 @@ def with_prices(
     def wrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, MOVING):
             return layer
-        output = GridRounding(grids[layer.name][-1]) if layer.name in grids else None
+        output = OutputRounding() if layer.name in rounded else None
         config = Rounding(rounders.get(layer.name), output)
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
@@ -199,29 +200,7 @@ class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
         return {"scale": self.first_scale, **size, "price": self.price}
 
 
-class GridRounding(tfmot.quantization.keras.quantizers.Quantizer):
-    """Round an activation to a grid that stays; the gradient is zero where it is clipped."""
-
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
-
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        """Add no variables."""
-        return {}
-
-    def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: dict[str, Any], **kwargs: Any
-    ) -> tf.Tensor:
-        """Return the rounded activation."""
-        low, high = ((end - self.grid.zero_point) * self.grid.scale for end in (-128, 127))
-        return tf.quantization.fake_quant_with_min_max_args(inputs, low, high, num_bits=8)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds this."""
-        return {"grid": self.grid}
-
-
-def _finish(priced: keras.Model, folded: keras.Model, grids: Grids) -> Coded:
+def _finish(priced: keras.Model, folded: keras.Model) -> Coded:
     """Return the codes that training has come to, and a copy of `folded` with them for kernels."""
     model = clone_with_weights(folded)
     kernels, bits = {}, 0.0
@@ -234,7 +213,6 @@ def _finish(priced: keras.Model, folded: keras.Model, grids: Grids) -> Coded:
             if layer.use_bias:
                 layer.bias.assign(wrapper.layer.bias)
             bits += rounding.bits(found.codes)
-    round_biases(model, kernels, grids)
     return Coded(model, kernels, bits)
 
 

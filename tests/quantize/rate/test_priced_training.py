@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgenets.models.backend import keras
-from edgenets.models.codes import Grid, KernelCodes
+from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.quantize.layers import assign_kernels, kernel_of
 from edgenets.quantize.rate.curvature import groups_of, to_rows
@@ -27,7 +27,7 @@ from edgenets.quantize.stages.int8 import quantize_kernels
 from edgenets.training.data import TrainingData
 from edgenets.training.settings import Distillation
 
-GRIDS = {"conv": (Grid(6 / 255, -128),), "pointwise": (Grid(6 / 255, -128),)}
+ROUNDED = ("conv", "pointwise")
 SETTINGS = RateSettings(epochs=3, batch_size=16, learning_rate=0.02, augment=0)
 FREE, DEAR = 0.0, 1e-2
 COARSER = np.float32(16)  # than the finest steps: codes from -8 to 8
@@ -48,7 +48,7 @@ def train(coded: Coded, data: TrainingData, folder: Path, price: float, **other)
     settings = SETTINGS.model_copy(update={"distillation": Distillation(alpha=1.0), **other})
     return train_codes(
         coded,
-        GRIDS,
+        ROUNDED,
         price,
         data=data,
         settings=settings,
@@ -68,12 +68,12 @@ def trained(coded: Coded, training_data: TrainingData, tmp_path_factory) -> list
 
 def test_net_begins_with_the_answers_of_its_codes(coded: Coded, training_data: TrainingData):
     images = training_data.images.take(range(20)) / np.float32(127.5) - 1
-    priced = with_prices(coded.model, coded.kernels, {}, DEAR)
+    priced = with_prices(coded.model, coded.kernels, (), DEAR)
     np.testing.assert_allclose(priced(images), coded.model(images), rtol=1e-5, atol=1e-5)
 
 
 def test_losses_are_price_times_bits_and_between_two_codes_in_proportion(coded: Coded):
-    priced = with_prices(coded.model, coded.kernels, {}, DEAR)
+    priced = with_prices(coded.model, coded.kernels, (), DEAR)
     repricing = Repricing()
     repricing.set_model(priced)
     repricing.on_epoch_begin(0)
