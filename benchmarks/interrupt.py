@@ -46,13 +46,14 @@ CONFIG = """\
 model: {name: mobilenet_v1, width: 0.25, resolution: 32, output_stride: 8}
 train: {epochs: 12}
 compress:
+  - {stage: slim, speedup: 1.2, epochs: 3}
   - {stage: prune, epochs: 3}
   - {stage: qat, epochs: 3}
   - {stage: share, epochs: 3}
 benchmark: {min_seconds: 2}
 """
-STAGES = ("train", "prune", "qat", "share", "export", "benchmark")
-TRAINING = ("train", "prune", "qat", "share")
+STAGES = ("train", "slim", "prune", "qat", "share", "export", "benchmark")
+TRAINING = ("train", "slim", "prune", "qat", "share")
 TIMED = ("seconds", "latency_ms", "benchmark")
 TIMEOUT_SECONDS = 600
 HOOKED = ("fsync", "replace", "rename", "unlink", "mkdir", "rmdir")  # of os, beside open and write

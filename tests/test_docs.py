@@ -377,6 +377,6 @@ def test_json_has_the_keys_of_the_docs(
 def test_every_thing_is_where_the_page_says():
     text = (REFERENCE / "where.md").read_text()
     places = re.findall(r"`([\w/]+\.py)` \|$", text, re.MULTILINE)
-    assert len(places) == 22
+    assert len(places) == 24
     for place in places:
         assert (ROOT / "edgenets" / place).exists(), place

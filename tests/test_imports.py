@@ -24,7 +24,7 @@ ROOMS = {
     ),
     "edgenets.quantize": (
         *("settings", "recipe", "layers"),
-        *("package", "sizes", "stages", "rate", "budget"),
+        *("package", "sizes", "slim", "stages", "rate", "budget"),
     ),
     "edgenets.export": (
         *("formats", "targets", "ends", "associated", "metadata"),

@@ -23,6 +23,7 @@ from edgenets.cli.output import echo, print_json, print_table
 from edgenets.cli.size_tables import print_accounting
 from edgenets.errors import ArgumentError
 from edgenets.export.targets import compiled_targets
+from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.progress import warn
 from edgenets.results import stage_rows
 
@@ -34,8 +35,8 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 @click.option(
     "--recipe",
     metavar="RECIPE",
-    help="deep-compression, prune, share, qat, int8, rate, smallest, fp16, prune-xnnpack, or a "
-    ".yaml file with a list of stages.",
+    help="deep-compression, slim, prune, share, qat, int8, rate, smallest, fp16, prune-xnnpack, or "
+    "a .yaml file with a list of stages.",
 )
 @click.option(
     "--budget",
@@ -58,8 +59,9 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 )
 @click.option(
     "--target",
-    type=click.Choice(compiled_targets("ethos_u")),
-    help="Of --budget-cycles or --budget-flash.",
+    type=click.Choice([*compiled_targets("ethos_u"), *TARGET_CORES]),
+    help="Of --budget-cycles or --budget-flash; rpi3, rpi4 or rpi5 of --speedup and "
+    "--max-instructions.",
 )
 @click.option(
     "--max-drop",
@@ -68,10 +70,23 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     help="Choose them so that it loses at most so many points of top-1 on held-out images.",
 )
 @click.option(
+    "--speedup",
+    metavar="FACTOR",
+    type=click.FloatRange(min=1, min_open=True),
+    help="First remove channels until an inference is estimated to execute so many times fewer "
+    "instructions on the TARGET; then do the recipe, int8 by default.",
+)
+@click.option(
+    "--max-instructions",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="The same, by the number of instructions.",
+)
+@click.option(
     "--epochs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of each training, with a budget or --max-drop.  [default: 10 to prune, 4 to share; "
+    help="Of each training, without a recipe.  [default: 20 to slim, 10 to prune, 4 to share; "
     "more of fewer than 1,200 images]",
 )
 @data_option(required=True)
@@ -89,6 +104,8 @@ def command(
     budget_flash: int | None,
     target: str | None,
     max_drop: float | None,
+    speedup: float | None,
+    max_instructions: int | None,
     epochs: int | None,
     data: str,
     out: Path,
@@ -96,11 +113,12 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Prune, share weights and quantize a model folder.
+    """Slim, prune, share weights and quantize a model folder.
 
-    How far it goes says one of --recipe, a budget and --max-drop. The result is a model folder with
-    the integers of its int8 file, which `edgenets export` writes as they are. Fine-tuning learns
-    from the model as it was, too. Stopped at any time, the same command goes on.
+    How far it goes says one of --recipe, a budget and --max-drop; --speedup removes channels before
+    a recipe. The result is a model folder with the integers of its int8 file, which `edgenets
+    export` writes as they are. Fine-tuning learns from the model as it was, too. Stopped at any
+    time, the same command goes on.
     """
     from edgenets.results import CompressRecord
     from edgenets.verbs.compressing import ONE_OF, bounds_of
@@ -113,10 +131,13 @@ def command(
         "budget_flash": budget_flash,
         "target": target,
         "max_drop": max_drop,
+        "speedup": speedup,
+        "max_instructions": max_instructions,
         "epochs": epochs,
     }
     with usage_errors():  # before the model is read
-        if not bounds_of(**goal) and recipe is None and max_drop is None:
+        bounds_of(**goal)
+        if all(goal[key] is None for key in goal.keys() - {"target", "epochs"}):
             raise ArgumentError(ONE_OF)
     settings |= goal
     record = Model.load(model_dir).compress(data, out=out, **settings).record
@@ -126,6 +147,7 @@ def command(
         print_json(result)
         return
     print_stages(result["stages"])
+    print_instructions(result["stages"])
     print_accounting(result["accounting"], per_layer)
     if errors := result["stages"][-1].get("error"):
         print_worst_layers(errors)
@@ -142,6 +164,16 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
         *(">.tflite", ">stored", ">time"),
     )
     print_table(columns, stage_rows(stages, columns))
+
+
+def print_instructions(stages: list[dict[str, Any]]) -> None:
+    """Print what a stage `slim` made of the instructions of an inference."""
+    for counted in (stage["instructions"] for stage in stages if "instructions" in stage):
+        before, after = counted["before"], counted["after"]
+        echo(
+            f"an estimated {after:,} instructions an image on {counted['target']}, before slim "
+            f"{before:,}: {before / after:.2f} times as many"
+        )
 
 
 def print_worst_layers(errors: list[dict[str, Any]]) -> None:

@@ -46,6 +46,7 @@ HASHES = ("weights_sha256", "codes_sha256")
 KINDS = {
     "name": "a text",
     "arguments": "keys and values",
+    "channels": "whole numbers by layer",
     "labels": "a list of texts",
     "preparation": "keys and values",
     "seed": "a whole number",
@@ -62,6 +63,7 @@ KINDS = {
 }
 """What each key of spec.json must be, in words."""
 OPTIONAL: dict[str, Any] = {
+    "channels": {},
     "folded": False,
     "keep_float": [],
     "initial_weights": {},
@@ -116,6 +118,7 @@ class Spec:
     initial_weights: dict[str, Any] = field(default_factory=dict)  # whence; empty if random
     training: dict[str, Any] = field(default_factory=dict)  # its pace; empty if not trained
     seeded_split: StoredSplit = None  # of the images, where it was made here
+    channels: dict[str, pydantic.StrictInt] = field(default_factory=dict)  # filters by layer
 
     def __post_init__(self) -> None:
         """Check that the seed is one, and that labels and classes agree."""
@@ -229,10 +232,15 @@ class Model:
 
 
 def build_model(spec: Spec) -> keras.Model:
-    """Build the net of `spec` with freshly initialised weights, folded if `spec` says so."""
-    from edgenets.models.fold import fold_batch_norm  # which loads TensorFlow
+    """Build the net of `spec` with freshly initialised weights, slim and folded if it says so.
 
-    model = create(spec.name, **spec.arguments)
+    Raises:
+        EdgenetsError: its channels do not fit the net.
+    """
+    from edgenets.models.channels import with_channels  # which loads TensorFlow
+    from edgenets.models.fold import fold_batch_norm
+
+    model = with_channels(create(spec.name, **spec.arguments), spec.channels)
     return fold_batch_norm(model) if spec.folded else model
 
 
@@ -253,7 +261,10 @@ def require_no_model(folder: Path) -> None:
 
 def _load_net(folder: Path, stored: _Stored) -> keras.Model:
     tensors = _load_tensors(folder / WEIGHTS, stored.weights_sha256)
-    model = build_model(stored.spec)
+    try:
+        model = build_model(stored.spec)
+    except EdgenetsError as error:
+        raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
     set_named_weights(model, tensors, str(folder / WEIGHTS))
     return model
 

@@ -5,7 +5,7 @@ Assignments from the command line (`--set KEY=VALUE`) are applied before the who
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,27 +52,35 @@ def load_config(path: Path | None, assignments: Iterable[str] = ()) -> RunConfig
     return check_config(values, locate)
 
 
-def load_recipe(recipe: str, values: dict[str, Any]) -> RunConfig:
+def load_recipe(
+    recipe: str, values: dict[str, Any], first: Sequence[dict[str, Any]] = ()
+) -> RunConfig:
     """Return the config that `values` and a recipe fill.
 
     Args:
         recipe: a recipe's name, or a YAML file with a list of stages as under `compress`.
         values: all other keys.
+        first: stages before those of the recipe.
 
     Raises:
         EdgenetsError: there is no such recipe, or it or a value does not fit.
     """
     if recipe in RECIPES:
-        return check_config({**values, "compress": recipe}, lambda place: f"--recipe {recipe}")
+        stages = [*first, *RECIPES[recipe]] if first else recipe
+        return check_config({**values, "compress": stages}, lambda place: f"--recipe {recipe}")
     if Path(recipe).suffix not in (".yaml", ".yml"):
         raise EdgenetsError(f"{unknown_name('recipe', recipe, RECIPES)}; or pass a .yaml file")
     stages, root = parse_yaml(read_bytes(Path(recipe)).decode("utf-8", "replace"), recipe)
     if not isinstance(stages, list):
         raise EdgenetsError(f"{recipe} must hold a list of stages, such as `- stage: prune`")
-    return check_config(
-        {**values, "compress": stages},
-        lambda place: f"{recipe} line {find_line(root, place[1:])[1]}",
-    )
+
+    def locate(place: Place) -> str:
+        keys = place[1:]
+        if keys and isinstance(keys[0], int):
+            keys = (keys[0] - len(first), *keys[1:])
+        return f"{recipe} line {find_line(root, keys)[1]}"
+
+    return check_config({**values, "compress": [*first, *stages]}, locate)
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -23,15 +23,25 @@ from edgenets.quantize.settings import (
     QatSettings,
     RateSettings,
     ShareSettings,
+    SlimSettings,
 )
 from edgenets.settings import Settings
 
-AnyStage = PruneSettings | ShareSettings | QatSettings | Int8Settings | RateSettings | Fp16Settings
+AnyStage = (
+    SlimSettings
+    | PruneSettings
+    | ShareSettings
+    | QatSettings
+    | Int8Settings
+    | RateSettings
+    | Fp16Settings
+)
 STAGE_SETTINGS: dict[str, type[Settings]] = {
     settings.model_fields["stage"].default: settings for settings in get_args(AnyStage)
 }
 
 RECIPES: dict[str, tuple[AnyStage, ...]] = {
+    "slim": (SlimSettings(), Int8Settings()),
     "deep-compression": (PruneSettings(), ShareSettings(), Int8Settings()),
     "prune": (PruneSettings(), Int8Settings()),
     "share": (ShareSettings(), Int8Settings()),
@@ -43,7 +53,10 @@ RECIPES: dict[str, tuple[AnyStage, ...]] = {
     "prune-xnnpack": (PruneSettings(policy="xnnpack", sparsity=0.8),),
 }
 DEFAULT_RECIPE = "deep-compression"
-UNDOING = {("share", "prune"), ("qat", "prune"), ("share", "fp16")}
+UNDOING = {
+    *(("share", "prune"), ("qat", "prune"), ("share", "fp16")),
+    *((stage, "slim") for stage in ("prune", "share", "qat")),
+}
 """Pairs of stages of which the second one must not come after the first."""
 LAST = ("int8", "rate", "fp16")
 """Stages that settle what the file holds."""

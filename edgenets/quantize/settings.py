@@ -13,6 +13,33 @@ from edgenets.training.settings import TRANSFER_DISTILLATION, Distillation, FitS
 from edgenets.units import parse_bytes
 
 
+class SlimSettings(FitSettings):
+    """How fast a net is to become by fewer channels, and on which board."""
+
+    stage: Literal["slim"] = "slim"
+    target: Literal["rpi3", "rpi4", "rpi5"] = "rpi4"
+    # By estimate: how many times fewer instructions an inference executes there, or how many.
+    speedup: float | None = pydantic.Field(None, gt=1)  # 2 if neither is given
+    max_instructions: pydantic.PositiveInt | None = None
+    calibration_images: pydantic.PositiveInt = CALIBRATION_IMAGES  # that tell what channels carry
+    epochs: pydantic.PositiveInt | None = None
+    warmup_epochs: pydantic.NonNegativeFloat = 0.5
+
+    usual_epochs: ClassVar[int] = 20
+    usual_learning_rate: ClassVar[float] = 2e-3
+    usual_speedup: ClassVar[float] = 2.0
+
+    @pydantic.model_validator(mode="after")
+    def _check_goal(self) -> SlimSettings:
+        if self.speedup is not None and self.max_instructions is not None:
+            raise ValueError("pass one of speedup and max_instructions")
+        return self
+
+    def most_instructions(self, now: int) -> float:
+        """Return how many instructions are allowed to a net that executes `now`."""
+        return self.max_instructions or now / (self.speedup or self.usual_speedup)
+
+
 class PruneOverride(Settings):
     """What is other for some layers."""
 

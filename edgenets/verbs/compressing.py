@@ -1,8 +1,12 @@
-"""What `Model.compress` is asked for: a recipe, one of the budgets, or a largest loss."""
+"""What `Model.compress` is asked for: a recipe, one of the budgets, a largest loss, a speedup."""
 
 from __future__ import annotations
 
+from math import inf
+from typing import Any
+
 from edgenets.errors import ArgumentError
+from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.verbs.arguments import PathOrName, Size, size_of
 
 ONE_OF = "pass one of --recipe, --budget, --budget-cycles, --budget-flash and --max-drop"
@@ -16,6 +20,8 @@ def bounds_of(
     budget_flash: Size | None,
     target: str | None,
     max_drop: float | None,
+    speedup: float | None,
+    max_instructions: int | None,
     epochs: int | None,
 ) -> dict[str, int]:
     """Return the budget that is given, if one is, by what it bounds.
@@ -29,12 +35,31 @@ def bounds_of(
         "flash_bytes": None if budget_flash is None else size_of(budget_flash, "budget_flash"),
     }
     bounds = {key: bound for key, bound in budgets.items() if bound is not None}
+    faster = (speedup is not None) + (max_instructions is not None)
     if (recipe is not None) + len(bounds) + (max_drop is not None) > 1:
         raise ArgumentError(ONE_OF)
-    if not bounds and max_drop is None and epochs is not None:
-        raise ArgumentError("--epochs goes with a budget or --max-drop; a recipe has its own")
-    if (target is not None) != bool(bounds.keys() - {"stored_bytes"}):
-        raise ArgumentError("--target goes with --budget-cycles or --budget-flash; pass both")
+    if faster > 1 or (faster and (bounds or max_drop is not None)):
+        raise ArgumentError(
+            "pass one of --speedup and --max-instructions; a recipe may follow, but no budget"
+        )
+    if epochs is not None and not (bounds or max_drop is not None or (faster and recipe is None)):
+        raise ArgumentError(
+            "--epochs goes with a budget, --max-drop or --speedup; a recipe has its own"
+        )
+    if (target is not None) != bool(faster or bounds.keys() - {"stored_bytes"}):
+        raise ArgumentError(
+            "--target goes with --budget-cycles or --budget-flash, --speedup or "
+            "--max-instructions; pass both"
+        )
+    if faster and target not in TARGET_CORES:
+        known = ", ".join(TARGET_CORES)
+        raise ArgumentError(
+            f"--target of --speedup and --max-instructions must be one of {known}, got {target!r}"
+        )
+    if speedup is not None and not 1 < speedup < inf:
+        raise ArgumentError(f"--speedup must be above 1, got {speedup}")
+    if max_instructions is not None and max_instructions < 1:
+        raise ArgumentError(f"--max-instructions must be at least 1, got {max_instructions}")
     if budget_cycles is not None and budget_cycles < 1:
         raise ArgumentError(f"--budget-cycles must be at least 1, got {budget_cycles}")
     if max_drop is not None and not 0 <= max_drop <= 100:
@@ -42,3 +67,13 @@ def bounds_of(
     if epochs is not None and epochs < 1:
         raise ArgumentError(f"--epochs must be at least 1, got {epochs}")
     return bounds
+
+
+def slim_stage(
+    speedup: float | None, max_instructions: int | None, target: str | None
+) -> list[dict[str, Any]]:
+    """Return the stage `slim` that checked arguments ask for, as a recipe has it, or none."""
+    if speedup is None and max_instructions is None:
+        return []
+    goal = {"speedup": speedup, "max_instructions": max_instructions}
+    return [{"stage": "slim", "target": target, **goal}]

@@ -34,7 +34,7 @@ from edgenets.verbs.arguments import (
     speaking_python,
     texts_of,
 )
-from edgenets.verbs.compressing import bounds_of
+from edgenets.verbs.compressing import bounds_of, slim_stage
 from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import SPLITS, File, load_file
 
@@ -144,6 +144,8 @@ class Model:
         budget_flash: Size | None = None,
         target: str | None = None,
         max_drop: float | None = None,
+        speedup: float | None = None,
+        max_instructions: int | None = None,
         epochs: int | None = None,
         out: PathOrName | None = None,
         unlabelled: PathOrName | None = None,
@@ -152,7 +154,7 @@ class Model:
         seed: int | None = None,
         log_dir: PathOrName | None = None,
     ) -> Model:
-        """Prune, share weights and quantize; the model itself stays as it is.
+        """Slim, prune, share weights and quantize; the model itself stays as it is.
 
         ```python
         small = model.compress("photos")
@@ -169,9 +171,13 @@ class Model:
             budget_cycles, budget_flash: choose them so that the file, compiled by Vela for the
                 Ethos-U `target`, takes at most so many cycles, or so much flash, by Vela's
                 estimate.
-            target: of these, such as "ethos-u55-128".
+            target: of these, such as "ethos-u55-128"; of `speedup` and `max_instructions` rpi3,
+                rpi4 or rpi5.
             max_drop: choose them so that it loses at most so many points of top-1.
-            epochs: of each training, with a budget or `max_drop`.
+            speedup: first remove channels until an inference is estimated to execute so many times
+                fewer instructions on the `target`; then do the `recipe`, "int8" by default.
+            max_instructions: the same, by the number of instructions.
+            epochs: of each training, without a recipe.
             out: new model folder, in which an interrupted compression is kept and goes on.
             unlabelled: folder with more images to learn from.
             flip: whether images are mirrored; by default as suits them.
@@ -193,13 +199,17 @@ class Model:
             budget_flash=budget_flash,
             target=target,
             max_drop=max_drop,
+            speedup=speedup,
+            max_instructions=max_instructions,
             epochs=epochs,
         )
+        faster = slim_stage(speedup, max_instructions, target)
         from edgenets.pipeline.config import require_sources
         from edgenets.pipeline.config_file import load_recipe
         from edgenets.quantize.recipe import DEFAULT_RECIPE
 
-        named = DEFAULT_RECIPE if recipe is None else str(recipe)
+        usual = "int8" if faster else DEFAULT_RECIPE
+        named = usual if recipe is None else str(recipe)
         images: dict[str, Any] = {
             "source": source_of(data),
             "strict": strict,
@@ -215,7 +225,7 @@ class Model:
             "data": images,
             "seed": usual_seed if seed is None else seed,
         }
-        config = load_recipe(named, values)
+        config = load_recipe(named, values, faster)
         require_sources(config)
         from edgenets.files import check_output
         from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs

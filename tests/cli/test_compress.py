@@ -62,6 +62,32 @@ def test_budget_of_an_npu_needs_its_target_and_no_other_does(options: tuple[str,
     assert complaint(*options).startswith("--target goes with --budget-cycles or --budget-flash")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--speedup", "2", "--max-instructions", "9"),
+        ("--speedup", "2", "--budget", "300KB"),
+        ("--max-instructions", "9", "--max-drop", "1"),
+    ],
+)
+def test_a_speedup_goes_with_a_recipe_alone(options: tuple[str, ...]):
+    assert complaint(*options, "--target", "rpi5").startswith(
+        "pass one of --speedup and --max-instructions"
+    )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--speedup", "2"), "--target goes with"),
+        (("--recipe", "int8", "--target", "rpi5"), "--target goes with"),
+        (("--speedup", "1", "--target", "rpi5"), "1.0 is not in the range x>1"),
+    ],
+)
+def test_a_speedup_has_a_target_and_is_one(options: tuple[str, ...], message: str):
+    assert message in complaint(*options)
+
+
 def test_epochs_of_a_recipe_are_its_own():
     assert "a recipe has its own" in complaint("--recipe", "int8", "--epochs", "2")
 

@@ -15,10 +15,12 @@ from edgenets.data.splits import SeededSplit
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
 from edgenets.models.backend import keras
+from edgenets.models.channels import count_channels, keep_filters
 from edgenets.models.codes import Codes, Grid
 from edgenets.models.fold import fold_batch_norm, is_folded
 from edgenets.models.folder import Model, Spec, load_spec
 from edgenets.models.registry import complete_arguments, create
+from edgenets.models.weights.initial import load_weights
 from edgenets.quantize.layers import assign_kernels
 from edgenets.quantize.stages.int8 import quantize_kernels
 
@@ -93,6 +95,33 @@ def test_seeded_split_is_kept_and_left_out_where_there_is_none(folder: Path):
     edit_spec(folder, seeded_split={"seed": 3, "test_fraction": 1.5, "fingerprint": "abc"})
     with pytest.raises(EdgenetsError, match=r"spec\.json: a seeded split looks like .* not"):
         load_spec(folder)
+
+
+def test_channels_rebuild_a_slimmed_net(model: keras.Model, saved: Path, tmp_path: Path):
+    small = keep_filters(model, {"block2_pointwise_conv": np.arange(0, 32, 4)})
+    spec = replace(load_spec(saved)[0], channels=count_channels(model, small))
+    Model(small, spec).save(tmp_path / "slim")
+    loaded = Model.load(tmp_path / "slim")
+    assert loaded.spec.channels == {"block2_pointwise_conv": 8}
+    for a, b in zip(small.get_weights(), loaded.net.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    begun = load_weights(str(tmp_path / "slim"), "mobilenet_v1", {"resolution": 64}, seed=0)
+    assert begun.spec.channels == loaded.spec.channels and begun.net.input_shape[1] == 64
+
+
+@pytest.mark.parametrize(
+    "channels, message",
+    [
+        ({"block2_pointwise_conv": 33}, "from 1 to the 32 filters"),
+        ({"block2_pointwise_conv": 16.5}, "channels must be whole numbers by layer"),
+        ({"nothing": 1}, "channels of nothing"),
+        ([], "channels must be whole numbers by layer"),
+    ],
+)
+def test_channels_that_do_not_fit_the_net_are_named(folder: Path, channels: object, message: str):
+    edit_spec(folder, channels=channels)
+    with pytest.raises(EdgenetsError, match=rf"spec\.json: .*{message}"):
+        Model.load(folder)
 
 
 @pytest.fixture(scope="module")

@@ -151,4 +151,5 @@ def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Model:
         set_named_weights(net, trained, str(folder))
         if asked["resolution"] != preparation.resolution:
             preparation = Preparation.default(name, asked["resolution"], preparation.fit)
-    return Model(net, Spec(name, asked, spec.labels, preparation, spec.seed, folded=spec.folded))
+    kept = replace(Spec(name, asked, spec.labels, preparation, spec.seed), folded=spec.folded)
+    return Model(net, replace(kept, channels=spec.channels))

@@ -19,6 +19,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model
+from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.rate_search import Train, code_to_goal
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_export, measure_model
@@ -35,25 +36,29 @@ from edgenets.quantize.settings import (
     QatSettings,
     RateSettings,
     ShareSettings,
+    SlimSettings,
 )
 from edgenets.quantize.sizes.counts import stored_bytes
+from edgenets.quantize.slim.cost import estimate_net
 from edgenets.quantize.stages.fp16 import round_weights
 from edgenets.quantize.stages.int8 import quantize_kernels
 from edgenets.quantize.stages.prune import prune
 from edgenets.quantize.stages.qat import train_quantized
 from edgenets.quantize.stages.share import share_weights
+from edgenets.quantize.stages.slim import slim
 from edgenets.training.fit import pace_of
 from edgenets.training.settings import FROZEN_BELOW, Distillation, FitSettings
 
 # Of those that choose the best epoch: neither calibrated on nor tested on.
 ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
 COMPRESS: dict[str, Callable[..., Model]] = {
+    "slim": slim,
     "prune": prune,
     "share": share_weights,
     "qat": train_quantized,
 }
 
-AnyFit = PruneSettings | ShareSettings | QatSettings | RateSettings
+AnyFit = SlimSettings | PruneSettings | ShareSettings | QatSettings | RateSettings
 
 
 def compress_stage(
@@ -88,7 +93,16 @@ def compress_stage(
         return _settle_halves(settings, images, folder, model)
     made = COMPRESS[settings.stage](model, **training)
     made.save(folder)
+    instructions = {}
+    if isinstance(settings, SlimSettings):
+        core = TARGET_CORES[settings.target]
+        before, after = estimate_net(model.net, core), estimate_net(made.net, core)
+        instructions = {
+            "instructions": {"target": settings.target, "before": before, "after": after},
+            "channels": made.spec.channels,
+        }
     return {
+        **instructions,
         **measure_model(images, made, float_file(made.net, made.spec)),
         "history": write_history(folder, made.spec.history[settings.stage]),
     }
@@ -97,8 +111,11 @@ def compress_stage(
 def _complete(settings: AnyFit, model: Model, images: int) -> tuple[AnyFit, Distillation]:
     """Return the settings, and what they leave open, of a training on so many images."""
     transferred = bool(model.spec.initial_weights) and images < FROZEN_BELOW
-    trained = model.net if settings.stage == "prune" else fold_batch_norm(model.net)
-    pace = pace_of(settings, trained, images, transferred=transferred)
+    keeps_batch_norm = settings.stage in ("slim", "prune")
+    trained = model.net if keeps_batch_norm else fold_batch_norm(model.net)
+    # Without some channels BatchNorm's statistics are others, and much has to be learned anew.
+    is_gentle = transferred and settings.stage != "slim"
+    pace = pace_of(settings, trained, images, transferred=is_gentle)
     distillation = settings.distillation_for(transferred)
     update = {**pace._asdict(), "distillation": distillation}
     return settings.model_copy(update=update), distillation

@@ -1,0 +1,1 @@
+"""Codes chosen for few bits: what an error costs, and what a code takes."""
