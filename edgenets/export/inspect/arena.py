@@ -9,14 +9,18 @@ that is free for all of its time, at multiples of 64 bytes.
 What an interpreter takes differs: its own kernels may ask for scratch memory (im2col), it lets some
 operators write over their input, and XNNPACK plans what lies inside its partitions itself, with
 other alignment. docs/evidence/inspect.md has both figures side by side. A size that may vary counts
-as in the file, which is 1.
+as in the file, which is 1. Of a file that Vela compiled, the memory that its operators work in is
+placed by the file itself.
 
-Source: tensorflow/lite/arena_planner.cc and simple_memory_arena.cc.
+Source: tensorflow/lite/arena_planner.cc and simple_memory_arena.cc; for places in the file
+tensorflow/lite/micro/micro_allocation_info.cc of tflite-micro.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+import numpy as np
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
@@ -26,6 +30,8 @@ from edgenets.flatbuffer.sizes import tensor_bytes
 ALIGNMENT = 64
 MOST_TENSORS = 10_000
 """The plan's effort grows with their square."""
+OFFLINE_PLAN = "OfflineMemoryAllocation"
+"""Metadata of int32: a version, one word more, how many tensors, and the offset of each or -1."""
 
 
 class Placed(NamedTuple):
@@ -76,7 +82,19 @@ def plan(model: flatbuffer.Model) -> tuple[Placed, ...]:
 
 def arena_bytes(model: flatbuffer.Model) -> int:
     """Return the size of the arena that holds all activations."""
-    return max((one.end for one in plan(model)), default=0)
+    ends = [one.end for one in plan(model)]
+    return max([*ends, *_ends_in_file(model)], default=0)
+
+
+def _ends_in_file(model: flatbuffer.Model) -> list[int]:
+    """Return where the tensors end that the file itself places; none if it places none of its."""
+    content = model.metadata.get(OFFLINE_PLAN, b"")
+    words = np.frombuffer(content[: len(content) // 4 * 4], "<i4").tolist()
+    offsets = words[3:]
+    if words[2:3] != [len(model.tensors)] or len(offsets) != len(model.tensors):
+        return []
+    placed = zip(offsets, model.tensors, strict=True)
+    return [offset + tensor_bytes(tensor) for offset, tensor in placed if offset >= 0]
 
 
 def lifetimes(model: flatbuffer.Model) -> dict[int, tuple[int, int]]:

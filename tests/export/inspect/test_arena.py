@@ -40,6 +40,18 @@ def test_a_residual_is_kept_until_it_is_added():
     assert arena.arena_bytes(residual) == 64 + 3 * 256
 
 
+def test_where_the_file_places_tensors_its_places_count():
+    placed = model([64, 5000, 64], [((0, 1), (2,))], (2,))  # the second is memory to work in
+
+    def arena_bytes(*words: int) -> int:
+        entry = {arena.OFFLINE_PLAN: np.array(words, "<i4").tobytes()}
+        return arena.arena_bytes(placed._replace(metadata=entry))
+
+    assert arena_bytes(1, 0, 3, 0, 0, 128) == 5000
+    assert arena_bytes(1, 0, 3, -1, -1, -1) == 64 + 64
+    assert arena_bytes(1, 0, 2, 0, 0) == arena_bytes(1) == 64 + 64  # of another graph; cut short
+
+
 def test_tensors_begin_at_multiples_of_64_and_never_overlap_in_time():
     random = np.random.default_rng(0)
     sizes = [int(size) for size in random.integers(1, 5000, 40)]
