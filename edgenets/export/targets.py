@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from edgenets.errors import unknown_name
+from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = (
@@ -134,6 +134,19 @@ def compiled_targets(accelerator: str | None = None) -> tuple[str, ...]:
         for row in TARGETS.values()
         if row.accelerator and accelerator in (None, row.accelerator)
     )
+
+
+def require_format(target: Target, number_format: str) -> None:
+    """Check that files of a format, a name of `FORMATS`, are written for the target.
+
+    Raises:
+        EdgenetsError: they are not.
+    """
+    if number_format not in target.formats:
+        raise EdgenetsError(
+            f"for {target.name} edgenets writes {', '.join(target.formats)}, not {number_format}; "
+            "pass another --format or --target"
+        )
 
 
 def find_target(name: str) -> Target:

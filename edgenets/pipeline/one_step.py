@@ -220,11 +220,6 @@ def export_foreign(
 def _check_files(out: Path, target: Target, inputs: Sequence[Path]) -> None:
     """Check that a `.tflite` and the report beside it can be written and are no inputs."""
     if target.micro:  # a folder, which is replaced only where it holds an export alone
-        if out.suffix == ".tflite":
-            raise EdgenetsError(
-                f"for target {target.name} --out is a folder, which {out} is not named like; pass "
-                f"such as {out.with_suffix('')}"
-            )
         check_folder(out, FIRMWARE)
         return
     check_output(out, inputs)

@@ -59,6 +59,7 @@ def write_file(
     path: Path,
     target: str,
     *,
+    format: str | None,
     calibration_images: int,
     compile: bool,
     allow_cpu_ops: bool,
@@ -77,6 +78,9 @@ def write_file(
         EdgenetsError: the target is unknown, arguments do not go together, the compiler is not
             installed or fails; or what `write` raises.
     """
+    from edgenets.export.formats import find_format
+    from edgenets.export.targets import require_format
+
     row = check_export(
         target,
         compile=compile,
@@ -91,6 +95,13 @@ def write_file(
             f"--target {target} writes C++ sources, which {client.program} cannot run; leave "
             "--client out, or take another --target"
         )
+    if row.micro and path.suffix == ".tflite":
+        raise EdgenetsError(
+            f"for target {target} --out is a folder, which {path} is not named like; pass such as "
+            f"{path.with_suffix('')}"
+        )
+    if format is not None:
+        require_format(row, find_format(format).name)
     system = {
         "system_config": system_config,
         "memory_mode": memory_mode,

@@ -332,6 +332,7 @@ class Model:
             write,
             path,
             target,
+            format=format,
             calibration_images=calibration_images,
             compile=compile,
             allow_cpu_ops=allow_cpu_ops,

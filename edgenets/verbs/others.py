@@ -190,6 +190,7 @@ def export_model(
         write,
         path,
         target,
+        format=format,
         calibration_images=calibration_images,
         compile=compile,
         allow_cpu_ops=allow_cpu_ops,

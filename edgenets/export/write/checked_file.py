@@ -21,7 +21,7 @@ from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure import promises
 from edgenets.export.metadata import with_description
-from edgenets.export.targets import GENERIC, Target
+from edgenets.export.targets import GENERIC, Target, require_format
 from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import remove_softmax, set_ends
 from edgenets.export.write.mcu import firmware
@@ -224,11 +224,7 @@ def export_checked(
     """
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise EdgenetsError(f"{spec.name} has weights that are NaN or infinite; train it again")
-    if number_format.name not in target.formats:
-        raise EdgenetsError(
-            f"for {target.name} edgenets writes {', '.join(target.formats)}, not "
-            f"{number_format.name}; pass another --format or --target"
-        )
+    require_format(target, number_format.name)
     end_dtype = ends.dtype(number_format)
     is_sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(CodedModel(model, codes), target, number_format, sparse=is_sparse)
