@@ -39,7 +39,7 @@ DEFAULT_EMULATED = Emulated(str(RPI4.cpu))
 def command(
     device: Device, setup_emulator: bool, setup_verify: bool, patience: float | None, as_json: bool
 ) -> None:
-    """Say what is installed, what works, and how to get the rest.
+    """Show what is installed, what works, and how to get the rest.
 
     DEVICE is local (this machine, the default), ssh://[user@]host[:port], or emulated:CPU. Exit
     status 1 means that something that is installed does not work.

@@ -140,7 +140,7 @@ patience_option = click.option(
     "--patience",
     metavar="SECONDS",
     type=Seconds(min_open=True),
-    help="Give a device up that says nothing for so long.  [default: 120, and 30 to a board's "
+    help="Give a device up that sends nothing for so long.  [default: 120, and 30 to a board's "
     "first word]",
 )
 """The `--patience` option; the command's parameter is `patience`."""

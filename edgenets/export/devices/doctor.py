@@ -46,8 +46,8 @@ FIXES = {
 WITHOUT = {"mcu": "export --target mcu estimates the arena"}
 # Command -> parts it needs.
 COMMANDS = {
-    "list": ("base",),
-    "predict, evaluate, benchmark": ("base", "runtime"),
+    "list, inspect, pack, unpack": ("base",),
+    "predict, evaluate, benchmark, verify": ("base", "runtime"),
     "run, train, compress, export, summary, report": ("base", "runtime", "train"),
     "HEIC photographs": ("base", "heic"),
     "export --target ethos-u55-128 --compile": ("base", "runtime", "train", "ethos-u"),
