@@ -282,7 +282,7 @@ class _Search:
             options=[self.drafts.prunable, SPARSITIES, CLUSTERS],
         )
         if (found := _read_sensitivity(self.out / SENSITIVITY, key)) is None:
-            say("measuring how much each layer minds being compressed ...")
+            say("measuring the sensitivity of each layer ...")
             images = self.images.validation(SCAN_IMAGES)
             found = scan(self.model.net, images, self.drafts.prunable)
             layers = {name: layer.model_dump(mode="json") for name, layer in found.items()}

@@ -80,7 +80,7 @@ def refuse_compiled(model: flatbuffer.Model, name: str) -> None:
     if model.compiled:
         raise EdgenetsError(
             f"{name} was compiled for {flatbuffer.COMPILED[model.compiled]} (its operator "
-            f"{model.compiled}) and runs there alone; pass the file that was compiled"
+            f"{model.compiled}) and runs there alone; pass the file that it was compiled from"
         )
 
 

@@ -275,7 +275,7 @@ def _check_delegate(path: Path, model: flatbuffer.Model, delegate: str | None) -
     elif delegate is None:
         raise EdgenetsError(
             f"{path} is compiled for the Edge TPU: add --delegate edgetpu, or pass the file that "
-            "was compiled"
+            "it was compiled from"
         )
     if delegate == "edgetpu" and not compiled:
         raise EdgenetsError(

@@ -1,4 +1,4 @@
-"""How much each layer of a net minds being compressed, measured on images without any training.
+"""The sensitivity of each layer of a net to compression, measured on images without any training.
 
 One layer at a time is pruned, or shares its values, and the mean Kullback-Leibler divergence of the
 net's answers from those of the unchanged net is taken. What pruning and sharing cost is taken to

@@ -87,7 +87,7 @@ def test_a_compiled_file_is_told_of_as_that_wherever_it_is_read(
     path.write_bytes(compiled(tiny_net.int8, custom))
     sentence = (
         f"{path} was compiled for {device} (its operator {custom}) and runs there alone; pass the "
-        "file that was compiled"
+        "file that it was compiled from"
     )
     found = inspect_file(path, "rpi4")
     assert found.compiled_for == device
@@ -96,7 +96,9 @@ def test_a_compiled_file_is_told_of_as_that_wherever_it_is_read(
     with pytest.raises(EdgenetsError) as raised:
         Classifier(path)
     assert str(raised.value) == sentence
-    with pytest.raises(EdgenetsError, match=f"compiled for {device}.*the file that was compiled"):
+    with pytest.raises(
+        EdgenetsError, match=f"compiled for {device}.*the file that it was compiled from"
+    ):
         benchmark_file(path)
 
 

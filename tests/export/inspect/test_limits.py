@@ -189,7 +189,7 @@ def test_float_ends_that_were_asked_for_are_no_limit():
 
 
 def test_a_compiled_file_is_not_told_to_be_exported_again():
-    reason = "x.tflite was compiled for an Arm Ethos-U; pass the file that was compiled"
+    reason = "x.tflite was compiled for an Arm Ethos-U; pass the file that it was compiled from"
     unknown = {"partitions": None, "outside": None, "reason": reason}
     compiled = operator(0, "ethos-u")
     found = inspection(compiled, compiled_for="an Arm Ethos-U", xnnpack=unknown)

@@ -164,7 +164,9 @@ def _refused(model: Model, findings: Sequence[Finding | None]) -> list[Placement
 def _compiled(index: int, operator: Operator) -> Placement:
     if operator.name == EDGE_TPU_OPERATOR:
         return Placement.of(index, operator, True, None)
-    left = Finding("the compiler left it on the CPU", "predict the file that was compiled")
+    left = Finding(
+        "the compiler left it on the CPU", "predict the file that this one was compiled from"
+    )
     return Placement.of(index, operator, False, left)
 
 

@@ -66,7 +66,7 @@ REPLACEMENTS = {
     "DEQUANTIZE": "give out integers and scale them in the program, and compute nothing in floats",
     "ARG_MAX": "leave it to the program that reads the output",
     "TOPK_V2": "leave it to the program that reads the output",
-    ETHOS_U_OPERATOR: "pass the file that was compiled for the Ethos-U",
+    ETHOS_U_OPERATOR: "pass the file that it was compiled from",
 }
 
 

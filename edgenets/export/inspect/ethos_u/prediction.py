@@ -16,7 +16,7 @@ from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model
 MAGIC = b"COP1"
 """How a command stream begins; its third word says of which NPU it is."""
 PRODUCTS = {0: "u55", 1: "u65"}
-LEFT = Finding("Vela left it on the CPU", "predict the file that was compiled")
+LEFT = Finding("Vela left it on the CPU", "predict the file that this one was compiled from")
 
 
 def predict(model: Model) -> Prediction:

@@ -32,7 +32,7 @@ REPLACEMENTS = {
     "DEQUANTIZE": "give out integers and scale them in the program",
     "SHAPE": "export with the batch and all sizes fixed",
     "DENSIFY": "store weights densely",
-    EDGE_TPU_OPERATOR: "pass the file that was compiled for the Edge TPU",
+    EDGE_TPU_OPERATOR: "pass the file that it was compiled from",
 }
 
 
