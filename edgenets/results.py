@@ -621,15 +621,18 @@ class Inspection(Result):
         """Return what is predicted of an accelerator: "edge_tpu", or "ethos_u" where asked for."""
         return dict(getattr(self, accelerator))
 
+    def costs(self, *, entropy: bool = False) -> str:
+        """Return what the file costs, in words; a compiled one does not show its MACs."""
+        macs = "" if self.compiled_for else f"{format_count(self.macs)} MACs, "
+        coded = f" (entropy {format_bytes(self.entropy_bytes)})" if entropy else ""
+        return (
+            f"{format_bytes(self.size_bytes)}, {macs}{format_bytes(self.weight_bytes)} of "
+            f"weights{coded}, {format_bytes(self.arena_bytes)} of activations at once"
+        )
+
     def _repr_html_(self) -> str:
-        title = (
-            f"{format_bytes(self.size_bytes)}, {format_count(self.macs)} MACs, "
-            f"{format_bytes(self.weight_bytes)} of weights, {format_bytes(self.arena_bytes)} of "
-            "activations at once"
-        )
-        shown = html_table(
-            ("operator", ">count"), [(name, str(n)) for name, n in self.ops.items()], title
-        )
+        rows = [(name, str(number)) for name, number in self.ops.items()]
+        shown = html_table(("operator", ">count"), rows, self.costs())
         if self.target and self.target["limits"]:
             heading = f"what limits it on {self.target['name']}"
             shown += html_table((heading,), [(limit,) for limit in self.target["limits"]])

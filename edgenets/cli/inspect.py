@@ -64,12 +64,7 @@ def command(
 
 
 def _print_head(path: Path, inspection: Inspection) -> None:
-    echo(
-        f"{path}: {format_bytes(inspection.size_bytes)}, {format_count(inspection.macs)} MACs, "
-        f"{format_bytes(inspection.weight_bytes)} of weights (entropy "
-        f"{format_bytes(inspection.entropy_bytes)}), {format_bytes(inspection.arena_bytes)} of "
-        "activations at once"
-    )
+    echo(f"{path}: {inspection.costs(entropy=True)}")
     if inspection.subgraphs > 1:
         echo(f"the first of {inspection.subgraphs} subgraphs is shown")
     if inspection.labels:

@@ -204,14 +204,9 @@ def _header(
     columns: dict[str, float],
     width: float,
 ) -> list[str]:
-    about = (
-        f"{format_bytes(inspection.size_bytes)}, {format_count(inspection.macs)} MACs, "
-        f"{format_bytes(inspection.weight_bytes)} of weights, "
-        f"{format_bytes(inspection.arena_bytes)} of activations at once"
-    )
     texts = [
         f'<text class="title" x="{MARGIN}" y="38">{_clean(title)}</text>',
-        f'<text class="about soft" x="{MARGIN}" y="60">{about}</text>',
+        f'<text class="about soft" x="{MARGIN}" y="60">{inspection.costs()}</text>',
     ]
     legend = {
         INSIDE: f"in {accelerator}",

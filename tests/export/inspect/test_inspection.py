@@ -93,6 +93,7 @@ def test_a_compiled_file_is_told_of_as_that_wherever_it_is_read(
     assert found.compiled_for == device
     assert found.xnnpack["reason"] == sentence
     assert found.target["limits"][0] == sentence
+    assert "MACs" not in found.costs()  # it does not show them
     with pytest.raises(EdgenetsError) as raised:
         Classifier(path)
     assert str(raised.value) == sentence
