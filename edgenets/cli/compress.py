@@ -83,11 +83,23 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     help="The same, by the number of instructions.",
 )
 @click.option(
+    "--near",
+    metavar="BASE_DIR",
+    type=click.Path(path_type=Path),
+    help="Fine-tune from the codes of this model folder, so that an update of its file is small.",
+)
+@click.option(
+    "--update-budget",
+    metavar="SIZE",
+    type=Size(),
+    help="With --near: let the package of changes take at most SIZE, such as 10KB.",
+)
+@click.option(
     "--epochs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of each training, without a recipe.  [default: 20 to slim, 10 to prune, 4 to share; "
-    "more of fewer than 1,200 images]",
+    help="Of each training, without a recipe.  [default: 20 to slim, 10 to prune, 4 to share, 5 "
+    "with --near; more of fewer than 1,200 images]",
 )
 @data_option(required=True)
 @out_option("MODEL_DIR", "New model folder.")
@@ -106,6 +118,8 @@ def command(
     max_drop: float | None,
     speedup: float | None,
     max_instructions: int | None,
+    near: Path | None,
+    update_budget: int | None,
     epochs: int | None,
     data: str,
     out: Path,
@@ -115,10 +129,10 @@ def command(
 ) -> None:
     """Slim, prune, share weights and quantize a model folder.
 
-    How far it goes says one of --recipe, a budget and --max-drop; --speedup removes channels before
-    a recipe. The result is a model folder with the integers of its int8 file, which `edgenets
-    export` writes as they are. Fine-tuning learns from the model as it was, too. Stopped at any
-    time, the same command goes on.
+    How far it goes says one of --recipe, a budget, --max-drop and --near; --speedup removes
+    channels before a recipe. The result is a model folder with the integers of its int8 file, which
+    `edgenets export` writes as they are. Fine-tuning learns from the model as it was, too. Stopped
+    at any time, the same command goes on.
     """
     from edgenets.results import CompressRecord
     from edgenets.verbs.compressing import ONE_OF, bounds_of
@@ -133,6 +147,8 @@ def command(
         "max_drop": max_drop,
         "speedup": speedup,
         "max_instructions": max_instructions,
+        "near": near,
+        "update_budget": update_budget,
         "epochs": epochs,
     }
     with usage_errors():  # before the model is read
@@ -151,6 +167,11 @@ def command(
     print_accounting(result["accounting"], per_layer)
     if errors := result["stages"][-1].get("error"):
         print_worst_layers(errors)
+    if "update_bytes" in (last := result["stages"][-1]):
+        echo(
+            f"an update of the base takes {last['update_bytes']:,} bytes, the whole package "
+            f"{last['package_bytes']:,}"
+        )
     if "choice" in result:
         print_choice(result)
     echo(f"the model is in {out}")

@@ -25,6 +25,7 @@ from edgenets.models.registry import BASELINES, complete_arguments
 from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.sources import NAMES, find_weights, has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
+from edgenets.quantize.settings import NearSettings
 from edgenets.settings import Settings
 from edgenets.training.settings import UNTAUGHT, TrainSettings
 
@@ -171,7 +172,7 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
 
 
 def require_sources(config: RunConfig) -> None:
-    """Check that the images, weights, labels and teacher that a config names are there.
+    """Check that the images, weights, labels, teacher and base that a config names are there.
 
     Raises:
         EdgenetsError: one is not, or is not such a thing.
@@ -189,6 +190,9 @@ def require_sources(config: RunConfig) -> None:
         read_labels(Path(train.labels))
     if train.teacher is not None:
         load_spec(Path(train.teacher))
+    for stage in config.compress:
+        if isinstance(stage, NearSettings):
+            load_spec(Path(stage.base))
 
 
 def require_trainable(config: RunConfig) -> None:
@@ -284,6 +288,12 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
                     "labels": _absolute(train.labels),
                     "teacher": _absolute(train.teacher),
                 }
+            ),
+            "compress": tuple(
+                stage.model_copy(update={"base": _absolute(stage.base)})
+                if isinstance(stage, NearSettings)
+                else stage
+                for stage in config.compress
             ),
         }
     )

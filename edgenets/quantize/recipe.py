@@ -19,6 +19,7 @@ from edgenets.errors import unknown_name
 from edgenets.quantize.settings import (
     Fp16Settings,
     Int8Settings,
+    NearSettings,
     PruneSettings,
     QatSettings,
     RateSettings,
@@ -34,6 +35,7 @@ AnyStage = (
     | QatSettings
     | Int8Settings
     | RateSettings
+    | NearSettings
     | Fp16Settings
 )
 STAGE_SETTINGS: dict[str, type[Settings]] = {
@@ -58,7 +60,7 @@ UNDOING = {
     *((stage, "slim") for stage in ("prune", "share", "qat")),
 }
 """Pairs of stages of which the second one must not come after the first."""
-LAST = ("int8", "rate", "fp16")
+LAST = ("int8", "rate", "near", "fp16")
 """Stages that settle what the file holds."""
 
 

@@ -152,6 +152,26 @@ class RateSettings(FitSettings):
         return self
 
 
+class NearSettings(FitSettings):
+    """How a net is fine-tuned from a base's codes, of which few may change."""
+
+    stage: Literal["near"] = "near"
+    base: str = pydantic.Field(min_length=1)  # a model folder with the integers of its int8 file
+    epochs: pydantic.NonNegativeInt | None = None  # 0: the base's codes; null: as suits the images
+    warmup_epochs: pydantic.NonNegativeFloat = 0
+    weight_decay: pydantic.NonNegativeFloat = 0
+    price: pydantic.NonNegativeFloat = 1e-6  # nats of loss that a bit of the update may cost
+    update_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
+    """At most so many, of the package of changes: a number, or a size such as 10KB."""
+
+    usual_epochs: ClassVar[int] = 5
+    usual_learning_rate: ClassVar[float] = 4e-3
+
+    def distillation_for(self, transferred: bool) -> Distillation:
+        """Return nearly all, as the teacher answers, which is what the net is to become."""
+        return self.distillation or TRANSFER_DISTILLATION
+
+
 class Fp16Settings(Settings):
     """Nothing has to be chosen."""
 

@@ -1,4 +1,4 @@
-"""What `Model.compress` is asked for: a recipe, one of the budgets, a largest loss, a speedup."""
+"""What `Model.compress` is asked for: a recipe, a budget, a largest loss, a speedup, an update."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgenets.errors import ArgumentError
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.verbs.arguments import PathOrName, Size, size_of
 
-ONE_OF = "pass one of --recipe, --budget, --budget-cycles, --budget-flash and --max-drop"
+ONE_OF = "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near"
 
 
 def bounds_of(
@@ -22,6 +22,8 @@ def bounds_of(
     max_drop: float | None,
     speedup: float | None,
     max_instructions: int | None,
+    near: PathOrName | None,
+    update_budget: Size | None,
     epochs: int | None,
 ) -> dict[str, int]:
     """Return the budget that is given, if one is, by what it bounds.
@@ -36,16 +38,21 @@ def bounds_of(
     }
     bounds = {key: bound for key, bound in budgets.items() if bound is not None}
     faster = (speedup is not None) + (max_instructions is not None)
-    if (recipe is not None) + len(bounds) + (max_drop is not None) > 1:
+    others = sum(each is not None for each in (recipe, max_drop, near))
+    if others + len(bounds) > 1:
         raise ArgumentError(ONE_OF)
-    if faster > 1 or (faster and (bounds or max_drop is not None)):
+    if faster > 1 or (faster and (bounds or max_drop is not None or near is not None)):
         raise ArgumentError(
-            "pass one of --speedup and --max-instructions; a recipe may follow, but no budget"
+            "pass one of --speedup and --max-instructions; a recipe may follow, but no budget and "
+            "no --near"
         )
-    if epochs is not None and not (bounds or max_drop is not None or (faster and recipe is None)):
+    trains = bounds or max_drop is not None or near is not None or (faster and recipe is None)
+    if epochs is not None and not trains:
         raise ArgumentError(
-            "--epochs goes with a budget, --max-drop or --speedup; a recipe has its own"
+            "--epochs goes with a budget, --max-drop, --speedup or --near; a recipe has its own"
         )
+    if near is None and update_budget is not None:
+        raise ArgumentError("--update-budget goes with --near; pass both")
     if (target is not None) != bool(faster or bounds.keys() - {"stored_bytes"}):
         raise ArgumentError(
             "--target goes with --budget-cycles or --budget-flash, --speedup or "
@@ -77,3 +84,15 @@ def slim_stage(
         return []
     goal = {"speedup": speedup, "max_instructions": max_instructions}
     return [{"stage": "slim", "target": target, **goal}]
+
+
+def near_stages(
+    near: PathOrName, update_budget: Size | None, epochs: int | None
+) -> list[dict[str, Any]]:
+    """Return the recipe of an update near to a base.
+
+    Raises:
+        ArgumentError: the budget is no size.
+    """
+    limit = None if update_budget is None else size_of(update_budget, "update_budget")
+    return [{"stage": "near", "base": str(near), "update_bytes": limit, "epochs": epochs}]

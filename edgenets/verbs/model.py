@@ -34,7 +34,7 @@ from edgenets.verbs.arguments import (
     speaking_python,
     texts_of,
 )
-from edgenets.verbs.compressing import bounds_of, slim_stage
+from edgenets.verbs.compressing import bounds_of, near_stages, slim_stage
 from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import SPLITS, File, load_file
 
@@ -146,6 +146,8 @@ class Model:
         max_drop: float | None = None,
         speedup: float | None = None,
         max_instructions: int | None = None,
+        near: PathOrName | None = None,
+        update_budget: Size | None = None,
         epochs: int | None = None,
         out: PathOrName | None = None,
         unlabelled: PathOrName | None = None,
@@ -165,7 +167,7 @@ class Model:
         Args:
             data: the images that the model was trained on.
             recipe: a name ("deep-compression", "prune", "int8", ...) or a .yaml file with a list of
-                stages; "deep-compression" if neither it nor `budget` or `max_drop` is given.
+                stages; "deep-compression" if neither it nor one of the others is given.
             budget: choose zeros and values of each layer so that the file, packed, takes at most so
                 much, such as "300KB".
             budget_cycles, budget_flash: choose them so that the file, compiled by Vela for the
@@ -177,6 +179,9 @@ class Model:
             speedup: first remove channels until an inference is estimated to execute so many times
                 fewer instructions on the `target`; then do the `recipe`, "int8" by default.
             max_instructions: the same, by the number of instructions.
+            near: fine-tune from the codes of this model folder, so that the package of the changes
+                to its file is small; the model says what the new one is to answer.
+            update_budget: let that package take at most so much, such as "10KB".
             epochs: of each training, without a recipe.
             out: new model folder, in which an interrupted compression is kept and goes on.
             unlabelled: folder with more images to learn from.
@@ -201,10 +206,12 @@ class Model:
             max_drop=max_drop,
             speedup=speedup,
             max_instructions=max_instructions,
+            near=near,
+            update_budget=update_budget,
             epochs=epochs,
         )
         faster = slim_stage(speedup, max_instructions, target)
-        from edgenets.pipeline.config import require_sources
+        from edgenets.pipeline.config import check_config, require_sources
         from edgenets.pipeline.config_file import load_recipe
         from edgenets.quantize.recipe import DEFAULT_RECIPE
 
@@ -225,14 +232,18 @@ class Model:
             "data": images,
             "seed": usual_seed if seed is None else seed,
         }
-        config = load_recipe(named, values, faster)
+        if near is None:
+            config = load_recipe(named, values, faster)
+        else:
+            values["compress"] = near_stages(near, update_budget, epochs)
+            config = check_config(values, lambda place: f"--near {near}")
         require_sources(config)
         from edgenets.files import check_output
         from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
         from edgenets.pipeline.compress import RECIPE, compress
         from edgenets.pipeline.figures import STORED, npu_figure
 
-        if epochs is not None:
+        if epochs is not None and near is None:
             config = with_epochs(config, epochs)
         logs = optional_path(log_dir)
         with folder_or_temporary(out) as folder:

@@ -41,12 +41,13 @@ def test_largest_loss_must_be_points(points: str):
         ("--recipe", "int8", "--budget", "300KB"),
         ("--recipe", "int8", "--max-drop", "1"),
         ("--budget", "300KB", "--max-drop", "1"),
+        ("--near", "models/old", "--budget", "300KB"),
         ("--budget-cycles", "9", "--budget-flash", "1KB", "--target", "ethos-u55-128"),
     ],
 )
 def test_one_of_recipe_budget_and_loss_must_be_given(options: tuple[str, ...]):
     assert complaint(*options) == (
-        "pass one of --recipe, --budget, --budget-cycles, --budget-flash and --max-drop"
+        "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near"
     )
 
 

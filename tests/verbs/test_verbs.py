@@ -294,7 +294,10 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
     [
         (lambda m: m.model.compress("digits", recipe="int8", budget="1KB"), "pass one of recipe"),
         (lambda m: m.model.compress("digits", recipe="in8"), "did you mean int8"),
-        (lambda m: m.model.compress("digits", epochs=3), "epochs goes with a budget or max_drop"),
+        (
+            lambda m: m.model.compress("digits", epochs=3),
+            "epochs goes with a budget, max_drop or near",
+        ),
         (lambda m: m.model.compress("digits", budget="big"), "budget must be a size"),
         (lambda m: m.model.compress("digits", max_drop=200), "max_drop must be points from 0"),
         (lambda m: m.model.compress("digits", recipe="int8"), "the images are of"),

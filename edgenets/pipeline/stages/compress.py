@@ -18,8 +18,9 @@ from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Model
+from edgenets.models.folder import Model, weights_sha256
 from edgenets.models.operator_costs import TARGET_CORES
+from edgenets.pipeline.near import identity_of, load_base, settle_near
 from edgenets.pipeline.rate_search import Train, code_to_goal
 from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_export, measure_model
@@ -27,11 +28,13 @@ from edgenets.pipeline.stages.places import CHECKPOINT, ERROR_PLOT, Record
 from edgenets.pipeline.stages.train import write_history
 from edgenets.progress import say
 from edgenets.quantize.layers import assign_kernels
+from edgenets.quantize.rate.near_training import train_near
 from edgenets.quantize.rate.priced_training import train_codes
 from edgenets.quantize.recipe import AnyStage
 from edgenets.quantize.settings import (
     Fp16Settings,
     Int8Settings,
+    NearSettings,
     PruneSettings,
     QatSettings,
     RateSettings,
@@ -58,7 +61,7 @@ COMPRESS: dict[str, Callable[..., Model]] = {
     "qat": train_quantized,
 }
 
-AnyFit = SlimSettings | PruneSettings | ShareSettings | QatSettings | RateSettings
+AnyFit = SlimSettings | PruneSettings | ShareSettings | QatSettings | RateSettings | NearSettings
 
 
 def compress_stage(
@@ -72,6 +75,12 @@ def compress_stage(
     """Compress the previous stage's model; write the new folder."""
     model = Model.load(previous)
     training: dict[str, Any] = {}  # as every training takes it
+    base = None
+    if isinstance(settings, NearSettings):
+        base = load_base(Path(settings.base), model.spec)
+        if settings.distillation is None and weights_sha256(model.net) == weights_sha256(base.net):
+            # There is nothing that it should answer but what the labels say.
+            settings = settings.model_copy(update={"distillation": Distillation(alpha=0)})
     untrained = isinstance(settings, RateSettings) and settings.epochs == 0
     if isinstance(settings, FitSettings) and not untrained:
         settings, distillation = _complete(settings, model, len(images.training.images))
@@ -89,6 +98,9 @@ def compress_stage(
     if isinstance(settings, RateSettings):
         train = partial(train_codes, **training) if training else None
         return _settle_rate(settings, images, folder, model, train)
+    if isinstance(settings, NearSettings):
+        assert base is not None  # it was loaded above
+        return _settle_near(settings, images, folder, model, base, training)
     if isinstance(settings, Fp16Settings):
         return _settle_halves(settings, images, folder, model)
     made = COMPRESS[settings.stage](model, **training)
@@ -183,6 +195,36 @@ def _settle_rate(
         "price": found.price,
         "package_bytes": found.package_bytes,
         "divergence": {"kl": found.kl, "agreement": found.agreement, "images": len(held_out)},
+    }
+
+
+def _settle_near(
+    settings: NearSettings,
+    images: RunImages,
+    folder: Path,
+    model: Model,
+    base: Model,
+    training: dict[str, Any],
+) -> Record:
+    """Train from a base's codes and settle those of the update; write the new folder."""
+    moved = train_near(base, settings.price, **training)
+    # The base is named by what it holds: where it lies is nothing that a file should tell.
+    stage = {**settings.model_dump(mode="json"), "base": identity_of(Path(settings.base))}
+    spec = replace(model.after(stage, base.net, moved.history).spec, keep_float=())
+    found = settle_near(base, spec, moved, settings.update_bytes)
+    near = found.model
+    held_out = images.validation(ERROR_IMAGES)
+    exported = export_checked(INT8, near.net, near.spec, held_out, near.codes)
+    error = _write_error(folder, images, exported.named, near.net)
+    near.save(folder)
+    history = write_history(folder, moved.history)
+    return {
+        **measure_export(images, exported, near.net, stored_bytes(exported.content)),
+        **({"history": history} if history else {}),
+        "error": error,
+        "update_bytes": found.update_bytes,
+        "package_bytes": found.package_bytes,
+        "changed": found.changed,
     }
 
 

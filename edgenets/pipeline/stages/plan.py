@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from edgenets.models.folder import Model
 from edgenets.pipeline.config import RunConfig
+from edgenets.pipeline.near import identity_of
 from edgenets.pipeline.stages.compress import compress_stage
 from edgenets.pipeline.stages.export import benchmark_stage, export_stage
 from edgenets.pipeline.stages.inputs import RunImages, training_settings
 from edgenets.pipeline.stages.places import Record
 from edgenets.pipeline.stages.train import train_stage
-from edgenets.quantize.recipe import Recipe
+from edgenets.quantize.recipe import AnyStage, Recipe
+from edgenets.quantize.settings import NearSettings
 
 
 class Stage(NamedTuple):
@@ -60,8 +62,16 @@ def compress_stages(recipe: Recipe, images: RunImages, log_dir: Path | None = No
     return [
         Stage(
             stage.stage,
-            stage.model_dump(mode="json"),
+            _settings_of(stage),
             partial(compress_stage, stage, images, log_dir),
         )
         for stage in recipe
     ]
+
+
+def _settings_of(stage: AnyStage) -> Record:
+    """Return what a stage's result depends on; a base by what it is, not by its place."""
+    settings: Record = stage.model_dump(mode="json")
+    if isinstance(stage, NearSettings):
+        settings["base"] = identity_of(Path(stage.base))
+    return settings

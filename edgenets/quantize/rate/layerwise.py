@@ -186,10 +186,18 @@ def _apply(layer: keras.layers.Layer, inputs: list[Array]) -> Array:
     return np.concatenate(batches)
 
 
-def round_biases(coded: keras.Model, kernels: Mapping[str, KernelCodes], grids: Grids) -> None:
+def round_biases(
+    coded: keras.Model,
+    kernels: Mapping[str, KernelCodes],
+    grids: Grids,
+    *,
+    base: keras.Model | None = None,
+    part: float = BIAS_PART,
+) -> None:
     """Round biases to powers of two of their int32 steps: their low bytes become zeros.
 
-    A bias moves by less than 1 / (2 * BIAS_PART) of a step of the layer's output.
+    A bias moves by less than 1 / (2 * part) of a step of the layer's output. With a `base`, an
+    equal net with other weights, what is rounded is the difference to its biases.
     """
     for name, kernel in kernels.items():
         layer = coded.get_layer(name)
@@ -199,6 +207,8 @@ def round_biases(coded: keras.Model, kernels: Mapping[str, KernelCodes], grids: 
         if not layer.use_bias or name not in grids or source.name not in grids:
             continue
         step = kernel.scale.astype(np.float64).ravel() * grids[source.name][-1].scale
-        largest = grids[name][-1].scale / BIAS_PART
+        largest = grids[name][-1].scale / part
         step = step * np.exp2(np.maximum(0, np.floor(np.log2(largest / step))))
-        layer.bias.assign((np.rint(layer.bias.numpy() / step) * step).astype(np.float32))
+        start = 0.0 if base is None else base.get_layer(name).bias.numpy().astype(np.float64)
+        moved = np.rint((layer.bias.numpy() - start) / step) * step
+        layer.bias.assign((start + moved).astype(np.float32))
