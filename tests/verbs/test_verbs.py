@@ -296,7 +296,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
         (lambda m: m.model.compress("digits", recipe="in8"), "did you mean int8"),
         (
             lambda m: m.model.compress("digits", epochs=3),
-            "epochs goes with a budget, max_drop or near",
+            "epochs goes with a budget, max_drop, speedup or near",
         ),
         (lambda m: m.model.compress("digits", budget="big"), "budget must be a size"),
         (lambda m: m.model.compress("digits", max_drop=200), "max_drop must be points from 0"),
