@@ -89,6 +89,29 @@ from edgenets.units import format_interval, format_percent
 @training_images_options
 @seed_option("Decides the first weights and the order of the images.")
 @log_dir_option
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes of this machine that train it together, each with a part of every batch.",
+)
+@click.option(
+    "--cluster",
+    metavar="HOSTS.json",
+    type=click.Path(path_type=Path),
+    help='Workers of several machines, {"worker": ["host:port", ...]}: the same command runs on '
+    "each, with its --worker.",
+)
+@click.option(
+    "--worker",
+    metavar="I",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which of the cluster's workers this machine is, from 0.",
+)
 @json_option
 def command(
     name: str,

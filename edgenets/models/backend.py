@@ -21,6 +21,9 @@ from edgenets.progress import quiet_stderr
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+WORKER = "EDGENETS_WORKER"
+"""In the environment of a process that will be one of the workers of a training."""
+
 
 @contextmanager
 def _importing() -> Iterator[None]:
@@ -57,7 +60,8 @@ try:
             cluster as tfmot_clustering,
         )
 
-        tf.config.list_logical_devices()  # reports missing GPU drivers now, not in mid-training
+        if WORKER not in os.environ:  # must be connected with the others before it has devices
+            tf.config.list_logical_devices()  # reports missing GPU drivers now, not in mid-training
 except ImportError as error:
     raise missing_package(error.name or "tensorflow") from error
 

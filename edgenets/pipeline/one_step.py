@@ -37,15 +37,19 @@ from edgenets.pipeline.stages.inputs import (
 from edgenets.pipeline.stages.places import CHECKPOINT, HISTORY
 from edgenets.pipeline.stages.train import train_model, write_history
 from edgenets.training.checkpoint import checkpoint_names, remove_checkpoint
+from edgenets.training.workers import ALONE, Workers
 
 
-def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
+def train_folder(
+    config: RunConfig, out: Path, log_dir: Path | None = None, workers: Workers = ALONE
+) -> dict[str, Any]:
     """Train the config's net into the model folder `out`; return its accuracy on the test images.
 
     Args:
         config: the net, the images and how it is trained.
         out: the model folder.
         log_dir: the training writes events for TensorBoard into it; it changes no result.
+        workers: the processes that train it together, each in a folder of its own.
 
     Returns:
         What `edgenets.export.measure.accuracy.score` returns; `warnings`, sentences about images
@@ -67,8 +71,10 @@ def train_folder(config: RunConfig, out: Path, log_dir: Path | None = None) -> d
         dataset = images.dataset
         settings = training_settings(config, initial)
         del settings["data"]["source"]  # the images count, not where they are
+        if workers.count > 1:  # whose steps are rounded otherwise
+            settings["workers"] = workers.count
         key = key_of(dataset.fingerprint, settings=settings)
-        model = train_model(images, initial, out / CHECKPOINT, key, log_dir)
+        model = train_model(images, initial, out / CHECKPOINT, key, log_dir, workers)
         write_history(out, model.spec.history.get("train"))
         model.save(out)
         remove_checkpoint(out / CHECKPOINT)

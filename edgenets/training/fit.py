@@ -27,6 +27,7 @@ from edgenets.training.augment import augment, random_crops
 from edgenets.training.checkpoint import (
     Arrays,
     Progress,
+    checkpoint_names,
     load_checkpoint,
     save_checkpoint,
     training_variables,
@@ -35,6 +36,7 @@ from edgenets.training.data import TrainingData
 from edgenets.training.distill import check_teacher, distilled_loss
 from edgenets.training.epochs import EpochLog
 from edgenets.training.settings import UNTAUGHT, Distillation, FitSettings, Pace
+from edgenets.training.workers import ALONE, Workers
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from frozen features to the last epoch
 AUXILIARY_WEIGHT = 0.3  # of the loss of each further output: arXiv:1409.4842, section 5
@@ -74,6 +76,7 @@ def fit(
     begin: Callable[[], dict[str, float]] | None = None,
     log_dir: Path | None = None,
     pause: float | None = None,
+    workers: Workers = ALONE,
 ) -> dict[str, list[float]]:
     """Train `model` in place and leave it with the weights of its best epoch.
 
@@ -97,6 +100,8 @@ def fit(
         log_dir: events for TensorBoard are written to its subfolder `description`.
         pause: part of the epochs after which the training pauses: what it is does not change, and
             called again without, it goes on to the end as if it had not.
+        workers: the processes that train it together, each with its own copy of all else. The
+            first one's checkpoint is gone on from.
 
     Returns:
         By epoch: its number, loss, accuracy, validation_loss, validation_accuracy, learning_rate,
@@ -105,9 +110,10 @@ def fit(
     Raises:
         Paused: with `pause`, the training has come so far.
         EdgenetsError: the images do not fit the model, a loss became NaN or infinite, the memory
-            is not enough, the checkpoint is not this training's, or `log_dir` cannot be written.
+            is not enough, the checkpoint is not this training's, `log_dir` cannot be written, or
+            another worker was lost.
     """
-    loop = _Loop(model, data, settings, seed, callbacks, teacher)
+    loop = _Loop(model, data, settings, seed, callbacks, teacher, workers)
     epochs = loop.pace.epochs
     stop = epochs if pause is None else min(epochs, ceil(epochs * pause))
     say(f"{description}: {_pace_in_words(loop.pace, loop.steps)}")
@@ -127,6 +133,8 @@ def fit(
         save_checkpoint(checkpoint, key, progress, loop.variables, best)
         log.tell(epoch, values)
 
+    for name in checkpoint_names(checkpoint.name):
+        workers.take_file_from_first(checkpoint.with_name(name))
     if found := load_checkpoint(checkpoint, key, loop.variables):
         progress, best = found
     elif begin is not None:
@@ -136,7 +144,8 @@ def fit(
         advance(progress.epoch * loop.steps)
         while progress.epoch < stop:
             try:
-                values = loop.run_epoch(progress.epoch, advance)
+                with workers.lost_ones_named():
+                    values = loop.run_epoch(progress.epoch, advance)
             except tf.errors.ResourceExhaustedError as error:
                 raise EdgenetsError(
                     f"not enough memory to train with {loop.batch} images at a time; "
@@ -212,6 +221,7 @@ class _Loop:
         seed: int,
         callbacks: Sequence[keras.callbacks.Callback],
         teacher: keras.Model | None = None,
+        workers: Workers = ALONE,
     ) -> None:
         if teacher is not None:
             check_teacher(teacher, model)
@@ -222,6 +232,7 @@ class _Loop:
             self.sources.take([0])  # prepared here, before another thread takes some
         make_repeatable(seed)
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
+        self.workers, self.own_seed = workers, workers.seed(seed)
         self.distillation = settings.distillation or Distillation()
         self.teacher = teacher if self.distillation.alpha else None
         nets = (model, self.teacher) if self.teacher else (model,)
@@ -230,6 +241,11 @@ class _Loop:
             raise EdgenetsError(UNTAUGHT)
         self.pace = pace_of(settings, model, len(data.images))
         self.batch, self.steps = batch_and_steps(len(data.images), self.pace)
+        if workers.count > self.batch:
+            raise EdgenetsError(
+                f"a batch of {self.batch} images cannot be divided among {workers.count} workers; "
+                "pass a larger batch size, or fewer workers"
+            )
         self.class_weights = tf.constant(data.class_weights(settings.class_weights))
         for layer in _batch_norms(model) if self.pace.batch_norm == "frozen" else ():
             # In Keras, one that is not trainable does in training what it does in inference.
@@ -248,13 +264,13 @@ class _Loop:
 
     def run_epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
         """Train once on every image that fills a batch; return the epoch's losses, accuracies."""
-        _reseed_dropout(self.model, self.seed, epoch)
+        _reseed_dropout(self.model, self.own_seed, epoch)
         self.callbacks.on_epoch_begin(epoch)
-        loss, correct, labelled = 0.0, 0, 0
+        loss, correct, labelled = 0.0, 0.0, 0.0
         for step, (indices, images) in enumerate(self._batches(epoch)):
             self.callbacks.on_train_batch_begin(step)
             labels = self.data.labels[indices]
-            step_seed = tf.constant([self.seed, epoch * self.steps + step])
+            step_seed = tf.constant([self.own_seed, epoch * self.steps + step])
             taught = tf.zeros([0]) if self.teacher is None else self.teach(images[-1], step_seed)
             step_loss, step_correct = self.train_step(images[0], taught, labels, step_seed)
             self.callbacks.on_train_batch_end(step)
@@ -262,7 +278,12 @@ class _Loop:
             correct += int(step_correct)
             labelled += np.count_nonzero(labels != UNLABELLED)
             advance(1, f"loss {float(step_loss):.3f}")
+        loss, correct, labelled = map(
+            float, self.workers.sum_now(list(np.array([loss, correct, labelled])))
+        )
         self._require_finite(loss, epoch)
+        self._average_statistics()
+        self.workers.require_equal(self.variables)
         self.callbacks.on_epoch_end(epoch)
         return {
             "loss": loss,
@@ -270,6 +291,12 @@ class _Loop:
             **self.validate(epoch),
             "learning_rate": float(self.optimizer.learning_rate),
         }
+
+    def _average_statistics(self) -> None:
+        """Give all workers the means of what BatchNorm saw of each one's images."""
+        if self.pace.batch_norm == "trained":
+            norms = _batch_norms(self.model)
+            self.workers.average([v for norm in norms for v in norm.non_trainable_variables])
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Return loss and accuracy on the images that the best epoch is chosen by."""
@@ -318,13 +345,14 @@ class _Loop:
         Each is its indices and its images: the net's, and last the teacher's, which may be those.
         """
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.images))
-        chosen = order[: self.steps * self.batch].reshape(self.steps, self.batch)
+        batches = order[: self.steps * self.batch].reshape(self.steps, self.batch)
+        chosen = [self.workers.share(batch) for batch in batches]
         with ThreadPoolExecutor(max_workers=1) as pool:
-            following = pool.submit(self._take, chosen[0], (self.seed, epoch, 0))
+            following = pool.submit(self._take, chosen[0], (self.own_seed, epoch, 0))
             for step, indices in enumerate(chosen):
                 images = following.result()
                 if step + 1 < self.steps:
-                    seed = (self.seed, epoch, step + 1)
+                    seed = (self.own_seed, epoch, step + 1)
                     following = pool.submit(self._take, chosen[step + 1], seed)
                 yield indices, images
 
@@ -363,8 +391,11 @@ class _Loop:
             loss = tf.add_n([loss, *self.model.losses])
             for head in auxiliary:
                 loss += AUXILIARY_WEIGHT * self._loss(head, labels)
+            if self.workers.count > 1:  # its part of the mean over the batch
+                loss *= labels.shape[0] / self.batch
         weights = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        gradients = self.workers.sum(tape.gradient(loss, weights))
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return loss, tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
 
     def _loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -28,6 +28,7 @@ from edgenets.verbs.arguments import (
     bounded_memory,
     folder_or_temporary,
     optional_path,
+    require_in,
     require_one_of,
     shown,
     source_of,
@@ -417,6 +418,9 @@ def train(
     strict: bool = False,
     seed: int = 0,
     log_dir: PathOrName | None = None,
+    workers: int = 1,
+    cluster: PathOrName | None = None,
+    worker: int = 0,
     **arguments: Any,
 ) -> Model:
     """Train a net on images.
@@ -449,6 +453,10 @@ def train(
         strict: fail on a file that is not a readable image.
         seed: decides the first weights and the order of the images.
         log_dir: folder for TensorBoard's events.
+        workers: processes of this machine that train it together, each a part of every batch.
+        cluster: JSON file with the workers of several machines, {"worker": ["host:port", ...]};
+            this call is made on each of them, and each has the model in its `out`.
+        worker: which of the cluster's this one is, from 0.
         arguments: of the net, such as width=0.25.
 
     Raises:
@@ -460,6 +468,9 @@ def train(
         )
     if data is None and weights is None:
         raise ArgumentError("--epochs 0 without --data only imports weights: pass --weights")
+    require_in("workers", workers, 1)
+    if data is None and (workers > 1 or cluster is not None):
+        raise ArgumentError("weights alone are imported by one process; leave --workers out")
     from edgenets.pipeline.config import check_config, require_trainable
 
     given = {
@@ -485,14 +496,20 @@ def train(
     }
     config = check_config(values, lambda place: f"edgenets train {name}")
     require_trainable(config)
-    from edgenets.pipeline.one_step import import_folder, train_folder
 
     record: TrainRecord | ImportRecord
     with folder_or_temporary(out) as folder:
         if data is None:
+            from edgenets.pipeline.one_step import import_folder
+
             record = ImportRecord.from_json(import_folder(config, folder))
         else:
-            result = train_folder(config, folder, optional_path(log_dir))
+            from edgenets.pipeline.workers import train_by_workers
+
+            cluster_file = optional_path(cluster)
+            result = train_by_workers(
+                *(config, folder, optional_path(log_dir)), workers, cluster_file, worker
+            )
             record = TrainRecord.from_json(result)
         return _written(folder, record, keep=out is not None)
 

@@ -23,6 +23,7 @@ from edgenets.profile import profile
 from edgenets.training.epochs import history_csv
 from edgenets.training.fit import fit, make_repeatable, pace_of
 from edgenets.training.transfer import fit_classifier, freeze_layers, measure
+from edgenets.training.workers import ALONE, Workers
 
 
 def train_stage(
@@ -63,6 +64,7 @@ def train_model(
     key: str,
     log_dir: Path | None = None,
     pause: float | None = None,
+    workers: Workers = ALONE,
 ) -> Model:
     """Train the config's net from its first weights, or go on from the checkpoint.
 
@@ -113,6 +115,7 @@ def train_model(
         begin=begin,
         log_dir=log_dir,
         pause=pause,
+        workers=workers,
     )
     first.net.set_weights(model.get_weights())
     spec = replace(spec, seeded_split=images.dataset.seeded_split)
