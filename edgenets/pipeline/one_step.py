@@ -74,7 +74,7 @@ def train_folder(
         if workers.count > 1:  # whose steps are rounded otherwise
             settings["workers"] = workers.count
         key = key_of(dataset.fingerprint, settings=settings)
-        model = train_model(images, initial, out / CHECKPOINT, key, log_dir, workers)
+        model = train_model(images, initial, out / CHECKPOINT, key, log_dir, workers=workers)
         write_history(out, model.spec.history.get("train"))
         model.save(out)
         remove_checkpoint(out / CHECKPOINT)
