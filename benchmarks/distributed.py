@@ -4,8 +4,8 @@
 
 Each net has 1,000 classes and its paper's resolution. A step is of 8 images in all, at 1, 2 and 4
 processes of this machine, by `edgenets.training.workers`, as `edgenets train --workers` has it.
-Bytes are those that the kernel counted on the loopback interface from one step to the next, by
-worker: the median, for other programs use it too. What is done is kept in FILE, not done again.
+Bytes are those that the kernel counted on the loopback interface in all steps, by step and worker,
+while nothing else should use it. What is done is kept in FILE, not done again.
 
 The model of scaling takes a step of each worker's own 8 images, computed as fast as by one process
 here or 100 times as fast, and then, not meanwhile, 2 (n - 1) / n of the gradient's bytes at the
@@ -103,15 +103,16 @@ def work(net: str, index: int, addresses: list[str]) -> dict[str, float]:
             weight.assign_sub(1e-6 * gradient)
 
     step()
-    seconds, sent = [], []
+    workers.sum_now([0])  # none begins before all are ready
+    before, seconds = loopback_bytes(), []
     for _ in range(STEPS):
-        before, start = loopback_bytes(), time.monotonic()
+        start = time.monotonic()
         step()
         seconds.append(time.monotonic() - start)
-        sent.append(loopback_bytes() - before)
+    workers.sum_now([0])
     return {
         "seconds": statistics.median(seconds),
-        "sent": statistics.median(sent) / workers.count,
+        "sent": (loopback_bytes() - before) / STEPS / workers.count,
         "gradient": float(sum(4 * weight.shape.num_elements() for weight in weights)),
     }
 
