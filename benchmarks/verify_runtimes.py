@@ -16,7 +16,7 @@ from typing import Any
 from edgenets.export.devices.device import parse_device
 from edgenets.export.measure.verify import IMAGES, verify_file
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.results import VERIFY_CELLS, verify_rows
+from edgenets.results.verification import VERIFY_CELLS, verify_rows
 from edgenets.verbs.model import Model
 
 NETS = ("mobilenet_v1", "squeezenet", "shufflenet_v2", "xception")

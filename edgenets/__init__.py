@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgenets.errors import EdgenetsError
     from edgenets.models.registry import create
-    from edgenets.results import Report
+    from edgenets.results.report import Report
     from edgenets.verbs.file import File, unpack
     from edgenets.verbs.model import Model, load, train
     from edgenets.verbs.nets import variants
@@ -56,7 +56,7 @@ _MODULES = {
     "File": "edgenets.verbs.file",
     "Model": "edgenets.verbs.model",
     "Releases": "edgenets.verbs.releasing",
-    "Report": "edgenets.results",
+    "Report": "edgenets.results.report",
     "confirm": "edgenets.verbs.updating",
     "create": "edgenets.models.registry",
     "current": "edgenets.verbs.updating",

@@ -24,7 +24,7 @@ from edgenets.export.devices.device import Device
 from edgenets.export.devices.emulator import CPUS
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.progress import say
-from edgenets.results import Benchmark, FailedBenchmark
+from edgenets.results.benchmark import Benchmark, FailedBenchmark
 from edgenets.units import format_bytes, format_count, format_ms, format_percent
 
 Known = TypeVar("Known")

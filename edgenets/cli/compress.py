@@ -25,7 +25,7 @@ from edgenets.errors import ArgumentError
 from edgenets.export.targets import compiled_targets
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.progress import warn
-from edgenets.results import stage_rows
+from edgenets.results.models import stage_rows
 
 LAYERS_NAMED = 3  # of those with the largest error in int8
 
@@ -134,7 +134,7 @@ def command(
     `edgenets export` writes as they are. Fine-tuning learns from the model as it was, too. Stopped
     at any time, the same command goes on.
     """
-    from edgenets.results import CompressRecord
+    from edgenets.results.models import CompressRecord
     from edgenets.verbs.compressing import ONE_OF, bounds_of
     from edgenets.verbs.model import Model
 

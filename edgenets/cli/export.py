@@ -187,7 +187,7 @@ def command(
 
     A .keras or .h5 file of your own is taken with --trust-source and --labels.
     """
-    from edgenets.results import ExportRecord
+    from edgenets.results.models import ExportRecord
     from edgenets.verbs.exporting import check_export
     from edgenets.verbs.model import Model
     from edgenets.verbs.others import KERAS_SUFFIXES, export_model

@@ -13,7 +13,7 @@ from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.export.targets import ACCELERATORS, TARGETS, find_target
 from edgenets.progress import warn
-from edgenets.results import Inspection
+from edgenets.results.inspection import Inspection
 from edgenets.units import format_bytes, format_count, format_percent, format_shape
 
 HEAVIEST = 10

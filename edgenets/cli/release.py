@@ -14,7 +14,7 @@ from edgenets.units import format_bytes, format_interval, format_percent
 from edgenets.updates.defaults import ROLES, TIMESTAMP_DAYS
 
 if TYPE_CHECKING:
-    from edgenets.results import Release, ReleaseListing
+    from edgenets.results.updates import Release, ReleaseListing
 
 COLUMNS = ("model", ">release", ">file", ">package", "for", ">top-1", ">95 % interval", ">devices")
 

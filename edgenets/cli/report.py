@@ -10,7 +10,7 @@ import click
 from edgenets.cli.options import json_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.progress import warn
-from edgenets.results import STAGE_CELLS, stage_rows
+from edgenets.results.models import STAGE_CELLS, stage_rows
 from edgenets.units import format_count, format_ms, format_percent
 
 

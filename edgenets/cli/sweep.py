@@ -9,7 +9,7 @@ import click
 
 from edgenets.cli.options import data_option, json_option
 from edgenets.cli.output import echo, print_json, print_table
-from edgenets.results import SWEEP_CELLS, sweep_rows
+from edgenets.results.sweep import SWEEP_CELLS, sweep_rows
 
 
 @click.command()

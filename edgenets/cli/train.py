@@ -132,7 +132,7 @@ def command(
     and no --data, they are written as they are.
     """
     from edgenets.models.registry import complete_arguments
-    from edgenets.results import ImportRecord, TrainRecord
+    from edgenets.results.models import ImportRecord, TrainRecord
     from edgenets.verbs.model import train
 
     given = parse_assignments(arguments)

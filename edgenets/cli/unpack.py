@@ -30,7 +30,7 @@ def command(
     It appears only if its SHA-256 is the original's.
     """
     from edgenets.files import read_bytes, sha256_bytes
-    from edgenets.results import PackRecord
+    from edgenets.results.models import PackRecord
     from edgenets.verbs.file import unpack
 
     content = unpack(package, out, base=base, max_bytes=max_bytes).content

@@ -16,7 +16,7 @@ from edgenets.units import format_bytes
 from edgenets.updates.defaults import MINUTES, STARTS, UNITS
 
 if TYPE_CHECKING:
-    from edgenets.results import BoardUpdate, UpdateRecord, UpdateStatus
+    from edgenets.results.updates import BoardUpdate, UpdateRecord, UpdateStatus
 
 
 @click.command()

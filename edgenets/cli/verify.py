@@ -21,7 +21,7 @@ from edgenets.cli.options import (
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.devices.device import Device
 from edgenets.progress import warn
-from edgenets.results import VERIFY_CELLS, verify_lines, verify_rows
+from edgenets.results.verification import VERIFY_CELLS, verify_lines, verify_rows
 
 WIDTH = 80
 

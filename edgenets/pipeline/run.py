@@ -40,7 +40,8 @@ from edgenets.pipeline.stages.places import (
 from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
-from edgenets.results import Report, StoredFile
+from edgenets.results.benchmark import StoredFile
+from edgenets.results.report import Report
 from edgenets.units import (
     format_bytes,
     format_interval,

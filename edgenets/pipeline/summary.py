@@ -17,7 +17,7 @@ from edgenets.pipeline.stages.places import (
     Record,
     StageRecord,
 )
-from edgenets.results import Report
+from edgenets.results.report import Report
 from edgenets.units import ALEXNET_BYTES
 
 STAGE_KEYS = (

@@ -20,7 +20,7 @@ from edgenets.export.devices import ssh
 from edgenets.export.devices.answers import MOST_BYTES, MOST_TEXT
 from edgenets.export.devices.device import Ssh, parse_device
 from edgenets.export.devices.session import ending_after
-from edgenets.results import BoardUpdate
+from edgenets.results.updates import BoardUpdate
 
 PATIENCE_SECONDS = 1800.0
 """That a board may take for an update."""

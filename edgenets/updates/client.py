@@ -14,7 +14,7 @@ from edgenets.files import read_bytes, sha256_bytes
 from edgenets.memory import require
 from edgenets.packages import installed_version
 from edgenets.quantize.package import epk
-from edgenets.results import Release, UpdateRecord
+from edgenets.results.updates import Release, UpdateRecord
 from edgenets.updates import disk, slots
 from edgenets.updates.defaults import MINUTES, STARTS
 from edgenets.updates.fetch import fetch_target

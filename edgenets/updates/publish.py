@@ -12,7 +12,7 @@ from edgenets.export.metadata import read_entry
 from edgenets.files import locked_folder, read_bytes, read_json, sha256_bytes
 from edgenets.memory import read_bounded
 from edgenets.quantize.package.epk import pack, unpack
-from edgenets.results import Release
+from edgenets.results.updates import Release
 from edgenets.updates.expected import make_probes
 from edgenets.updates.release import check_name, parse_runtime, read_release, release_json
 from edgenets.updates.repository import (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.files import sha256_bytes
 from edgenets.packages import is_older
-from edgenets.results import Release
+from edgenets.results.updates import Release
 
 FORMAT = 1
 """Of the JSON value in the metadata; an older edgenets refuses a newer one."""

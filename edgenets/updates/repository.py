@@ -30,7 +30,7 @@ from tuf.api.metadata import (
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_bytes, write_bytes
-from edgenets.results import Release
+from edgenets.results.updates import Release
 from edgenets.updates.defaults import ROLES, TIMESTAMP_DAYS
 from edgenets.updates.keys import make_key
 from edgenets.updates.release import read_release, release_json

@@ -24,7 +24,7 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import locked_folder, read_bytes, read_json, sha256_bytes
-from edgenets.results import Release, UpdateStatus
+from edgenets.results.updates import Release, UpdateStatus
 from edgenets.updates import disk
 from edgenets.updates.release import read_release, release_json
 

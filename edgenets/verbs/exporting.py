@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError, EdgenetsError
-from edgenets.results import ExportRecord
+from edgenets.results.models import ExportRecord
 from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_path, require_in
 from edgenets.verbs.file import File
 

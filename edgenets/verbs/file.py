@@ -13,18 +13,12 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import DELEGATES, KERNELS, MAX_RUNS
 from edgenets.export.devices.device import Device, parse_device
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, MOST_THREADS, THREADS
-from edgenets.results import (
-    Benchmark,
-    Evaluation,
-    ExportRecord,
-    FailedBenchmark,
-    Inspection,
-    PackRecord,
-    Prediction,
-    Predictions,
-    Verification,
-    html_table,
-)
+from edgenets.results.accuracy import Evaluation, Prediction, Predictions
+from edgenets.results.benchmark import Benchmark, FailedBenchmark
+from edgenets.results.inspection import Inspection
+from edgenets.results.models import ExportRecord, PackRecord
+from edgenets.results.result import html_table
+from edgenets.results.verification import Verification
 from edgenets.units import format_bytes
 from edgenets.verbs.arguments import (
     PathOrName,

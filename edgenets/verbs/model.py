@@ -15,13 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import ArgumentError, EdgenetsError
-from edgenets.results import (
-    CompressRecord,
-    Evaluation,
-    ImportRecord,
-    TrainRecord,
-    html_table,
-)
+from edgenets.results.accuracy import Evaluation
+from edgenets.results.models import CompressRecord, ImportRecord, TrainRecord
+from edgenets.results.result import html_table
 from edgenets.verbs.arguments import (
     PathOrName,
     Size,

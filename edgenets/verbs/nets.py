@@ -33,7 +33,7 @@ class Variants(tuple[Variant, ...]):
         return [{**variant._asdict(), "family": variant.family} for variant in self]
 
     def _repr_html_(self) -> str:
-        from edgenets.results import html_table  # which the command does without
+        from edgenets.results.result import html_table  # which the command does without
 
         rows = [
             (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
-from edgenets.results import Report
+from edgenets.results.report import Report
 from edgenets.verbs.arguments import (
     PathOrName,
     Size,

@@ -9,7 +9,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import check_output, read_bytes, sha256_bytes, write_bytes
 from edgenets.memory import read_bounded
 from edgenets.quantize.package import epk
-from edgenets.results import PackRecord
+from edgenets.results.models import PackRecord
 
 
 def pack_file(path: Path, out: Path, base: Path | None) -> PackRecord:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.packages import require_package
-from edgenets.results import Release, ReleaseListing
+from edgenets.results.updates import Release, ReleaseListing
 from edgenets.updates.defaults import ROLES, TIMESTAMP_DAYS
 from edgenets.verbs.arguments import (
     PathOrName,

@@ -8,7 +8,8 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.packages import naming_extras
-from edgenets.results import SWEEP_CELLS, SweepTrial, html_table, sweep_rows
+from edgenets.results.result import html_table
+from edgenets.results.sweep import SWEEP_CELLS, SweepTrial, sweep_rows
 from edgenets.verbs.arguments import PathOrName, optional_path
 
 

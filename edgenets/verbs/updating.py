@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgenets.errors import EdgenetsError
 from edgenets.packages import require_package
-from edgenets.results import UpdateRecord, UpdateStatus
+from edgenets.results.updates import UpdateRecord, UpdateStatus
 from edgenets.updates import slots
 from edgenets.updates.defaults import MINUTES, STARTS
 from edgenets.verbs.arguments import PathOrName, optional_path, require_in, speaking_python

@@ -11,7 +11,7 @@ from edgenets.export.devices.device import Device
 from edgenets.export.measure.client import CLIENTS, verify_client
 from edgenets.export.measure.runtimes import RUNTIMES
 from edgenets.export.measure.verify import IMAGES, verify_file
-from edgenets.results import Verification
+from edgenets.results.verification import Verification
 from edgenets.verbs.arguments import Size, bounded_memory, require_in, require_one_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgenets.cli.benchmark import command
-from edgenets.results import Benchmark, FailedBenchmark
+from edgenets.results.benchmark import Benchmark, FailedBenchmark
 
 VWW = Path(__file__).parents[2].parent / "shared" / "data" / "mlperf_tiny" / "vww_96_int8.tflite"
 needs_vww = pytest.mark.skipif(not VWW.exists(), reason=f"{VWW} is not here")

@@ -17,7 +17,7 @@ from edgenets.cli.main import edgenets_command
 from edgenets.cli.output import echo, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import printable, say
-from edgenets.results import Benchmark, Latency, StoredFile
+from edgenets.results.benchmark import Benchmark, Latency, StoredFile
 
 CLI = Path(main_module.__file__).parent
 ODD = "a\x00\x07\x08\t\r\x1b[31m\x7f\x85\x9b\u061c\u200e\u202e\u2028\u2066\nb"

@@ -10,7 +10,7 @@ import pytest
 import edgenets as en
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
-from edgenets.results import Release
+from edgenets.results.updates import Release
 from edgenets.updates.release import parse_runtime, read_release, release_json
 
 

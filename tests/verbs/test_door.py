@@ -127,7 +127,7 @@ reveal_type(en.load("models/photos"))
 def test_public_modules_and_a_client_pass_mypy_strict(tmp_path: Path):
     client = tmp_path / "client.py"
     client.write_text(CLIENT)
-    public = [ROOT / "edgenets" / name for name in ("__init__.py", "results.py", "verbs")]
+    public = [ROOT / "edgenets" / name for name in ("__init__.py", "results", "verbs")]
     command = [
         *(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"),
         *map(str, [*public, client]),
@@ -135,8 +135,8 @@ def test_public_modules_and_a_client_pass_mypy_strict(tmp_path: Path):
     checked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert checked.returncode == 0, checked.stdout
     for revealed in (
-        "edgenets.results.Latency | None",
-        "list[edgenets.results.Benchmark | edgenets.results.FailedBenchmark]",
+        "edgenets.results.benchmark.Latency | None",
+        "list[edgenets.results.benchmark.Benchmark | edgenets.results.benchmark.FailedBenchmark]",
         "edgenets.verbs.model.Model | edgenets.verbs.file.File",
     ):
         assert f'"{revealed}"' in checked.stdout

@@ -19,7 +19,8 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.classifier import Classifier
 from edgenets.models.folder import WEIGHTS
-from edgenets.results import Prediction, Result
+from edgenets.results.accuracy import Prediction
+from edgenets.results.result import Result
 
 NET = {"width": 0.25, "resolution": 32, "output_stride": 8}
 FEW = {"epochs": 2, "batch_size": 16, "flip": False}

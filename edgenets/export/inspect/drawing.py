@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 from edgenets.progress import printable
-from edgenets.results import Inspection
+from edgenets.results.inspection import Inspection
 from edgenets.units import format_bytes, format_count, format_shape
 
 ROW = 24

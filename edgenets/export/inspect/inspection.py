@@ -40,7 +40,7 @@ from edgenets.flatbuffer import File
 from edgenets.flatbuffer.extract import preparing_operators
 from edgenets.flatbuffer.sizes import element_bits, tensor_bytes
 from edgenets.quantize.sizes.counts import entropy_bytes_of_counts
-from edgenets.results import Inspection
+from edgenets.results.inspection import Inspection
 
 BIASED = {**dict.fromkeys(flatbuffer.WEIGHTED, 2), "TRANSPOSE_CONV": 3, "CONV_3D": 2}
 """Operators with a bias, and at which input: it may be int32 without a scale."""

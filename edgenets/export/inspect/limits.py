@@ -15,7 +15,7 @@ from edgenets.export.ends import Ends
 from edgenets.export.targets import Target
 from edgenets.flatbuffer.sizes import element_bits
 from edgenets.models.sparsity import SPARSE_FROM
-from edgenets.results import Inspection
+from edgenets.results.inspection import Inspection
 from edgenets.units import format_bytes, format_percent
 
 Indices = frozenset[int]

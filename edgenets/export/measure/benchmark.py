@@ -47,7 +47,7 @@ from edgenets.export.measure.stability import judge
 from edgenets.export.metadata import check_end
 from edgenets.files import read_bytes
 from edgenets.progress import Advance, progress_bar
-from edgenets.results import Benchmark, FailedBenchmark, Latency, StoredFile
+from edgenets.results.benchmark import Benchmark, FailedBenchmark, Latency, StoredFile
 
 OPENINGS = 10
 

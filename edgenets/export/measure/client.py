@@ -50,8 +50,8 @@ def verify_client(
         patience_seconds: as for `open_device`.
 
     Returns:
-        As `edgenets.results.Verification` describes it: the first runtime is the interpreter here
-        on images prepared here, the second MediaPipe on the files.
+        As `edgenets.results.verification.Verification` describes it: the first runtime is the
+        interpreter here on images prepared here, the second MediaPipe on the files.
 
     Raises:
         EdgenetsError: MediaPipe is not set up, refuses the file or dies; or the file or the

@@ -22,7 +22,7 @@ from edgenets.export.measure.estimate import estimate_latency
 from edgenets.export.measure.per_op import profile_instructions
 from edgenets.files import read_bytes
 from edgenets.progress import Advance, progress_bar
-from edgenets.results import Benchmark, StoredFile
+from edgenets.results.benchmark import Benchmark, StoredFile
 
 
 def count_instructions(paths: Sequence[Path], cpu: str) -> list[int]:

@@ -89,7 +89,7 @@ def verify_file(
         patience_seconds: as for `open_device`.
 
     Returns:
-        As `edgenets.results.Verification` describes it.
+        As `edgenets.results.verification.Verification` describes it.
 
     Raises:
         EdgenetsError: the file or the dataset cannot be read, a runtime that was asked for is not
@@ -160,7 +160,8 @@ def compare(
     """Run all candidates on the same inputs and compare each with the first that runs.
 
     Returns:
-        `runtimes` and `first_difference`, as `edgenets.results.Verification` describes them.
+        `runtimes` and `first_difference`, as those of
+        `edgenets.results.verification.Verification`.
 
     Raises:
         EdgenetsError: none runs the file.

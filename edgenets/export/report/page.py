@@ -17,7 +17,7 @@ from edgenets.files import read_json, write_bytes
 from edgenets.packages import missing_package
 from edgenets.progress import printable
 from edgenets.quantize.sizes.accounting import LABELS as SIZE_LABELS
-from edgenets.results import VERIFY_CELLS, verify_lines, verify_rows
+from edgenets.results.verification import VERIFY_CELLS, verify_lines, verify_rows
 from edgenets.units import (
     ALEXNET_BYTES,
     format_bytes,

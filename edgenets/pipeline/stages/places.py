@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgenets.results import Result, StoredFile
+from edgenets.results.benchmark import StoredFile
+from edgenets.results.result import Result
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINTS = "checkpoint*.safetensors*"  # of all trainings of a stage, the previous epochs' too

@@ -20,7 +20,7 @@ from edgenets.files import write_bytes
 from edgenets.pipeline.sweep.constraints import FIGURES, Figure
 from edgenets.pipeline.sweep.front import front_of
 from edgenets.pipeline.sweep.summary import command_of
-from edgenets.results import argument_words, common_arguments, net_words
+from edgenets.results.sweep import argument_words, common_arguments, net_words
 
 PAGE = "sweep.html"
 WIDTH, LEFT, RIGHT, HEIGHT = 460, 54, 444, 220

@@ -23,7 +23,7 @@ from edgenets.pipeline.stages.train import initial_model
 from edgenets.pipeline.sweep.constraints import FIGURES
 from edgenets.pipeline.sweep.counting import count_file, count_untrained
 from edgenets.pipeline.sweep.space import Point, SweepConfig, run_config
-from edgenets.results import Report
+from edgenets.results.report import Report
 from edgenets.training.fit import Paused
 
 Row = dict[str, Any]

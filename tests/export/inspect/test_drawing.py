@@ -13,7 +13,7 @@ import pytest
 
 from edgenets.export.inspect.drawing import Edge, draw, lay_out
 from edgenets.export.inspect.inspection import draw_inspection, inspect_file
-from edgenets.results import Inspection
+from edgenets.results.inspection import Inspection
 
 SVG = "{http://www.w3.org/2000/svg}"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

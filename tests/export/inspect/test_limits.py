@@ -15,7 +15,7 @@ from edgenets.export.inspect.limits import (
     warnings_of,
 )
 from edgenets.export.targets import TARGETS
-from edgenets.results import Inspection
+from edgenets.results.inspection import Inspection
 
 NAMES = tuple(TARGETS)
 

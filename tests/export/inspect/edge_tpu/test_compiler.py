@@ -22,7 +22,7 @@ from edgenets.export.inspect.edge_tpu.compiler import (
     compile_file,
 )
 from edgenets.flatbuffer import EDGE_TPU_OPERATOR
-from edgenets.results import ExportRecord
+from edgenets.results.models import ExportRecord
 
 MODEL = Path(edgenets.__file__).parent / "models" / "pretrained" / "cifar10_mobilenet_v1"
 # Compiler 16.0, everything mapped; figures of reference/edge-tpu.md.
