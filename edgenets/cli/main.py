@@ -34,7 +34,7 @@ GROUPS = {
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
-RESUMED = {"run", "train", "compress", "--setup-emulator", "--setup-verify"}
+RESUMED = {"run", "train", "compress", "sweep", "update", "--setup-emulator", "--setup-verify"}
 """Commands, and options of `doctor`, that keep what they have done when they are interrupted."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class Releases:
         """
         object.__setattr__(self, "folder", Path(self.folder).absolute())
         object.__setattr__(self, "keys", None if self.keys is None else Path(self.keys).absolute())
-        if self.keys and self.keys.resolve().is_relative_to(self.folder.resolve()):
+        # As `Path.resolve`, which raises a RuntimeError where links lead to themselves.
+        if self.keys and Path(realpath(self.keys)).is_relative_to(realpath(self.folder)):
             raise EdgenetsError(
                 f"{self.keys} is in {self.folder}, which is for everyone; pass another --keys"
             )

@@ -51,7 +51,15 @@ USUAL = {
     "benchmark": ("net.tflite",),
     "verify": ("net.tflite", "--runtime", "reference"),
     "report": ("folder",),
+    "sweep": ("--data", "digits", "--out", "out"),
     "doctor": (),
+    "release init": ("releases", "--keys", "keys"),
+    "release publish": ("releases", "net.tflite", "--model", "net", "--keys", "keys"),
+    "release yank": ("releases", "1", "--model", "net", "--keys", "keys"),
+    "release rotate": ("releases", "targets", "--keys", "keys"),
+    "release renew": ("releases", "--keys", "keys"),
+    "release list": ("releases",),
+    "update": ("releases", "--into", "board"),
 }
 
 
@@ -98,13 +106,21 @@ def nothing_works(monkeypatch, net) -> None:
     for work in (
         *("run.open_training", "one_step.open_training", "one_step.load_initial"),
         *("compress.open_images_of", "budget.open_images_of"),
+        *("workers._train_by_processes", "workers.train_as_worker"),
+        *("sweep.search.search", "sweep.worker.search_together", "sweep.cluster.search_on_cluster"),
     ):
         monkeypatch.setattr(f"edgenets.pipeline.{work}", stop)
+    for work in ("repository.create_repository", "publish.publish", "client.update"):
+        monkeypatch.setattr(f"edgenets.updates.{work}", stop)
 
 
 def command_of(name: str) -> click.Command:
     assert isinstance(edgenets_command, LazyCommands)
-    command = edgenets_command.get_command(click.Context(edgenets_command), name)
+    first, *rest = name.split()
+    command = edgenets_command.get_command(click.Context(edgenets_command), first)
+    for word in rest:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
     assert command is not None
     return command
 
@@ -134,12 +150,16 @@ def status_of(line: list[str], capsys: pytest.CaptureFixture) -> int:
     return status
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_usual_line():
+    assert {name.split()[0] for name in USUAL} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", USUAL)
 def test_odd_values_are_a_sentence_or_work(name: str, place, colour_file, nothing_works, capsys):
     statuses, failures = set(), []
     for line in lines(name):
         try:
-            statuses.add(status_of([name, *line], capsys))
+            statuses.add(status_of([*name.split(), *line], capsys))
         except Exception as error:  # whatever it is, it is what is looked for
             shown = [word[:40] for word in line]
             failures.append(f"{shown}: {type(error).__name__} {error}"[:300])
