@@ -13,7 +13,7 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.report.page import write_html
-from edgenets.export.targets import find_target
+from edgenets.export.targets import Target, find_target
 from edgenets.files import (
     locked_folder,
     read_bytes,
@@ -95,14 +95,34 @@ def run(
         report = summarize(complete, images, records, _account(out, records), out)
         write_json(out / "report.json", report.to_json())
         write_html(report.to_json(), out)
+        target = find_target(complete.export.target)
+        if note := what_the_device_takes(target, out / STAGES / _before_export(records)[0].folder):
+            say(note)
         return report
+
+
+def what_the_device_takes(target: Target, model: Path) -> str:
+    """Return how that is made of a run's last model, where it is not a `.tflite` itself.
+
+    >>> what_the_device_takes(find_target("mcu"), Path("runs/mine/stages/04-int8"))
+    'for the device: edgenets export runs/mine/stages/04-int8 --target mcu --out FOLDER'
+    """
+    if not (target.micro or target.accelerator):
+        return ""
+    how = "--out FOLDER" if target.micro else "--compile --out FILE.tflite"
+    return f"for the device: edgenets export {model} --target {target.name} {how}"
+
+
+def _before_export(records: list[StageRecord]) -> tuple[StageRecord, StageRecord]:
+    """Return the records of the last model and of the file that was exported of it."""
+    position = next(i for i, record in enumerate(records) if record.name == "export")
+    return records[position - 1], records[position]
 
 
 def _account(out: Path, records: list[StageRecord]) -> Record:
     """Return the size accounting of the last model and the file that was exported of it."""
-    position = next(i for i, record in enumerate(records) if record.name == "export")
-    model = records[position - 1].folder
-    return account_folder(out / STAGES / model, [records[0], records[position]])
+    model, exported = _before_export(records)
+    return account_folder(out / STAGES / model.folder, [records[0], exported])
 
 
 def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[StageRecord]:
