@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 RUN = 'en.run(out="runs/quickstart")'
 QUICK = (
     'en.run(out="runs/quickstart", '
-    'set={"train.epochs": 4, "compress.0.epochs": 1, "compress.1.epochs": 1})'
+    'set={"train.epochs": 8, "compress.0.epochs": 2, "compress.1.epochs": 1})'
 )
 
 

@@ -72,7 +72,8 @@ OPTIONAL: dict[str, Any] = {
     "codes_sha256": "",
 }
 """What is left out of spec.json where it is this."""
-History = dict[str, list[float]]  # a training's losses and accuracies, by epoch
+# A training's losses and accuracies, by epoch; whole numbers stay what they are.
+History = dict[str, list[int | float]]
 PACKAGES = ("tensorflow", "tf_keras", "tensorflow-model-optimization")
 
 

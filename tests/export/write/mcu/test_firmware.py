@@ -264,7 +264,7 @@ def test_command_tells_flash_arena_and_operators(
         assert "on 16 of 16 images, bit for bit" in told
     wrong = CliRunner().invoke(edgenets_command, [*arguments, "--no-tables"])
     assert wrong.exit_code == 2 and "--no-tables is for --target mcu" in wrong.stderr
-    with pytest.raises(EdgenetsError, match="tables=False is for a microcontroller"):
+    with pytest.raises(EdgenetsError, match="tables=False is for target mcu, not generic"):
         en.Model.load(model).export(tmp_path / "net.tflite", tables=False)
 
 
