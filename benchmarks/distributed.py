@@ -17,13 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from edgenets.models import WORKER
+from edgenets.pipeline.workers import free_ports
 
 NETS = ("squeezenet", "shufflenet_v2", "mobilenet_v1", "inception_v1", "alexnet", "vgg16")
 PROCESSES = (1, 2, 4)
@@ -58,18 +60,13 @@ def main() -> None:
 
 def measure(net: str, processes: int) -> dict[str, float]:
     """Return what the first of some workers measured."""
-    ports = []
-    for _ in range(processes):
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            ports.append(one.getsockname()[1])
-    addresses = [f"127.0.0.1:{port}" for port in ports]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(processes)]
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     started = [
         subprocess.Popen(
             [sys.executable, __file__, "--worker", ",".join([net, str(i), *addresses])],
             stdout=subprocess.PIPE,
-            env={**os.environ, "EDGENETS_WORKER": "1", "TF_NUM_INTRAOP_THREADS": threads},
+            env={**os.environ, WORKER: "1", "TF_NUM_INTRAOP_THREADS": threads},
         )
         for i in range(processes)
     ]

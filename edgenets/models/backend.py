@@ -14,15 +14,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgenets.models import WORKER
 from edgenets.packages import missing_package
 from edgenets.progress import quiet_stderr
 
 # tfmot works on tf_keras models only; TensorFlow reads both when it is first imported.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-WORKER = "EDGENETS_WORKER"
-"""In the environment of a process that will be one of the workers of a training."""
 
 
 @contextmanager

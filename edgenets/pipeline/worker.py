@@ -15,10 +15,10 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import write_json
+from edgenets.models import WORKER
 from edgenets.pipeline.config import RunConfig
 
 ERROR = "error"
-WORKER = "EDGENETS_WORKER"  # as `edgenets.models.backend` reads it, which loads TensorFlow
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def _train_by_processes(
     config: RunConfig, out: Path, count: int, log_dir: Path | None
 ) -> dict[str, Any]:
     """Let processes train; the first one, in `out`, keeps the model, the others forget it."""
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     task = {
         "config": config.model_dump(mode="json"),
         "addresses": addresses,
@@ -181,7 +181,8 @@ def _wait_for_first(workers: list[_Worker]) -> dict[str, Any]:
         time.sleep(LOOK_SECONDS)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nothing listens at, all different."""
     with ExitStack() as opened:
         sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

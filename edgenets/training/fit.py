@@ -278,9 +278,8 @@ class _Loop:
             correct += int(step_correct)
             labelled += np.count_nonzero(labels != UNLABELLED)
             advance(1, f"loss {float(step_loss):.3f}")
-        loss, correct, labelled = map(
-            float, self.workers.sum_now(list(np.array([loss, correct, labelled])))
-        )
+        totals = [np.float64(value) for value in (loss, correct, labelled)]
+        loss, correct, labelled = map(float, self.workers.sum_now(totals))
         self._require_finite(loss, epoch)
         self._average_statistics()
         self.workers.require_equal(self.variables)

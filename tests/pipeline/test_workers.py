@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import edgenets as en
 from edgenets.errors import EdgenetsError
 from edgenets.models.folder import WEIGHTS
 from edgenets.pipeline.stages.places import CHECKPOINT
-from edgenets.pipeline.workers import read_cluster
+from edgenets.pipeline.workers import free_ports, read_cluster
 
 TRAIN = (
     *(sys.executable, "-m", "edgenets", "train", "mobilenet_v1", "width=0.25", "resolution=16"),
@@ -42,7 +41,7 @@ def children(process: int) -> list[int]:
 @pytest.mark.slow
 def test_workers_have_the_same_weights_and_after_a_kill_the_same_again(tmp_path: Path):
     hosts = tmp_path / "hosts.json"
-    hosts.write_text(json.dumps({"worker": [f"127.0.0.1:{free_port()}" for _ in range(2)]}))
+    hosts.write_text(json.dumps({"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}))
     cluster = [
         train("--out", tmp_path / f"of_{i}", "--cluster", hosts, "--worker", str(i))
         for i in range(2)
@@ -70,13 +69,6 @@ def test_workers_have_the_same_weights_and_after_a_kill_the_same_again(tmp_path:
     assert again.returncode == 0
     assert "train 1/3" not in said
     assert (out / WEIGHTS).read_bytes() == weights
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def test_cluster_is_as_tensorflow_has_it_too(tmp_path: Path):
