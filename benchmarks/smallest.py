@@ -53,7 +53,7 @@ def main() -> None:
         goal = {"price": options.price} if options.price else {"budget_bytes": net.budget_bytes}
         stage = {"stage": "rate", "epochs": options.epochs or net.epochs, **goal}
         if not (out / MEASURED).exists():
-            compress(folder, [{**stage, "augment": 0.5}], options.data, out)
+            compress(folder, [{**stage, "batch_size": 128, "augment": 0.5}], options.data, out)
         first, last = read_json(out / MEASURED)["stages"]
         content = exported(out)
         right = [is_right(folder, options.data, each) for each in (None, content)]

@@ -2,7 +2,8 @@
 
 Everything that does not depend on the price is measured once: the grids of the activations and what
 errors of each kernel cost. A budget or a bound is then met by trying prices. Where codes are also
-trained, the price that meets it without is where few trainings begin.
+trained, the price that meets it without is where a training begins, in which the price follows a
+budget; a bound on divergence may take a few trainings.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from edgenets.quantize.rate.activation_ranges import mse_range
 from edgenets.quantize.rate.curvature import measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
 from edgenets.quantize.rate.layerwise import Coded, code_kernels, round_biases
-from edgenets.quantize.rate.priced_training import Trained
+from edgenets.quantize.rate.priced_training import Goal, Trained
 from edgenets.quantize.settings import RateSettings
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
@@ -65,13 +66,14 @@ class Attempt:
     model: Model  # the coded net, with the codes of its file
     content: bytes  # of the `.tflite`
     package_bytes: int
+    bits: float  # of the codes in it
     kl: float  # nats, from the float net's answers to the file's, mean over images
     agreement: float  # fraction of images with the float net's answer
     history: History | None = None  # of the training, if there was one
 
 
-Train = Callable[[Coded, Collection[str], float], Trained]
-"""Trains a net in codes, given the layers whose outputs are rounded and what a bit may cost."""
+Train = Callable[[Coded, Collection[str], Goal], Trained]
+"""Trains a net in codes, given the layers whose outputs are rounded, to a price or a budget."""
 
 
 def code_to_goal(
@@ -107,9 +109,11 @@ def code_to_goal(
     limit = settings.budget_bytes or settings.max_kl or USUAL_MAX_KL
     search = partial(_search, limit=limit, falls=falls)
     found = search(partial(attempt, train=None))
+    if train and settings.budget_bytes:
+        return _train_to_budget(partial(attempt, train=train), found, settings.budget_bytes)
     if train:
         trained = partial(attempt, train=train)
-        found = search(trained, first_price=found.price, effort=OF_TRAINING)
+        return search(trained, first_price=found.price, effort=OF_TRAINING)
     return found
 
 
@@ -138,11 +142,13 @@ def prepare(
     curvatures = measure_curvatures(equalized, varied, len(walked), seed=seed)
     reference = predict_logits(compile_inference(equalized), held_out)
 
-    def attempt(price: float, train: Train | None = None) -> Attempt:
+    def attempt(
+        price: float, train: Train | None = None, budget_bits: float | None = None
+    ) -> Attempt:
         coded = code_kernels(equalized, walked, curvatures, first_grids, price)
         history, grids = None, first_grids
         if train:
-            coded, history = train(coded, grids, price)
+            coded, history, price = train(coded, grids, Goal(price, budget_bits))
             grids = measure_grids(coded.model)
             round_biases(coded.model, coded.kernels, grids)
         codes = Codes(coded.kernels, grids)
@@ -155,6 +161,7 @@ def prepare(
             Model(coded.model, spec, codes),
             file.content,
             len(pack(file.content)),
+            coded.bits,
             mean_divergence(reference, logits),
             float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1))),
             history,
@@ -166,6 +173,27 @@ def prepare(
         return found
 
     return attempt
+
+
+def _train_to_budget(train: Callable[..., Attempt], found: Attempt, budget: int) -> Attempt:
+    """Return a training whose package keeps a budget, which `found` keeps without training.
+
+    Args:
+        train: trains codes at a price, until they take `budget_bits`.
+
+    Raises:
+        EdgenetsError: none of `OF_TRAINING.most_tries` trainings keeps it.
+    """
+    packed, beside = budget * (1 - OF_CODING.near / 2), found.package_bytes - found.bits / 8
+    for _ in range(OF_TRAINING.most_tries):
+        trained = train(found.price, budget_bits=8 * (packed - beside))
+        if trained.package_bytes <= budget:
+            return trained
+        packed -= trained.package_bytes - budget
+    raise EdgenetsError(
+        f"after {OF_TRAINING.most_tries} trainings the package takes {trained.package_bytes:,} "
+        f"bytes where budget_bytes is {budget:,}; pass a larger budget_bytes or more epochs"
+    )
 
 
 class _Point(NamedTuple):

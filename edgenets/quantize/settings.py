@@ -134,7 +134,6 @@ class RateSettings(FitSettings):
     max_kl: pydantic.PositiveFloat | None = None  # nats, mean over images
 
     usual_epochs: ClassVar[int] = 20
-    usual_learning_rate: ClassVar[float] = 1e-3
 
     def distillation_for(self, transferred: bool) -> Distillation:
         """Return nearly all, as the teacher answers: a price is one of divergence from it."""

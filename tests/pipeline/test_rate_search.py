@@ -13,9 +13,12 @@ from edgenets.pipeline.rate_search import (
     OF_TRAINING,
     USUAL_PRICE,
     _search,
+    _train_to_budget,
     code_to_goal,
 )
 from edgenets.quantize.settings import RateSettings
+
+BESIDE = 12_000  # bytes of a package that are no codes
 
 
 class Coder:
@@ -28,7 +31,10 @@ class Coder:
         self.prices.append(price)
         octaves = price / 3e-7
         return SimpleNamespace(
-            price=price, package_bytes=round(3e5 * octaves**-0.18), kl=0.05 * octaves
+            price=price,
+            package_bytes=round(3e5 * octaves**-0.18),
+            bits=8 * (3e5 * octaves**-0.18 - BESIDE),
+            kl=0.05 * octaves,
         )
 
 
@@ -84,14 +90,11 @@ def test_tries_that_run_out_are_said(capsys: pytest.CaptureFixture):
     assert "after 7 tries the nearest has 0.01, max_kl is 0.03" in capsys.readouterr().err
 
 
-def test_trainings_are_few_and_begin_where_codes_without_met_the_goal():
+def test_trainings_for_a_bound_are_few_and_begin_where_codes_without_met_it():
     coder = Coder()
-    _search(coder, 250_000, falls=True, first_price=1e-6, effort=OF_TRAINING)
-    assert coder.prices == [1e-6]
-    coder = Coder()
-    found = _search(coder, 180_000, falls=True, first_price=1e-6, effort=OF_TRAINING)
+    found = _search(coder, 0.2, falls=False, first_price=1e-6, effort=OF_TRAINING)
     assert coder.prices[0] == 1e-6 and len(coder.prices) <= 3
-    assert 0.95 * 180_000 <= found.package_bytes <= 180_000
+    assert 0.95 * 0.2 <= found.kl <= 0.2
 
 
 @pytest.mark.parametrize(
@@ -106,13 +109,35 @@ def test_trainings_are_few_and_begin_where_codes_without_met_the_goal():
 def test_one_training_is_enough_if_it_keeps_the_goal(goal, price, monkeypatch):
     coder, trainings = Coder(), []
 
-    def attempt(price: float, train: str | None = None) -> SimpleNamespace:
+    def attempt(price: float, train=None, budget_bits=None) -> SimpleNamespace:
         if train:
-            trainings.append(price)
+            trainings.append((price, budget_bits))
         return coder(price)
 
     monkeypatch.setattr(rate_search, "prepare", lambda *arguments, **options: attempt)
     settings = RateSettings(epochs=1, **goal)
     found = code_to_goal(None, settings, None, None, flip=True, seed=0, train="so")
-    assert trainings == [found.price]
+    ((begun, budget_bits),) = trainings
+    assert begun == found.price
     assert coder.prices == [price] if price else len(coder.prices) > 2
+    if "budget_bytes" in goal:
+        assert 0.9 * 240_000 < budget_bits / 8 + BESIDE < 240_000
+
+
+def test_training_over_its_budget_is_followed_by_one_to_as_much_less():
+    budgets = []
+
+    def train(price: float, budget_bits: float) -> SimpleNamespace:
+        budgets.append(budget_bits / 8 + BESIDE)
+        return SimpleNamespace(package_bytes=round(1.05 * budgets[-1]))
+
+    found = SimpleNamespace(price=1e-6, package_bytes=30_000, bits=8 * (30_000 - BESIDE))
+    assert _train_to_budget(train, found, 30_000).package_bytes <= 30_000
+    assert len(budgets) == 2
+
+
+def test_trainings_that_never_keep_a_budget_get_a_sentence():
+    found = SimpleNamespace(price=1e-6, package_bytes=30_000, bits=8 * (30_000 - BESIDE))
+    large = SimpleNamespace(package_bytes=40_000)
+    with pytest.raises(EdgenetsError, match=r"after 3 trainings .* 40,000 bytes .* is 30,000;"):
+        _train_to_budget(lambda *_, **__: large, found, 30_000)

@@ -3,7 +3,8 @@
 What is trained is a number for each weight, in steps of its layer; rounded, it is the weight's
 code. To the gradient rounding is the identity. The loss of `fit` is raised by price times bits,
 those of the frequency tables that suit the codes at the beginning of the epoch; between two codes
-the bits are in proportion, so that each number is drawn to the cheaper one. Each layer's step is
+the bits are in proportion, so that each number is drawn to the cheaper one. Where all bits together
+are to be so many, the price rises and falls with what they are. Each layer's step is
 trained too, and the biases. Activations are rounded to 256 steps of ranges that follow them: in
 ranges that stay, a net learns to be clipped, and its file is then far from its float weights.
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from edgenets.models.backend import keras, tf, tfmot
 from edgenets.models.codes import LARGEST_CODE, Grid, KernelCodes
 from edgenets.models.folder import History
+from edgenets.progress import say
 from edgenets.quantize.layers import clone_with_weights, kernel_of
 from edgenets.quantize.package.rans import SYMBOLS
 from edgenets.quantize.rate.curvature import groups_of, to_kernel, to_rows
@@ -43,12 +45,23 @@ class Trained(NamedTuple):
 
     coded: Coded
     history: History
+    price: float  # of a bit at the end, in nats
+
+
+class Goal(NamedTuple):
+    """What a training in codes is to come to."""
+
+    price: float  # of a bit, in nats: what it begins with, and keeps unless it has a budget
+    budget_bits: float | None = None  # of all codes
+
+    def __str__(self) -> str:
+        return f"{self.price}" + (f"_{self.budget_bits:.0f}" if self.budget_bits else "")
 
 
 def train_codes(
     coded: Coded,
     rounded: Collection[str],
-    price: float,
+    goal: Goal,
     *,
     data: TrainingData,
     settings: FitSettings,
@@ -65,26 +78,27 @@ def train_codes(
     Args:
         coded: what training begins with; left as it is.
         rounded: the layers whose outputs the file holds in 8 bits.
-        price: of a bit, in nats.
-        checkpoint: a file beside it, named after the price, keeps the training's state.
+        goal: the price of a bit, or a budget that the price follows.
+        checkpoint: a file beside it, named after the goal, keeps the training's state.
         data, settings, seed, key, teacher, log_dir: as `fit` takes them.
 
     Raises:
         EdgenetsError: as `fit`.
     """
-    priced = with_prices(coded.model, coded.kernels, rounded, price)
+    priced = with_prices(coded.model, coded.kernels, rounded, goal.price)
     history = fit_priced(
         priced,
         data=data,
         settings=settings,
         seed=seed,
-        checkpoint=checkpoint.with_stem(f"{checkpoint.stem}_{price}"),
-        key=f"{key} {price}",
+        checkpoint=checkpoint.with_stem(f"{checkpoint.stem}_{goal}"),
+        key=f"{key} {goal}",
         teacher=teacher,
         log_dir=log_dir,
         description="rate",
+        budget_bits=goal.budget_bits,
     )
-    return Trained(_finish(priced, coded.model), history)
+    return _finish(priced, coded.model, history)
 
 
 def fit_priced(
@@ -98,10 +112,11 @@ def fit_priced(
     teacher: keras.Model | None,
     log_dir: Path | None,
     description: str,
+    budget_bits: float | None = None,
 ) -> History:
     """Train what `with_prices` returned, keep its last epoch and return what it measured.
 
-    Arguments are those of `fit`.
+    Arguments are those of `fit` and `Repricing`.
     """
     return fit(
         priced,
@@ -112,7 +127,7 @@ def fit_priced(
         key=key,
         teacher=teacher,
         description=description,
-        callbacks=[Repricing()],
+        callbacks=[Repricing(budget_bits)],
         select_from_epoch=pace_of(settings, priced, len(data.images)).epochs,
         log_dir=log_dir,
     )
@@ -158,13 +173,32 @@ def with_prices(
 
 
 class Repricing(keras.callbacks.Callback):
-    """Sets the bits of each code to what they are among the codes that there are, each epoch."""
+    """Sets the bits of each code to what they are among the codes that there are, each epoch.
+
+    Args:
+        budget_bits: of all codes. From the second epoch on the price of a bit is multiplied by how
+            many times as many bits there are: in a few epochs, which answer to a price of twice as
+            much with about a fifth fewer bits, both settle.
+    """
+
+    def __init__(self, budget_bits: float | None = None) -> None:
+        super().__init__()
+        self.budget_bits = budget_bits
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Count all codes anew."""
+        bits, prices = 0.0, []
         for wrapper in wrappers_of(self.model):
             for kernel, rounding, weights in wrapper._weight_vars:
-                weights["bits"].assign(rounding.table(rounding.codes(kernel)))
+                codes = rounding.codes(kernel)
+                table = rounding.table(codes)
+                weights["bits"].assign(table)
+                bits += rounding.sum_bits(codes, table)
+                prices.append(weights["price"])
+        if epoch and self.budget_bits:
+            for price in prices:
+                price.assign(price * bits / self.budget_bits)
+            say(f"rate: {bits / 8:,.0f} bytes of codes, {float(prices[0]):.2g} nats a bit from now")
 
 
 class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
@@ -174,7 +208,7 @@ class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
         start: what training begins with; the trained step is a multiple of its scale.
         groups: of the layer's channels, see `groups_of`.
         channels: that its output has.
-        price: of a bit, in nats.
+        price: of a bit, in nats, that training begins with.
     """
 
     trains_steps: ClassVar[bool] = True
@@ -195,6 +229,11 @@ class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
                 f"{name}_octaves", initializer="zeros", trainable=self.trains_steps
             ),
             "bits": layer.add_weight(f"{name}_bits", shape, initializer="zeros", trainable=False),
+            "price": layer.add_weight(
+                f"{name}_price",
+                initializer=keras.initializers.Constant(self.price),
+                trainable=False,
+            ),
         }
 
     def __call__(
@@ -204,7 +243,7 @@ class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
         wanted = _in_steps(inputs)
         if training:
             priced = self.priced(wanted)
-            self.wrapper.add_loss(self.price * self._bits(priced, weights["bits"]))
+            self.wrapper.add_loss(weights["price"] * self._bits(priced, weights["bits"]))
         codes = wanted + tf.stop_gradient(tf.round(wanted) - wanted)
         return codes * self.scale(weights)
 
@@ -235,9 +274,9 @@ class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
         rows = to_rows(codes, self.groups, self.channels)
         return code_bits(rows.astype(np.float32)).reshape(self.channels, SYMBOLS)
 
-    def bits(self, codes: NDArray[np.int8]) -> float:
+    def sum_bits(self, codes: NDArray[np.int8], table: NDArray[np.float32]) -> float:
         """Return what a kernel's codes take."""
-        return float(self.table(codes).ravel()[self.zeros + codes].sum(dtype=np.float64))
+        return float(table.ravel()[self.zeros + codes].sum(dtype=np.float64))
 
     def scale(self, weights: dict[str, Any]) -> tf.Tensor:
         """Return the scales as they are now."""
@@ -271,20 +310,22 @@ class GridRounding(tfmot.quantization.keras.quantizers.Quantizer):
         return {"grid": self.grid}
 
 
-def _finish(priced: keras.Model, folded: keras.Model) -> Coded:
+def _finish(priced: keras.Model, folded: keras.Model, history: History) -> Trained:
     """Return the codes that training has come to, and a copy of `folded` with them for kernels."""
     model = clone_with_weights(folded)
-    kernels, bits = {}, 0.0
+    kernels, bits, price = {}, 0.0, 0.0
     for wrapper in wrappers_of(priced):
         for kernel, rounding, weights in wrapper._weight_vars:
             layer = model.get_layer(wrapper.layer.name)
-            found = KernelCodes(rounding.codes(kernel), rounding.scale(weights).numpy())
+            codes = rounding.codes(kernel)
+            found = KernelCodes(codes, rounding.scale(weights).numpy())
             kernels[layer.name] = found
             kernel_of(layer).assign(found.values)
             if layer.use_bias:
                 layer.bias.assign(wrapper.layer.bias)
-            bits += rounding.bits(found.codes)
-    return Coded(model, kernels, bits)
+            bits += rounding.sum_bits(codes, rounding.table(codes))
+            price = float(weights["price"])
+    return Trained(Coded(model, kernels, bits), history, price)
 
 
 def _in_steps(kernel: tf.Tensor) -> tf.Tensor:

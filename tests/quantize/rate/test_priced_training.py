@@ -17,6 +17,7 @@ from edgenets.quantize.rate.kernel_codes import code_bits
 from edgenets.quantize.rate.layerwise import Coded
 from edgenets.quantize.rate.priced_training import (
     STEPS_PER_UNIT,
+    Goal,
     Repricing,
     Trained,
     train_codes,
@@ -29,7 +30,7 @@ from edgenets.training.settings import Distillation
 
 ROUNDED = ("conv", "pointwise")
 SETTINGS = RateSettings(epochs=3, batch_size=16, learning_rate=0.02, augment=0)
-FREE, DEAR = 0.0, 1e-2
+FREE, DEAR = Goal(0.0), Goal(1e-2)
 COARSER = np.float32(16)  # than the finest steps: codes from -8 to 8
 
 
@@ -44,12 +45,12 @@ def coded(build_net: Callable) -> Coded:
     return Coded(model, kernels, 0.0)
 
 
-def train(coded: Coded, data: TrainingData, folder: Path, price: float, **other) -> Trained:
+def train(coded: Coded, data: TrainingData, folder: Path, goal: Goal, **other) -> Trained:
     settings = SETTINGS.model_copy(update={"distillation": Distillation(alpha=1.0), **other})
     return train_codes(
         coded,
         ROUNDED,
-        price,
+        goal,
         data=data,
         settings=settings,
         seed=0,
@@ -63,17 +64,17 @@ def train(coded: Coded, data: TrainingData, folder: Path, price: float, **other)
 @pytest.fixture(scope="module")
 def trained(coded: Coded, training_data: TrainingData, tmp_path_factory) -> list[Trained]:
     folder = tmp_path_factory.mktemp("trained")
-    return [train(coded, training_data, folder, price) for price in (FREE, DEAR)]
+    return [train(coded, training_data, folder, goal) for goal in (FREE, DEAR)]
 
 
 def test_net_begins_with_the_answers_of_its_codes(coded: Coded, training_data: TrainingData):
     images = training_data.images.take(range(20)) / np.float32(127.5) - 1
-    priced = with_prices(coded.model, coded.kernels, (), DEAR)
+    priced = with_prices(coded.model, coded.kernels, (), DEAR.price)
     np.testing.assert_allclose(priced(images), coded.model(images), rtol=1e-5, atol=1e-5)
 
 
 def test_losses_are_price_times_bits_and_between_two_codes_in_proportion(coded: Coded):
-    priced = with_prices(coded.model, coded.kernels, (), DEAR)
+    priced = with_prices(coded.model, coded.kernels, (), DEAR.price)
     repricing = Repricing()
     repricing.set_model(priced)
     repricing.on_epoch_begin(0)
@@ -90,7 +91,7 @@ def test_losses_are_price_times_bits_and_between_two_codes_in_proportion(coded: 
         table = code_bits(rows.astype(np.float32))
         bits += np.take_along_axis(table, rows.astype(int) + 127, axis=2).sum(dtype=float)
     whole = cost()
-    assert whole == pytest.approx(DEAR * bits, rel=1e-5)
+    assert whole == pytest.approx(DEAR.price * bits, rel=1e-5)
     ((trained_numbers, *_),) = priced.get_layer("quant_conv")._weight_vars
     start = trained_numbers.numpy()
     costs = []
@@ -119,6 +120,17 @@ def test_dear_codes_take_fewer_bits_and_free_ones_learn(coded: Coded, trained: l
             assert np.abs(kernel.codes.astype(int)).max() <= 127
             steps = kernel.scale / coded.kernels[name].scale
             np.testing.assert_allclose(steps, steps.flat[0], rtol=1e-5)
+
+
+def test_price_rises_over_a_budget_and_falls_below_it(
+    coded: Coded, trained: list[Trained], training_data: TrainingData, tmp_path: Path
+):
+    begun, bits = 1e-3, trained[0].coded.bits
+    tight, ample = (
+        train(coded, training_data, tmp_path, Goal(begun, part * bits)) for part in (0.5, 2)
+    )
+    assert ample.price < begun < tight.price
+    assert tight.coded.bits < ample.coded.bits
 
 
 def test_what_training_begins_with_is_left_as_it_is(build_net: Callable, coded: Coded, trained):
