@@ -1,26 +1,31 @@
-"""What Vela estimates of edgenets' nets on an Ethos-U: three tables of docs/evidence/ethos-u.md.
+"""What Vela estimates of edgenets' nets on an Ethos-U: the tables of docs/evidence/ethos-u.md.
 
     python benchmarks/ethos_u.py lowering [--out runs/ethos_u]
     python benchmarks/ethos_u.py compression --data cifar10 [NET ...] [--out runs/ethos_u]
+    python benchmarks/ethos_u.py pricing --data cifar10 [NET ...] [--out runs/ethos_u]
     python benchmarks/ethos_u.py variants [--out runs/ethos_u]
 
 `lowering`: cycles of each family in each form that changes it; fresh weights, calibrated on noise.
 `compression`: the four nets in the package, plain int8 and compressed by recipes, with the top-1 of
 the files in LiteRT on all of DATA/test, and what they lose to the Keras model with its paired 95 %
-interval. `variants`: published variants that fit a microcontroller, fresh weights: the rows of
-edgenets/models/npu_cycles.py. Stopped, a command goes on.
+interval. `pricing`: the recipe `rate` at some prices of a bit: of bits as packages code them, as
+Vela does, and of those alone that the NPU waits for. `variants`: published variants that fit a
+microcontroller, fresh weights: the rows of edgenets/models/npu_cycles.py. Stopped, a command goes
+on, but for `pricing`.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deep_compression import compress, format_loss, is_right
 
 from edgenets.data.images import Preparation
+from edgenets.data.splits import CALIBRATION_IMAGES as CALIBRATED_ON
 from edgenets.export.formats import INT8
 from edgenets.export.inspect.ethos_u.compiler import Outcome, compile_file
 from edgenets.export.lower.lower import REWRITES, lower
@@ -31,12 +36,17 @@ from edgenets.export.write import tflite
 from edgenets.export.write.checked_file import export_checked
 from edgenets.files import write_bytes
 from edgenets.models.backend import keras
+from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model, Spec
 from edgenets.models.npu_cycles import MOST_MACS, MOST_PARAMS
 from edgenets.models.registry import complete_arguments, create
 from edgenets.models.variants import VARIANTS
 from edgenets.models.weights.sources import PRETRAINED
-from edgenets.pipeline.compress import MEASURED
+from edgenets.pipeline.compress import MEASURED, open_images_of
+from edgenets.pipeline.config import check_config
+from edgenets.pipeline.figures import file_for
+from edgenets.pipeline.rate_search import prepare
+from edgenets.pipeline.stages.compress import DIVERGENCE_IMAGES as HELD_OUT
 
 SEED = 0
 CALIBRATION_IMAGES = 2
@@ -69,6 +79,12 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
 # Net -> price of a bit, in nats, at which the cycles on a U55-128 meet a bound (the evidence says
 # which).
 PRICES = {"cifar10_shufflenet_v2": 5e-8, "cifar10_squeezenet": 4e-8, "cifar10_xception": 3e-7}
+# What is priced -> how `prepare` is told so, and the prices of a bit that are measured, in nats.
+PRICINGS: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
+    "packages' bits": ({}, (1.5e-7, 3e-7, 6e-7)),
+    "Vela's bits": ({"npu": MEASURED_ON[0], "hides": False}, (2e-7, 4e-7)),
+    "Vela's bits, waited for": ({"npu": MEASURED_ON[0]}, (3e-7, 1e-6, 3e-6)),
+}
 
 
 def fresh(name: str, arguments: dict[str, Any]) -> tuple[CodedModel, Spec]:
@@ -160,6 +176,30 @@ def recipes_of(net: str) -> dict[str, list[dict[str, Any]]]:
     return {**RECIPES, f"rate, price {price:g}": [{"stage": "rate", "price": price}]}
 
 
+def print_pricings(folders: list[Path], data: str, out: Path) -> None:
+    print_head("net", "priced", "price", "U55-128 cycles", "stream", "KL", "top-1", "loss")
+    for folder in folders:
+        right, model = is_right(folder, data), Model.load(folder)
+        values = {"model": model.spec.net, "data": {"source": data}, "compress": "rate"}
+        images = open_images_of(model, check_config(values, str))
+        folded = replace(model, net=fold_batch_norm(model.net), codes=None)
+        sets = (images.calibration(CALIBRATED_ON, unlabelled=True), images.validation(HELD_OUT))
+        for priced, (how, prices) in PRICINGS.items():
+            options = {"flip": images.training.flip, "seed": images.config.seed, **how}
+            attempt = prepare(folded, *sets, **options)
+            for price in prices:
+                found = attempt(price)
+                path = out / f"{folder.name}_{list(PRICINGS).index(priced)}_{price:g}.tflite"
+                write_bytes(path, file_for(found.model, MEASURED_ON[0]))
+                estimates = estimated(path, MEASURED_ON[0].name).estimates
+                now = is_right(folder, data, path.read_bytes())
+                print_row(
+                    *(folder.name, priced, f"{price:g}", f"{estimates['cycles']:,}"),
+                    *(f"{estimates['weight_stream_bytes']:,}", f"{found.kl:.4f}"),
+                    *(f"{100 * now.mean():.2f}", format_loss(right, now)),
+                )
+
+
 def print_variants(out: Path) -> None:
     for variant in VARIANTS:
         if variant.params > MOST_PARAMS or variant.macs > MOST_MACS:
@@ -184,7 +224,7 @@ def print_row(*cells: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("lowering", "compression", "variants"))
+    parser.add_argument("table", choices=("lowering", "compression", "pricing", "variants"))
     parser.add_argument(
         "nets", nargs="*", metavar="NET", help="of the package, as cifar10_xception"
     )
@@ -197,10 +237,11 @@ def main() -> None:
     elif options.table == "variants":
         print_variants(options.out)
     elif options.data is None:
-        parser.error("compression needs --data")
+        parser.error(f"{options.table} needs --data")
     else:
         nets = options.nets or sorted(path.name for path in PRETRAINED.glob("cifar10_*"))
-        print_compressions([PRETRAINED / net for net in nets], options.data, options.out)
+        show = print_pricings if options.table == "pricing" else print_compressions
+        show([PRETRAINED / net for net in nets], options.data, options.out)
 
 
 if __name__ == "__main__":

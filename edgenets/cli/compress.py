@@ -49,13 +49,15 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "--budget-cycles",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Choose them so that Vela estimates at most N cycles an image on the Ethos-U TARGET.",
+    help="Choose them so that Vela estimates at most N cycles an image on the Ethos-U TARGET; with "
+    "--recipe rate, the price of a bit.",
 )
 @click.option(
     "--budget-flash",
     metavar="SIZE",
     type=Size(),
-    help="Choose them so that Vela estimates at most SIZE of flash on the Ethos-U TARGET.",
+    help="Choose them so that Vela estimates at most SIZE of flash on the Ethos-U TARGET; with "
+    "--recipe rate, the price of a bit.",
 )
 @click.option(
     "--target",
@@ -171,6 +173,11 @@ def command(
         echo(
             f"an update of the base takes {last['update_bytes']:,} bytes, the whole package "
             f"{last['package_bytes']:,}"
+        )
+    if npu := last.get("npu"):
+        echo(
+            f"an estimated {npu['cycles']:,} cycles an image on {npu['target']}, "
+            f"{npu['npu_cycles']:,} of them computing; {npu['flash_bytes']:,} bytes of flash"
         )
     if "choice" in result:
         print_choice(result)

@@ -18,6 +18,7 @@ from edgenets.data.folder import existing_folder, unlabelled_folder
 from edgenets.data.images import Fit
 from edgenets.data.splits import CALIBRATION_IMAGES, TEST_FRACTION
 from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
+from edgenets.export.inspect.ethos_u.compiler import find_system
 from edgenets.export.measure.defaults import MIN_SECONDS, MOST_THREADS, THREADS
 from edgenets.export.targets import GENERIC, find_target
 from edgenets.models.folder import load_spec
@@ -25,7 +26,7 @@ from edgenets.models.registry import BASELINES, complete_arguments
 from edgenets.models.weights.labels import read_labels
 from edgenets.models.weights.sources import NAMES, find_weights, has_imagenet_weights
 from edgenets.quantize.recipe import DEFAULT_RECIPE, RECIPES, STAGE_SETTINGS, Recipe
-from edgenets.quantize.settings import NearSettings
+from edgenets.quantize.settings import NearSettings, RateSettings
 from edgenets.settings import Settings
 from edgenets.training.settings import UNTAUGHT, TrainSettings
 
@@ -193,6 +194,8 @@ def require_sources(config: RunConfig) -> None:
     for stage in config.compress:
         if isinstance(stage, NearSettings):
             load_spec(Path(stage.base))
+        if isinstance(stage, RateSettings) and stage.target:
+            find_system(find_target(stage.target))
 
 
 def require_trainable(config: RunConfig) -> None:

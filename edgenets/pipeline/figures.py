@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8
-from edgenets.export.inspect.ethos_u.compiler import compile_content, find_system
+from edgenets.export.inspect.ethos_u.compiler import Outcome, compile_content, find_system
 from edgenets.export.lower.lower import lower
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.metadata import with_description
@@ -55,21 +55,32 @@ class Figure(NamedTuple):
         """
         if self.key == "stored_bytes":
             return stored_bytes(content)
-        outcome = compile_content(content, Path("net.tflite"), self.target)
-        figure: int = outcome.estimates[self.key]
+        figure: int = compile_net(content, self.target).estimates[self.key]
         return figure
 
     def of_model(self, model: Model) -> int:
         """Return the figure of the file of a model whose `codes` are complete."""
-        net = lower(CodedModel(model.net, model.codes), self.target, INT8)
-        file = tflite.to_format(INT8, net.model, model.spec, None, net.codes)
-        described = with_description(
-            file, model.spec, weights_sha256(model.net), names=self.target.names
-        )
-        return self.of_file(described.content)
+        return self.of_file(file_for(model, self.target))
 
 
 STORED = Figure()
+
+
+def file_for(model: Model, target: Target) -> bytes:
+    """Return the int8 file of a model whose `codes` are complete, in a target's form."""
+    net = lower(CodedModel(model.net, model.codes), target, INT8)
+    file = tflite.to_format(INT8, net.model, model.spec, None, net.codes)
+    described = with_description(file, model.spec, weights_sha256(model.net), names=target.names)
+    return described.content
+
+
+def compile_net(content: bytes, target: Target) -> Outcome:
+    """Return what an NPU's compiler makes of a file that is not written yet.
+
+    Raises:
+        EdgenetsError: the compiler fails, or leaves operators on the CPU.
+    """
+    return compile_content(content, Path("net.tflite"), target)
 
 
 def npu_figure(key: str, target: str) -> Figure:

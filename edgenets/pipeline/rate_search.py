@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,39 +23,36 @@ from edgenets.export.formats import INT8
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.metadata import with_description
+from edgenets.export.targets import Target, find_target
 from edgenets.export.write import tflite
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid
 from edgenets.models.folder import History, Model, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.logits import mean_divergence
+from edgenets.pipeline.figures import compile_net, file_for
+from edgenets.pipeline.hidden_bits import hidden_bits
+from edgenets.pipeline.price_search import (
+    OF_CODING,
+    OF_TRAINING,
+    OF_WAITING,
+    Limit,
+    search_price,
+)
 from edgenets.progress import say
 from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
+from edgenets.quantize.rate.coders import vela_bits
 from edgenets.quantize.rate.curvature import measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
 from edgenets.quantize.rate.layerwise import Coded, code_kernels, round_biases
 from edgenets.quantize.rate.priced_training import Goal, Trained
 from edgenets.quantize.settings import RateSettings
+from edgenets.quantize.stages.int8 import quantize_kernels
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
 USUAL_PRICE = 1e-6  # nats per bit, of a training, where none of them is given
-FIRST_PRICE = 3e-7  # nats per bit
 MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
-USUAL_SLOPE_OF_BYTES, USUAL_SLOPE_OF_KL = -0.15, 1.0  # of logarithms, until two attempts tell
-LEAST_SLOPE = 0.02  # that is believed
-LEAST_VALUE = 1e-12  # whose logarithm is taken
-LARGEST_STEP = 3.0  # of the price's logarithm, from one try to the next
-
-
-class Effort(NamedTuple):
-    """How near to a budget or a bound prices are sought."""
-
-    most_tries: int
-    near: float  # how much of it may be left
-
-
-OF_CODING, OF_TRAINING = Effort(7, near=0.02), Effort(3, near=0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,20 @@ class Attempt:
     kl: float  # nats, from the float net's answers to the file's, mean over images
     agreement: float  # fraction of images with the float net's answer
     history: History | None = None  # of the training, if there was one
+    estimates: dict[str, Any] | None = None  # of an NPU's compiler, of the file in the NPU's form
 
+
+def _estimate(key: str) -> Callable[[Attempt], float]:
+    return lambda attempt: (attempt.estimates or {})[key]
+
+
+MOST_KL = Limit("max_kl", USUAL_MAX_KL, False, attrgetter("kl"))
+LIMITS = (
+    Limit("budget_bytes", 0, True, attrgetter("package_bytes")),
+    Limit("budget_cycles", 0, True, _estimate("cycles"), floor=_estimate("npu_cycles")),
+    Limit("budget_flash", 0, True, _estimate("flash_bytes")),
+    MOST_KL,
+)
 
 Train = Callable[[Coded, Collection[str], Goal], Trained]
 """Trains a net in codes, given the layers whose outputs are rounded, to a price or a budget."""
@@ -101,19 +112,21 @@ def code_to_goal(
     Raises:
         EdgenetsError: the goal cannot be reached; the message says what can be.
     """
-    attempt = prepare(model, calibration, held_out, flip=flip, seed=seed)
-    price = USUAL_PRICE if train and settings.goals == 0 else settings.price
+    npu = find_target(settings.target) if settings.target else None
+    hides = settings.budget_flash is None
+    attempt = prepare(model, calibration, held_out, flip=flip, seed=seed, npu=npu, hides=hides)
+    price = USUAL_PRICE if train and not settings.goals else settings.price
     if price is not None:
         return attempt(price, train)
-    falls = settings.budget_bytes is not None
-    limit = settings.budget_bytes or settings.max_kl or USUAL_MAX_KL
-    search = partial(_search, limit=limit, falls=falls)
-    found = search(partial(attempt, train=None))
+    given = (limit._replace(most=settings.goals.get(limit.key, 0)) for limit in LIMITS)
+    limit = next((limit for limit in given if limit.most), MOST_KL)
+    effort = OF_WAITING if settings.budget_cycles else OF_CODING
+    found = search_price(partial(attempt, train=None), limit, effort=effort)
     if train and settings.budget_bytes:
         return _train_to_budget(partial(attempt, train=train), found, settings.budget_bytes)
     if train:
         trained = partial(attempt, train=train)
-        return search(trained, first_price=found.price, effort=OF_TRAINING)
+        return search_price(trained, limit, first_price=found.price, effort=OF_TRAINING)
     return found
 
 
@@ -124,10 +137,16 @@ def prepare(
     *,
     flip: bool,
     seed: int,
+    npu: Target | None = None,
+    hides: bool = True,
 ) -> Callable[..., Attempt]:
     """Return the function that codes the net at a price, and trains the codes if it is told how.
 
-    Arguments are those of `code_to_goal`.
+    Args:
+        npu: an Ethos-U by whose coder bits are priced; without one, as packages code them.
+        hides: whether the bits that it reads while it computes are free.
+
+    Others are those of `code_to_goal`.
     """
     images = to_network(calibration)
     spec, equalized = model.spec, equalize_activations(model.net, images)
@@ -137,6 +156,14 @@ def prepare(
         return choose_grids(plain, net, images, mse_range)
 
     first_grids = measure_grids(equalized)
+    pricing: dict[str, Any] = {}
+    if npu:
+        pricing["code_bits"] = vela_bits
+    if npu and hides:
+        kernels = quantize_kernels(equalized)
+        plain = file_for(Model(equalized, spec, Codes(kernels, first_grids)), npu)
+        layers = compile_net(plain, npu).layers
+        pricing["free_bits"] = hidden_bits(equalized, kernels, layers, vela_bits)
     varied = vary(images, flip=flip, seed=seed)
     walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
     curvatures = measure_curvatures(equalized, varied, len(walked), seed=seed)
@@ -145,7 +172,7 @@ def prepare(
     def attempt(
         price: float, train: Train | None = None, budget_bits: float | None = None
     ) -> Attempt:
-        coded = code_kernels(equalized, walked, curvatures, first_grids, price)
+        coded = code_kernels(equalized, walked, curvatures, first_grids, price, **pricing)
         history, grids = None, first_grids
         if train:
             coded, history, price = train(coded, grids, Goal(price, budget_bits))
@@ -155,20 +182,27 @@ def prepare(
         converted = tflite.to_format(INT8, coded.model, spec, None, codes)
         file = with_description(converted, spec, weights_sha256(coded.model))
         logits = Classifier(file).logits(held_out)
+        made, estimates = Model(coded.model, spec, codes), None
+        if npu:
+            estimates = compile_net(file_for(made, npu), npu).estimates
         found = Attempt(
             price,
             equalized,
-            Model(coded.model, spec, codes),
+            made,
             file.content,
             len(pack(file.content)),
             coded.bits,
             mean_divergence(reference, logits),
             float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1))),
             history,
+            estimates,
         )
+        size = f"the package takes {found.package_bytes:,} bytes"
+        if estimates:
+            size = f"it takes {estimates['cycles']:,} cycles and {estimates['flash_bytes']:,} bytes"
         say(
-            f"at {price:.2g} nats a bit the package takes {found.package_bytes:,} bytes, its "
-            f"answers diverge by {found.kl:.4f} nats and {found.agreement:.1%} are the same"
+            f"at {price:.2g} nats a bit {size}, its answers diverge by {found.kl:.4f} nats and "
+            f"{found.agreement:.1%} are the same"
         )
         return found
 
@@ -194,67 +228,3 @@ def _train_to_budget(train: Callable[..., Attempt], found: Attempt, budget: int)
         f"after {OF_TRAINING.most_tries} trainings the package takes {trained.package_bytes:,} "
         f"bytes where budget_bytes is {budget:,}; pass a larger budget_bytes or more epochs"
     )
-
-
-class _Point(NamedTuple):
-    """Logarithms of a price and of what it gave."""
-
-    price: float
-    value: float
-
-
-def _search(
-    attempt: Callable[[float], Attempt],
-    limit: float,
-    *,
-    falls: bool,
-    first_price: float = FIRST_PRICE,
-    effort: Effort = OF_CODING,
-) -> Attempt:
-    """Return the attempt nearest below a limit: of its bytes, which fall with the price, or its KL.
-
-    The next price is where the line through the nearest attempts on both sides, or through the last
-    two, meets the limit; of the logarithms, since both are near to powers of the price.
-    """
-    target = np.log((1 - effort.near / 2) * limit)
-    price, slope = first_price, USUAL_SLOPE_OF_BYTES if falls else USUAL_SLOPE_OF_KL
-    within: tuple[Attempt, _Point] | None = None
-    beyond: _Point | None = None
-    last: _Point | None = None
-    for _ in range(effort.most_tries):
-        found = attempt(price)
-        value = _value(found, falls)
-        point = _Point(float(np.log(price)), float(np.log(max(value, LEAST_VALUE))))
-        if value <= limit:
-            within = found, point
-            if value >= (1 - effort.near) * limit:
-                return found
-        else:
-            beyond = point
-        if within and beyond:
-            (start, low), width = within[1], beyond.price - within[1].price
-            part = (target - low) / (beyond.value - low)
-            price = float(np.exp(start + np.clip(part, 0.1, 0.9) * width))
-        else:
-            if last:
-                measured = (point.value - last.value) / (point.price - last.price)
-                slope = min(measured, -LEAST_SLOPE) if falls else max(measured, LEAST_SLOPE)
-            step = np.clip((target - point.value) / slope, -LARGEST_STEP, LARGEST_STEP)
-            price = float(np.exp(point.price + step))
-        last = point
-    assert last is not None  # there were tries
-    goal = "budget_bytes" if falls else "max_kl"
-    if within is None:
-        raise EdgenetsError(
-            f"of {effort.most_tries} tries the nearest has {np.exp(last.value):,.6g} where "
-            f"{goal} is {limit:,.6g}; pass a larger {goal}"
-        )
-    say(
-        f"after {effort.most_tries} tries the nearest has {_value(within[0], falls):,.6g}, "
-        f"{goal} is {limit:,.6g}; pass `price` to go nearer"
-    )
-    return within[0]
-
-
-def _value(attempt: Attempt, falls: bool) -> float:
-    return attempt.package_bytes if falls else attempt.kl

@@ -119,6 +119,9 @@ def _to_bytes(value: Any) -> Any:
     return parse_bytes(value) if isinstance(value, str) else value
 
 
+GOALS = ("price", "budget_bytes", "max_kl", "budget_cycles", "budget_flash")  # of `rate`
+
+
 class RateSettings(FitSettings):
     """How far a net is made small, on which images, and how it is trained if it is."""
 
@@ -132,6 +135,13 @@ class RateSettings(FitSettings):
     budget_bytes: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
     """Of the package: a number, or a size such as 300KB."""
     max_kl: pydantic.PositiveFloat | None = None  # nats, mean over images
+    target: Literal["ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512"] | None = (
+        None
+    )
+    """An NPU: bits are priced as its compiler codes them, and only those that it waits for."""
+    # By its compiler's estimate; of flash, all bits have the price.
+    budget_cycles: pydantic.PositiveInt | None = None
+    budget_flash: Annotated[pydantic.PositiveInt | None, pydantic.BeforeValidator(_to_bytes)] = None
 
     usual_epochs: ClassVar[int] = 20
 
@@ -140,14 +150,18 @@ class RateSettings(FitSettings):
         return self.distillation or TRANSFER_DISTILLATION
 
     @property
-    def goals(self) -> int:
-        """How many of price, budget and bound are given."""
-        return sum(goal is not None for goal in (self.price, self.budget_bytes, self.max_kl))
+    def goals(self) -> dict[str, float]:
+        """Which of price, budgets and bound are given."""
+        return {key: goal for key in GOALS if (goal := getattr(self, key)) is not None}
 
     @pydantic.model_validator(mode="after")
     def _check_goal(self) -> RateSettings:
-        if self.goals > 1:
-            raise ValueError("pass one of price, budget_bytes and max_kl")
+        if len(self.goals) > 1:
+            raise ValueError(f"pass one of {', '.join(GOALS[:-1])} and {GOALS[-1]}")
+        if self.target is None and (self.budget_cycles or self.budget_flash):
+            raise ValueError("budget_cycles and budget_flash are of an NPU; pass its target, too")
+        if self.target is not None and self.epochs != 0:
+            raise ValueError("codes are trained for packages only; pass epochs: 0 or no target")
         return self
 
 

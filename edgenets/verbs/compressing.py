@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.verbs.arguments import PathOrName, Size, size_of
 
-ONE_OF = "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near"
+if TYPE_CHECKING:
+    from edgenets.pipeline.config import RunConfig
+
+ONE_OF = (
+    "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near; the "
+    "recipe rate may have one of --budget-cycles and --budget-flash"
+)
+BUDGETS_OF_RATE = {"cycles": "budget_cycles", "flash_bytes": "budget_flash"}
 
 
 def bounds_of(
@@ -39,14 +46,20 @@ def bounds_of(
     bounds = {key: bound for key, bound in budgets.items() if bound is not None}
     faster = (speedup is not None) + (max_instructions is not None)
     others = sum(each is not None for each in (recipe, max_drop, near))
-    if others + len(bounds) > 1:
+    of_recipe = recipe is not None and bool(bounds) and not bounds.keys() & {"stored_bytes"}
+    if others + len(bounds) - of_recipe > 1:
         raise ArgumentError(ONE_OF)
     if faster > 1 or (faster and (bounds or max_drop is not None or near is not None)):
         raise ArgumentError(
             "pass one of --speedup and --max-instructions; a recipe may follow, but no budget and "
             "no --near"
         )
-    trains = bounds or max_drop is not None or near is not None or (faster and recipe is None)
+    trains = (
+        (bounds and not of_recipe)
+        or max_drop is not None
+        or near is not None
+        or (faster and recipe is None)
+    )
     if epochs is not None and not trains:
         raise ArgumentError(
             "--epochs goes with a budget, --max-drop, --speedup or --near; a recipe has its own"
@@ -84,6 +97,32 @@ def slim_stage(
         return []
     goal = {"speedup": speedup, "max_instructions": max_instructions}
     return [{"stage": "slim", "target": target, **goal}]
+
+
+def with_budget(config: RunConfig, bounds: dict[str, int], target: str | None) -> RunConfig:
+    """Return a config whose last stage, `rate`, meets a budget of cycles or flash of a target.
+
+    Raises:
+        ArgumentError: its last stage is another, or has a goal of its own; the target is no NPU.
+    """
+    from edgenets.export.targets import compiled_targets
+    from edgenets.quantize.settings import RateSettings
+
+    if target not in (known := compiled_targets("ethos_u")):
+        raise ArgumentError(
+            f"--target of --budget-cycles and --budget-flash must be one of {', '.join(known)}, "
+            f"got {target!r}"
+        )
+    *before, last = config.compress
+    if not isinstance(last, RateSettings) or last.goals or last.epochs != 0:
+        raise ArgumentError(
+            "of recipes only rate has a budget of cycles or flash, without epochs and another "
+            "goal; pass --recipe rate, or no recipe"
+        )
+    ((key, bound),) = bounds.items()
+    goal = {"target": target, BUDGETS_OF_RATE[key]: bound}
+    rate = RateSettings.model_validate({**last.model_dump(), **goal})
+    return config.model_copy(update={"compress": (*before, rate)})
 
 
 def near_stages(

@@ -31,7 +31,7 @@ from edgenets.verbs.arguments import (
     speaking_python,
     texts_of,
 )
-from edgenets.verbs.compressing import bounds_of, near_stages, slim_stage
+from edgenets.verbs.compressing import bounds_of, near_stages, slim_stage, with_budget
 from edgenets.verbs.exporting import write_file
 from edgenets.verbs.file import SPLITS, File, load_file
 
@@ -169,7 +169,7 @@ class Model:
                 much, such as "300KB".
             budget_cycles, budget_flash: choose them so that the file, compiled by Vela for the
                 Ethos-U `target`, takes at most so many cycles, or so much flash, by Vela's
-                estimate.
+                estimate; with the recipe "rate", its price of a bit.
             target: of these, such as "ethos-u55-128"; of `speedup` and `max_instructions` rpi3,
                 rpi4 or rpi5.
             max_drop: choose them so that it loses at most so many points of top-1.
@@ -231,6 +231,8 @@ class Model:
         }
         if near is None:
             config = load_recipe(named, values, faster)
+            if bounds and recipe is not None:
+                config, bounds = with_budget(config, bounds, target), {}
         else:
             values["compress"] = near_stages(near, update_budget, epochs)
             config = check_config(values, lambda place: f"--near {near}")

@@ -9,7 +9,11 @@ import pytest
 
 from edgenets.cli.budget import print_choice
 from edgenets.cli.main import edgenets_command
+from edgenets.errors import ArgumentError
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.units import parse_bytes
+
+NET = PRETRAINED / "cifar10_mobilenet_v1"
 
 
 def complaint(*options: str) -> str:
@@ -47,7 +51,8 @@ def test_largest_loss_must_be_points(points: str):
 )
 def test_one_of_recipe_budget_and_loss_must_be_given(options: tuple[str, ...]):
     assert complaint(*options) == (
-        "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near"
+        "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near; "
+        "the recipe rate may have one of --budget-cycles and --budget-flash"
     )
 
 
@@ -56,6 +61,7 @@ def test_one_of_recipe_budget_and_loss_must_be_given(options: tuple[str, ...]):
     [
         ("--budget-cycles", "300000"),
         ("--budget-flash", "100KB"),
+        ("--recipe", "rate", "--budget-cycles", "300000"),
         ("--budget", "100KB", "--target", "ethos-u55-128"),
     ],
 )
@@ -99,6 +105,28 @@ def test_epochs_of_a_recipe_are_its_own():
 )
 def test_sizes_are_decimal_but_for_binary_units(text: str, size_bytes: int):
     assert parse_bytes(text) == size_bytes
+
+
+@pytest.mark.parametrize(
+    "recipe", ["int8", "smallest", "- {stage: rate, max_kl: 0.1}", "- {stage: prune}"]
+)
+def test_of_recipes_only_rate_without_a_goal_has_a_budget_of_an_npu(
+    recipe: str, tmp_path: Path, image_folder: Path
+):
+    if recipe.startswith("-"):
+        (tmp_path / "recipe.yaml").write_text(recipe)
+        recipe = str(tmp_path / "recipe.yaml")
+    budget = ("--budget-cycles", "300000", "--target", "ethos-u55-128", "--recipe", recipe)
+    arguments = ["compress", str(NET), *budget, "--data", str(image_folder), "--out", "new"]
+    with pytest.raises(ArgumentError, match="of recipes only rate has a budget of cycles"):
+        edgenets_command.main(arguments, standalone_mode=False)
+
+
+def test_a_budget_of_an_npu_is_of_no_board(image_folder: Path):
+    budget = ("--recipe", "rate", "--budget-cycles", "300000", "--target", "rpi5")
+    arguments = ["compress", str(NET), *budget, "--data", str(image_folder), "--out", "new"]
+    with pytest.raises(ArgumentError, match=r"must be one of ethos-u55-128, .* got 'rpi5'"):
+        edgenets_command.main(arguments, standalone_mode=False)
 
 
 def test_missing_folder_is_named(tmp_path: Path):

@@ -14,7 +14,9 @@ from edgenets import flatbuffer
 from edgenets.cli.compress import print_worst_layers
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
+from edgenets.export.inspect.ethos_u.compiler import compile_file
 from edgenets.export.metadata import layer_names
+from edgenets.export.targets import find_target
 from edgenets.models.folder import Model
 from edgenets.pipeline.stages import compress
 from edgenets.quantize.layers import kernel_axes, kernel_of
@@ -142,6 +144,29 @@ def test_rate_meets_a_budget_and_settles_the_integers(
     file = tmp_path / "m.tflite"
     edgenets(capsys, "export", tmp_path / "m", "--out", file)
     assert len(pack(file.read_bytes())) == after["package_bytes"]
+
+
+def test_rate_meets_a_budget_of_cycles_that_an_npu_waits(
+    trained: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    target = find_target("ethos-u55-128")
+    options = ("--data", image_folder, "--target", target.name, "--out")
+    plain = edgenets(capsys, "export", trained, *options, tmp_path / "plain.tflite", "--compile")[
+        "compiled"
+    ]["estimates"]
+    computing = plain["npu_cycles"]
+    budget = computing + (plain["cycles"] - computing) // 3
+    (tmp_path / "recipe.yaml").write_text("- {stage: rate, calibration_images: 40}\n")
+    recipe = ("--recipe", tmp_path / "recipe.yaml", "--budget-cycles", budget)
+    before, after = edgenets(capsys, "compress", trained, *recipe, *options, tmp_path / "m")[
+        "stages"
+    ]
+    assert computing < after["npu"]["cycles"] <= budget
+    assert after["npu"]["weight_stream_bytes"] < plain["weight_stream_bytes"]
+    assert after["top1"] >= before["top1"] - 0.1
+    file = tmp_path / "m.tflite"
+    edgenets(capsys, "export", tmp_path / "m", "--target", target.name, "--out", file)
+    assert compile_file(file, target).estimates["cycles"] == after["npu"]["cycles"]
 
 
 def test_rate_that_trains_settles_the_integers_too(

@@ -8,17 +8,21 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline import rate_search
-from edgenets.pipeline.rate_search import (
+from edgenets.pipeline.price_search import (
     OF_CODING,
     OF_TRAINING,
-    USUAL_PRICE,
-    _search,
-    _train_to_budget,
-    code_to_goal,
+    OF_WAITING,
+    Limit,
+    search_price,
 )
+from edgenets.pipeline.rate_search import LIMITS, USUAL_PRICE, _train_to_budget, code_to_goal
 from edgenets.quantize.settings import RateSettings
 
 BESIDE = 12_000  # bytes of a package that are no codes
+
+
+def limit(key: str, most: float) -> Limit:
+    return next(limit for limit in LIMITS if limit.key == key)._replace(most=most)
 
 
 class Coder:
@@ -41,20 +45,43 @@ class Coder:
 @pytest.mark.parametrize("budget_bytes", [200_000, 290_000, 310_000, 500_000])
 def test_budget_is_met_and_used(budget_bytes: int):
     coder = Coder()
-    found = _search(coder, budget_bytes, falls=True)
+    found = search_price(coder, limit("budget_bytes", budget_bytes))
     assert 0.97 * budget_bytes <= found.package_bytes <= budget_bytes
     assert len(coder.prices) <= OF_CODING.most_tries
 
 
 @pytest.mark.parametrize("max_kl", [0.004, 0.049, 0.051, 0.4])
 def test_bound_is_met_and_used(max_kl: float):
-    found = _search(Coder(), max_kl, falls=False)
+    found = search_price(Coder(), limit("max_kl", max_kl))
     assert 0.97 * max_kl <= found.kl <= max_kl
+
+
+class Waiting(Coder):
+    """Of an NPU that computes for 260,000 cycles whatever the weights take."""
+
+    def __call__(self, price: float) -> SimpleNamespace:
+        self.prices.append(price)
+        cycles = 260_000 + round(12_000 * (price / 3e-7) ** -0.4)
+        return SimpleNamespace(price=price, estimates={"cycles": cycles, "npu_cycles": 260_000})
+
+
+@pytest.mark.parametrize("budget_cycles", [261_500, 271_000, 290_000])
+def test_budget_of_cycles_is_met_by_those_that_an_npu_waits(budget_cycles: int):
+    coder = Waiting()
+    found = search_price(coder, limit("budget_cycles", budget_cycles), effort=OF_WAITING)
+    waiting, left = found.estimates["cycles"] - 260_000, budget_cycles - 260_000
+    assert 0.9 * left <= waiting <= left
+    assert len(coder.prices) <= 4
+
+
+def test_cycles_of_computing_are_no_budget():
+    with pytest.raises(EdgenetsError, match=r"260,000 of 272,000 .* budget_cycles above 260,000$"):
+        search_price(Waiting(), limit("budget_cycles", 260_000))
 
 
 def test_goal_out_of_reach_gets_a_sentence():
     with pytest.raises(EdgenetsError, match=r"budget_bytes is 1; pass a larger budget_bytes"):
-        _search(Coder(), 1, falls=True)
+        search_price(Coder(), limit("budget_bytes", 1))
 
 
 class Floored(Coder):
@@ -68,13 +95,13 @@ class Floored(Coder):
 
 @pytest.mark.parametrize("budget_bytes", [13_000, 20_000, 100_000])
 def test_budget_is_met_above_a_floor(budget_bytes: int):
-    found = _search(Floored(), budget_bytes, falls=True)
+    found = search_price(Floored(), limit("budget_bytes", budget_bytes))
     assert 0.95 * budget_bytes <= found.package_bytes <= budget_bytes
 
 
 @pytest.mark.parametrize("max_kl", [0.016, 0.03, 0.2])
 def test_bound_is_met_above_a_floor(max_kl: float):
-    found = _search(Floored(), max_kl, falls=False)
+    found = search_price(Floored(), limit("max_kl", max_kl))
     assert 0.95 * max_kl <= found.kl <= max_kl
 
 
@@ -82,17 +109,19 @@ def test_nothing_diverges_below_some_price():
     def attempt(price: float) -> SimpleNamespace:
         return SimpleNamespace(price=price, package_bytes=1, kl=0.2 if price > 1e-6 else 0.0)
 
-    assert _search(attempt, 0.03, falls=False).kl == 0
+    assert search_price(attempt, limit("max_kl", 0.03)).kl == 0
 
 
 def test_tries_that_run_out_are_said(capsys: pytest.CaptureFixture):
-    _search(lambda price: SimpleNamespace(price=price, package_bytes=1, kl=0.01), 0.03, falls=False)
+    search_price(
+        lambda price: SimpleNamespace(price=price, package_bytes=1, kl=0.01), limit("max_kl", 0.03)
+    )
     assert "after 7 tries the nearest has 0.01, max_kl is 0.03" in capsys.readouterr().err
 
 
 def test_trainings_for_a_bound_are_few_and_begin_where_codes_without_met_it():
     coder = Coder()
-    found = _search(coder, 0.2, falls=False, first_price=1e-6, effort=OF_TRAINING)
+    found = search_price(coder, limit("max_kl", 0.2), first_price=1e-6, effort=OF_TRAINING)
     assert coder.prices[0] == 1e-6 and len(coder.prices) <= 3
     assert 0.95 * 0.2 <= found.kl <= 0.2
 

@@ -194,6 +194,7 @@ def _settle_rate(
         "error": error,
         "price": found.price,
         "package_bytes": found.package_bytes,
+        **({"npu": {"target": settings.target, **found.estimates}} if found.estimates else {}),
         "divergence": {"kl": found.kl, "agreement": found.agreement, "images": len(held_out)},
     }
 

@@ -3,7 +3,7 @@
 A layer's kernel is a set of rows, one for each output channel; rows of a group see the same inputs.
 To be small is, for codes of a layer, sum over rows of e H e + price * bits: e is the row's error, H
 the layer's curvature (an error's cost in nats of the net's answers, see `curvature`), and the bits
-are those of frequency tables that follow the codes, as in the package.
+are those of a coder's tables that follow the codes.
 
 Columns are rounded one after the other, and what a rounding breaks is mended by the columns that
 are still free, as in Optimal Brain Surgeon; then single codes are changed as long as that pays.
@@ -21,17 +21,14 @@ from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
 from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE
-from edgenets.quantize.package.frequencies import by_entropy, choose_tables
 from edgenets.quantize.package.rans import SYMBOLS
+from edgenets.quantize.rate.coders import Coder, package_bits
 
-TABLES = 4  # of a layer, at most
 BLOCK = 32  # columns whose changes reach the others together
 TRIALS, SWEEPS = 2, 4  # of rounding all columns; of changing single codes
 STEP_FACTOR = 4.5
 """A step is so many times sqrt(price / curvature): finer ones cost bits, coarser ones accuracy."""
 STEPS_PER_OCTAVE = 4  # of steps that differ within a layer; few distinct ones take few bytes
-NEIGHBOURS = np.array([1, 2, 3, 2, 1]) / 9  # what a code tells of those beside it
-UNSEEN = 1e-4  # of a code's frequency, at least
 
 Array = NDArray[np.float32]
 
@@ -41,7 +38,7 @@ class Rows(NamedTuple):
 
     codes: NDArray[np.int8]  # [groups, rows, inputs]
     step: Array  # [groups, rows, 1], weight units per code
-    bits: float  # that the layer's own frequency tables take for the codes
+    bits: float  # that the codes take by the coder's tables
 
     @property
     def values(self) -> Array:
@@ -49,7 +46,14 @@ class Rows(NamedTuple):
         return self.codes * self.step
 
 
-def code_rows(rows: Array, curvature: Array, price: float, *, same_step: bool = False) -> Rows:
+def code_rows(
+    rows: Array,
+    curvature: Array,
+    price: float,
+    *,
+    same_step: bool = False,
+    code_bits: Coder = package_bits,
+) -> Rows:
     """Return codes of `rows` that cost little in accuracy and bits together.
 
     Args:
@@ -57,6 +61,7 @@ def code_rows(rows: Array, curvature: Array, price: float, *, same_step: bool = 
         curvature: [groups, inputs, inputs], positive definite.
         price: of a bit, in units of the curvature; 0 asks for the least error at the finest steps.
         same_step: one step for all groups, too.
+        code_bits: what codes cost.
 
     Raises:
         EdgenetsError: a value is not finite, or a curvature is not positive definite.
@@ -121,32 +126,6 @@ def choose_steps(rows: Array, curvature: Array, price: float, *, same_step: bool
     finest = np.ceil(np.log2(least) * SCALES_PER_OCTAVE) / SCALES_PER_OCTAVE
     steps = np.exp2(np.maximum(wanted[:, np.newaxis, np.newaxis], finest))
     return np.broadcast_to(steps, largest.shape).astype(np.float32)
-
-
-def code_bits(codes: Array) -> Array:
-    """Return what each code would cost in each row, [groups, rows, 256], code -127 first.
-
-    Rows that are distributed alike share a table, as in the package. Codes that no row has cost
-    what their neighbours and a two-sided geometric distribution of the same mean let expect.
-    """
-    groups, rows, inputs = codes.shape
-    lines = np.repeat(np.arange(groups * rows), inputs)
-    flat = lines * SYMBOLS + (codes + LARGEST_CODE).astype(np.int64).ravel()
-    counts = np.bincount(flat, minlength=groups * rows * SYMBOLS).reshape(-1, SYMBOLS)
-    tables = choose_tables(counts, by_entropy(counts, min(TABLES, len(counts))))
-    merged = np.stack([counts[tables.rows == i].sum(axis=0) for i in range(len(tables.stored))])
-    bits = np.stack([_smoothed_bits(each) for each in merged.astype(np.float64)])
-    return bits[tables.rows].reshape(groups, rows, SYMBOLS).astype(np.float32)
-
-
-def _smoothed_bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    sizes = np.abs(np.arange(SYMBOLS) - LARGEST_CODE)
-    mean = (counts * sizes).sum() / counts.sum() + UNSEEN
-    ratio = mean / (1 + mean)
-    expected = (1 - ratio) / (1 + ratio) * ratio**sizes
-    near = np.convolve(counts, NEIGHBOURS, "same")
-    likely = 0.9 * counts + 0.1 * near + 2 * expected + UNSEEN
-    return -np.log2(likely / likely.sum())
 
 
 def _in_order(values: Array, order: NDArray[np.intp]) -> Array:

@@ -10,7 +10,8 @@ Source: Frantar et al. 2022, arXiv:2210.17323; Nagel et al. 2019, arXiv:1906.047
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from edgenets.models.graph import call_layer, parents_of, walk
 from edgenets.progress import progress_bar
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.rate.activation_ranges import round_to
+from edgenets.quantize.rate.coders import Coder, package_bits
 from edgenets.quantize.rate.curvature import (
     Curvature,
     Curvatures,
@@ -31,12 +33,14 @@ from edgenets.quantize.rate.curvature import (
     to_kernel,
     to_rows,
 )
-from edgenets.quantize.rate.kernel_codes import code_rows
+from edgenets.quantize.rate.kernel_codes import Rows, code_rows
 from edgenets.quantize.stages.rounding import MOVING
 
 MOST_SAMPLES = 40_000  # positions of all images that a layer's inputs are known by
 RIDGE = 0.1  # of the mean square of an input: how much less weights move than inputs alone ask for
 BATCH = 20  # images
+CHEAPER_TRIES = 3  # of a lower price in layers whose bits are free
+LEAST_OCTAVES, MOST_OCTAVES = 0.1, 8.0  # that the price falls in one of them
 LAST_PART = 4.0
 """A bit of the last layer may cost so many times less: no layer after it mends what it breaks, and
 few images know least of its inputs."""
@@ -62,7 +66,14 @@ class _Outputs(NamedTuple):
 
 
 def code_kernels(
-    folded: keras.Model, images: Array, curvatures: Curvatures, grids: Grids, price: float
+    folded: keras.Model,
+    images: Array,
+    curvatures: Curvatures,
+    grids: Grids,
+    price: float,
+    *,
+    code_bits: Coder = package_bits,
+    free_bits: Mapping[str, float] | None = None,
 ) -> Coded:
     """Return a copy of a folded net with codes for kernels.
 
@@ -72,6 +83,8 @@ def code_kernels(
         curvatures: of its layers.
         grids: of its activations in the file.
         price: nats of KL divergence that a bit may cost.
+        code_bits: what codes cost.
+        free_bits: by layer, how many of its bits have no price.
     """
     coded = fold_batch_norm(folded)
     *_, last = curvatures
@@ -86,7 +99,13 @@ def code_kernels(
             if kernel_axes(layer):
                 own_price = price / LAST_PART if name == last else price
                 kernels[name], used = _code_layer(
-                    layer, copy, *inputs[0], curvatures[name], own_price
+                    layer,
+                    copy,
+                    *inputs[0],
+                    curvatures[name],
+                    own_price,
+                    code_bits,
+                    (free_bits or {}).get(name, 0.0),
                 )
                 bits.append(used)
                 advance()
@@ -108,6 +127,8 @@ def _code_layer(
     given: Array,
     curvature: Curvature,
     price: float,
+    code_bits: Coder,
+    free_bits: float,
 ) -> tuple[KernelCodes, float]:
     """Code a layer that sees `given` where the float net sees `exact`; set the copy's weights."""
     kernel = kernel_of(layer).numpy()
@@ -123,7 +144,8 @@ def _code_layer(
     moved = _mend(rows, wanted - mean_wanted, seen - mean_seen, weights)
     axes = kernel_axes(layer)
     same_step = isinstance(layer, keras.layers.Dense)
-    found = code_rows(moved, curvature.matrix, price, same_step=same_step)
+    code = partial(code_rows, moved, curvature.matrix, same_step=same_step, code_bits=code_bits)
+    found = _use_free_bits(code, price, free_bits)
     shape = [1 if axis in axes else size for axis, size in enumerate(kernel.shape)]
     scale = found.step.ravel()[: math.prod(shape)].reshape(shape)
     codes = KernelCodes(to_kernel(found.codes, kernel.shape), scale)
@@ -133,6 +155,25 @@ def _code_layer(
         shift -= np.einsum("grk,gk->gr", found.values, mean_seen)
         copy.bias.assign(layer.bias.numpy() + shift.ravel())
     return codes, found.bits
+
+
+def _use_free_bits(code: Callable[[float], Rows], price: float, free_bits: float) -> Rows:
+    """Return codes at a price, or if they take fewer bits than are free, at one that uses these.
+
+    Half the price is half a bit more of each weight where steps are fine, and less where they are
+    not, so that what is free is come to from below.
+    """
+    found = code(price)
+    for _ in range(CHEAPER_TRIES):
+        octaves = 2 * (free_bits - found.bits) / found.codes.size
+        if octaves < LEAST_OCTAVES:
+            break
+        price *= 2.0 ** -min(octaves, MOST_OCTAVES)
+        cheaper = code(price)
+        if cheaper.bits > free_bits:
+            break
+        found = cheaper
+    return found
 
 
 def _sample(

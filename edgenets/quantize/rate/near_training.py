@@ -18,8 +18,9 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import LARGEST_CODE, KernelCodes
 from edgenets.models.folder import History, Model
 from edgenets.quantize.layers import assign_kernels, clone_with_weights
+from edgenets.quantize.rate.coders import package_bits
 from edgenets.quantize.rate.curvature import to_rows
-from edgenets.quantize.rate.kernel_codes import code_bits, keep_one
+from edgenets.quantize.rate.kernel_codes import keep_one
 from edgenets.quantize.rate.layerwise import Grids, round_biases
 from edgenets.quantize.rate.priced_training import (
     PricedRounding,
@@ -83,7 +84,7 @@ class NearRounding(PricedRounding):
     def table(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
         """Return the bits of each difference in each channel, [channels, 256], -127 first."""
         differences = np.clip(self.priced(codes.astype(np.float32)), -LARGEST_CODE, LARGEST_CODE)
-        bits = code_bits(to_rows(differences, self.groups, self.channels))
+        bits = package_bits(to_rows(differences, self.groups, self.channels))
         return np.minimum(bits, MOST_BITS).reshape(self.channels, -1)
 
 

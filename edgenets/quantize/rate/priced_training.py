@@ -27,8 +27,9 @@ from edgenets.models.folder import History
 from edgenets.progress import say
 from edgenets.quantize.layers import clone_with_weights, kernel_of
 from edgenets.quantize.package.rans import SYMBOLS
+from edgenets.quantize.rate.coders import package_bits
 from edgenets.quantize.rate.curvature import groups_of, to_kernel, to_rows
-from edgenets.quantize.rate.kernel_codes import code_bits, keep_one
+from edgenets.quantize.rate.kernel_codes import keep_one
 from edgenets.quantize.rate.layerwise import Coded, Grids
 from edgenets.quantize.stages.rounding import MOVING, OutputRounding, Rounding
 from edgenets.training.data import TrainingData
@@ -272,7 +273,7 @@ class PricedRounding(tfmot.quantization.keras.quantizers.Quantizer):
     def table(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
         """Return the bits of each code in each channel, [channels, 256], code -127 first."""
         rows = to_rows(codes, self.groups, self.channels)
-        return code_bits(rows.astype(np.float32)).reshape(self.channels, SYMBOLS)
+        return package_bits(rows.astype(np.float32)).reshape(self.channels, SYMBOLS)
 
     def sum_bits(self, codes: NDArray[np.int8], table: NDArray[np.float32]) -> float:
         """Return what a kernel's codes take."""

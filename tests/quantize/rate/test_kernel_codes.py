@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.targets import ETHOS_U
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import quantize_kernel
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.logits import mean_divergence
 from edgenets.quantize.layers import kernel_axes, kernel_of
 from edgenets.quantize.rate import layerwise
+from edgenets.quantize.rate.coders import vela_bits
 from edgenets.quantize.rate.curvature import (
     groups_of,
     measure_curvatures,
@@ -196,6 +199,23 @@ def test_last_layer_gets_more_bits_and_no_other_one(net: keras.Model, monkeypatc
     assert fine < coarse
 
 
+def test_free_bits_are_used_and_not_exceeded(net: keras.Model):
+    curvatures = measure_curvatures(net, IMAGES, len(IMAGES), seed=0)
+    plain = code_kernels(net, IMAGES, curvatures, {}, 1e-3, code_bits=vela_bits)
+    first, *_ = curvatures
+    size = plain.kernels[first].codes.size
+    free = {first: 5.0 * size}
+    found = code_kernels(net, IMAGES, curvatures, {}, 1e-3, code_bits=vela_bits, free_bits=free)
+
+    def bits(coded) -> float:
+        codes = coded.kernels[first].codes.reshape(1, 1, -1).astype(np.float32)
+        places = (codes + 127).astype(int)
+        return float(np.take_along_axis(vela_bits(codes), places, axis=2).sum())
+
+    assert bits(plain) < 4 * size < bits(found) <= 5 * size
+    assert found.kernels[first].scale.max() < plain.kernels[first].scale.max()
+
+
 def test_equal_channels_compute_the_same(net: keras.Model):
     equal = equalize_activations(net, IMAGES)
     np.testing.assert_allclose(equal(IMAGES), net(IMAGES), rtol=1e-3, atol=1e-5)
@@ -209,9 +229,19 @@ def test_variants_are_crops_of_each_image():
 
 
 def test_only_one_goal_can_be_asked_for():
-    with pytest.raises(ValueError, match="pass one of price, budget_bytes and max_kl"):
+    with pytest.raises(ValueError, match="pass one of price, budget_bytes, max_kl, budget_cycles"):
         RateSettings(price=1e-6, max_kl=0.1)
     assert [stage.stage for stage in RECIPES["rate"]] == ["rate"]
+
+
+def test_budget_of_an_npu_has_its_target_and_no_training():
+    assert RateSettings(budget_flash="100KB", target="ethos-u55-128").budget_flash == 100_000
+    with pytest.raises(ValueError, match="pass its target, too"):
+        RateSettings(budget_cycles=300_000)
+    with pytest.raises(ValueError, match="trained for packages only"):
+        RateSettings(target="ethos-u55-128", epochs=3)
+    known = get_args(get_args(RateSettings.model_fields["target"].annotation)[0])
+    assert known == tuple(target.name for target in ETHOS_U)
 
 
 def test_budget_may_be_a_size():

@@ -12,8 +12,8 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.quantize.layers import assign_kernels, kernel_of
+from edgenets.quantize.rate.coders import package_bits
 from edgenets.quantize.rate.curvature import groups_of, to_rows
-from edgenets.quantize.rate.kernel_codes import code_bits
 from edgenets.quantize.rate.layerwise import Coded
 from edgenets.quantize.rate.priced_training import (
     STEPS_PER_UNIT,
@@ -88,7 +88,7 @@ def test_losses_are_price_times_bits_and_between_two_codes_in_proportion(coded: 
     for name, kernel in coded.kernels.items():
         layer = coded.model.get_layer(name)
         rows = to_rows(kernel.codes, groups_of(layer), layer.output.shape[-1])
-        table = code_bits(rows.astype(np.float32))
+        table = package_bits(rows.astype(np.float32))
         bits += np.take_along_axis(table, rows.astype(int) + 127, axis=2).sum(dtype=float)
     whole = cost()
     assert whole == pytest.approx(DEAR.price * bits, rel=1e-5)
