@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
+from edgenets.data.pixels import MIDDLE
 from edgenets.models.backend import tf
 
 # Of crops at strength 1.0: the least part of the image that is shown, and how far from square.
@@ -68,46 +69,75 @@ def random_crops(
     return views
 
 
-def augment(images: tf.Tensor, seed: tf.Tensor, *, strength: float, flip: bool) -> tf.Tensor:
+def augment(pixels: tf.Tensor, seed: tf.Tensor, *, strength: float, flip: bool) -> tf.Tensor:
     """Return a random view of each image; the same seed gives the same views.
 
     Args:
-        images: float32 `[batch, height, width, 3]` in [-1, 1].
+        pixels: uint8 `[batch, height, width, 3]`.
         seed: two integers, different for every step.
         strength: factor on all ranges but the flip's; 0 changes nothing else.
         flip: whether half of the images are mirrored left to right.
 
     Returns:
-        `[batch, height, width, 3]` in [-1, 1]; what comes in from outside the image is its mirror.
+        float32 `[batch, height, width, 3]` in [-1, 1]; what comes in from outside the image is its
+        mirror.
     """
     if strength == 0 and not flip:
-        return images
-    batch, side = tf.shape(images)[0], tf.cast(tf.shape(images)[2], tf.float32)
+        return as_network_input(pixels)
+    batch, side = tf.shape(pixels)[0], tf.cast(tf.shape(pixels)[2], tf.float32)
     draws = tf.random.stateless_uniform([6, batch], seed, -1.0, 1.0)
     angle = draws[0] * ROTATION * strength
     zoom = 1.0 + draws[1] * SCALE * strength
     mirror = tf.where(draws[4] < 0, -1.0, 1.0) if flip else tf.ones([batch])
-    views = _transform(images, angle, zoom, draws[2:4] * SHIFT * strength * side, mirror)
     contrast = 1.0 + draws[5] * CONTRAST * strength
-    return tf.clip_by_value(views * contrast[:, None, None, None], -1.0, 1.0)
+    return _transform(pixels, angle, zoom, draws[2:4] * SHIFT * strength * side, mirror, contrast)
 
 
+def as_network_input(pixels: tf.Tensor) -> tf.Tensor:
+    """Return pixels as `edgenets.data.pixels.to_network` does, in a graph."""
+    return tf.cast(pixels, tf.float32) / MIDDLE - 1.0
+
+
+# Compiled by XLA to one loop over the view's pixels, it takes a quarter of the time that
+# ImageProjectiveTransformV3 takes, which finds the same place anew for each colour.
+@tf.function(jit_compile=True, autograph=False)
 def _transform(
-    images: tf.Tensor, angle: tf.Tensor, zoom: tf.Tensor, shift: tf.Tensor, mirror: tf.Tensor
+    pixels: tf.Tensor,
+    angle: tf.Tensor,
+    zoom: tf.Tensor,
+    shift: tf.Tensor,
+    mirror: tf.Tensor,
+    contrast: tf.Tensor,
 ) -> tf.Tensor:
     """Sample each image at mirror(rotate(zoom(position))) + shift, about its centre."""
-    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
-    cy, cx = (height - 1) / 2, (width - 1) / 2
-    cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-    a0, a1, b0, b1 = cos * mirror, -sin, sin * mirror, cos
-    a2 = cx + shift[0] - a0 * cx - a1 * cy
-    b2 = cy + shift[1] - b0 * cx - b1 * cy
-    zero = tf.zeros_like(angle)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1),
-        output_shape=tf.shape(images)[1:3],
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-        fill_value=0.0,
+    batch, height, width = tf.unstack(tf.shape(pixels)[:3])
+    y, x = (
+        tf.range(side, dtype=tf.float32) - tf.cast(side - 1, tf.float32) / 2
+        for side in (height, width)
     )
+    y, x = y[:, None], x[None, :]
+    per_image = (tf.cos(angle) / zoom, tf.sin(angle) / zoom, mirror, shift[0], shift[1])
+    cos, sin, mirror, right, down = (value[:, None, None] for value in per_image)
+    columns = (cos * x * mirror - sin * y) + right + tf.cast(width - 1, tf.float32) / 2
+    rows = (sin * x * mirror + cos * y) + down + tf.cast(height - 1, tf.float32) / 2
+    left, above = tf.floor(columns), tf.floor(rows)
+    to_right, to_below = (columns - left)[..., None], (rows - above)[..., None]
+    flat = tf.reshape(pixels, (-1, 3))
+    first = (tf.range(batch) * height * width)[:, None, None]
+
+    def at(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        place = first + _mirrored(row, height) * width + _mirrored(column, width)
+        return tf.cast(tf.gather(flat, place), tf.float32)
+
+    def between(row: tf.Tensor) -> tf.Tensor:
+        return at(row, left) * (1 - to_right) + at(row, left + 1) * to_right
+
+    views = between(above) * (1 - to_below) + between(above + 1) * to_below
+    scaled = (views / MIDDLE - 1.0) * contrast[:, None, None, None]
+    return tf.clip_by_value(scaled, -1.0, 1.0)
+
+
+def _mirrored(position: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Return the place in the image that is seen at a whole position, also beyond its edges."""
+    place = tf.math.floormod(tf.cast(position, tf.int32), 2 * size)
+    return tf.minimum(place, 2 * size - 1 - place)

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.loading import UNLABELLED
-from edgenets.data.pixels import MIDDLE
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import all_logits, check_images, compile_inference, predict_logits
 from edgenets.models.weights.initial import classifier
 from edgenets.progress import Advance, progress_bar, say
-from edgenets.training.augment import augment, random_crops
+from edgenets.training.augment import as_network_input, augment, random_crops
 from edgenets.training.checkpoint import (
     Arrays,
     Progress,
@@ -35,6 +34,8 @@ from edgenets.training.checkpoint import (
 from edgenets.training.data import TrainingData
 from edgenets.training.distill import check_teacher, distilled_loss
 from edgenets.training.epochs import EpochLog
+from edgenets.training.optimizer import adamw
+from edgenets.training.pointwise import pointwise_products
 from edgenets.training.settings import UNTAUGHT, Distillation, FitSettings, Pace
 from edgenets.training.workers import ALONE, Workers
 
@@ -250,7 +251,7 @@ class _Loop:
         for layer in _batch_norms(model) if self.pace.batch_norm == "frozen" else ():
             # In Keras, one that is not trainable does in training what it does in inference.
             layer.trainable = False
-        self.optimizer = _optimizer(model, settings, self.pace, self.steps)
+        self.optimizer = adamw(model, settings, self.pace, self.steps)
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         )
@@ -373,17 +374,17 @@ class _Loop:
 
     def _views(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return random views in [-1, 1]: of one seed the same ones at every resolution."""
-        pixels = tf.cast(images, tf.float32) / MIDDLE - 1.0
         if self.sources is not None:  # they are views already
-            return pixels
-        return augment(pixels, seed, strength=self.settings.augment, flip=self.data.flip)
+            return as_network_input(images)
+        return augment(images, seed, strength=self.settings.augment, flip=self.data.flip)
 
     def _train_step(
         self, images: tf.Tensor, taught: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         views = self._views(images, seed)
         with tf.GradientTape() as tape:
-            logits, *auxiliary = all_logits(self.model, views, training=True)
+            with pointwise_products(self.model):
+                logits, *auxiliary = all_logits(self.model, views, training=True)
             loss = self._loss(logits, labels)
             if self.teacher is not None:
                 loss = distilled_loss(self.distillation, loss, logits, taught)
@@ -402,24 +403,6 @@ class _Loop:
         of_label = tf.gather(self.class_weights, tf.maximum(labels, 0))
         weights = tf.where(labels != UNLABELLED, of_label, 0.0)
         return self.loss(tf.one_hot(labels, logits.shape[1]), logits, weights)
-
-
-def _optimizer(
-    model: keras.Model, settings: FitSettings, pace: Pace, steps: int
-) -> keras.optimizers.Optimizer:
-    total = max(1, pace.epochs * steps)
-    warmup = min(total - 1, round(settings.warmup_epochs * steps))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=pace.learning_rate / 100,
-        warmup_target=pace.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=total - warmup,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    # Decay is for kernels; depthwise ones have too few weights to overfit (arXiv:1704.04861, 3.3).
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "depthwise"])
-    optimizer.build(model.trainable_variables)
-    return optimizer
 
 
 def _set_batch_norm_momentum(model: keras.Model, steps: int) -> None:

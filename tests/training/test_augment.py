@@ -3,13 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgenets.data.pixels import to_network
 from edgenets.models.backend import tf
-from edgenets.training.augment import augment, random_crops
+from edgenets.training.augment import (
+    CONTRAST,
+    ROTATION,
+    SCALE,
+    SHIFT,
+    augment,
+    random_crops,
+)
 
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).uniform(-1, 1, (16, 12, 12, 3)).astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (16, 12, 12, 3), np.uint8)
 
 
 def views(images: np.ndarray, seed: int, **options: object) -> np.ndarray:
@@ -29,13 +37,14 @@ def test_views_stay_in_range_and_shape(images: np.ndarray):
 
 
 def test_no_strength_and_no_flip_change_nothing(images: np.ndarray):
-    np.testing.assert_array_equal(views(images, 1, strength=0, flip=False), images)
+    unchanged = views(images, 1, strength=0, flip=False)
+    np.testing.assert_array_equal(unchanged, to_network(images))
 
 
 def test_flip_alone_mirrors_about_half_of_the_images_exactly(images: np.ndarray):
     result = views(images, 1, strength=0, flip=True)
     mirrored = 0
-    for view, image in zip(result, images, strict=True):
+    for view, image in zip(result, to_network(images), strict=True):
         is_mirror = np.allclose(view, image[:, ::-1], atol=1e-4)
         assert is_mirror or np.allclose(view, image, atol=1e-4)
         mirrored += is_mirror
@@ -43,10 +52,33 @@ def test_flip_alone_mirrors_about_half_of_the_images_exactly(images: np.ndarray)
 
 
 def test_digits_are_never_mirrored():
-    arrow = np.full((64, 16, 16, 3), -1, np.float32)
-    arrow[:, :, 10:] = 1  # bright on the right
+    arrow = np.zeros((64, 16, 16, 3), np.uint8)
+    arrow[:, :, 10:] = 255  # bright on the right
     result = views(arrow, 3, strength=1.0, flip=False)
     assert (result[:, :, 12:].mean(axis=(1, 2, 3)) > result[:, :, :4].mean(axis=(1, 2, 3))).all()
+
+
+@pytest.mark.parametrize("strength", [1.0, 6.0])  # with 6, also from beyond the first mirror
+def test_views_are_those_of_the_projective_transform(images: np.ndarray, strength: float):
+    draws = tf.random.stateless_uniform([6, 16], [1, 0], -1.0, 1.0).numpy() * strength
+    sign = np.where(draws[4] < 0, -1, 1)
+    zoom, middle = 1 + SCALE * draws[1], (12 - 1) / 2
+    cos, sin = (turn(ROTATION * draws[0]) / zoom for turn in (np.cos, np.sin))
+    a0, a1, b0, b1 = cos * sign, -sin, sin * sign, cos
+    a2 = middle + SHIFT * 12 * draws[2] - (a0 + a1) * middle
+    b2 = middle + SHIFT * 12 * draws[3] - (b0 + b1) * middle
+    expected = tf.raw_ops.ImageProjectiveTransformV3(
+        images=to_network(images),
+        transforms=np.stack([a0, a1, a2, b0, b1, b2, 0 * a0, 0 * a0], 1).astype(np.float32),
+        output_shape=[12, 12],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+        fill_value=0.0,
+    ).numpy()
+    contrasted = expected * (1 + CONTRAST * draws[5])[:, None, None, None]
+    result = views(images, 1, strength=strength, flip=True)
+    # Positions are float32 numbers of up to some tens; between two pixels values change by 2.
+    np.testing.assert_allclose(result, contrasted.clip(-1, 1), atol=3e-4)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_gradient_of_the_teacher_s_part_keeps_its_size_at_every_temperature():
 def test_the_teacher_alone_teaches_without_labels(
     build_net, training_data: TrainingData, tmp_path: Path
 ):
-    settings = FitSettings(epochs=8, batch_size=16, learning_rate=0.01, augment=0)
+    settings = FitSettings(epochs=16, batch_size=16, learning_rate=0.01, augment=0)
     options = {"seed": 0, "key": "", "description": ""}
     teacher, pupil = build_net(), build_net()
     fit(teacher, training_data, settings, checkpoint=tmp_path / "teacher", **options)
