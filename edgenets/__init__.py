@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from edgenets.models.registry import create
     from edgenets.results.report import Report
     from edgenets.verbs.file import File, unpack
-    from edgenets.verbs.model import Model, load, train
+    from edgenets.verbs.model import Model, load
     from edgenets.verbs.nets import variants
     from edgenets.verbs.others import export_model, run
     from edgenets.verbs.releasing import Releases
     from edgenets.verbs.sweeping import sweep
+    from edgenets.verbs.training import train
     from edgenets.verbs.updating import confirm, current, rollback, update, update_status
 
 __version__ = "0.1.0"
@@ -65,7 +66,7 @@ _MODULES = {
     "rollback": "edgenets.verbs.updating",
     "run": "edgenets.verbs.others",
     "sweep": "edgenets.verbs.sweeping",
-    "train": "edgenets.verbs.model",
+    "train": "edgenets.verbs.training",
     "unpack": "edgenets.verbs.file",
     "update": "edgenets.verbs.updating",
     "update_status": "edgenets.verbs.updating",

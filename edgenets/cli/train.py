@@ -133,7 +133,7 @@ def command(
     """
     from edgenets.models.registry import complete_arguments
     from edgenets.results.models import ImportRecord, TrainRecord
-    from edgenets.verbs.model import train
+    from edgenets.verbs.training import train
 
     given = parse_assignments(arguments)
     if given.keys() & signature(train).parameters:  # an option's name is no net's argument

@@ -1,0 +1,136 @@
+"""`train`: a new model from images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgenets.errors import ArgumentError
+from edgenets.results.models import ImportRecord, TrainRecord
+from edgenets.verbs.arguments import (
+    PathOrName,
+    folder_or_temporary,
+    optional_path,
+    require_in,
+    source_of,
+    speaking_python,
+)
+from edgenets.verbs.model import Model, written
+
+if TYPE_CHECKING:
+    from edgenets.data.images import Fit
+
+
+@speaking_python()
+def train(
+    name: str,
+    data: PathOrName | None = None,
+    *,
+    out: PathOrName | None = None,
+    epochs: int | None = None,
+    weights: PathOrName | None = None,
+    input_range: tuple[float, float] | None = None,
+    labels: PathOrName | None = None,
+    teacher: PathOrName | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    precision: str | None = None,
+    unlabelled: PathOrName | None = None,
+    flip: bool | None = None,
+    fit: Fit | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    log_dir: PathOrName | None = None,
+    workers: int = 1,
+    cluster: PathOrName | None = None,
+    worker: int = 0,
+    **arguments: Any,
+) -> Model:
+    """Train a net on images.
+
+    ```python
+    model = en.train("mobilenet_v1", data="photos", width=0.25, resolution=96, weights="imagenet")
+    model.record.top1
+    model.save("models/photos")
+    ```
+
+    Args:
+        name: of a net, as `en.variants()` has it.
+        data: folder with {train,test}/CLASS/*.jpg or CLASS/*.jpg, or the word "digits". With
+            `weights` and `epochs=0`, None only imports them.
+        out: new model folder, in which an interrupted training is kept and goes on; without one
+            nothing is written that stays: see `Model.save`.
+        epochs: passes over the images; by default 30, with weights 6, more of few images.
+        weights: trained ones to begin with: "imagenet", "cifar10", a .h5, .net or .tflite file, or
+            a model folder; "none" for random ones. By default as suits the images.
+        input_range: what the model of a file of weights took for black and for white.
+        labels: text file with the classes of the weights, one a line.
+        teacher: model folder of a net of the same classes to learn from, too.
+        batch_size: images per step; by default 8 to 64, as suits their number.
+        learning_rate: at its peak.
+        precision: "float32" or "mixed_bfloat16".
+        unlabelled: folder with more images, which the teacher labels.
+        flip: whether images are mirrored; by default as suits them.
+        fit: how pictures become square, here and wherever the model is used: "crop", "stretch" or
+            "pad"; by default as the weights', or crop.
+        strict: fail on a file that is not a readable image.
+        seed: decides the first weights and the order of the images.
+        log_dir: folder for TensorBoard's events.
+        workers: processes of this machine that train it together, each a part of every batch.
+        cluster: JSON file with the workers of several machines, {"worker": ["host:port", ...]};
+            this call is made on each of them, and each has the model in its `out`.
+        worker: which of the cluster's this one is, from 0.
+        arguments: of the net, such as width=0.25.
+
+    Raises:
+        EdgenetsError: the net, an argument or a setting is unknown, or the images do not fit.
+    """
+    if data is None and epochs != 0:
+        raise ArgumentError(
+            "training needs images: pass --data DATA (--weights with --epochs 0 needs none)"
+        )
+    if data is None and weights is None:
+        raise ArgumentError("--epochs 0 without --data only imports weights: pass --weights")
+    require_in("workers", workers, 1)
+    if data is None and (workers > 1 or cluster is not None):
+        raise ArgumentError("weights alone are imported by one process; leave --workers out")
+    from edgenets.pipeline.config import check_config, require_trainable
+
+    given = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "precision": precision,
+        "weights": None if weights is None else str(weights),
+        "input_range": input_range,
+        "labels": None if labels is None else str(labels),
+        "teacher": None if teacher is None else str(teacher),
+    }
+    images: dict[str, Any] = {"fit": fit}
+    if data is not None:
+        images |= {"source": source_of(data), "strict": strict, "flip": flip}
+    if data is not None and unlabelled is not None:
+        images["unlabelled"] = str(unlabelled)
+    values = {
+        "model": {"name": name, **arguments},
+        "data": images,
+        "train": {key: value for key, value in given.items() if value is not None},
+        "seed": seed,
+    }
+    config = check_config(values, lambda place: f"edgenets train {name}")
+    require_trainable(config)
+
+    record: TrainRecord | ImportRecord
+    with folder_or_temporary(out) as folder:
+        if data is None:
+            from edgenets.pipeline.one_step import import_folder
+
+            record = ImportRecord.from_json(import_folder(config, folder))
+        else:
+            from edgenets.pipeline.workers import train_by_workers
+
+            cluster_file = optional_path(cluster)
+            result = train_by_workers(
+                *(config, folder, optional_path(log_dir)), workers, cluster_file, worker
+            )
+            record = TrainRecord.from_json(result)
+        return written(folder, record, keep=out is not None)
