@@ -212,6 +212,16 @@ def make_folder(folder: Path) -> None:
         _sync(path.parent)
 
 
+def copy_folder(folder: Path, copy: Path) -> None:
+    """Copy a folder as a whole: where the copy has its name, it is complete."""
+    make_folder(copy.parent)
+    partial = copy.with_name(f".{folder.name}.copy")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(folder, partial)
+    shutil.rmtree(copy, ignore_errors=True)
+    rename(partial, copy)
+
+
 def rename(path: Path, name: Path) -> None:
     """Give a file or folder another name in its folder, on the disk too; a file may be replaced."""
     path.replace(name)

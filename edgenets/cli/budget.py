@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgenets.cli.output import echo, print_table
+from edgenets.results.models import TRY_CELLS, try_rows
 from edgenets.units import format_bytes, format_percent
 
 
 def print_choice(result: dict[str, Any]) -> None:
-    """Print what was chosen for each layer, what was expected of it, and what came out."""
+    """Print what a budget chose for each layer, what was expected of it, and what came out."""
     rows = [
         (
             layer["layer"],
@@ -34,8 +35,27 @@ def print_choice(result: dict[str, Any]) -> None:
     held = ""
     if "budget_bytes" in result:
         held = f" of {result['budget_bytes']:,}"
-    elif "max_drop" in result:
-        drop = next(one["drop"] for one in tries if one["stored_bytes"] == stored_bytes)
-        held = f" and {drop:.2f} points lost on the held-out images of {result['max_drop']:g}"
     trainings = "1 try" if len(tries) == 1 else f"{len(tries)} tries"
     echo(f"stored: {stored_bytes:,} bytes{held}, in {trainings}")
+
+
+def print_tries(result: dict[str, Any]) -> None:
+    """Print what was tried within a largest loss, the smallest first, and what was taken."""
+    tries, before = result["tries"], result["before"]
+    print_table(
+        tuple(TRY_CELLS),
+        try_rows(result),
+        f"What was tried, on {before['samples']:,} held-out images (* the front, < taken):",
+    )
+    taken = tries[result["chosen"]]
+    fast = ""
+    if taken["instructions"] is not None:
+        fast = (
+            f", an estimated {taken['instructions']:,} instructions an image on {result['target']} "
+            f"of {before['instructions']:,}"
+        )
+    recipes = "1 recipe" if len(tries) == 1 else f"{len(tries)} recipes"
+    echo(
+        f"taken of {recipes}: {taken['recipe']}, stored: {taken['stored_bytes']:,} bytes{fast}, "
+        f"{taken['drop']:.2f} points lost of {result['max_drop']:g}"
+    )

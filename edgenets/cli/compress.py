@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.budget import print_choice
+from edgenets.cli.budget import print_choice, print_tries
 from edgenets.cli.options import (
     Points,
     Size,
@@ -24,8 +24,10 @@ from edgenets.cli.size_tables import print_accounting
 from edgenets.errors import ArgumentError
 from edgenets.export.targets import compiled_targets
 from edgenets.models.operator_costs import TARGET_CORES
+from edgenets.pipeline.tries.objectives import OBJECTIVES
 from edgenets.progress import warn
 from edgenets.results.models import stage_rows
+from edgenets.verbs.compressing import ONE_OF, bounds_of
 
 LAYERS_NAMED = 3  # of those with the largest error in int8
 
@@ -62,14 +64,30 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
 @click.option(
     "--target",
     type=click.Choice([*compiled_targets("ethos_u"), *TARGET_CORES]),
-    help="Of --budget-cycles or --budget-flash; rpi3, rpi4 or rpi5 of --speedup and "
-    "--max-instructions.",
+    help="Of --budget-cycles or --budget-flash; rpi3, rpi4 or rpi5 of --speedup, "
+    "--max-instructions and --max-drop.",
 )
 @click.option(
     "--max-drop",
     metavar="POINTS",
     type=Points(),
-    help="Choose them so that it loses at most so many points of top-1 on held-out images.",
+    help="Try recipes (slim, prune, share, rate, int8), and take the best that loses at most so "
+    "many points of top-1 on held-out images.",
+)
+@click.option(
+    "--for",
+    "--objective",
+    "objective",
+    type=click.Choice(list(OBJECTIVES)),
+    help="Of --max-drop, what is best: the smallest file, or the fewest instructions on the "
+    "TARGET, then the smallest.  [default: size]",
+)
+@click.option(
+    "--tries",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Of --max-drop: how many recipes at most, those first that take little time.  [default: "
+    "up to 18]",
 )
 @click.option(
     "--speedup",
@@ -118,6 +136,8 @@ def command(
     budget_flash: int | None,
     target: str | None,
     max_drop: float | None,
+    objective: str | None,
+    tries: int | None,
     speedup: float | None,
     max_instructions: int | None,
     near: Path | None,
@@ -137,7 +157,6 @@ def command(
     at any time, the same command goes on.
     """
     from edgenets.results.models import CompressRecord
-    from edgenets.verbs.compressing import ONE_OF, bounds_of
     from edgenets.verbs.model import Model
 
     goal: dict[str, Any] = {
@@ -147,6 +166,8 @@ def command(
         "budget_flash": budget_flash,
         "target": target,
         "max_drop": max_drop,
+        "objective": objective,
+        "tries": tries,
         "speedup": speedup,
         "max_instructions": max_instructions,
         "near": near,
@@ -181,6 +202,9 @@ def command(
         )
     if "choice" in result:
         print_choice(result)
+    if "chosen" in result:
+        print_tries(result)
+        echo(f"all tries as a front: {out / 'tries.html'}")
     echo(f"the model is in {out}")
     warn(result["warnings"])
 

@@ -1,4 +1,4 @@
-"""`edgenets compress --budget` and `--max-drop`: a recipe that says for each layer how far it goes.
+"""`edgenets compress --budget`: a recipe that says for each layer how far it goes.
 
 A sensitivity scan gives the choices worth having, from no compression to the most. How many bytes a
 choice takes when it travels is measured on its draft, the int8 file that it gives without training.
@@ -8,19 +8,15 @@ Then its recipe is trained like any other, and the file that comes out of that i
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cache, cached_property
-from math import ceil, sqrt
+from functools import cache
+from math import ceil
 from pathlib import Path
 from shutil import copytree, rmtree
 from typing import Any, NamedTuple
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure.accuracy import classify, score
-from edgenets.export.measure.classifier import Classifier
-from edgenets.export.write import tflite
 from edgenets.files import locked_folder, read_sealed, write_bytes, write_sealed
 from edgenets.models.folder import Model, weights_sha256
-from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.compress import (
     STAGES,
     keep_result,
@@ -44,14 +40,12 @@ SENSITIVITY, PLOT = "sensitivity.json", "sensitivity.svg"
 SCAN_IMAGES = 256
 GROWTH = 1.01  # how much larger than its draft a file is expected to become by training
 BUDGET_TRIES = 3
-DROP_TRIES = 4
 # Figure -> what JSON calls its budget.
 BUDGET_KEYS = {
     "stored_bytes": "budget_bytes",
     "cycles": "budget_cycles",
     "flash_bytes": "budget_flash_bytes",
 }
-NEAR = 1.05  # ratio of two sizes between which no further try is worth its time
 
 
 def compress_to_budget(
@@ -104,62 +98,6 @@ def compress_to_budget(
         raise EdgenetsError(
             f"{search.spec.name} was trained {len(tries)} times for {budget:,} {figure.unit} and "
             f"still takes {tries[-1].figure:,}; pass a larger budget"
-        )
-
-
-def compress_within_drop(
-    model: Model, config: RunConfig, max_drop: float, out: Path, log_dir: Path | None = None
-) -> dict[str, Any]:
-    """Compress a model as far as it loses at most `max_drop` points of top-1.
-
-    The loss is that of the int8 file against the model as it was, on the images by which the best
-    epochs are chosen: no test image has a part in it. Sizes are searched by bisection.
-
-    Args:
-        model: a trained one without shared weights, left as it is.
-        config: images, seed and recipe; the recipe's sparsities and shared values are replaced by
-            chosen ones.
-        max_drop: in points, 1 point being 1 % of the images.
-        out: will hold what `compress` leaves there, `sensitivity.json` and
-            `sensitivity.svg`.
-        log_dir: the trainings of each try write events for TensorBoard into a subfolder.
-
-    Returns:
-        As `compress`, and `choice`: what was chosen for each layer; `tries`: the size of
-        each one and its loss in points; `validation`: top-1 of the model as it was.
-
-    Raises:
-        EdgenetsError: no try lost so little. As `compress` otherwise.
-    """
-    with locked_folder(out):
-        search = _Search(model, config, out, log_dir)
-        described: list[dict[str, float]] = []
-
-        def attempt(index: int) -> _Try | None:
-            """Return the try of a choice if it loses little enough."""
-            current = search.attempt(len(described) + 1, index)
-            drop = 100 * (search.top1_before - search.top1_of(current))
-            described.append({"stored_bytes": current.figure, "drop": drop})
-            say(f"it loses {drop:.2f} points on the validation images, {max_drop:g} may be lost")
-            return current if drop <= max_drop + 1e-9 else None
-
-        smallest, largest = search.draft(-1), search.draft(0)
-        best = None
-        while len(described) < DROP_TRIES and largest > NEAR * smallest:
-            middle = search.largest_within(sqrt(smallest * largest))
-            if (good := attempt(middle)) is not None:
-                best, largest = good, search.draft(middle)
-            else:
-                smallest = search.draft(middle)
-        best = best or attempt(0)  # int8 alone, which needs no training
-        if best is None:
-            raise EdgenetsError(
-                f"int8 alone loses {described[-1]['drop']:.2f} points on the validation images, "
-                f"and of {len(described) - 1} smaller files none loses at most {max_drop:g}; "
-                "pass a larger --max-drop"
-            )
-        return search.keep(
-            best, max_drop=max_drop, tries=described, validation={"top1": search.top1_before}
         )
 
 
@@ -253,24 +191,6 @@ class _Search:
         )
         rmtree(self.out / STAGES)
         return result
-
-    @cached_property
-    def top1_before(self) -> float:
-        """The accuracy of the model as it was on the validation images."""
-        images = self.images.training.validation_images
-        return self._top1(predict_logits(compile_inference(self.model.net), images))
-
-    def top1_of(self, current: _Try) -> float:
-        """Return the accuracy of a try's int8 file on the validation images."""
-        made = Model.load(current.folder)
-        content = tflite.to_int8(made.net, made.spec, None, made.codes)
-        images = self.images.training.validation_images
-        return self._top1(classify(Classifier(content), images))
-
-    def _top1(self, logits: Any) -> float:
-        labels = self.images.training.validation_labels
-        top1: float = score(logits, labels, self.spec.labels)["top1"]
-        return top1
 
     def _scan(self) -> dict[str, Sensitivity]:
         """Measure the sensitivity, or read what was measured of the same model and images."""

@@ -113,7 +113,13 @@ def run_recipe(
         first.save(own)
         return measure_model(images, first, float_file(first.net, first.spec))
 
-    start = Stage("model", {"weights": weights_sha256(model.net)}, copy)
+    config = images.config
+    made_of = {
+        "weights": weights_sha256(model.net),
+        "seed": config.seed,
+        "data": config.data.model_dump(mode="json", include={"flip", "validation_fraction"}),
+    }
+    start = Stage("model", made_of, copy)
     following = compress_stages(recipe, images, log_dir)
     return run_stages(stages, [start, *following], images.dataset.fingerprint)
 

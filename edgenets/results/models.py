@@ -41,17 +41,60 @@ class ImportRecord(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class CompressTry(Result):
+    """A recipe that was tried within a largest loss, on held-out training images.
+
+    Attributes:
+        recipe: in words.
+        stages: of each its name, and the settings that are not the defaults.
+        drop: points of top-1 lost against the model as it was; `drop_ci95`, their interval, of the
+            same images in pairs.
+        stored_bytes: of the file as it travels.
+        instructions: of an inference on the target, by estimate; None where there is none.
+        seconds: of the stages that no earlier try had done.
+    """
+
+    recipe: str
+    stages: tuple[dict[str, Any], ...]
+    top1: float
+    ci95: tuple[float, float]
+    samples: int
+    drop: float
+    drop_ci95: tuple[float, float]
+    stored_bytes: int
+    size_bytes: int
+    instructions: int | None
+    seconds: float
+
+
+TRY_CELLS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
+    "front": lambda mark, row: mark,
+    "recipe": lambda mark, row: str(row["recipe"]),
+    ">top-1": lambda mark, row: format_percent(row["top1"]),
+    ">loses": lambda mark, row: f"{row['drop']:.2f}",
+    ">95 % interval": lambda mark, row: "{:.2f} to {:.2f}".format(*row["drop_ci95"]),
+    ">stored": lambda mark, row: f"{row['stored_bytes']:,}",
+    ">instructions": lambda mark, row: "-" if (n := row["instructions"]) is None else f"{n:,}",
+    ">time": lambda mark, row: format_seconds(row["seconds"]),
+}
+"""What a table of tries shows in each column, from the front's mark and the JSON of a try."""
+
+
+@dataclass(frozen=True, repr=False)
 class CompressRecord(Result):
     """What each stage of a compression made of a model.
 
     Attributes:
         stages: of each its name, accuracy, sizes and time; the first one is the model as it was.
         accounting: the size after each step of Deep Compression, in theory and as files.
-        choice: what a budget or a largest loss chose for each layer.
-        tries: the size of each try, and its loss in points.
-        budget_bytes, budget_cycles, budget_flash_bytes, max_drop: what was asked for.
-        target: of a budget of cycles or flash, whose estimates they are.
-        validation: accuracy of the model as it was on the images that a largest loss is judged by.
+        choice: what a budget chose for each layer.
+        tries: of a budget its figure for each try; of a largest loss as `CompressTry`.
+        front, chosen: indices of tries: those than which no other is as small, as fast and as
+            accurate; and the one that was taken.
+        budget_bytes, budget_cycles, budget_flash_bytes, max_drop, objective: what was asked for.
+        target: whose cycles, flash or instructions are estimated.
+        before: accuracy of the model as it was on the images that a largest loss is judged by, and
+            its instructions.
     """
 
     stages: tuple[dict[str, Any], ...]
@@ -65,10 +108,14 @@ class CompressRecord(Result):
     budget_flash_bytes: int | None = field(default=None, metadata=SOMETIMES)
     target: str | None = field(default=None, metadata=SOMETIMES)
     max_drop: float | None = field(default=None, metadata=SOMETIMES)
-    validation: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
+    objective: str | None = field(default=None, metadata=SOMETIMES)
+    front: tuple[int, ...] | None = field(default=None, metadata=SOMETIMES)
+    chosen: int | None = field(default=None, metadata=SOMETIMES)
+    before: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
 
     def _repr_html_(self) -> str:
-        return stage_table(self.stages)
+        table = stage_table(self.stages)
+        return table if self.chosen is None else table + try_table(self.to_json())
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,3 +179,21 @@ def stage_table(stages: Iterable[Mapping[str, Any]], title: str = "") -> str:
     """Return a table of stages for a notebook."""
     columns = [column for column in STAGE_CELLS if column not in (">top-5", ">nonzeros")]
     return html_table(columns, stage_rows(stages, columns), title)
+
+
+def try_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of the table of a largest loss's tries, the smallest first.
+
+    The front is marked by `*`, what was chosen by `<`.
+    """
+    tries = result["tries"]
+    marks = [
+        "*" * (i in result["front"]) + "<" * (i == result["chosen"]) for i in range(len(tries))
+    ]
+    order = sorted(range(len(tries)), key=lambda i: (tries[i]["stored_bytes"], i))
+    return [tuple(cell(marks[i], tries[i]) for cell in TRY_CELLS.values()) for i in order]
+
+
+def try_table(result: Mapping[str, Any]) -> str:
+    """Return the table of a largest loss's tries for a notebook."""
+    return html_table(tuple(TRY_CELLS), try_rows(result), "Tries, on held-out images")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError
 from edgenets.models.operator_costs import TARGET_CORES
-from edgenets.verbs.arguments import PathOrName, Size, size_of
+from edgenets.pipeline.tries.objectives import OBJECTIVES
+from edgenets.verbs.arguments import PathOrName, Size, require_one_of, size_of
 
 if TYPE_CHECKING:
     from edgenets.pipeline.config import RunConfig
@@ -27,6 +28,8 @@ def bounds_of(
     budget_flash: Size | None,
     target: str | None,
     max_drop: float | None,
+    objective: str | None,
+    tries: int | None,
     speedup: float | None,
     max_instructions: int | None,
     near: PathOrName | None,
@@ -66,27 +69,56 @@ def bounds_of(
         )
     if near is None and update_budget is not None:
         raise ArgumentError("--update-budget goes with --near; pass both")
-    if (target is not None) != bool(faster or bounds.keys() - {"stored_bytes"}):
+    if max_drop is None and (objective is not None or tries is not None):
+        raise ArgumentError("--objective and --tries go with --max-drop; pass both")
+    _check_target(
+        target,
+        npu=bool(bounds.keys() - {"stored_bytes"}),
+        core=bool(faster) or objective == "speed",
+        may_be=max_drop is not None,
+    )
+    if objective is not None:
+        require_one_of("objective", objective, tuple(OBJECTIVES))
+    _check_ranges(
+        speedup,
+        max_drop,
+        {
+            "max-instructions": max_instructions,
+            "budget-cycles": budget_cycles,
+            "tries": tries,
+            "epochs": epochs,
+        },
+    )
+    return bounds
+
+
+def _check_target(target: str | None, *, npu: bool, core: bool, may_be: bool) -> None:
+    """Check the target, given whether one of each kind is needed, and whether a core may be one."""
+    if target is None and not (npu or core):
+        return
+    if target is None or not (npu or core or may_be):
         raise ArgumentError(
             "--target goes with --budget-cycles or --budget-flash, --speedup or "
-            "--max-instructions; pass both"
+            "--max-instructions, and --max-drop, which needs it for speed; pass both"
         )
-    if faster and target not in TARGET_CORES:
+    if (core or may_be) and target not in TARGET_CORES:
         known = ", ".join(TARGET_CORES)
         raise ArgumentError(
-            f"--target of --speedup and --max-instructions must be one of {known}, got {target!r}"
+            f"--target of --speedup, --max-instructions and --max-drop must be one of {known}, "
+            f"whose instructions are estimated, got {target!r}"
         )
+
+
+def _check_ranges(
+    speedup: float | None, max_drop: float | None, counts: dict[str, int | None]
+) -> None:
     if speedup is not None and not 1 < speedup < inf:
         raise ArgumentError(f"--speedup must be above 1, got {speedup}")
-    if max_instructions is not None and max_instructions < 1:
-        raise ArgumentError(f"--max-instructions must be at least 1, got {max_instructions}")
-    if budget_cycles is not None and budget_cycles < 1:
-        raise ArgumentError(f"--budget-cycles must be at least 1, got {budget_cycles}")
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise ArgumentError(f"--max-drop must be points from 0 to 100, got {max_drop}")
-    if epochs is not None and epochs < 1:
-        raise ArgumentError(f"--epochs must be at least 1, got {epochs}")
-    return bounds
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ArgumentError(f"--{name} must be at least 1, got {count}")
 
 
 def slim_stage(

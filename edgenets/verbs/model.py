@@ -139,6 +139,8 @@ class Model:
         budget_flash: Size | None = None,
         target: str | None = None,
         max_drop: float | None = None,
+        objective: str | None = None,
+        tries: int | None = None,
         speedup: float | None = None,
         max_instructions: int | None = None,
         near: PathOrName | None = None,
@@ -156,6 +158,7 @@ class Model:
         ```python
         small = model.compress("photos")
         small = model.compress("photos", budget="300KB")
+        small = model.compress("photos", max_drop=0.5, objective="speed", target="rpi4")
         small.record.stages[-1]["top1"]
         ```
 
@@ -168,9 +171,13 @@ class Model:
             budget_cycles, budget_flash: choose them so that the file, compiled by Vela for the
                 Ethos-U `target`, takes at most so many cycles, or so much flash, by Vela's
                 estimate; with the recipe "rate", its price of a bit.
-            target: of these, such as "ethos-u55-128"; of `speedup` and `max_instructions` rpi3,
-                rpi4 or rpi5.
-            max_drop: choose them so that it loses at most so many points of top-1.
+            target: of these, such as "ethos-u55-128"; of `speedup`, `max_instructions` and
+                `max_drop` rpi3, rpi4 or rpi5.
+            max_drop: try recipes and take the best that loses at most so many points of top-1 on
+                held-out images.
+            objective: of `max_drop`: "size", the default, for the smallest file; "speed" for the
+                fewest instructions on the `target`, then the smallest.
+            tries: of `max_drop`: how many recipes at most, those first that take little time.
             speedup: first remove channels until an inference is estimated to execute so many times
                 fewer instructions on the `target`; then do the `recipe`, "int8" by default.
             max_instructions: the same, by the number of instructions.
@@ -199,6 +206,8 @@ class Model:
             budget_flash=budget_flash,
             target=target,
             max_drop=max_drop,
+            objective=objective,
+            tries=tries,
             speedup=speedup,
             max_instructions=max_instructions,
             near=near,
@@ -236,9 +245,10 @@ class Model:
             config = check_config(values, lambda place: f"--near {near}")
         require_sources(config)
         from edgenets.files import check_output
-        from edgenets.pipeline.budget import compress_to_budget, compress_within_drop, with_epochs
+        from edgenets.pipeline.budget import compress_to_budget, with_epochs
         from edgenets.pipeline.compress import RECIPE, compress
         from edgenets.pipeline.figures import STORED, npu_figure
+        from edgenets.pipeline.tries.search import USUAL_TARGET, compress_within_drop
 
         if epochs is not None and near is None:
             config = with_epochs(config, epochs)
@@ -250,7 +260,13 @@ class Model:
                 figure = STORED if target is None else npu_figure(key, target)
                 result = compress_to_budget(self._content, config, bound, folder, logs, figure)
             elif max_drop is not None:
-                result = compress_within_drop(self._content, config, max_drop, folder, logs)
+                result = compress_within_drop(
+                    *(self._content, config, max_drop, folder, logs),
+                    objective=objective or "size",
+                    target=target or USUAL_TARGET,
+                    most_tries=tries,
+                    epochs=epochs,
+                )
             else:
                 result = compress(self._content, config, folder, logs)
             return written(folder, CompressRecord.from_json(result), keep=out is not None)

@@ -95,6 +95,25 @@ def test_a_speedup_has_a_target_and_is_one(options: tuple[str, ...], message: st
     assert message in complaint(*options)
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--recipe", "int8", "--for", "speed"), "--objective and --tries go with --max-drop"),
+        (("--budget", "9KB", "--tries", "3"), "--objective and --tries go with --max-drop"),
+        (("--max-drop", "1", "--for", "speed"), "--max-drop, which needs it for speed"),
+        (
+            ("--max-drop", "1", "--target", "ethos-u55-128"),
+            "one of rpi3, rpi4, rpi5, whose instructions are estimated, got 'ethos-u55-128'",
+        ),
+        (("--max-drop", "1", "--target", "coral"), "'coral' is not one of"),
+        (("--max-drop", "1", "--for", "fun"), "'fun' is not one of 'size', 'speed'"),
+        (("--max-drop", "1", "--tries", "0"), "0 is not in the range x>=1"),
+    ],
+)
+def test_a_search_within_a_loss_is_for_something_that_is_known(options, message: str):
+    assert message in complaint(*options)
+
+
 def test_epochs_of_a_recipe_are_its_own():
     assert "a recipe has its own" in complaint("--recipe", "int8", "--epochs", "2")
 
@@ -147,7 +166,3 @@ def test_choice_and_tries_are_shown(capsys: pytest.CaptureFixture):
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("stem", "216", "50.00 %", "16", "2.0 KiB", "0.0123"))
     assert shown.endswith("\nstored: 9,990 bytes of 10,000, in 1 try\n")
-    tries = [{"stored_bytes": 9_990, "drop": 0.5}, {"stored_bytes": 8_000, "drop": 3.0}]
-    print_choice({**result, "max_drop": 1.0, "tries": tries})
-    shown = capsys.readouterr().out
-    assert "9,990 bytes and 0.50 points lost on the held-out images of 1, in 2 tries" in shown

@@ -105,7 +105,7 @@ def nothing_works(monkeypatch, net) -> None:
     monkeypatch.setattr("edgenets.models.folder._load_net", lambda *_: net)
     for work in (
         *("run.open_training", "one_step.open_training", "one_step.load_initial"),
-        *("compress.open_images_of", "budget.open_images_of"),
+        *("compress.open_images_of", "budget.open_images_of", "tries.search.open_images_of"),
         *("workers._train_by_processes", "workers.train_as_worker"),
         *("sweep.search.search", "sweep.worker.search_together", "sweep.cluster.search_on_cluster"),
     ):

@@ -1,4 +1,4 @@
-"""A budget and a largest loss: what is chosen, kept, reused and refused."""
+"""A budget: what is chosen, kept, reused and refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from edgenets.pipeline.budget import (
     PLOT,
     SENSITIVITY,
     compress_to_budget,
-    compress_within_drop,
     with_epochs,
 )
 from edgenets.pipeline.config import RunConfig
@@ -200,29 +199,6 @@ def test_file_that_grew_by_training_is_tried_smaller(
     result = compress_to_budget(Model.load(model_dir), config, BUDGET_BYTES, trained)
     first, second = (one["stored_bytes"] for one in result["tries"])
     assert first > BUDGET_BYTES >= second > 0.9 * BUDGET_BYTES
-
-
-@slow
-def test_largest_loss_is_kept_on_validation_images_with_few_tries(
-    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(budget_module, "DROP_TRIES", 2)  # each of which trains
-    result = compress_within_drop(Model.load(model_dir), config, 20.0, scanned)
-    kept = result["stages"][-1]["stored_bytes"]
-    tries = {one["stored_bytes"]: one["drop"] for one in result["tries"]}
-    assert 1 <= len(result["tries"]) <= budget_module.DROP_TRIES + 1
-    assert kept == min(size for size, drop in tries.items() if drop <= 20.0)
-    assert 0.5 < result["validation"]["top1"] <= 1
-
-
-@slow
-def test_loss_that_no_file_keeps_gets_a_sentence(
-    model_dir: Path, config: RunConfig, scanned: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(budget_module, "DROP_TRIES", 0)  # int8 alone is left
-    monkeypatch.setattr(budget_module._Search, "top1_of", lambda self, current: 0.0)
-    with pytest.raises(EdgenetsError, match="int8 alone loses"):
-        compress_within_drop(Model.load(model_dir), config, 1.0, scanned)
 
 
 @slow

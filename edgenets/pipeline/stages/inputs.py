@@ -17,7 +17,7 @@ from edgenets.data.loading import UNLABELLED
 from edgenets.data.sources import open_dataset
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
-from edgenets.export.measure.accuracy import score
+from edgenets.export.measure.accuracy import right_answers, score
 from edgenets.export.measure.mistakes import describe_mistakes, worst_mistakes
 from edgenets.models.folder import Model, load_spec
 from edgenets.models.weights.initial import load_weights
@@ -95,6 +95,24 @@ class RunImages:
         test, root = self.dataset.test, Path(self.config.data.source)
         worst = worst_mistakes(logits, test.labels)
         return describe_mistakes(worst, test, self.test, self.dataset.classes, root)
+
+
+class HeldOutImages(RunImages):
+    """The images of a try: those that the best epoch is chosen on stand in for the test images.
+
+    A score also has `right`, which images are answered rightly.
+    """
+
+    @cached_property
+    def test(self) -> Images:
+        """The held-out images."""
+        return self.training.validation_images
+
+    def score(self, logits: NDArray[np.float32]) -> Record:
+        """Return the accuracy of the held-out images' logits."""
+        labels = self.training.validation_labels
+        right = right_answers(logits, labels)
+        return {**score(logits, labels, self.dataset.classes), "right": right}
 
 
 def open_training(config: RunConfig) -> tuple[RunImages, Model | None]:

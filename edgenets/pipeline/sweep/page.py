@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from math import ceil, floor, log10
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from edgenets.export.report.charts import Tick, accuracy_range, round_values
+from edgenets.export.report.cost_chart import CostChart, Point, cost_chart
 from edgenets.export.report.page import all_printable, open_template
 from edgenets.files import write_bytes
 from edgenets.pipeline.sweep.constraints import FIGURES, Figure
@@ -23,38 +22,7 @@ from edgenets.pipeline.sweep.summary import command_of
 from edgenets.results.sweep import argument_words, common_arguments, net_words
 
 PAGE = "sweep.html"
-WIDTH, LEFT, RIGHT, HEIGHT = 460, 54, 444, 220
 CHARTED = ("stored", "loaded", "macs", "instructions", "cycles")
-MOST_TICKS = 6
-UNITS = ((2**20, "MiB"), (2**10, "KiB")), ((10**9, "G"), (10**6, "M"), (10**3, "k"))
-"""In which a cost is shown, of bytes and of counts: the largest that the least value has one of."""
-
-
-class Dot(NamedTuple):
-    """A trial: where its accuracy and the ends of its interval stand over its cost."""
-
-    row: Mapping[str, Any]
-    words: str
-    x: float
-    y: float
-    low_y: float
-    high_y: float
-    on_front: bool
-    is_chosen: bool
-
-
-class CostChart(NamedTuple):
-    """A cost (x, logarithmic) against top-1 accuracy (y), of all files for a target."""
-
-    title: str
-    dots: list[Dot]
-    way: list[tuple[float, float]]  # along the front, from the cheapest on
-    cost_ticks: list[Tick]
-    accuracy_ticks: list[Tick]
-    width: int = WIDTH
-    left: int = LEFT
-    right: int = RIGHT
-    height: int = HEIGHT
 
 
 def write_page(result: dict[str, Any], folder: Path) -> Path:
@@ -120,56 +88,17 @@ def _chart(
     chosen: Mapping[str, Any] | None,
     common: Mapping[str, Any],
 ) -> CostChart:
-    front = front_of(rows, figure.key)
-    low, high = accuracy_range([row["ci95"] for row in rows])
-    values = [row[figure.key] for row in rows]
-    x_of, ticks, unit = _cost_axis(values, is_bytes=figure.key.endswith("_bytes"))
-
-    def y_of(accuracy: float) -> float:
-        return round(HEIGHT * (high - accuracy) / (high - low), 1)
-
-    dots = [
-        Dot(
+    points = [
+        Point(
             row,
+            number=row["trial"],
             words=f"{net_words(row, common)}, {row['recipe']}",
-            x=x_of(row[figure.key]),
-            y=y_of(row["top1"]),
-            low_y=y_of(row["ci95"][0]),
-            high_y=y_of(row["ci95"][1]),
-            on_front=i in front,
-            is_chosen=row is chosen,
+            link=f"{row['run']}/report.html",
         )
-        for i, row in enumerate(rows)
+        for row in rows
     ]
-    return CostChart(
-        title=f"{figure.words}{unit}",
-        dots=sorted(dots, key=lambda dot: (dot.on_front, dot.is_chosen)),  # the later ones on top
-        way=[(dots[i].x, dots[i].y) for i in front],
-        cost_ticks=ticks,
-        accuracy_ticks=[
-            Tick(y_of(value / 100), f"{value:g} %") for value in round_values(100 * low, 100 * high)
-        ],
-    )
-
-
-def _cost_axis(
-    values: Sequence[float], *, is_bytes: bool
-) -> tuple[Callable[[float], float], list[Tick], str]:
-    """Return where a cost stands, the ticks, and what they are in."""
-    least, most = min(values) / 1.15, max(values) * 1.15
-    sizes = UNITS[0] if is_bytes else UNITS[1]
-    factor, unit = next(((f, name) for f, name in sizes if min(values) >= f), (1, ""))
-
-    def x_of(value: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * log10(value / least) / log10(most / least), 1)
-
-    first, last = floor(log10(least / factor)), ceil(log10(most / factor))
-    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
-        marks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-        inside = [mark for mark in marks if least <= mark * factor <= most]
-        if len(inside) <= MOST_TICKS:
-            break
-    return x_of, [Tick(x_of(m * factor), f"{m:g}") for m in inside], f", in {unit}" * bool(unit)
+    marked = next((i for i, row in enumerate(rows) if row is chosen), None)
+    return cost_chart(points, figure.key, figure.words, front_of(rows, figure.key), marked)
 
 
 def _distinct(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:

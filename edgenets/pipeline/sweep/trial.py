@@ -6,13 +6,12 @@ interrupted. Whatever is trained is trained once: the run for another target tak
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgenets.export.targets import find_target
-from edgenets.files import make_folder, read_bytes, read_sealed, rename, write_bytes
+from edgenets.files import copy_folder, read_bytes, read_sealed, write_bytes
 from edgenets.models.backend import keras
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
@@ -131,7 +130,7 @@ def take_training(other: Path, config: RunConfig, run_folder: Path) -> None:
             recorded = load_config(found[0].parents[1] / CONFIG).train  # what `auto` stands for
             own = config.model_copy(update={"train": recorded})
             write_bytes(run_folder / CONFIG, dump_config(own).encode())
-        _copy(found[0], run_folder / STAGES / found[0].name)
+        copy_folder(found[0], run_folder / STAGES / found[0].name)
 
 
 def counts_instructions(config: SweepConfig) -> bool:
@@ -181,14 +180,4 @@ def _take_over(run_folder: Path, target: str) -> None:
     for stage in sorted((run_folder / STAGES).iterdir()):
         copy = other / STAGES / stage.name
         if not (stage.name.startswith(".") or stage.name.endswith(OF_A_TARGET) or copy.exists()):
-            _copy(stage, copy)
-
-
-def _copy(folder: Path, copy: Path) -> None:
-    """Copy a folder as a whole: where the copy has its name, it is complete."""
-    make_folder(copy.parent)
-    partial = copy.with_name(f".{folder.name}.copy")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial)
-    shutil.rmtree(copy, ignore_errors=True)
-    rename(partial, copy)
+            copy_folder(stage, copy)

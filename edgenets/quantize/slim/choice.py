@@ -52,10 +52,7 @@ def slim_net(
     Raises:
         EdgenetsError: the net cannot be made so fast, or channels cannot be followed through it.
     """
-    groups = channel_groups(model)
-    operators = operators_of(model, groups)
-    now = estimate(operators, core)
-    least = estimate(operators, core, np.array([min(1.0, LEAST / group.size) for group in groups]))
+    now, least = instructions_range(model, core)
     if least > most:
         raise EdgenetsError(
             f"{model.name} cannot be slimmed to {most:,.0f} instructions: with as few channels as "
@@ -72,6 +69,18 @@ def slim_net(
             model = keep_filters(model, kept_filters(model, groups, kept))
             advance()
     return model
+
+
+def instructions_range(model: keras.Model, core: str) -> tuple[float, float]:
+    """Return what an inference is estimated to execute, and with as few channels as possible.
+
+    Raises:
+        EdgenetsError: operators were not measured, or channels cannot be followed through the net.
+    """
+    groups = channel_groups(model)
+    operators = operators_of(model, groups)
+    fewest = np.array([min(1.0, LEAST / group.size) for group in groups])
+    return estimate(operators, core), estimate(operators, core, fewest)
 
 
 def choose(

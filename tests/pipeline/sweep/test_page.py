@@ -78,7 +78,7 @@ def test_each_target_has_a_chart_of_each_cost_that_it_has(result):
 
 def test_dots_stand_where_their_cost_and_accuracy_are(result):
     chart = charts_of(result["trials"], "rpi4", result["chosen"]["rpi4"])[0]
-    by_size = sorted(chart.dots, key=lambda dot: dot.row["stored_bytes"])
+    by_size = sorted(chart.dots, key=lambda dot: dot.point.row["stored_bytes"])
     assert [dot.x for dot in by_size] == sorted(dot.x for dot in by_size)
     assert [dot.y for dot in by_size] == sorted((dot.y for dot in by_size), reverse=True)
     assert all(dot.high_y < dot.y < dot.low_y for dot in by_size)

@@ -1,0 +1,1 @@
+"""Many recipes tried for one model: what is smallest, or fastest, within a loss."""
