@@ -346,8 +346,11 @@ def test_json_has_the_keys_of_the_docs(
     releases = en.Releases(tmp_path / "releases", tmp_path / "keys")
     first = ["--root", str(releases.init()), "--model", "net"]
     releases.publish(file, model="net", probes=image_folder)
+    trained, small = str(tiny_run / "stages" / "01-train"), str(tmp_path / "small")
+    compressed = ["--data", str(image_folder), "--max-drop", "100", "--tries", "1"]
     arguments = {
         "list": ["--family", "ShuffleNet"],
+        "compress": [trained, *compressed, "--out", small],
         "summary": ["mobilenet_v1", "width=0.25", "resolution=96"],
         "export": [shared, "--data", str(image_folder), "--out", out],
         "inspect": [file],

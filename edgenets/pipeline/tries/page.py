@@ -41,7 +41,7 @@ def render_page(result: dict[str, Any], tested: Record) -> str:
 
 
 def charts_of(result: dict[str, Any]) -> list[CostChart]:
-    """Lay out a chart for each figure of the tries: bytes, and instructions where there are some.
+    """Lay out a chart for each figure in which tries differ: bytes, and perhaps instructions.
 
     Numbers of tries are counted from 1.
     """
@@ -52,7 +52,7 @@ def charts_of(result: dict[str, Any]) -> list[CostChart]:
         f"{result['max_drop']:g} points less": max(0.0, before - result["max_drop"] / 100),
     }
     figures = [FIGURES["stored"]]
-    if result["before"]["instructions"] is not None:
+    if len({row["instructions"] for row in rows}) > 1:
         figures.append(FIGURES["instructions"])
     return [
         cost_chart(
