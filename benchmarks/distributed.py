@@ -1,11 +1,12 @@
 """What several workers send each other in a step, how long it takes, and how that would scale.
 
-    python benchmarks/distributed.py [NET ...] [--out FILE.json]
+    python benchmarks/distributed.py [NET ...] [--out FILE.json] [--sums]
 
 Each net has 1,000 classes and its paper's resolution. A step is of 8 images in all, at 1, 2 and 4
 processes of this machine, by `edgenets.training.workers`, as `edgenets train --workers` has it.
 Bytes are those that the kernel counted on the loopback interface in all steps, by step and worker,
-while nothing else should use it. What is done is kept in FILE, not done again.
+while nothing else should use it. What is done is kept in FILE, not done again. With `--sums` a step
+is its communication alone, the sum of a gradient of zeros: for nets that take long to compute.
 
 The model of scaling takes a step of each worker's own 8 images, computed as fast as by one process
 here or 100 times as fast, and then, not meanwhile, 2 (n - 1) / n of the gradient's bytes at the
@@ -41,30 +42,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nets", nargs="*", default=NETS, metavar="NET")
     parser.add_argument("--out", type=Path, default=Path("distributed.json"))
+    parser.add_argument("--sums", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
         net, index, *addresses = chosen.worker.split(",")
-        print(json.dumps(work(net, int(index), addresses)))
+        print(json.dumps(work(net, int(index), addresses, sums=chosen.sums)))
         return
     done: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
     for net in chosen.nets:
         for processes in PROCESSES:
             key = f"{net} {processes}"
             if key not in done:
-                done[key] = measure(net, processes)
+                done[key] = measure(net, processes, sums=chosen.sums)
                 chosen.out.write_text(json.dumps(done, indent=1))
                 print(key, done[key], file=sys.stderr, flush=True)
     print(tables(list(chosen.nets), done))
 
 
-def measure(net: str, processes: int) -> dict[str, float]:
+def measure(net: str, processes: int, *, sums: bool) -> dict[str, float]:
     """Return what the first of some workers measured."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(processes)]
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     started = [
         subprocess.Popen(
-            [sys.executable, __file__, "--worker", ",".join([net, str(i), *addresses])],
+            [
+                *(sys.executable, __file__, "--worker", ",".join([net, str(i), *addresses])),
+                *["--sums"] * sums,
+            ],
             stdout=subprocess.PIPE,
             env={**os.environ, WORKER: "1", "TF_NUM_INTRAOP_THREADS": threads},
         )
@@ -77,7 +82,7 @@ def measure(net: str, processes: int) -> dict[str, float]:
     return answer
 
 
-def work(net: str, index: int, addresses: list[str]) -> dict[str, float]:
+def work(net: str, index: int, addresses: list[str], *, sums: bool) -> dict[str, float]:
     """Train a few steps as one worker; return seconds and bytes of a step."""
     from edgenets.models.backend import keras, tf
     from edgenets.models.registry import create
@@ -99,6 +104,12 @@ def work(net: str, index: int, addresses: list[str]) -> dict[str, float]:
         ):
             weight.assign_sub(1e-6 * gradient)
 
+    @tf.function
+    def communicate() -> list[tf.Tensor]:
+        return workers.sum([tf.zeros_like(weight) for weight in weights])
+
+    if sums:
+        step = communicate
     step()
     workers.sum_now([0])  # none begins before all are ready
     before, seconds = loopback_bytes(), []

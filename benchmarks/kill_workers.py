@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-EPOCH = re.compile(r"train (\d+)/")
+EPOCH = re.compile(r"^train (\d+)/", re.MULTILINE)
 
 
 def main() -> None:

@@ -218,12 +218,12 @@ def tiny_sweep(sweep_file: Path, make_once: Callable[..., Path]) -> Path:
 def _fill_with_sweep(file: Path, folder: Path) -> None:
     import edgenets as en
     from edgenets.pipeline import run
-    from edgenets.pipeline.sweep import search
+    from edgenets.pipeline.sweep import work
 
     def dies(*arguments: object, **others: object) -> None:
         raise Interrupted
 
-    for module, name in ((search, "finish_trial"), (run, "_account")):
+    for module, name in ((work, "finish_trial"), (run, "_account")):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, name, dies)
             with pytest.raises(Interrupted):

@@ -37,6 +37,9 @@ from edgenets.results.sweep import SWEEP_CELLS, sweep_rows
     help="Processes of this machine.",
 )
 @click.option("--ray", metavar="ADDRESS", help="Ray cluster that does the work, or the word auto.")
+@click.option(
+    "--storage", metavar="URL", help="With --ray: what its nodes reach, such as s3://BUCKET/FOLDER."
+)
 @json_option
 def command(
     config: Path | None,
@@ -46,6 +49,7 @@ def command(
     out: Path | None,
     workers: int,
     ray: str | None,
+    storage: str | None,
     as_json: bool,
 ) -> None:
     """Try many nets and show the front of the best.
@@ -56,7 +60,16 @@ def command(
     """
     from edgenets.verbs.sweeping import sweep
 
-    trials = sweep(config, data=data, target=target, hours=hours, out=out, workers=workers, ray=ray)
+    trials = sweep(
+        config,
+        data=data,
+        target=target,
+        hours=hours,
+        out=out,
+        workers=workers,
+        ray=ray,
+        storage=storage,
+    )
     if as_json:
         print_json(trials.to_json())
     else:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgenets.data.images import SUFFIXES, load_rgb
 from edgenets.data.loading import UNLABELLED, Split, map_in_threads
+from edgenets.data.places import folder_here
 from edgenets.errors import EdgenetsError, did_you_mean
 from edgenets.files import sha256_file
 from edgenets.progress import progress_bar
@@ -108,7 +109,7 @@ def existing_folder(source: str) -> Path:
     Raises:
         EdgenetsError: it does not exist, or is a file.
     """
-    path, known = Path(source), ["digits"]
+    path, known = folder_here(source), ["digits"]
     with suppress(OSError):
         if path.is_dir():
             return path
@@ -179,7 +180,7 @@ def unlabelled_folder(source: str) -> Path:
     Raises:
         EdgenetsError: there is none.
     """
-    path = Path(source)
+    path = folder_here(source)
     if not path.is_dir():
         raise EdgenetsError(f"no folder {source!r} of unlabelled images; give one")
     return path

@@ -153,7 +153,9 @@ class _Worker:
             return answered
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").splitlines()
-        said = f" ({lines[-1].strip()[:LONGEST_REASON]})" if lines else ""
+        # What one said last is why it ended, unless a signal ended it amid its work.
+        is_reason = lines and (self.process.returncode or 0) > 0
+        said = f" ({lines[-1].strip()[:LONGEST_REASON]})" if is_reason else ""
         raise EdgenetsError(
             f"worker {self.index} ended with status {self.process.returncode}{said}, and so all "
             "were ended; the same command goes on after the last finished epoch"

@@ -75,6 +75,7 @@ def sweep(
     out: PathOrName | None = None,
     workers: int = 1,
     ray: str | None = None,
+    storage: str | None = None,
 ) -> SweepTrials:
     """Try many nets, each as a run of its own, and return them with the front of the best.
 
@@ -96,10 +97,12 @@ def sweep(
         out: the sweep's folder; by default runs/ and the config's name, or runs/sweep.
         workers: processes of this machine.
         ray: address of a Ray cluster, or "auto", which does the work in place of `workers`.
+        storage: URL of storage that the cluster's nodes reach, such as "s3://bucket/sweep", in
+            place of a file system with `out` and the images that they share.
 
     Raises:
         EdgenetsError: a key, net, figure or target is unknown, no point is within the constraints,
-            `out` cannot be written or holds another sweep, or Ray cannot be reached.
+            `out` or `storage` cannot be written or holds another sweep, or Ray cannot be reached.
     """
     from edgenets.files import read_json
     from edgenets.pipeline.sweep.space import load_sweep
@@ -111,6 +114,12 @@ def sweep(
         raise EdgenetsError(f"{path} says which data and targets; leave --data and --target out")
     if workers > 1 and ray is not None:
         raise EdgenetsError("pass workers of this machine, or the address of a Ray cluster")
+    if storage is not None:
+        if ray is None:
+            raise EdgenetsError("storage is for the nodes of a Ray cluster; pass --ray, too")
+        from edgenets.pipeline.sweep.away import open_storage
+
+        open_storage(storage, folder)
     settings = load_sweep(path) if path else None
     if settings is None and not (_is_sweep(folder) and data is None and target is None):
         settings = usual_sweep(None if data is None else str(data), target)
@@ -124,7 +133,14 @@ def sweep(
     if ray is not None:
         from edgenets.pipeline.sweep.cluster import search_on_cluster
 
-        search_on_cluster(store, ray, seconds)
+        if storage is None:
+            search_on_cluster(store, ray, seconds)
+        else:
+            from edgenets.pipeline.sweep.away import SharingStorage
+
+            nodes = SharingStorage(store, storage)
+            search_on_cluster(store, ray, seconds, nodes)
+            nodes.tell_what_was_moved()
     elif workers > 1:
         from edgenets.pipeline.sweep.worker import search_together
 

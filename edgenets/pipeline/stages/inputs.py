@@ -14,7 +14,8 @@ from edgenets.data.census import describe, warnings_of_images
 from edgenets.data.dataset import Dataset, Images, Skipped
 from edgenets.data.images import Fit, Preparation
 from edgenets.data.loading import UNLABELLED
-from edgenets.data.sources import open_dataset
+from edgenets.data.opened import open_again
+from edgenets.data.places import folder_here
 from edgenets.data.splits import balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import right_answers, score
@@ -92,7 +93,7 @@ class RunImages:
 
     def mistakes(self, logits: NDArray[np.float32]) -> list[Record]:
         """Return the worst mistakes in the test images' logits, with the pictures."""
-        test, root = self.dataset.test, Path(self.config.data.source)
+        test, root = self.dataset.test, folder_here(self.config.data.source)
         worst = worst_mistakes(logits, test.labels)
         return describe_mistakes(worst, test, self.test, self.dataset.classes, root)
 
@@ -143,7 +144,7 @@ def open_data(config: RunConfig) -> Dataset:
         EdgenetsError: they cannot be used for training.
     """
     data = config.data
-    dataset = open_dataset(
+    dataset = open_again(
         data.source, seed=config.seed, strict=data.strict, test_fraction=data.test_fraction
     )
     if data.unlabelled is not None:

@@ -1,52 +1,75 @@
 """A sweep on a Ray cluster: each piece of work is a task, on whatever node has room for it.
 
-The nodes share the sweep's folder and the images, by a file system that all have. A task that is
-lost with its node is begun again elsewhere, and goes on from the trial's last checkpoint.
+The nodes share the sweep's folder and the images by a file system that all have, or have storage in
+common (`away.py`). A task that is lost with its node is begun again elsewhere, and goes on from the
+trial's last checkpoint.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edgenets.errors import EdgenetsError
 from edgenets.packages import missing_package
-from edgenets.pipeline.sweep.search import Work, perform, plan_work, write_results
+from edgenets.pipeline.sweep.search import perform, plan_work, write_results
 from edgenets.pipeline.sweep.store import Store
+from edgenets.pipeline.sweep.work import Work
 
 try:
+    import grpc
     import ray
     from ray.exceptions import RayError
 except ImportError as error:
     raise missing_package("ray") from error
 
 CPUS_OF_A_TRIAL = 1
+MOST_LOSSES = 20
+"""How often a task is begun again whose node or process was lost, before the sweep ends."""
 CONNECT_SECONDS = 10
 LOOK_SECONDS = 1.0
 """How often it is asked what is done."""
 
 
-def search_on_cluster(store: Store, address: str, seconds: float | None) -> None:
+class Nodes(Protocol):
+    """How pieces of work get to nodes, and what comes of them gets back."""
+
+    def begin(self, work: Work) -> Any:
+        """Have a piece of work done by a task; return the task."""
+
+    def end(self, work: Work, result: Any) -> None:
+        """Take what the task returned.
+
+        Raises:
+            EdgenetsError: it failed, and not for its trial's sake.
+        """
+
+
+def search_on_cluster(
+    store: Store, address: str, seconds: float | None, nodes: Nodes | None = None
+) -> None:
     """Let a Ray cluster work on a sweep until nothing is left to do, or no more work may begin.
 
     Args:
-        store: the sweep, in a folder that every node has under the same path.
+        store: the sweep.
         address: of the cluster's head, such as "10.0.0.1:6379" or "ray://10.0.0.1:10001"; "auto"
             for the one that this machine is of.
         seconds: after which no more work is begun.
+        nodes: by default they have the sweep's folder and the images under the same path.
 
     Raises:
-        EdgenetsError: the cluster cannot be reached or was lost, no node sees the folder, or a
-            task failed for another reason than its trial's.
+        EdgenetsError: the cluster cannot be reached or was lost, a node sees no folder or storage,
+            or a task failed for another reason than its trial's.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     connected_here = not ray.is_initialized()
     if connected_here:
         _connect(address)
     try:
-        _search(store, deadline)
+        _search(store, nodes or _SharingAFolder(store), deadline)
     except RayError as error:
         raise EdgenetsError(
             f"the Ray cluster {address} did not do a sweep's task: "
@@ -58,8 +81,10 @@ def search_on_cluster(store: Store, address: str, seconds: float | None) -> None
 
 
 def _connect(address: str) -> None:
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
     try:
-        _require_listener(address)
+        _require_server(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RayError, RuntimeError, ValueError) as error:
         raise EdgenetsError(
@@ -68,53 +93,78 @@ def _connect(address: str) -> None:
         ) from error
 
 
-def _require_listener(address: str) -> None:
-    """Check that something listens there: Ray itself asks for minutes.
+def _require_server(address: str) -> None:
+    """Check that something answers there as Ray does, by gRPC: Ray itself asks for minutes.
 
     Raises:
         OSError: nothing does.
-        ValueError: it is no address.
+        ValueError: it is no address, or something else answers.
     """
     if address == "auto":
         return
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    place = address.removeprefix("ray://")
+    host, colon, port = place.rpartition(":")
     if not colon or not port.isdecimal():
         raise ValueError("an address is HOST:PORT, ray://HOST:PORT or the word auto")
     socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    with grpc.insecure_channel(place) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise ValueError("what listens there is no Ray") from None
 
 
-def _search(store: Store, deadline: float | None) -> None:
-    folder = str(store.folder.absolute())
+def _search(store: Store, nodes: Nodes, deadline: float | None) -> None:
     running: dict[Any, Work] = {}
     while True:
         may_begin = deadline is None or time.monotonic() < deadline
         for work in plan_work(store) if may_begin else ():
             if work not in running.values():
-                running[_task.remote(folder, work)] = work
+                running[nodes.begin(work)] = work
         if not running:
             return
         done, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
         for task in done:
-            work = running.pop(task)
-            if told := ray.get(task):
-                raise EdgenetsError(told)
+            nodes.end(running.pop(task), ray.get(task))
         if done:
             write_results(store)
 
 
-# A lost node is no fault of the task's: it is tried again however often.
-@ray.remote(num_cpus=CPUS_OF_A_TRIAL, max_retries=-1)
+class _SharingAFolder:
+    """Nodes that have the sweep's folder, and note in it what they have done."""
+
+    def __init__(self, store: Store) -> None:
+        self._folder = str(store.folder.absolute())
+
+    def begin(self, work: Work) -> Any:
+        return _task.remote(self._folder, work)
+
+    def end(self, work: Work, result: str) -> None:
+        if result:
+            raise EdgenetsError(result)
+
+
+# A lost node is no fault of the task's.
+@ray.remote(num_cpus=CPUS_OF_A_TRIAL, max_retries=MOST_LOSSES)
 def _task(folder: str, work: Work) -> str:
     """Do a piece of work on a node; return why it cannot be done there, or nothing."""
     try:
-        if not Path(folder).is_dir():
-            return (
-                f"the node {ray.util.get_node_ip_address()} has no folder {folder}; pass --out in "
-                "a file system that all nodes share under the same path"
-            )
+        _require_folder(folder, "--out")
         store = Store(Path(folder))
+        for images in store.config.images:
+            _require_folder(images, "images")
         while not perform(store, Work(*work)):  # a process that was lost still has the lock
             time.sleep(LOOK_SECONDS)
     except EdgenetsError as error:
         return str(error)
     return ""
+
+
+def _require_folder(folder: str, what: str) -> None:
+    if not Path(folder).is_dir():
+        raise EdgenetsError(
+            f"the node {ray.util.get_node_ip_address()} has no folder {folder}; pass {what} in a "
+            "file system that all nodes share under the same path, or storage with --storage"
+        )

@@ -10,8 +10,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.emulator import find_board
@@ -19,42 +18,19 @@ from edgenets.export.inspect.ethos_u.compiler import find_system
 from edgenets.export.targets import find_target
 from edgenets.files import locked_folder, write_json
 from edgenets.pipeline.sweep.choose import next_generation
-from edgenets.pipeline.sweep.constraints import FIGURES, broken
+from edgenets.pipeline.sweep.constraints import FIGURES
 from edgenets.pipeline.sweep.front import best
 from edgenets.pipeline.sweep.page import write_page
-from edgenets.pipeline.sweep.space import SweepConfig, run_config
+from edgenets.pipeline.sweep.space import SweepConfig
 from edgenets.pipeline.sweep.store import Store, Trial, costs
 from edgenets.pipeline.sweep.summary import summarize
-from edgenets.pipeline.sweep.trial import (
-    Row,
-    count_trial,
-    counts_instructions,
-    finish_trial,
-    take_training,
-    train_trial,
-)
+from edgenets.pipeline.sweep.trial import counts_instructions
+from edgenets.pipeline.sweep.work import Work, attempt, note, trial_ahead
 from edgenets.progress import say
-from edgenets.units import format_bytes, format_percent
 
-RESULT, LOG = "sweep.json", "log"
+RESULT = "sweep.json"
 POLL_SECONDS = 0.5
 """How often a process that has nothing to do looks for what the others have done."""
-
-
-class Work(NamedTuple):
-    """A piece of work on a trial.
-
-    Attributes:
-        number: of the trial.
-        rungs: how many it has passed, by which is seen whether the piece is still to be done.
-        do: "count", "train" or "finish".
-        part: of "train": of the epochs.
-    """
-
-    number: int
-    rungs: int
-    do: str
-    part: float | None = None
 
 
 def require_tools(config: SweepConfig) -> None:
@@ -107,16 +83,6 @@ def promote(config: SweepConfig, trials: Sequence[Trial], rung: int) -> list[Tri
     """Return which trials go on after a rung: the best by their costs and held-out accuracy."""
     points = [[*costs(config, t.counted), -t.rungs[rung]["score"]] for t in trials]
     return [trials[i] for i in best(points, ceil(len(trials) / config.halving.factor))]
-
-
-def inside_targets(config: SweepConfig, counted: Sequence[Row]) -> list[str]:
-    """Return the targets for which a point is within the constraints."""
-    return [row["target"] for row in counted if not broken(config.bounds, row)]
-
-
-def breaking(config: SweepConfig, counted: Sequence[Row]) -> list[str]:
-    """Return the constraints that a point breaks for any target."""
-    return list(dict.fromkeys(text for row in counted for text in broken(config.bounds, row)))
 
 
 def search(store: Store, *, deadline: float | None = None) -> None:
@@ -180,19 +146,13 @@ def perform(store: Store, work: Work) -> bool:
             raise
         return False
     with lock:
-        trial = store.trials()[work.number]  # another process may have done it just now
-        if work not in pending(store.config, store.trials())[0]:
+        trials = store.trials()
+        trial = trials[work.number]  # another process may have done it just now
+        if work not in pending(store.config, trials)[0]:
             return True
-        began = time.monotonic()
-        try:
-            with (folder / LOG).open("a") as log, contextlib.redirect_stderr(log):
-                told = _perform(store, trial, work, folder)
-        except EdgenetsError as error:
-            if isinstance(error.__cause__, OSError):  # a full disk, a network that is down
-                raise
-            store.set_failed(trial, str(error))
-            told = f"failed: {error}"
-        say(f"{trial.name} {trial.point}: {told} ({time.monotonic() - began:.0f} s)")
+        ahead = trial_ahead(trials, trial)
+        taken = None if ahead is None else store.folder_of(ahead)
+        note(store, trial, work, attempt(store.config, trial, work, folder, taken))
     if work.do == "finish":
         write_results(store)
     return True
@@ -205,36 +165,6 @@ def write_results(store: Store) -> dict[str, Any]:
         write_json(store.folder / RESULT, result)
         write_page(result, store.folder)
     return result
-
-
-def _perform(store: Store, trial: Trial, work: Work, folder: Path) -> str:
-    config, point = store.config, trial.point
-    if work.do == "count":
-        rows = count_trial(config, point)
-        reason = [] if inside_targets(config, rows) else breaking(config, rows)
-        store.set_counted(trial, rows, reason)
-        sizes = ", ".join(
-            f"{format_bytes(row['stored_bytes'])} for {row['target']}" for row in rows
-        )
-        return f"stored {sizes}" + (f"; outside {' and '.join(reason)}" if reason else "")
-    targets = inside_targets(config, trial.counted)
-    for other in store.trials():
-        ahead = len(other.rungs) > len(trial.rungs) or other.state == "finished"
-        if ahead and other.point.net_key == point.net_key:
-            own = run_config(config, point, targets[0])
-            take_training(store.folder_of(other), own, folder / targets[0])
-            break
-    if work.part is not None:
-        rung = train_trial(config, point, folder, targets[0], work.part)
-        store.set_rung(trial, rung)
-        return f"held-out score {rung['score']:.4f} after {rung['epochs']} epochs"
-    rows = finish_trial(config, point, folder, targets)
-    store.set_finished(trial, rows)
-    return ", ".join(
-        f"top-1 {format_percent(row['top1'])}, stored {format_bytes(row['stored_bytes'])} for "
-        f"{row['target']}"
-        for row in rows
-    )
 
 
 def _require_some_inside(config: SweepConfig, trials: Sequence[Trial]) -> None:

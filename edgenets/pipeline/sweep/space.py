@@ -35,6 +35,12 @@ MOST_POINTS = 100_000
 BENCHMARK = {"min_seconds": 0.1, "per_op": False}
 """Of a trial, where other trials run beside it and a latency says little."""
 
+PATHS = {
+    *(("data", key) for key in ("source", "unlabelled")),
+    *(("train", key) for key in ("weights", "labels", "teacher")),
+}
+"""The keys of a run's config that may name files."""
+
 
 class Halving(Settings):
     """Successive halving: of those trained for a part of the epochs the best go on.
@@ -94,6 +100,13 @@ class SweepConfig(Settings):
     def costs(self) -> list[Figure]:
         """What a point has as little as possible of."""
         return [find_figure(word) for word in self.minimise]
+
+    @property
+    def images(self) -> list[str]:
+        """The folders of images that its runs read."""
+        data = self.run.get("data", {})
+        named = [data.get("source", "digits"), data.get("unlabelled")]
+        return [name for name in named if name not in ("digits", None)]
 
     @property
     def recipe_names(self) -> list[str]:
@@ -167,7 +180,7 @@ def check_sweep(values: dict[str, Any], name: str) -> SweepConfig:
         pass
     if config.run.get("train", {}).get("epochs") == 0:
         raise EdgenetsError(f"{name}: run.train.epochs must be at least 1 in a sweep, got 0")
-    return _with_absolute_source(config)
+    return _with_absolute_paths(config)
 
 
 def dump_sweep(config: SweepConfig) -> str:
@@ -254,10 +267,18 @@ def _values(value: Any) -> list[Any]:
     return [round(low + i * step, 9) for i in range(int((high - low) / step + 1e-9) + 1)]
 
 
-def _with_absolute_source(config: SweepConfig) -> SweepConfig:
-    """Let the sweep's folder mean the same images from every working directory."""
-    source = config.run.get("data", {}).get("source", "digits")
-    if source == "digits":
-        return config
-    data = {**config.run["data"], "source": str(existing_folder(source).absolute())}
-    return config.model_copy(update={"run": {**config.run, "data": data}})
+def _with_absolute_paths(config: SweepConfig) -> SweepConfig:
+    """Let the sweep's folder mean the same files from every working directory."""
+    if (source := config.run.get("data", {}).get("source", "digits")) != "digits":
+        existing_folder(source)
+    absolute = run_config(config, next(points_of(config)), config.targets[0])
+    run = {
+        section: {
+            key: getattr(getattr(absolute, section), key) if (section, key) in PATHS else value
+            for key, value in values.items()
+        }
+        if isinstance(values, dict)
+        else values
+        for section, values in config.run.items()
+    }
+    return config.model_copy(update={"run": run})

@@ -8,22 +8,21 @@ lock, which ends with the process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import edgenets
 from edgenets.errors import EdgenetsError
-from edgenets.files import check_output, locked_folder, remedy, write_bytes
+from edgenets.files import check_output, locked_folder, write_bytes
 from edgenets.packages import missing_package
+from edgenets.pipeline.sweep.journal import journal_used, open_journal
 from edgenets.pipeline.sweep.space import Point, SweepConfig, dump_sweep, load_sweep
 from edgenets.pipeline.sweep.trial import Row
 
 try:
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
     from optuna.trial import FrozenTrial, TrialState, create_trial
 except ImportError as error:
     raise missing_package("optuna") from error
@@ -89,28 +88,20 @@ class Store:
         with locked_folder(folder, wait=lambda: None):
             self.config = self._check_config(config)
             check_output(folder / JOURNAL)
-            try:
-                storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+            with journal_used(folder / JOURNAL):
                 self._study = optuna.create_study(
-                    storage=storage,
+                    storage=open_journal(folder / JOURNAL),
                     study_name="sweep",
                     directions=directions(self.config),
                     load_if_exists=True,
                 )
-            except OSError as error:
-                raise EdgenetsError(
-                    f"cannot use {folder / JOURNAL}: {error.strerror or error}; "
-                    f"{remedy(error, 'pass another folder with --out')}"
-                ) from error
-            except (ValueError, KeyError) as error:
-                raise EdgenetsError(
-                    f"{folder / JOURNAL} is damaged; restore it, or pass another folder with --out"
-                ) from error
             self._check_version()
 
     def trials(self) -> list[Trial]:
         """Return all trials in the order in which they were chosen."""
-        return [_trial(i, each) for i, each in enumerate(self._study.get_trials(deepcopy=False))]
+        with self._journal():
+            found = self._study.get_trials(deepcopy=False)
+            return [_trial(number, each) for number, each in enumerate(found)]
 
     @contextmanager
     def choosing(self) -> Iterator[None]:
@@ -125,7 +116,8 @@ class Store:
     def add(self, point: Point, generation: int) -> None:
         """Add a trial of a point."""
         attributes = {"point": [*point], "generation": generation}
-        self._study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attributes))
+        with self._journal():
+            self._study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attributes))
 
     def set_counted(self, trial: Trial, rows: list[Row], reason: list[str]) -> None:
         """Note what a trial costs, and the constraints that keep it outside."""
@@ -143,8 +135,7 @@ class Store:
         """Note what was measured at a trial's end."""
         self._note(trial, "measured", rows)
         self._note(trial, "state", "finished")
-        values = objectives(self.config, rows)
-        self._study.tell(trial.number, values, state=TrialState.COMPLETE, skip_if_finished=True)
+        self._tell(trial, TrialState.COMPLETE, objectives(self.config, rows))
 
     def set_stopped(self, trial: Trial) -> None:
         """Note that a trial is not among the best at its last rung."""
@@ -157,13 +148,19 @@ class Store:
     def _end(self, trial: Trial, state: State, reason: list[str]) -> None:
         self._note(trial, "reason", reason)
         self._note(trial, "state", state)  # last: it is what counts
-        told = TrialState.FAIL if state == "failed" else TrialState.PRUNED
-        self._study.tell(trial.number, state=told, skip_if_finished=True)
+        self._tell(trial, TrialState.FAIL if state == "failed" else TrialState.PRUNED)
 
     def _note(self, trial: Trial, key: str, value: Any) -> None:
-        storage = self._study._storage
-        frozen = self._study.get_trials(deepcopy=False)[trial.number]
-        storage.set_trial_user_attr(frozen._trial_id, key, value)
+        with self._journal():
+            frozen = self._study.get_trials(deepcopy=False)[trial.number]
+            self._study._storage.set_trial_user_attr(frozen._trial_id, key, value)
+
+    def _tell(self, trial: Trial, state: TrialState, values: list[float] | None = None) -> None:
+        with self._journal():
+            self._study.tell(trial.number, values, state=state, skip_if_finished=True)
+
+    def _journal(self) -> AbstractContextManager[None]:
+        return journal_used(self.folder / JOURNAL)
 
     def _check_config(self, config: SweepConfig | None) -> SweepConfig:
         path = self.folder / CONFIG
@@ -192,7 +189,8 @@ class Store:
     def _check_version(self) -> None:
         made_by = self._study.user_attrs.get(VERSION)
         if made_by is None:
-            self._study.set_user_attr(VERSION, edgenets.__version__)
+            with self._journal():
+                self._study.set_user_attr(VERSION, edgenets.__version__)
         elif made_by != edgenets.__version__:
             raise EdgenetsError(
                 f"{self.folder} holds a sweep of edgenets {made_by}, and this is "

@@ -1,5 +1,6 @@
 """A sweep on a real Ray cluster of two nodes on this machine, of which one is lost."""
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -7,10 +8,14 @@ from collections import Counter
 import pytest
 
 from edgenets.errors import EdgenetsError
+from edgenets.pipeline.config_file import load_config
+from edgenets.pipeline.sweep.page import PAGE
 from edgenets.pipeline.sweep.space import check_sweep
 from edgenets.pipeline.sweep.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")
+
+CACHE = "EDGENETS_CACHE"
 
 
 def sweep(folder, source="digits", **values):
@@ -42,18 +47,41 @@ def test_ray_that_is_not_installed_is_named(tmp_path, monkeypatch):
         import edgenets.pipeline.sweep.cluster  # noqa: F401
 
 
+def test_what_listens_but_is_no_ray_is_told_in_seconds(tmp_path, monkeypatch):
+    from edgenets.pipeline.sweep import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        for form in (address, f"ray://{address}"):
+            with pytest.raises(EdgenetsError, match="what listens there is no Ray"):
+                cluster.search_on_cluster(sweep(tmp_path / "sweep"), form, None)
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(EdgenetsError, match=f"no Ray cluster is reached at {address}"):
+            cluster.search_on_cluster(sweep(tmp_path / "sweep"), "auto", None)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("is_stored", [False, True], ids=["sharing a folder", "sharing storage"])
 def test_a_node_that_is_killed_costs_its_work_alone_and_nothing_is_counted_twice(
-    image_folder, tmp_path
+    is_stored, image_folder, tmp_path, capfd
 ):
+    if is_stored:
+        pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'edgenets[ray]'")
     from ray.cluster_utils import Cluster
 
     from edgenets.pipeline.sweep.cluster import search_on_cluster
 
     store = sweep(tmp_path / "sweep", image_folder)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    sharing = None
+    if is_stored:
+        from edgenets.pipeline.sweep.away import SharingStorage
+
+        sharing = SharingStorage(store, f"file://{tmp_path}/storage")
+    nodes = [{"num_cpus": 1, "env_vars": {CACHE: str(tmp_path / name)}} for name in "ab"]
+    cluster = Cluster(initialize_head=True, head_node_args=nodes[0])
     try:
-        other = cluster.add_node(num_cpus=1)
+        other = cluster.add_node(**nodes[1])
         cluster.wait_for_nodes()
 
         def lose_a_node():
@@ -63,7 +91,7 @@ def test_a_node_that_is_killed_costs_its_work_alone_and_nothing_is_counted_twice
 
         loser = threading.Thread(target=lose_a_node)
         loser.start()
-        search_on_cluster(store, cluster.address, None)
+        search_on_cluster(store, cluster.address, None, sharing)
         loser.join()
     finally:
         ray.shutdown()
@@ -72,3 +100,13 @@ def test_a_node_that_is_killed_costs_its_work_alone_and_nothing_is_counted_twice
     for trial in store.trials():
         log = (store.folder_of(trial) / "log").read_text()
         assert {log.count(f"train {epoch}/2: ") for epoch in (1, 2)} == {1}
+        assert (store.folder / trial.measured[0]["run"] / "report.html").exists()
+        config = load_config(store.folder / trial.measured[0]["run"] / "config.yaml")
+        assert config.data.source == str(image_folder)  # wherever the node had read it
+    if is_stored:
+        images = [path for path in (tmp_path / "a/sweeps/images").glob("*/*") if path.is_dir()]
+        assert [path.name for path in images] == [image_folder.name]
+        sharing.tell_what_was_moved()
+        assert "nodes fetched images" in capfd.readouterr().err
+        stored = {path.name for path in (tmp_path / "storage").iterdir()}
+        assert stored == {"images", "trials", "sweep.yaml", "sweep.journal", "sweep.json", PAGE}

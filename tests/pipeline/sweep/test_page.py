@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from sweep_front import draw, table
 
 from edgenets.cli.sweep import print_sweep
 from edgenets.intervals import wilson_interval
@@ -120,6 +121,20 @@ def test_terminal_shows_finished_trials_by_size_and_marks_the_front(result, tmp_
     assert shown.count("│ *") == 6
     assert "macs <= 9M: 1 points were never trained because of it." in shown
     assert shown.index("19.5 KiB") < shown.index("39.1 KiB") < shown.index("58.6 KiB")
+
+
+def test_docs_get_the_file_to_take_under_each_budget_and_a_picture(result, tmp_path):
+    lines = table(result, [10_000, 70_000, 100_000]).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {t}" for t in TARGETS for _ in range(3)]
+    nothing, two_alike, best = lines[:3]
+    assert "| none |" in nothing
+    assert "width=0.5, int8 | 85.00 %" in two_alike  # the cheaper one of two that are alike
+    assert two_alike.endswith("| mobilenet_v1 width=0.75: 85.50 % |")
+    assert "width=1.0, int8" in best
+    assert best.endswith("| it |")
+    draw(result, tmp_path / "front.svg")
+    draw({**result, "trials": []}, tmp_path / "of_nothing.svg")
+    assert (tmp_path / "front.svg").stat().st_size > (tmp_path / "of_nothing.svg").stat().st_size
 
 
 @pytest.mark.browser

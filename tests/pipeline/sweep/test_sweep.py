@@ -11,7 +11,7 @@ import edgenets as en
 from edgenets.cli.sweep import command
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.config_file import load_config
-from edgenets.pipeline.sweep import search
+from edgenets.pipeline.sweep import work
 from edgenets.pipeline.sweep.space import run_config
 from edgenets.pipeline.sweep.store import Store
 from edgenets.pipeline.sweep.trial import _take_over, take_training
@@ -150,7 +150,7 @@ def test_an_empty_space_says_which_constraint_removed_how_many(sweep_file, tmp_p
         size = sizes[point.arguments["base_expand"]]
         return [{"target": t, "stored_bytes": size, "macs": size} for t in config.targets]
 
-    monkeypatch.setattr(search, "count_trial", count)
+    monkeypatch.setattr(work, "count_trial", count)
     file = tmp_path / "sweep.yaml"
     file.write_text(
         sweep_file.read_text().replace(
@@ -169,14 +169,14 @@ def test_a_trial_that_fails_is_noted_and_a_full_disk_is_not_its_fault(
     def fail(config, point):
         raise EdgenetsError("the net is too small")
 
-    monkeypatch.setattr(search, "count_trial", fail)
+    monkeypatch.setattr(work, "count_trial", fail)
     with pytest.raises(EdgenetsError, match=r"3 of 3 failed, the first .* the net is too small"):
         en.sweep(sweep_file, out=tmp_path / "failed")
 
     def full(config, point):
         raise EdgenetsError("the disk is full") from OSError(28, "No space left on device")
 
-    monkeypatch.setattr(search, "count_trial", full)
+    monkeypatch.setattr(work, "count_trial", full)
     with pytest.raises(EdgenetsError, match="the disk is full"):
         en.sweep(sweep_file, out=tmp_path / "full")
     assert {trial.state for trial in Store(tmp_path / "full").trials()} == {"chosen"}

@@ -1,0 +1,90 @@
+"""What travels by storage; that nodes work with it is in test_cluster.py."""
+
+import shutil
+
+import pytest
+
+import edgenets as en
+from edgenets.errors import EdgenetsError
+from edgenets.pipeline.sweep.space import check_sweep
+from edgenets.pipeline.sweep.store import Store, Trial
+
+pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'edgenets[ray]'")
+from edgenets.pipeline.sweep.storage import Storage, fetch_images, put_images
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(f"file://{tmp_path}/storage")
+
+
+def sweep(folder, **values):
+    nets = [{"net": "squeezenet", "base_expand": [8, 16], "resolution": 32}]
+    return Store(folder, check_sweep({"nets": nets, **values}, "sweep.yaml"))
+
+
+def test_images_are_sent_once_and_fetched_once_by_a_node(storage, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path / "cache"))
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    (photos / "cat").mkdir(parents=True)
+    elsewhere.mkdir()
+    (elsewhere / "1.png").write_bytes(b"a dog")
+    (photos / "dog").symlink_to(elsewhere)  # as a folder of images may have
+    name = put_images(storage, str(photos))
+    assert put_images(storage, str(photos)) == name
+    copies = [fetch_images(storage, str(photos), name) for _ in range(2)]
+    assert [moved for moved, _ in storage.moved] == [name, name]
+    assert copies[0] == copies[1]
+    assert copies[0].name == "photos"
+    assert (copies[0] / "dog" / "1.png").read_bytes() == b"a dog"
+    (photos / "cat" / "2.png").write_bytes(b"a cat")
+    assert put_images(storage, str(photos)) != name
+    shutil.rmtree(elsewhere)
+    with pytest.raises(EdgenetsError, match=r"cannot pack .*photos/dog"):
+        put_images(storage, str(photos))
+
+
+def test_storage_that_cannot_be_used_is_one_sentence(storage, tmp_path):
+    with pytest.raises(EdgenetsError, match="fsspec knows, such as s3://BUCKET/FOLDER"):
+        Storage("cloud://bucket")
+    with pytest.raises(EdgenetsError, match=r"cannot fetch trials/0001-1\.tar from file://"):
+        storage.fetch_folder("trials/0001-1", tmp_path / "folder")
+    (tmp_path / "storage").write_text("no folder")
+    with pytest.raises(EdgenetsError, match=r"the storage file://.* cannot be used for trials"):
+        storage.put_folder(tmp_path, "trials/0001")
+    with pytest.raises(EdgenetsError, match="pass --ray, too"):
+        en.sweep(data="digits", storage="file:///tmp", out=tmp_path / "sweep")
+
+
+def test_a_truncated_archive_is_no_fault_of_the_trial(storage, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "weights").write_bytes(bytes(50_000))
+    storage.put_folder(tmp_path / "folder", "trials/0001")
+    stored = tmp_path / "storage" / "trials" / "0001.tar"
+    stored.write_bytes(stored.read_bytes()[:30_000])
+    with pytest.raises(EdgenetsError, match=r"cannot fetch trials/0001\.tar") as told:
+        storage.fetch_folder("trials/0001", tmp_path / "fetched")
+    assert isinstance(told.value.__cause__, OSError)
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_a_lost_folder_is_brought_back_and_another_sweeps_storage_refused(storage, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")
+    from edgenets.pipeline.sweep.away import Job, SharingStorage, _task, open_storage
+    from edgenets.pipeline.sweep.search import plan_work
+    from edgenets.pipeline.sweep.work import Work
+
+    store = sweep(tmp_path / "sweep")
+    plan_work(store)  # which chooses the points
+    SharingStorage(store, storage.url)
+    open_storage(storage.url, store.folder)
+    open_storage(storage.url, tmp_path / "again")
+    assert Store(tmp_path / "again").trials() == store.trials()
+    other = sweep(tmp_path / "other", seed=1)
+    with pytest.raises(EdgenetsError, match="holds another sweep; pass another place"):
+        open_storage(storage.url, other.folder)
+    trial: Trial = store.trials()[0]
+    job = Job(storage.url, store.config, {}, "0.0.1")
+    told, _ = _task._function(job, trial, Work(0, 0, "count"), None)
+    assert "a node has edgenets" in told
+    assert "the sweep is of 0.0.1; install the same version" in told
