@@ -151,20 +151,14 @@ class _SharingAFolder:
 def _task(folder: str, work: Work) -> str:
     """Do a piece of work on a node; return why it cannot be done there, or nothing."""
     try:
-        _require_folder(folder, "--out")
-        store = Store(Path(folder))
-        for images in store.config.images:
-            _require_folder(images, "images")
+        if not Path(folder).is_dir():
+            raise EdgenetsError(
+                f"there is no folder {folder}; pass --out in a file system that all nodes share "
+                "under the same path, or storage with --storage"
+            )
+        store = Store(Path(folder))  # which looks for the images, too
         while not perform(store, Work(*work)):  # a process that was lost still has the lock
             time.sleep(LOOK_SECONDS)
     except EdgenetsError as error:
-        return str(error)
+        return f"on the node {ray.util.get_node_ip_address()}: {error}"
     return ""
-
-
-def _require_folder(folder: str, what: str) -> None:
-    if not Path(folder).is_dir():
-        raise EdgenetsError(
-            f"the node {ray.util.get_node_ip_address()} has no folder {folder}; pass {what} in a "
-            "file system that all nodes share under the same path, or storage with --storage"
-        )

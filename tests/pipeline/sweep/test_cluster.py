@@ -1,5 +1,6 @@
 """A sweep on a real Ray cluster of two nodes on this machine, of which one is lost."""
 
+import re
 import socket
 import threading
 import time
@@ -59,6 +60,22 @@ def test_what_listens_but_is_no_ray_is_told_in_seconds(tmp_path, monkeypatch):
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(EdgenetsError, match=f"no Ray cluster is reached at {address}"):
             cluster.search_on_cluster(sweep(tmp_path / "sweep"), "auto", None)
+
+
+def test_a_node_without_the_folder_or_the_images_is_named(tmp_path):
+    from edgenets.pipeline.sweep.cluster import _task
+    from edgenets.pipeline.sweep.search import plan_work
+
+    images = tmp_path / "images"
+    images.mkdir()
+    store = sweep(tmp_path / "sweep", images)
+    piece = plan_work(store)[0]
+    told = _task._function(str(tmp_path / "elsewhere"), piece)
+    assert re.match(r"on the node [\d.]+: there is no folder .*elsewhere; pass --out in a", told)
+    images.rmdir()
+    told = _task._function(str(store.folder), piece)
+    assert re.match(r"on the node [\d.]+: no data folder '.*images'", told)
+    assert {trial.state for trial in store.trials()} == {"chosen"}  # no fault of the trial
 
 
 @pytest.mark.slow

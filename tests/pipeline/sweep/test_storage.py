@@ -88,3 +88,40 @@ def test_a_lost_folder_is_brought_back_and_another_sweeps_storage_refused(storag
     told, _ = _task._function(job, trial, Work(0, 0, "count"), None)
     assert "a node has edgenets" in told
     assert "the sweep is of 0.0.1; install the same version" in told
+
+
+def test_a_trial_goes_from_rung_to_rung_by_storage(storage, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")
+    from edgenets.pipeline.sweep import work
+    from edgenets.pipeline.sweep.away import SharingStorage, _stored_name, _task
+    from edgenets.pipeline.sweep.search import plan_work
+
+    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path / "cache"))
+    epochs = "generic/stages/01-train"
+    size = {"target": "generic", "stored_bytes": 1}
+
+    def train(config, point, folder, target, part):
+        done = folder / epochs
+        done.mkdir(parents=True, exist_ok=True)
+        (done / str(part)).write_text("")
+        return {"score": 1 / point.arguments["base_expand"], "epochs": len(list(done.iterdir()))}
+
+    def finish(config, point, folder, targets):
+        assert sorted(path.name for path in (folder / epochs).iterdir()) == ["0.25", "0.5"]
+        return [{**size, "top1": 0.5, "held_out": 0.5, "run": f"trials/{folder.name}/generic"}]
+
+    monkeypatch.setattr(work, "count_trial", lambda config, point: [size])
+    monkeypatch.setattr(work, "train_trial", train)
+    monkeypatch.setattr(work, "finish_trial", finish)
+    store = sweep(tmp_path / "sweep", recipes=["int8"], halving={"factor": 2, "rungs": 2})
+    nodes = SharingStorage(store, storage.url)
+    while works := plan_work(store):
+        piece, trials = works[0], store.trials()
+        ahead = work.trial_ahead(trials, trials[piece.number])
+        taken = None if ahead is None else _stored_name(ahead)
+        nodes.end(piece, _task._function(nodes._job, trials[piece.number], piece, taken))
+    assert [trial.state for trial in store.trials()] == ["finished", "stopped"]
+    stored = sorted(path.name for path in (tmp_path / "storage" / "trials").iterdir())
+    assert stored == ["0000.tar", "0001-1.tar"]
+    assert (tmp_path / "sweep/trials/0000" / epochs / "0.5").exists()
+    assert not [*(tmp_path / "cache" / "sweeps").glob("*/*")]  # nothing is left on the node
