@@ -2,7 +2,7 @@
 
     python benchmarks/ethos_u.py lowering [--out runs/ethos_u]
     python benchmarks/ethos_u.py compression --data cifar10 [NET ...] [--out runs/ethos_u]
-    python benchmarks/ethos_u.py pricing --data cifar10 [NET ...] [--out runs/ethos_u]
+    python benchmarks/ethos_u.py pricing --data cifar10 [NET ...] [--price P ...]
     python benchmarks/ethos_u.py variants [--out runs/ethos_u]
 
 `lowering`: cycles of each family in each form that changes it; fresh weights, calibrated on noise.
@@ -176,7 +176,7 @@ def recipes_of(net: str) -> dict[str, list[dict[str, Any]]]:
     return {**RECIPES, f"rate, price {price:g}": [{"stage": "rate", "price": price}]}
 
 
-def print_pricings(folders: list[Path], data: str, out: Path) -> None:
+def print_pricings(folders: list[Path], data: str, out: Path, asked: list[float] | None) -> None:
     print_head("net", "priced", "price", "U55-128 cycles", "stream", "KL", "top-1", "loss")
     for folder in folders:
         right, model = is_right(folder, data), Model.load(folder)
@@ -187,7 +187,7 @@ def print_pricings(folders: list[Path], data: str, out: Path) -> None:
         for priced, (how, prices) in PRICINGS.items():
             options = {"flip": images.training.flip, "seed": images.config.seed, **how}
             attempt = prepare(folded, *sets, **options)
-            for price in prices:
+            for price in asked or prices:
                 found = attempt(price)
                 path = out / f"{folder.name}_{list(PRICINGS).index(priced)}_{price:g}.tflite"
                 write_bytes(path, file_for(found.model, MEASURED_ON[0]))
@@ -229,6 +229,9 @@ def main() -> None:
         "nets", nargs="*", metavar="NET", help="of the package, as cifar10_xception"
     )
     parser.add_argument("--data", help="the images that the nets were trained on")
+    parser.add_argument(
+        "--price", type=float, action="append", help="of a bit, in place of those of `pricing`"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/ethos_u"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -240,8 +243,11 @@ def main() -> None:
         parser.error(f"{options.table} needs --data")
     else:
         nets = options.nets or sorted(path.name for path in PRETRAINED.glob("cifar10_*"))
-        show = print_pricings if options.table == "pricing" else print_compressions
-        show([PRETRAINED / net for net in nets], options.data, options.out)
+        folders = [PRETRAINED / net for net in nets]
+        if options.table == "compression":
+            print_compressions(folders, options.data, options.out)
+        else:
+            print_pricings(folders, options.data, options.out, options.price)
 
 
 if __name__ == "__main__":
