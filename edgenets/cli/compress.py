@@ -14,9 +14,11 @@ from edgenets.cli.options import (
     data_option,
     json_option,
     log_dir_option,
+    near_option,
     out_option,
     seed_option,
     training_images_options,
+    update_budget_option,
     usage_errors,
 )
 from edgenets.cli.output import echo, print_json, print_table
@@ -26,7 +28,7 @@ from edgenets.export.targets import compiled_targets
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.tries.objectives import OBJECTIVES
 from edgenets.progress import warn
-from edgenets.results.models import stage_rows
+from edgenets.results.models import CompressRecord, stage_rows
 from edgenets.verbs.compressing import ONE_OF, bounds_of
 
 LAYERS_NAMED = 3  # of those with the largest error in int8
@@ -102,18 +104,10 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     type=click.IntRange(min=1),
     help="The same, by the number of instructions.",
 )
-@click.option(
-    "--near",
-    metavar="BASE_DIR",
-    type=click.Path(path_type=Path),
-    help="Fine-tune from the codes of this model folder, so that an update of its file is small.",
+@near_option(
+    "Fine-tune from the codes of this model folder, so that an update of its file is small."
 )
-@click.option(
-    "--update-budget",
-    metavar="SIZE",
-    type=Size(),
-    help="With --near: let the package of changes take at most SIZE, such as 10KB.",
-)
+@update_budget_option
 @click.option(
     "--epochs",
     metavar="N",
@@ -156,7 +150,6 @@ def command(
     `edgenets export` writes as they are. Fine-tuning learns from the model as it was, too. Stopped
     at any time, the same command goes on.
     """
-    from edgenets.results.models import CompressRecord
     from edgenets.verbs.model import Model
 
     goal: dict[str, Any] = {
@@ -181,10 +174,20 @@ def command(
     settings |= goal
     record = Model.load(model_dir).compress(data, out=out, **settings).record
     assert isinstance(record, CompressRecord)
-    result = record.to_json()
     if as_json:
-        print_json(result)
+        print_json(record.to_json())
         return
+    print_compressed(record, per_layer)
+    if record.chosen is not None:
+        print_tries(record.to_json())
+        echo(f"all tries as a front: {out / 'tries.html'}")
+    echo(f"the model is in {out}")
+    warn(record.warnings)
+
+
+def print_compressed(record: CompressRecord, per_layer: bool = False) -> None:
+    """Print what a compression made of a model."""
+    result = record.to_json()
     print_stages(result["stages"])
     print_instructions(result["stages"])
     print_accounting(result["accounting"], per_layer)
@@ -202,11 +205,6 @@ def command(
         )
     if "choice" in result:
         print_choice(result)
-    if "chosen" in result:
-        print_tries(result)
-        echo(f"all tries as a front: {out / 'tries.html'}")
-    echo(f"the model is in {out}")
-    warn(result["warnings"])
 
 
 def print_stages(stages: list[dict[str, Any]]) -> None:

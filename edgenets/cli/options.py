@@ -145,6 +145,14 @@ patience_option = click.option(
 )
 """The `--patience` option; the command's parameter is `patience`."""
 
+update_budget_option = click.option(
+    "--update-budget",
+    metavar="SIZE",
+    type=Size(),
+    help="With --near: let the package of changes take at most SIZE, such as 10KB.",
+)
+"""The `--update-budget` option; the command's parameter is `update_budget`."""
+
 log_dir_option = click.option(
     "--log-dir",
     metavar="DIR",
@@ -179,6 +187,12 @@ def seed_option(help: str, default: int | None = 0) -> Callable[[Command], Comma
         type=click.IntRange(min=0),
         help=help,
     )
+
+
+def near_option(help: str) -> Callable[[Command], Command]:
+    """Return the `--near` option; the command's parameter is `near`."""
+    path = click.Path(path_type=Path)
+    return click.option("--near", metavar="BASE_DIR", type=path, help=help)
 
 
 def training_images_options(command: Command) -> Command:

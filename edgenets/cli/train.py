@@ -12,10 +12,12 @@ from edgenets.cli.options import (
     data_option,
     json_option,
     log_dir_option,
+    near_option,
     out_option,
     parse_range,
     seed_option,
     training_images_options,
+    update_budget_option,
     usage_errors,
 )
 from edgenets.cli.output import echo, parse_assignments, print_json
@@ -89,6 +91,11 @@ from edgenets.units import format_interval, format_percent
 @training_images_options
 @seed_option("Decides the first weights and the order of the images.")
 @log_dir_option
+@near_option(
+    "Begin with this compressed model folder, or with --weights, and settle what was trained near "
+    "to its codes, so that an update of its file is small."
+)
+@update_budget_option
 @click.option(
     "--workers",
     metavar="N",
@@ -132,7 +139,7 @@ def command(
     and no --data, they are written as they are.
     """
     from edgenets.models.registry import complete_arguments
-    from edgenets.results.models import ImportRecord, TrainRecord
+    from edgenets.results.models import CompressRecord, ImportRecord, TrainRecord
     from edgenets.verbs.training import train
 
     given = parse_assignments(arguments)
@@ -152,3 +159,9 @@ def command(
         warn(record.warnings)
     elif isinstance(record, ImportRecord):
         echo(f"{name} with the {record.classes} classes of {record.source} is in {out}")
+    elif isinstance(record, CompressRecord):
+        from edgenets.cli.compress import print_compressed
+
+        print_compressed(record)
+        echo(f"the model is in {out}")
+        warn(record.warnings)

@@ -66,7 +66,8 @@ if TYPE_CHECKING:
 @click.option(
     "--install-service",
     is_flag=True,
-    help="Show systemd units that update every 6 hours, and write them; nothing is updated.",
+    help="Show systemd units that update after each --minutes, at least every 6 hours, and write "
+    "them; nothing is updated.",
 )
 @click.option(
     "--units",
@@ -137,7 +138,7 @@ def command(
             "--starts": starts,
             "--minutes": minutes,
         }
-        _install_service(service_units(into, source, options, program), units, as_json)
+        _install_service(service_units(into, source, options, program, minutes), units, as_json)
     elif source is not None:
         record = updating.update(
             source,

@@ -1,4 +1,7 @@
-"""`edgenets compress`: a recipe's stages on a trained model, resumable like those of a run."""
+"""`edgenets compress`: a recipe's stages on a trained model, resumable like those of a run.
+
+`edgenets train --near` is the same, after a training.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,16 @@ from edgenets.models.folder import (
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_recipe
 from edgenets.pipeline.model_sizes import account_folder
+from edgenets.pipeline.near import load_base
 from edgenets.pipeline.output import MODEL_FILES, check_outputs
 from edgenets.pipeline.run import run_stages
-from edgenets.pipeline.stages.inputs import RunImages, open_data
+from edgenets.pipeline.stages.inputs import RunImages, open_data, open_training
 from edgenets.pipeline.stages.measure import measure_model
 from edgenets.pipeline.stages.places import ERROR_PLOT, Record, StageRecord
-from edgenets.pipeline.stages.plan import Stage, compress_stages
+from edgenets.pipeline.stages.plan import Stage, compress_stages, training_stage
 from edgenets.progress import say
 from edgenets.quantize.recipe import Recipe
+from edgenets.quantize.settings import NearSettings
 
 STAGES = "stages"
 RECIPE, MEASURED = "recipe.yaml", "compress.json"
@@ -66,6 +71,38 @@ def compress(
         return result
 
 
+def train_near(config: RunConfig, out: Path, log_dir: Path | None = None) -> dict[str, Any]:
+    """Train the config's net and settle it near to a base, into the model folder `out`.
+
+    Args:
+        config: its recipe is the stage `near`, whose base knows the images' classes and is of the
+            net that the training begins with.
+        out: as for `compress`.
+        log_dir: as there.
+
+    Returns:
+        As `compress`, but that the first of `stages` is the training.
+
+    Raises:
+        EdgenetsError: as `compress`.
+    """
+    (near,) = config.compress
+    assert isinstance(near, NearSettings)
+    with locked_folder(out):
+        require_place(out)
+        images, initial = open_training(config)
+        if initial is None:
+            raise EdgenetsError("an update begins with trained weights; leave --weights none out")
+        base = load_base(Path(near.base), initial.spec)  # before the training
+        _require_classes(base, images)
+        stages = [training_stage(images, initial, log_dir)]
+        stages += compress_stages(config.compress, images, log_dir)
+        records = run_stages(out / STAGES, stages, images.dataset.fingerprint)
+        result = keep_result(out, out / STAGES, records, config.compress, images)
+        shutil.rmtree(out / STAGES)
+        return result
+
+
 def require_place(out: Path) -> None:
     """Check that a compression can write to the folder `out`, before its work.
 
@@ -88,11 +125,7 @@ def open_images_of(model: Model, config: RunConfig) -> RunImages:
     """
     spec = model.spec
     images = RunImages(open_data(config), spec.preparation, config)
-    if images.dataset.classes != spec.labels:
-        raise EdgenetsError(
-            f"{model} knows {first_few(spec.labels)}, the images are of "
-            f"{first_few(images.dataset.classes)}; pass the images that it was trained on"
-        )
+    _require_classes(model, images)
     now, then = images.dataset.seeded_split, spec.seeded_split
     if now and then and now.fingerprint != then.fingerprint:
         say(
@@ -100,6 +133,14 @@ def open_images_of(model: Model, config: RunConfig) -> RunImages:
             "among the test images now; leave --seed out if the images are the same"
         )
     return images
+
+
+def _require_classes(model: Model, images: RunImages) -> None:
+    if images.dataset.classes != model.spec.labels:
+        raise EdgenetsError(
+            f"{model} knows {first_few(model.spec.labels)}, the images are of "
+            f"{first_few(images.dataset.classes)}; pass images of the classes that it knows"
+        )
 
 
 def run_recipe(

@@ -183,6 +183,11 @@ def require_sources(config: RunConfig) -> None:
         existing_folder(data.source)
     if data.unlabelled is not None:
         unlabelled_folder(data.unlabelled)
+    for stage in config.compress:
+        if isinstance(stage, NearSettings):
+            load_spec(Path(stage.base))
+        if isinstance(stage, RateSettings) and stage.target:
+            find_system(find_target(stage.target))
     if config.weights != "none":
         weights = find_weights(config.weights, config.model["name"], config.arguments)
         if isinstance(weights, Path) and weights.is_dir():
@@ -191,11 +196,6 @@ def require_sources(config: RunConfig) -> None:
         read_labels(Path(train.labels))
     if train.teacher is not None:
         load_spec(Path(train.teacher))
-    for stage in config.compress:
-        if isinstance(stage, NearSettings):
-            load_spec(Path(stage.base))
-        if isinstance(stage, RateSettings) and stage.target:
-            find_system(find_target(stage.target))
 
 
 def require_trainable(config: RunConfig) -> None:

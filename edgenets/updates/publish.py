@@ -162,7 +162,9 @@ def _about(path: Path, content: bytes, evaluation: Path | None) -> dict[str, Any
     """Return what files beside a `.tflite` say of it: its targets and accuracy."""
     about: dict[str, Any] = {"targets": (), **dict.fromkeys(EVALUATED)}
     beside = path.with_name(f"{path.name}.json")
-    record = read_json(beside) if beside.is_file() else {}
+    record = read_json(beside) if beside.is_file() else None
+    if not isinstance(record, dict):  # nothing of edgenets
+        record = {}
     if record.get("sha256") == sha256_bytes(content) and record.get("target"):
         about["targets"] = (record["target"],)
     if evaluation is not None:

@@ -124,6 +124,8 @@ def choose(
             the newest is older than the installed one, of which the repository knows nothing.
     """
     known = list(releases)
+    if not known:
+        raise EdgenetsError("the repository holds no release yet; its publisher is to publish one")
     of_model = [release for release in known if release.model == model]
     if not of_model:
         raise unknown_name("model", model, {release.model for release in known})

@@ -84,8 +84,7 @@ def create_repository(folder: Path, keys: Path, root_keys: int = 1, threshold: i
     Raises:
         EdgenetsError: there is one, or the folder or the keys cannot be written.
     """
-    metadata = folder / "metadata"
-    if metadata.exists():
+    if _timestamp_path(folder).exists():  # written last: what was cut off is begun anew
         raise EdgenetsError(f"{folder} is a repository already; publish into it")
     root = Root(consistent_snapshot=True)
     signers: dict[str, CryptoSigner] = {}
@@ -114,13 +113,13 @@ def open_repository(folder: Path) -> Repository:
         EdgenetsError: there is none, or its metadata cannot be read.
     """
     metadata = folder / "metadata"
-    if not (metadata / "timestamp.json").is_file():
+    if not _timestamp_path(folder).is_file():
         raise EdgenetsError(
             f"{folder} is no repository of releases; make one: edgenets release init {folder} "
             "--keys KEYS"
         )
     try:
-        timestamp = _read(metadata / "timestamp.json", Timestamp)
+        timestamp = _read(_timestamp_path(folder), Timestamp)
         version = timestamp.signed.snapshot_meta.version
         snapshot = _read(metadata / f"{version}.snapshot.json", Snapshot)
         version = snapshot.signed.meta["targets.json"].version
@@ -274,6 +273,10 @@ def _signers(root: Root, role: str, keys: Keys) -> Keys:
             f"{'is' if len(found) == 1 else 'are'} here; add them to --keys or EDGENETS_KEYS"
         )
     return found
+
+
+def _timestamp_path(folder: Path) -> Path:
+    return folder / "metadata" / "timestamp.json"
 
 
 def _described(metadata: Metadata[Any], content: bytes) -> MetaFile:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import write_bytes
+from edgenets.updates.defaults import MINUTES
 
-HOURS = 6
-"""Between two updates; each board waits some minutes more, so that not all come at once."""
+LEAST_MINUTES, MOST_MINUTES = 15, 360
+"""Between two updates: as many as a model is on trial, within these, so that one that is not
+confirmed is left soon after; each board waits some more, so that not all come at once."""
 
 SERVICE = """\
 [Unit]
@@ -26,11 +28,11 @@ ExecStart={update}
 """
 TIMER = """\
 [Unit]
-Description=Update the model in {into} every {hours} hours
+Description=Update the model in {into} every {minutes:g} minutes
 
 [Timer]
 OnBootSec=5min
-OnUnitActiveSec={hours}h
+OnUnitActiveSec={seconds:.0f}s
 RandomizedDelaySec=15min
 
 [Install]
@@ -45,7 +47,11 @@ ExecStartPre=-{start}
 
 
 def service_units(
-    into: Path, source: str, options: Mapping[str, object], program: str | None = None
+    into: Path,
+    source: str,
+    options: Mapping[str, object],
+    program: str | None = None,
+    minutes: float = MINUTES,
 ) -> dict[str, str]:
     """Return the texts of the units by their names.
 
@@ -54,6 +60,7 @@ def service_units(
         source: the repository.
         options: of `edgenets update`, further ones and their values; None: it is left out.
         program: the unit of the program that uses the model, such as "camera.service".
+        minutes: that a model is on trial.
 
     Raises:
         EdgenetsError: the program's unit is none, or an argument has a line break.
@@ -72,10 +79,13 @@ def service_units(
     words = [word for pair in given for word in pair]
     update = _command([*edgenets, source, "--into", str(into), *words])
     start = _command([*edgenets, "--start", "--into", str(into)])
+    minutes = max(LEAST_MINUTES, min(minutes, MOST_MINUTES))
     name = "edgenets-update" + re.sub(r"[^\w.]+", "-", str(into))
     texts = {
         f"{name}.service": SERVICE.format(into=_escaped(str(into)), update=update),
-        f"{name}.timer": TIMER.format(into=_escaped(str(into)), hours=HOURS),
+        f"{name}.timer": TIMER.format(
+            into=_escaped(str(into)), minutes=minutes, seconds=60 * minutes
+        ),
     }
     if program is not None:
         texts[f"{program}.d/edgenets.conf"] = DROP_IN.format(start=start)

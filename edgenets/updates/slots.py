@@ -18,7 +18,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from edgenets.updates.release import read_release, release_json
 SLOTS = ("a", "b")
 MODEL, RELEASE, STATE, CURRENT = "model.tflite", "release.json", "state.json", "current"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+WAY_OUT = "pass another one with --into"
 MOST_LEFT = 50
 """Releases that a board remembers to have left."""
 
@@ -73,8 +74,7 @@ class State:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of the state and the link, waiting for it; nobody has it for long."""
-    way_out = "pass another one with --into"
-    with locked_folder(folder, wait=lambda: None, way_out=way_out), disk.explained(folder):
+    with locked_folder(folder, wait=lambda: None, way_out=WAY_OUT), disk.explained(folder):
         yield
 
 
@@ -82,8 +82,7 @@ def locked(folder: Path) -> Iterator[None]:
 def locked_download(folder: Path) -> Iterator[Path]:
     """Hold the lock that keeps a second update and a rollback out; yield the folder of parts."""
     download = folder / "download"
-    way_out = f"wait until the update that uses {folder} has ended"
-    with locked_folder(download, way_out=way_out), disk.explained(folder):
+    with locked_folder(download, way_out=WAY_OUT), disk.explained(folder):
         yield download
 
 
@@ -133,8 +132,11 @@ def read_state(folder: Path) -> State:
         return State()
     try:
         value: Mapping[str, Any] = read_json(path)
-        pending = value["pending"]
-        return State(Pending(**pending) if pending else None, tuple(value["left"]))
+        pending, left = value["pending"], value["left"]
+        found = State(Pending(**pending) if pending else None, tuple(left))
+        if not _is_state(found):
+            raise TypeError("a value is of another type")
+        return found
     except (TypeError, KeyError) as error:
         raise EdgenetsError(
             f"{path} is damaged ({error}); remove it: the model that answers stays"
@@ -253,6 +255,16 @@ def status(folder: Path) -> UpdateStatus:
         previous=previous.number if previous else None,
         left=state.left,
     )
+
+
+def _is_state(state: State) -> bool:
+    pending = state.pending
+    numbers = (float, int)
+    types: Mapping[str, Any] = {"int": int, "float": numbers, "str": str, "bool": bool}
+    return (
+        pending is None
+        or all(isinstance(getattr(pending, f.name), types[str(f.type)]) for f in fields(pending))
+    ) and all(isinstance(row, dict) and isinstance(row.get("number"), int) for row in state.left)
 
 
 def _switched_back(folder: Path, state: State) -> State:

@@ -63,6 +63,7 @@ def refresh(folder: Path, source: str, root: bytes | None) -> Trusted:
             "metadata/1.root.json with --root"
         )
     with tempfile.TemporaryDirectory(prefix="edgenets-") as scratch:
+        is_whole = False
         try:
             for role in () if begins_anew else ROLES[1:]:
                 if (content := _kept(folder, role)) is not None:
@@ -70,8 +71,10 @@ def refresh(folder: Path, source: str, root: bytes | None) -> Trusted:
             updater = _updater(scratch, address, bootstrap)
             with explained(source):
                 updater.refresh()
+            is_whole = True
         finally:
-            _keep(folder, Path(scratch), root if begins_anew else None)
+            if is_whole or not begins_anew:  # another root that leads nowhere replaces none
+                _keep(folder, Path(scratch), root if begins_anew else None)
         signed = {role: _signed(Path(scratch, f"{role}.json").read_bytes()) for role in ROLES}
     time = max(now(), *(_signed_at(signed[role]) for role in ("root", "timestamp")))
     for role, metadata in signed.items():

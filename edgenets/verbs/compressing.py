@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgenets.errors import ArgumentError
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.tries.objectives import OBJECTIVES
+from edgenets.training.settings import TRANSFER_DISTILLATION
 from edgenets.verbs.arguments import PathOrName, Size, require_one_of, size_of
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def bounds_of(
         raise ArgumentError(
             "--epochs goes with a budget, --max-drop, --speedup or --near; a recipe has its own"
         )
-    if near is None and update_budget is not None:
-        raise ArgumentError("--update-budget goes with --near; pass both")
+    _require_near(near, update_budget)
     if max_drop is None and (objective is not None or tries is not None):
         raise ArgumentError("--objective and --tries go with --max-drop; pass both")
     _check_target(
@@ -167,3 +167,35 @@ def near_stages(
     """
     limit = None if update_budget is None else size_of(update_budget, "update_budget")
     return [{"stage": "near", "base": str(near), "update_bytes": limit, "epochs": epochs}]
+
+
+def near_training(
+    near: PathOrName | None,
+    update_budget: Size | None,
+    data: PathOrName | None,
+    *,
+    by_several: bool,
+) -> list[dict[str, Any]]:
+    """Return the recipe behind a training: none, or that of an update, taught by what was trained.
+
+    Raises:
+        ArgumentError: the budget is no size, or arguments do not go together.
+    """
+    _require_near(near, update_budget)
+    if near is None:
+        return []
+    if data is None:
+        raise ArgumentError("--near learns from images: pass --data DATA")
+    if by_several:
+        raise ArgumentError(
+            "--near is learned by one process; leave --workers and --cluster out, or pass what "
+            "they train to edgenets compress --near"
+        )
+    (stage,) = near_stages(near, update_budget, None)
+    # Even where training changed nothing: labels alone would teach what it did not keep.
+    return [{**stage, "distillation": TRANSFER_DISTILLATION.model_dump()}]
+
+
+def _require_near(near: PathOrName | None, update_budget: Size | None) -> None:
+    if near is None and update_budget is not None:
+        raise ArgumentError("--update-budget goes with --near; pass both")

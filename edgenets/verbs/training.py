@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError
-from edgenets.results.models import ImportRecord, TrainRecord
+from edgenets.results.models import CompressRecord, ImportRecord, TrainRecord
 from edgenets.verbs.arguments import (
     PathOrName,
+    Size,
     folder_or_temporary,
     optional_path,
     require_in,
     source_of,
     speaking_python,
 )
+from edgenets.verbs.compressing import near_training
 from edgenets.verbs.model import Model, written
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def train(
     strict: bool = False,
     seed: int = 0,
     log_dir: PathOrName | None = None,
+    near: PathOrName | None = None,
+    update_budget: Size | None = None,
     workers: int = 1,
     cluster: PathOrName | None = None,
     worker: int = 0,
@@ -75,6 +79,9 @@ def train(
         strict: fail on a file that is not a readable image.
         seed: decides the first weights and the order of the images.
         log_dir: folder for TensorBoard's events.
+        near: begin with the weights of this compressed model folder, or with `weights`, and settle
+            what was trained near to its codes: the package of the changes to its file is small.
+        update_budget: let that package take at most so much, such as "10KB".
         workers: processes of this machine that train it together, each a part of every batch.
         cluster: JSON file with the workers of several machines, {"worker": ["host:port", ...]};
             this call is made on each of them, and each has the model in its `out`.
@@ -84,6 +91,8 @@ def train(
     Raises:
         EdgenetsError: the net, an argument or a setting is unknown, or the images do not fit.
     """
+    several = workers > 1 or cluster is not None
+    recipe = near_training(near, update_budget, data, by_several=several)
     if data is None and epochs != 0:
         raise ArgumentError(
             "training needs images: pass --data DATA (--weights with --epochs 0 needs none)"
@@ -91,7 +100,7 @@ def train(
     if data is None and weights is None:
         raise ArgumentError("--epochs 0 without --data only imports weights: pass --weights")
     require_in("workers", workers, 1)
-    if data is None and (workers > 1 or cluster is not None):
+    if data is None and several:
         raise ArgumentError("weights alone are imported by one process; leave --workers out")
     from edgenets.pipeline.config import check_config, require_trainable
 
@@ -100,7 +109,7 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "precision": precision,
-        "weights": None if weights is None else str(weights),
+        "weights": next((str(each) for each in (weights, near) if each is not None), None),
         "input_range": input_range,
         "labels": None if labels is None else str(labels),
         "teacher": None if teacher is None else str(teacher),
@@ -114,17 +123,22 @@ def train(
         "model": {"name": name, **arguments},
         "data": images,
         "train": {key: value for key, value in given.items() if value is not None},
+        "compress": recipe,
         "seed": seed,
     }
     config = check_config(values, lambda place: f"edgenets train {name}")
     require_trainable(config)
 
-    record: TrainRecord | ImportRecord
+    record: TrainRecord | ImportRecord | CompressRecord
     with folder_or_temporary(out) as folder:
         if data is None:
             from edgenets.pipeline.one_step import import_folder
 
             record = ImportRecord.from_json(import_folder(config, folder))
+        elif recipe:
+            from edgenets.pipeline.compress import train_near
+
+            record = CompressRecord.from_json(train_near(config, folder, optional_path(log_dir)))
         else:
             from edgenets.pipeline.workers import train_by_workers
 

@@ -103,7 +103,10 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
     if start:
         with slots.locked(folder):
             slots.settle(folder, starting=True)
-    return slots.model_path(folder, _require_installed(folder))
+    path = slots.model_path(folder, _require_installed(folder))
+    if not path.is_file():
+        raise EdgenetsError(f"{path} is missing; run: edgenets update URL --into {folder}")
+    return path
 
 
 @speaking_python()

@@ -14,7 +14,8 @@ import edgenets as en
 from edgenets.cli.main import edgenets_command
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
-from edgenets.models.folder import SPEC, Model
+from edgenets.files import sha256_file
+from edgenets.models.folder import SPEC, WEIGHTS, Model
 from edgenets.pipeline.near import content_of, load_base, settle_near
 from edgenets.quantize.package.epk import pack, unpack
 from edgenets.quantize.rate.near_training import Moved
@@ -54,6 +55,50 @@ def test_command_gives_the_file_of_the_base_but_for_what_the_budget_holds(
     assert (tmp_path / "old.tflite").read_bytes() == old  # what the boards have
     assert str(base).encode() not in new
     assert str(base) in (out / "recipe.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_training_near_to_a_base_ends_within_a_budget_and_teaches_what_was_trained(
+    trained: Path, base: Path, image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    spec, out = en.Model.load(trained).spec, tmp_path / "near"
+    line = ["train", spec.name, "--near", base, "--update-budget", 3000, "--epochs", 1]
+    line += ["--data", image_folder, "--out", out, "--no-flip", "--json"]
+    edgenets_command.main(list(map(str, line)), standalone_mode=False)
+    result = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in result["stages"]] == ["train", "near"]
+    new, old = (content_of(Model.load(folder)) for folder in (out, base))
+    assert len(pack(new, base=old)) == result["stages"][-1]["update_bytes"] <= 3000
+    made = en.Model.load(out).spec
+    assert made.initial_weights["sha256"] == sha256_file(base / WEIGHTS)
+    assert made.recipe[-1]["distillation"]["alpha"] == 0.9
+    assert made.history.keys() >= {"train", "near"}
+    assert not (out / "stages").exists()
+
+
+def test_base_of_other_classes_is_refused_before_the_training(
+    base: Path, tiny_run: Path, tmp_path: Path
+):
+    name = en.Model.load(base).spec.name
+    with pytest.raises(EdgenetsError, match="pass images of the classes that it knows"):
+        en.train(name, "digits", near=base, out=tmp_path / "near")
+    assert not (tmp_path / "near" / "stages").exists()
+    with pytest.raises(EdgenetsError, match="weights none out"):
+        en.train(name, "digits", near=base, weights="none", out=tmp_path / "near")
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [
+        ({"near": "base", "data": None, "epochs": 0}, "near learns from images: pass data"),
+        ({"near": "base", "workers": 2}, "near is learned by one process; leave workers"),
+        ({"update_budget": "10KB"}, "update_budget goes with near; pass both"),
+        ({"near": "nowhere"}, "nowhere is not a model folder"),
+    ],
+)
+def test_trainings_that_do_not_fit_are_refused(how: dict, sentence: str):
+    with pytest.raises(EdgenetsError, match=sentence):
+        en.train("mobilenet_v1", **{"data": "digits", **how})
 
 
 @pytest.mark.slow

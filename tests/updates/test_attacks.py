@@ -15,6 +15,7 @@ import pytest
 from tuf.api.metadata import MetaFile
 from tuf.ngclient._internal import trusted_metadata_set
 
+import edgenets as en
 from edgenets.errors import EdgenetsError
 from edgenets.quantize.package.epk import pack
 from edgenets.updates import trust
@@ -86,6 +87,14 @@ def test_metadata_of_another_key_are_refused(world, tmp_path: Path):
     world.edgenets("release", "init", tmp_path / "theirs", "--keys", tmp_path / "their keys")
     with world.refused(r"theirs is not signed as the root asks \(timestamp was signed by 0/1"):
         world.update(source=tmp_path / "theirs")
+
+
+def test_the_root_of_another_repository_replaces_no_trust(world, tmp_path: Path):
+    other = en.Releases(tmp_path / "other", tmp_path / "keys").init()
+    with world.refused("is not signed as the root asks"):
+        world.update(root=other)
+    update = ("update", world.repository, "--into", world.board, "--model", world.name)
+    assert world.edgenets(*update)["release"]["number"] == 2
 
 
 def test_a_root_that_is_none_is_refused(world):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,20 @@ def test_a_root_of_several_keys_is_rotated_by_name(world, tmp_path):
     next(keys.glob(f"root-{old[:8]}.pem")).unlink()  # lost: two are enough
     assert world.edgenets(*rotate, "--revoke", old[:8])["old"] == old
     assert old not in world.edgenets("release", "list", folder)["keys"]["root"]
+
+
+def test_what_was_cut_off_at_the_beginning_is_begun_anew(world, tmp_path: Path):
+    metadata = tmp_path / "half" / "metadata"
+    metadata.mkdir(parents=True)
+    shutil.copy(world.root, metadata)
+    world.edgenets("release", "init", tmp_path / "half", "--keys", tmp_path / "keys")
+    assert (metadata / "timestamp.json").is_file()
+    assert (metadata / "1.root.json").read_bytes() != world.root.read_bytes()
+
+
+def test_a_file_beside_it_that_is_none_of_edgenets_is_passed_over(world):
+    world.file(3).with_name("3.tflite.json").write_text("[]")
+    assert world.publish(3)["targets"] == []
 
 
 def test_metadata_are_renewed(world):

@@ -30,6 +30,13 @@ def test_units_are_shown_and_written(tmp_path: Path):
     assert not into.exists()
 
 
+@pytest.mark.parametrize("minutes, seconds", [(60, 3600), (1, 900), (10_000, 21_600)])
+def test_timer_looks_as_often_as_a_trial_may_last(minutes: float, seconds: int):
+    units = service_units(Path("models"), "https://example.org", {}, minutes=minutes)
+    (timer,) = (text for name, text in units.items() if name.endswith(".timer"))
+    assert f"OnUnitActiveSec={seconds}s\n" in timer
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_takes_the_units(tmp_path: Path):
     for name, text in service_units(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
 
@@ -204,8 +205,34 @@ def test_a_board_that_holds_nothing_says_so(world):
     assert world.edgenets("update", "--status", "--into", world.empty)["release"] is None
 
 
-def test_a_damaged_state_is_a_sentence_and_the_model_answers(world):
-    (world.board / "state.json").write_text('{"pending": {"slot": "a"}, "left": []}')
+def test_a_repository_without_releases_says_so(world, tmp_path: Path):
+    releases = en.Releases(tmp_path / "none", tmp_path / "keys")
+    root = releases.init()
+    with pytest.raises(EdgenetsError, match="holds no release yet"):
+        world.update(source=releases.folder, root=root, into=world.empty)
+
+
+def test_a_lost_model_is_no_path_and_comes_again(world, untried):
+    (world.board / "slots" / "a" / "model.tflite").unlink()
+    with pytest.raises(EdgenetsError, match="is missing; run: edgenets update"):
+        en.current(world.board)
+    assert world.update()["release"]["number"] == 2
+
+
+PENDING = {"starts": 0, "starts_allowed": 3, "seconds": 0.0, "seconds_allowed": 9.0, "seen": 1.0}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"pending": {"slot": "a"}, "left": []},
+        {"pending": {**PENDING, "slot": "a", "boot": "b", "starts": "none"}, "left": []},
+        {"pending": None, "left": [1]},
+        [],
+    ],
+)
+def test_a_damaged_state_is_a_sentence_and_the_model_answers(state, world):
+    (world.board / "state.json").write_text(json.dumps(state))
     with pytest.raises(EdgenetsError, match=r"state\.json is damaged.*remove it"):
         world.on_board("--status")
     assert en.current(world.board).read_bytes() == world.file(1).read_bytes()

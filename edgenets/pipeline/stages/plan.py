@@ -46,15 +46,22 @@ def plan(
     """
     settings = config.model_dump(mode="json")
     return [
-        Stage(
-            "train",
-            training_settings(config, initial),
-            partial(train_stage, images, initial, log_dir, pause),
-        ),
+        training_stage(images, initial, log_dir, pause),
         *compress_stages(config.compress, images, log_dir),
         Stage("export", settings["export"], partial(export_stage, config.export, images)),
         Stage("benchmark", settings["benchmark"], partial(benchmark_stage, config)),
     ]
+
+
+def training_stage(
+    images: RunImages, initial: Model | None, log_dir: Path | None, pause: float | None = None
+) -> Stage:
+    """Return the stage that trains the net of the images' config."""
+    return Stage(
+        "train",
+        training_settings(images.config, initial),
+        partial(train_stage, images, initial, log_dir, pause),
+    )
 
 
 def compress_stages(recipe: Recipe, images: RunImages, log_dir: Path | None = None) -> list[Stage]:
