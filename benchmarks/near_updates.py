@@ -60,15 +60,15 @@ def main() -> None:
         print_row(name, "int8", new, old, top1_of(full))
         path = on_scales_of(base, tuned, out / "base-scales.tflite")
         print_row(name, "int8, the base's scales", read_bytes(path), old, evaluated(path, data))
-        whole = len(pack(new))
+        takes = whole = len(pack(new))
         for share in SHARES:
             asked = "no budget" if share is None else f"budget {share}"
             folder = out / f"near-{asked.replace(' ', '-')}"
             budget = None if share is None else round(share * whole)
-            if budget and update_bytes <= budget:
+            if budget and takes <= budget:
                 continue  # it holds without one
             near = compressed(tuned, data, folder, near=base.folder, update_budget=budget)
-            update_bytes = read_json(near.folder / MEASURED)["stages"][-1]["update_bytes"]
+            takes = read_json(near.folder / MEASURED)["stages"][-1]["update_bytes"]
             print_row(name, f"near, {asked}", content(near), old, top1_of(near))
 
 
