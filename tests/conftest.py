@@ -414,6 +414,12 @@ def https_server(
         yield serve
 
 
+KEY_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
 def write_certificate(certificate: Path, private: Path) -> None:
     """Write a certificate for 127.0.0.1 that is signed by itself, and its key."""
     from cryptography import x509
@@ -428,7 +434,17 @@ def write_certificate(certificate: Path, private: Path) -> None:
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    usage = dict.fromkeys(KEY_USAGES, False) | {"digital_signature": True, "key_cert_sign": True}
+    for extension in (  # all that Python asks for from 3.13 on
+        address,
+        x509.BasicConstraints(ca=True, path_length=0),
+        x509.KeyUsage(**usage),
+        own,
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own),
+    ):
+        builder = builder.add_extension(extension, isinstance(extension, x509.BasicConstraints))
+    signed = builder.sign(key, hashes.SHA256())
     certificate.write_bytes(signed.public_bytes(Encoding.PEM))
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 

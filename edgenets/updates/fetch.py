@@ -96,7 +96,9 @@ def _open(url: str, start: int) -> tuple[int, Iterator[bytes]]:
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         request = urllib.request.Request(url, headers=headers)
-        response = urllib.request.urlopen(request, timeout=SILENCE_SECONDS)
+        # A context of its own: from Python 3.12 on that of the first request would serve all.
+        context = ssl.create_default_context() if url.startswith("https:") else None
+        response = urllib.request.urlopen(request, timeout=SILENCE_SECONDS, context=context)
     except urllib.error.HTTPError as error:
         with closing(error):
             raise DownloadHTTPError(f"{url}: {error.code} {error.reason}", error.code) from error

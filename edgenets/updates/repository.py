@@ -39,6 +39,8 @@ DAYS = {"root": 1825, "targets": 365, "snapshot": 365, "timestamp": TIMESTAMP_DA
 """After which the metadata of a role end, if they are not signed anew."""
 SIGNED_AT = "signed_at"
 """A field of all metadata: when they were signed, which a board without a clock takes for now."""
+BEGUN = {"1.root.json", "1.targets.json", "1.snapshot.json"}
+"""Of metadata: a repository that has no others was cut off as it was made, and is made anew."""
 RELEASE = "release"
 """The key of a release in a target's custom value."""
 
@@ -84,7 +86,7 @@ def create_repository(folder: Path, keys: Path, root_keys: int = 1, threshold: i
     Raises:
         EdgenetsError: there is one, or the folder or the keys cannot be written.
     """
-    if _timestamp_path(folder).exists():  # written last: what was cut off is begun anew
+    if {path.name for path in (folder / "metadata").glob("*.json")} - BEGUN:
         raise EdgenetsError(f"{folder} is a repository already; publish into it")
     root = Root(consistent_snapshot=True)
     signers: dict[str, CryptoSigner] = {}
@@ -113,13 +115,13 @@ def open_repository(folder: Path) -> Repository:
         EdgenetsError: there is none, or its metadata cannot be read.
     """
     metadata = folder / "metadata"
-    if not _timestamp_path(folder).is_file():
+    if not (metadata / "timestamp.json").is_file():
         raise EdgenetsError(
             f"{folder} is no repository of releases; make one: edgenets release init {folder} "
             "--keys KEYS"
         )
     try:
-        timestamp = _read(_timestamp_path(folder), Timestamp)
+        timestamp = _read(metadata / "timestamp.json", Timestamp)
         version = timestamp.signed.snapshot_meta.version
         snapshot = _read(metadata / f"{version}.snapshot.json", Snapshot)
         version = snapshot.signed.meta["targets.json"].version
@@ -273,10 +275,6 @@ def _signers(root: Root, role: str, keys: Keys) -> Keys:
             f"{'is' if len(found) == 1 else 'are'} here; add them to --keys or EDGENETS_KEYS"
         )
     return found
-
-
-def _timestamp_path(folder: Path) -> Path:
-    return folder / "metadata" / "timestamp.json"
 
 
 def _described(metadata: Metadata[Any], content: bytes) -> MetaFile:
