@@ -18,7 +18,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +132,30 @@ def read_state(folder: Path) -> State:
         return State()
     try:
         value: Mapping[str, Any] = read_json(path)
-        pending, left = value["pending"], value["left"]
-        found = State(Pending(**pending) if pending else None, tuple(left))
-        if not _is_state(found):
-            raise TypeError("a value is of another type")
-        return found
-    except (TypeError, KeyError) as error:
+        pending = value["pending"]
+        return State(_pending_of(pending) if pending else None, tuple(map(_left_of, value["left"])))
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise EdgenetsError(
             f"{path} is damaged ({error}); remove it: the model that answers stays"
         ) from error
+
+
+def _pending_of(value: Mapping[str, Any]) -> Pending:
+    return Pending(
+        slot=str(value["slot"]),
+        starts=int(value["starts"]),
+        starts_allowed=int(value["starts_allowed"]),
+        seconds=float(value["seconds"]),
+        seconds_allowed=float(value["seconds_allowed"]),
+        boot=str(value["boot"]),
+        seen=float(value["seen"]),
+        leaving=bool(value["leaving"]),
+    )
+
+
+def _left_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {key: str(row[key]) for key in ("sha256", "reason")}
+    return {"number": int(row["number"]), **texts}
 
 
 def settle(folder: Path, *, starting: bool = False) -> State:
@@ -255,16 +270,6 @@ def status(folder: Path) -> UpdateStatus:
         previous=previous.number if previous else None,
         left=state.left,
     )
-
-
-def _is_state(state: State) -> bool:
-    pending = state.pending
-    numbers = (float, int)
-    types: Mapping[str, Any] = {"int": int, "float": numbers, "str": str, "bool": bool}
-    return (
-        pending is None
-        or all(isinstance(getattr(pending, f.name), types[str(f.type)]) for f in fields(pending))
-    ) and all(isinstance(row, dict) and isinstance(row.get("number"), int) for row in state.left)
 
 
 def _switched_back(folder: Path, state: State) -> State:

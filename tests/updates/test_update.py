@@ -219,14 +219,17 @@ def test_a_lost_model_is_no_path_and_comes_again(world, untried):
     assert world.update()["release"]["number"] == 2
 
 
-PENDING = {"starts": 0, "starts_allowed": 3, "seconds": 0.0, "seconds_allowed": 9.0, "seen": 1.0}
+PENDING = {
+    **{"slot": "a", "starts": 0, "starts_allowed": 3, "seconds": 0.0, "seconds_allowed": 9.0},
+    **{"boot": "b", "seen": 1.0, "leaving": False},
+}
 
 
 @pytest.mark.parametrize(
     "state",
     [
         {"pending": {"slot": "a"}, "left": []},
-        {"pending": {**PENDING, "slot": "a", "boot": "b", "starts": "none"}, "left": []},
+        {"pending": {**PENDING, "starts": "none"}, "left": []},
         {"pending": None, "left": [1]},
         [],
     ],
