@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from edgenets.errors import ArgumentError
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.tries.objectives import OBJECTIVES
-from edgenets.training.settings import TRANSFER_DISTILLATION
 from edgenets.verbs.arguments import PathOrName, Size, require_one_of, size_of
 
 if TYPE_CHECKING:
@@ -191,6 +190,8 @@ def near_training(
             "--near is learned by one process; leave --workers and --cluster out, or pass what "
             "they train to edgenets compress --near"
         )
+    from edgenets.training.settings import TRANSFER_DISTILLATION  # which needs pydantic
+
     (stage,) = near_stages(near, update_budget, None)
     # Even where training changed nothing: labels alone would teach what it did not keep.
     return [{**stage, "distillation": TRANSFER_DISTILLATION.model_dump()}]
