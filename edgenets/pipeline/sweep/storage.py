@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from edgenets.cache import cache_folder
@@ -87,7 +87,9 @@ class Storage:
                     self._files.open(path, "rb") as file,
                     tarfile.open(fileobj=file, mode="r|") as archive,
                 ):
-                    archive.extractall(partial, filter="data")
+                    # Python before 3.11.4 has no filter of its own.
+                    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                    archive.extractall(partial, members=_plain(archive))
                 size = int(self._files.size(path))
             except (OSError, tarfile.TarError, EOFError) as error:
                 raise EdgenetsError(
@@ -135,6 +137,15 @@ class Storage:
             raise EdgenetsError(
                 f"the storage {self.url} cannot be used for {name}: {error}; {WAY_OUT}"
             ) from error
+
+
+def _plain(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive, all of which are files and folders of the one in it."""
+    for member in archive:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name} is no file of the folder")
+        yield member
 
 
 def put_images(storage: Storage, source: str) -> str:

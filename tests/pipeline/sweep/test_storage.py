@@ -1,6 +1,7 @@
 """What travels by storage; that nodes work with it is in test_cluster.py."""
 
 import shutil
+import tarfile
 
 import pytest
 
@@ -65,6 +66,17 @@ def test_a_truncated_archive_is_no_fault_of_the_trial(storage, tmp_path):
     with pytest.raises(EdgenetsError, match=r"cannot fetch trials/0001\.tar") as told:
         storage.fetch_folder("trials/0001", tmp_path / "fetched")
     assert isinstance(told.value.__cause__, OSError)
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_an_archive_writes_in_its_folder_alone(storage, tmp_path):
+    storage.put_folder(tmp_path, "trials/0001")
+    with tarfile.open(tmp_path / "storage" / "trials" / "0001.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../beside"))
+    with pytest.raises(
+        EdgenetsError, match=r"cannot fetch .*: \.\./beside is no file of the folder"
+    ):
+        storage.fetch_folder("trials/0001", tmp_path / "fetched")
     assert not (tmp_path / "fetched").exists()
 
 
