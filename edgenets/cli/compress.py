@@ -47,7 +47,7 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     metavar="SIZE",
     type=Size(),
     help="Choose zeros and values of each layer so that the file, packed, takes at most "
-    "SIZE, such as 300KB or 1.5MiB.",
+    "SIZE, such as 300KB or 1.5MiB; with --recipe rate or smallest, the price of a bit.",
 )
 @click.option(
     "--budget-cycles",

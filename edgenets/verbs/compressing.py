@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from edgenets.pipeline.config import RunConfig
 
 ONE_OF = (
-    "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near; the "
-    "recipe rate may have one of --budget-cycles and --budget-flash"
+    "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near; a "
+    "recipe that ends in rate may have one of the budgets"
 )
-BUDGETS_OF_RATE = {"cycles": "budget_cycles", "flash_bytes": "budget_flash"}
+BUDGETS_OF_RATE = {
+    "stored_bytes": "budget_bytes",
+    "cycles": "budget_cycles",
+    "flash_bytes": "budget_flash",
+}
 
 
 def bounds_of(
@@ -49,7 +53,7 @@ def bounds_of(
     bounds = {key: bound for key, bound in budgets.items() if bound is not None}
     faster = (speedup is not None) + (max_instructions is not None)
     others = sum(each is not None for each in (recipe, max_drop, near))
-    of_recipe = recipe is not None and bool(bounds) and not bounds.keys() & {"stored_bytes"}
+    of_recipe = recipe is not None and bool(bounds)
     if others + len(bounds) - of_recipe > 1:
         raise ArgumentError(ONE_OF)
     if faster > 1 or (faster and (bounds or max_drop is not None or near is not None)):
@@ -131,7 +135,7 @@ def slim_stage(
 
 
 def with_budget(config: RunConfig, bounds: dict[str, int], target: str | None) -> RunConfig:
-    """Return a config whose last stage, `rate`, meets a budget of cycles or flash of a target.
+    """Return a config whose last stage, `rate`, meets a budget of bytes, or of a target's.
 
     Raises:
         ArgumentError: its last stage is another, or has a goal of its own; the target is no NPU.
@@ -139,18 +143,19 @@ def with_budget(config: RunConfig, bounds: dict[str, int], target: str | None) -
     from edgenets.export.targets import compiled_targets
     from edgenets.quantize.settings import RateSettings
 
-    if target not in (known := compiled_targets("ethos_u")):
+    ((key, bound),) = bounds.items()
+    of_npu = key != "stored_bytes"
+    if of_npu and target not in (known := compiled_targets("ethos_u")):
         raise ArgumentError(
             f"--target of --budget-cycles and --budget-flash must be one of {', '.join(known)}, "
             f"got {target!r}"
         )
     *before, last = config.compress
-    if not isinstance(last, RateSettings) or last.goals or last.epochs != 0:
+    if not isinstance(last, RateSettings) or last.goals or (of_npu and last.epochs != 0):
         raise ArgumentError(
-            "of recipes only rate has a budget of cycles or flash, without epochs and another "
-            "goal; pass --recipe rate, or no recipe"
+            "of recipes only those have a budget that end in rate, without another goal and, if it "
+            "is of cycles or flash, without epochs; pass --recipe rate, or no recipe"
         )
-    ((key, bound),) = bounds.items()
     goal = {"target": target, BUDGETS_OF_RATE[key]: bound}
     rate = RateSettings.model_validate({**last.model_dump(), **goal})
     return config.model_copy(update={"compress": (*before, rate)})

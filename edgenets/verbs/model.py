@@ -167,7 +167,7 @@ class Model:
             recipe: a name ("deep-compression", "prune", "int8", ...) or a .yaml file with a list of
                 stages; "deep-compression" if neither it nor one of the others is given.
             budget: choose zeros and values of each layer so that the file, packed, takes at most so
-                much, such as "300KB".
+                much, such as "300KB"; with the recipe "rate" or "smallest", its price of a bit.
             budget_cycles, budget_flash: choose them so that the file, compiled by Vela for the
                 Ethos-U `target`, takes at most so many cycles, or so much flash, by Vela's
                 estimate; with the recipe "rate", its price of a bit.

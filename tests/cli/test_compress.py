@@ -11,7 +11,9 @@ from edgenets.cli.budget import print_choice
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import ArgumentError
 from edgenets.models.weights.sources import PRETRAINED
+from edgenets.pipeline.config_file import load_recipe
 from edgenets.units import parse_bytes
+from edgenets.verbs.compressing import with_budget
 
 NET = PRETRAINED / "cifar10_mobilenet_v1"
 
@@ -42,7 +44,6 @@ def test_largest_loss_must_be_points(points: str):
     "options",
     [
         (),
-        ("--recipe", "int8", "--budget", "300KB"),
         ("--recipe", "int8", "--max-drop", "1"),
         ("--budget", "300KB", "--max-drop", "1"),
         ("--near", "models/old", "--budget", "300KB"),
@@ -52,7 +53,7 @@ def test_largest_loss_must_be_points(points: str):
 def test_one_of_recipe_budget_and_loss_must_be_given(options: tuple[str, ...]):
     assert complaint(*options) == (
         "pass one of --recipe, --budget, --budget-cycles, --budget-flash, --max-drop and --near; "
-        "the recipe rate may have one of --budget-cycles and --budget-flash"
+        "a recipe that ends in rate may have one of the budgets"
     )
 
 
@@ -126,19 +127,34 @@ def test_sizes_are_decimal_but_for_binary_units(text: str, size_bytes: int):
     assert parse_bytes(text) == size_bytes
 
 
+OF_CYCLES = ("--budget-cycles", "300000", "--target", "ethos-u55-128")
+OF_BYTES = ("--budget", "300KB")
+
+
 @pytest.mark.parametrize(
-    "recipe", ["int8", "smallest", "- {stage: rate, max_kl: 0.1}", "- {stage: prune}"]
+    "recipe, budget",
+    [
+        *((recipe, OF_CYCLES) for recipe in ("int8", "smallest", "- {stage: rate, max_kl: 0.1}")),
+        *((recipe, OF_BYTES) for recipe in ("int8", "- {stage: rate, max_kl: 0.1}")),
+    ],
 )
-def test_of_recipes_only_rate_without_a_goal_has_a_budget_of_an_npu(
-    recipe: str, tmp_path: Path, image_folder: Path
+def test_of_recipes_only_rate_without_a_goal_has_a_budget(
+    recipe: str, budget: tuple[str, ...], tmp_path: Path, image_folder: Path
 ):
     if recipe.startswith("-"):
         (tmp_path / "recipe.yaml").write_text(recipe)
         recipe = str(tmp_path / "recipe.yaml")
-    budget = ("--budget-cycles", "300000", "--target", "ethos-u55-128", "--recipe", recipe)
-    arguments = ["compress", str(NET), *budget, "--data", str(image_folder), "--out", "new"]
-    with pytest.raises(ArgumentError, match="of recipes only rate has a budget of cycles"):
-        edgenets_command.main(arguments, standalone_mode=False)
+    options = (*budget, "--recipe", recipe, "--data", str(image_folder), "--out", "new")
+    with pytest.raises(ArgumentError, match="of recipes only those have a budget that end in rate"):
+        edgenets_command.main(["compress", str(NET), *options], standalone_mode=False)
+
+
+@pytest.mark.parametrize("recipe, epochs", [("rate", 0), ("smallest", None)])
+def test_rate_with_or_without_training_keeps_a_budget_of_bytes(recipe: str, epochs: int | None):
+    values = {"model": {"name": "mobilenet_v1"}, "data": {"source": "digits"}}
+    config = load_recipe(recipe, values, [])
+    (stage,) = with_budget(config, {"stored_bytes": 60_000}, None).compress
+    assert (stage.budget_bytes, stage.epochs, stage.target) == (60_000, epochs, None)
 
 
 def test_a_budget_of_an_npu_is_of_no_board(image_folder: Path):
