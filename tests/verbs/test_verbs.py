@@ -293,7 +293,7 @@ def test_a_mistake_is_one_sentence(call, sentence: str, tmp_path: Path, colour_f
 @pytest.mark.parametrize(
     "call, sentence",
     [
-        (lambda m: m.model.compress("digits", recipe="int8", budget="1KB"), "pass one of recipe"),
+        (lambda m: m.model.compress("digits", recipe="int8", max_drop=1.0), "pass one of recipe"),
         (lambda m: m.model.compress("digits", recipe="in8"), "did you mean int8"),
         (
             lambda m: m.model.compress("digits", epochs=3),
