@@ -151,7 +151,7 @@ def tosa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 TINY_CONFIG = """\
 model: {{name: mobilenet_v1, width: 0.25, resolution: 32, output_stride: 8}}
 data: {{source: "{source}", flip: false}}
-train: {{weights: none, epochs: 12, batch_size: 16, augment: 0}}
+train: {{weights: none, epochs: 18, batch_size: 16, augment: 0}}
 compress:
   - {{stage: prune, sparsity: 0.6, epochs: 4, batch_size: 16, augment: 0}}
   - {{stage: share, clusters: 16, epochs: 2, batch_size: 16, augment: 0}}

@@ -91,7 +91,7 @@ def test_small_test_set_is_warned_of(report: dict):
 
 
 def test_history_of_a_training_is_kept_as_a_table_and_in_the_report(report: dict, tiny_run: Path):
-    for stage, epochs in (("01-train", 12), ("02-prune", 4), ("03-share", 2)):
+    for stage, epochs in (("01-train", 18), ("02-prune", 4), ("03-share", 2)):
         columns, *rows = csv.reader((tiny_run / "stages" / stage / "history.csv").open())
         assert columns[:3] == ["epoch", "loss", "accuracy"]
         assert [row[0] for row in rows] == [str(epoch) for epoch in range(1, epochs + 1)]
@@ -180,7 +180,7 @@ def test_changed_config_is_refused_with_the_way_out(
 ):
     copy = shutil.copytree(tiny_run, tmp_path / "run")
     changed = load_config(tiny_config, ["train.epochs=5"])
-    with pytest.raises(EdgenetsError, match=r"epochs: 12 there, 5 here\); pass another folder"):
+    with pytest.raises(EdgenetsError, match=r"epochs: 18 there, 5 here\); pass another folder"):
         run(changed, copy)
 
 

@@ -325,7 +325,7 @@ def _finish(priced: keras.Model, folded: keras.Model, history: History) -> Train
             if layer.use_bias:
                 layer.bias.assign(wrapper.layer.bias)
             bits += rounding.sum_bits(codes, rounding.table(codes))
-            price = float(weights["price"])
+            price = float(str(weights["price"].numpy()))  # as a user writes it, not its next double
     return Trained(Coded(model, kernels, bits), history, price)
 
 
