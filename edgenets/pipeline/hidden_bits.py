@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgenets.models.backend import keras
-from edgenets.models.codes import LARGEST_CODE, KernelCodes
-from edgenets.quantize.rate.coders import Coder
+from edgenets.models.codes import KernelCodes
+from edgenets.quantize.rate.coders import Coder, sum_bits
 from edgenets.quantize.rate.curvature import groups_of, to_rows
 
 SCALE_BITS = 80  # of each channel, beside its weights in the stream: bias, multiplier, shift
@@ -45,10 +45,8 @@ def hidden_bits(
         layer = net.get_layer(name)
         channels = int(layer.output.shape[-1])
         rows = to_rows(kernel.codes, groups_of(layer), channels).astype(np.float32)
-        places = (rows + LARGEST_CODE).astype(np.int64)
-        bits = np.take_along_axis(code_bits(rows), places, axis=2).sum(dtype=np.float64)
         scales = SCALE_BITS * channels
         if reading[name]:
-            hidden = (bits + scales) * other[name] / reading[name] - scales
-            free[name] = max(0.0, SURE * float(hidden))
+            hidden = (sum_bits(rows, code_bits) + scales) * other[name] / reading[name] - scales
+            free[name] = max(0.0, SURE * hidden)
     return free

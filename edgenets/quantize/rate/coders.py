@@ -36,6 +36,17 @@ Coder = Callable[[Array], Array]
 the codes that there are, [groups, rows, inputs]."""
 
 
+def places(codes: Array) -> NDArray[np.int64]:
+    """Return where codes stand in a table of bits."""
+    return (codes + LARGEST_CODE).astype(np.int64)
+
+
+def sum_bits(codes: Array, code_bits: Coder) -> float:
+    """Return what codes, [groups, rows, inputs], take by a coder's tables for them."""
+    bits = np.take_along_axis(code_bits(codes), places(codes), axis=2)
+    return float(bits.sum(dtype=np.float64))
+
+
 def package_bits(codes: Array) -> Array:
     """Return what each code would cost in each row of a package, [groups, rows, 256].
 
@@ -44,7 +55,7 @@ def package_bits(codes: Array) -> Array:
     """
     groups, rows, inputs = codes.shape
     lines = np.repeat(np.arange(groups * rows), inputs)
-    flat = lines * SYMBOLS + _places(codes).ravel()
+    flat = lines * SYMBOLS + places(codes).ravel()
     counts = np.bincount(flat, minlength=groups * rows * SYMBOLS).reshape(-1, SYMBOLS)
     tables = choose_tables(counts, by_entropy(counts, min(TABLES, len(counts))))
     merged = np.stack([counts[tables.rows == i].sum(axis=0) for i in range(len(tables.stored))])
@@ -67,7 +78,7 @@ def vela_bits(codes: Array) -> Array:
 
     A zero and a value after it share the bits of a run as the sum of all runs grows with each.
     """
-    counts = np.bincount(_places(codes).ravel(), minlength=SYMBOLS).astype(np.float64)
+    counts = np.bincount(places(codes).ravel(), minlength=SYMBOLS).astype(np.float64)
     zeros, others = counts[LARGEST_CODE], counts.copy()
     others[LARGEST_CODE] = 0
     if zeros <= RUNS_FROM * others.max():
@@ -126,7 +137,3 @@ def _golomb_rice(numbers: NDArray[np.int64], divisor: int, truncated: bool) -> N
     ones = numbers >> divisor
     unary = np.minimum(ones + 1, MOST_ONES[True]) if truncated else ones + 1
     return np.where(ones > MOST_ONES[truncated], RESTART, unary + divisor).astype(np.float64)
-
-
-def _places(codes: Array) -> NDArray[np.int64]:
-    return (codes + LARGEST_CODE).astype(np.int64)

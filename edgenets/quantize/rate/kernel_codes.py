@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgenets.errors import EdgenetsError
 from edgenets.models.codes import LARGEST_CODE, SCALES_PER_OCTAVE
 from edgenets.quantize.package.rans import SYMBOLS
-from edgenets.quantize.rate.coders import Coder, package_bits
+from edgenets.quantize.rate.coders import Coder, package_bits, places, sum_bits
 
 BLOCK = 32  # columns whose changes reach the others together
 TRIALS, SWEEPS = 2, 4  # of rounding all columns; of changing single codes
@@ -91,10 +91,10 @@ def code_rows(
         codes = min(both, key=lambda each: _error(each - scaled, weight, ordered))
         codes = _change_codes(codes, scaled, weight, ordered, free)
     keep_one(codes, scaled)
-    bits = np.take_along_axis(code_bits(codes), _places(codes), axis=2).sum(dtype=np.float64)
+    bits = sum_bits(codes, code_bits)
     restored = np.empty_like(codes)
     np.put_along_axis(restored, order[:, np.newaxis], codes, axis=2)
-    return Rows(restored.astype(np.int8), step, float(bits))
+    return Rows(restored.astype(np.int8), step, bits)
 
 
 def keep_one(codes: NDArray[Any], wanted: NDArray[Any]) -> None:
@@ -142,10 +142,6 @@ def _nearest(values: Array) -> Array:
     return np.clip(np.rint(values), -LARGEST_CODE, LARGEST_CODE)
 
 
-def _places(codes: Array) -> NDArray[np.int64]:
-    return (codes + LARGEST_CODE).astype(np.int64)
-
-
 def _error(error: Array, weight: Array, curvature: Array) -> float:
     return float((weight * ((error @ curvature) * error).sum(axis=2)).sum())
 
@@ -157,7 +153,7 @@ def _choose(wanted: Array, weight: Array, cost: Array) -> Array:
     options = np.stack([near, beside, near - np.sign(near), np.zeros_like(near)], axis=-1)
     options = np.clip(options, -LARGEST_CODE, LARGEST_CODE)
     loss = weight[..., np.newaxis] * (options - wanted[..., np.newaxis]) ** 2
-    loss += np.take_along_axis(cost, _places(options), axis=-1)
+    loss += np.take_along_axis(cost, places(options), axis=-1)
     best = loss.argmin(axis=-1)[..., np.newaxis]
     return np.take_along_axis(options, best, axis=-1)[..., 0]
 
