@@ -57,8 +57,9 @@ class _Lock(JournalFileOpenLock):  # of which nothing is left: it is Optuna's ty
     def acquire(self) -> bool:
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        content = self._path.read_bytes()
-        if not content.endswith(b"\n"):
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            content = self._path.read_bytes()
             os.ftruncate(self._descriptor, content.rfind(b"\n") + 1)
         return True
 
