@@ -25,9 +25,10 @@ from edgenets.export.measure.classifier import Classifier
 from edgenets.export.metadata import with_description
 from edgenets.export.targets import Target, find_target
 from edgenets.export.write import tflite
+from edgenets.files import sha256_bytes, sha256_json
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes, Grid
-from edgenets.models.folder import History, Model, weights_sha256
+from edgenets.models.folder import History, Model, Spec, weights_sha256
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.logits import mean_divergence
 from edgenets.pipeline.figures import compile_net, file_for
@@ -43,7 +44,7 @@ from edgenets.progress import say
 from edgenets.quantize.package.epk import pack
 from edgenets.quantize.rate.activation_ranges import mse_range
 from edgenets.quantize.rate.coders import vela_bits
-from edgenets.quantize.rate.curvature import measure_curvatures, vary
+from edgenets.quantize.rate.curvature import Curvature, measure_curvatures, vary
 from edgenets.quantize.rate.equalize import equalize_activations
 from edgenets.quantize.rate.layerwise import Coded, code_kernels, round_biases
 from edgenets.quantize.rate.priced_training import Goal, Trained
@@ -114,7 +115,8 @@ def code_to_goal(
     """
     npu = find_target(settings.target) if settings.target else None
     hides = settings.budget_flash is None
-    attempt = prepare(model, calibration, held_out, flip=flip, seed=seed, npu=npu, hides=hides)
+    measured = _measure_once(model, calibration, held_out, flip, seed, npu, hides)
+    attempt = partial(_attempt, measured, model.spec)
     price = USUAL_PRICE if train and not settings.goals else settings.price
     if price is not None:
         return attempt(price, train)
@@ -148,6 +150,57 @@ def prepare(
 
     Others are those of `code_to_goal`.
     """
+    measured = _measure(model, calibration, held_out, flip, seed, npu, hides)
+    return partial(_attempt, measured, model.spec)
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What prices do not change."""
+
+    equalized: keras.Model
+    held_out: NDArray[np.uint8]
+    reference: NDArray[np.float32]  # logits of the held-out images
+    measure_grids: Callable[[keras.Model], dict[str, tuple[Grid, ...]]]
+    grids: dict[str, tuple[Grid, ...]]  # of the equalized net
+    walked: NDArray[np.float32]
+    curvatures: dict[str, Curvature]
+    pricing: dict[str, Any]  # arguments of `code_kernels`
+    npu: Target | None
+
+
+_last_measured: dict[str, _Measured] = {}
+"""By its key; the tries of `compress --max-drop` have it in common."""
+
+
+def _measure_once(
+    model: Model,
+    calibration: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
+    flip: bool,
+    seed: int,
+    npu: Target | None,
+    hides: bool,
+) -> _Measured:
+    """Return what `_measure` does, the last one again where nothing of it has changed."""
+    net = [weights_sha256(model.net), model.spec.name, model.spec.arguments, model.spec.keep_float]
+    images = [sha256_bytes(each.tobytes()) for each in (calibration, held_out)]
+    key = sha256_json([*net, *images, flip, seed, npu and npu.name, hides])
+    if key not in _last_measured:
+        _last_measured.clear()
+        _last_measured[key] = _measure(model, calibration, held_out, flip, seed, npu, hides)
+    return _last_measured[key]
+
+
+def _measure(
+    model: Model,
+    calibration: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
+    flip: bool,
+    seed: int,
+    npu: Target | None,
+    hides: bool,
+) -> _Measured:
     images = to_network(calibration)
     spec, equalized = model.spec, equalize_activations(model.net, images)
 
@@ -155,58 +208,68 @@ def prepare(
         plain = tflite.to_format(INT8, net, spec, calibration)
         return choose_grids(plain, net, images, mse_range)
 
-    first_grids = measure_grids(equalized)
+    grids = measure_grids(equalized)
     pricing: dict[str, Any] = {}
     if npu:
         pricing["code_bits"] = vela_bits
     if npu and hides:
         kernels = quantize_kernels(equalized)
-        plain = file_for(Model(equalized, spec, Codes(kernels, first_grids)), npu)
+        plain = file_for(Model(equalized, spec, Codes(kernels, grids)), npu)
         layers = compile_net(plain, npu).layers
         pricing["free_bits"] = hidden_bits(equalized, kernels, layers, vela_bits)
     varied = vary(images, flip=flip, seed=seed)
     walked = varied[: min(2 * len(images), max(MOST_WALKED, len(images)))]
     curvatures = measure_curvatures(equalized, varied, len(walked), seed=seed)
     reference = predict_logits(compile_inference(equalized), held_out)
+    return _Measured(
+        *(equalized, held_out, reference, measure_grids, grids, walked, curvatures, pricing, npu)
+    )
 
-    def attempt(
-        price: float, train: Train | None = None, budget_bits: float | None = None
-    ) -> Attempt:
-        coded = code_kernels(equalized, walked, curvatures, first_grids, price, **pricing)
-        history, grids = None, first_grids
-        if train:
-            coded, history, price = train(coded, grids, Goal(price, budget_bits))
-            grids = measure_grids(coded.model)
-            round_biases(coded.model, coded.kernels, grids)
-        codes = Codes(coded.kernels, grids)
-        converted = tflite.to_format(INT8, coded.model, spec, None, codes)
-        file = with_description(converted, spec, weights_sha256(coded.model))
-        logits = Classifier(file).logits(held_out)
-        made, estimates = Model(coded.model, spec, codes), None
-        if npu:
-            estimates = compile_net(file_for(made, npu), npu).estimates
-        found = Attempt(
-            price,
-            equalized,
-            made,
-            file.content,
-            len(pack(file.content)),
-            coded.bits,
-            mean_divergence(reference, logits),
-            float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1))),
-            history,
-            estimates,
-        )
-        size = f"the package takes {found.package_bytes:,} bytes"
-        if estimates:
-            size = f"it takes {estimates['cycles']:,} cycles and {estimates['flash_bytes']:,} bytes"
-        say(
-            f"at {price:.2g} nats a bit {size}, its answers diverge by {found.kl:.4f} nats and "
-            f"{found.agreement:.1%} are the same"
-        )
-        return found
 
-    return attempt
+def _attempt(
+    measured: _Measured,
+    spec: Spec,
+    price: float,
+    train: Train | None = None,
+    budget_bits: float | None = None,
+) -> Attempt:
+    """Code the measured net at a price, train the codes if it is told how, and measure the file."""
+    equalized, grids, npu = measured.equalized, measured.grids, measured.npu
+    coded = code_kernels(
+        equalized, measured.walked, measured.curvatures, grids, price, **measured.pricing
+    )
+    history = None
+    if train:
+        coded, history, price = train(coded, grids, Goal(price, budget_bits))
+        grids = measured.measure_grids(coded.model)
+        round_biases(coded.model, coded.kernels, grids)
+    codes = Codes(coded.kernels, grids)
+    converted = tflite.to_format(INT8, coded.model, spec, None, codes)
+    file = with_description(converted, spec, weights_sha256(coded.model))
+    logits = Classifier(file).logits(measured.held_out)
+    made, estimates = Model(coded.model, spec, codes), None
+    if npu:
+        estimates = compile_net(file_for(made, npu), npu).estimates
+    found = Attempt(
+        price,
+        equalized,
+        made,
+        file.content,
+        len(pack(file.content)),
+        coded.bits,
+        mean_divergence(measured.reference, logits),
+        float(np.mean(measured.reference.argmax(axis=1) == logits.argmax(axis=1))),
+        history,
+        estimates,
+    )
+    size = f"the package takes {found.package_bytes:,} bytes"
+    if estimates:
+        size = f"it takes {estimates['cycles']:,} cycles and {estimates['flash_bytes']:,} bytes"
+    say(
+        f"at {price:.2g} nats a bit {size}, its answers diverge by {found.kl:.4f} nats and "
+        f"{found.agreement:.1%} are the same"
+    )
+    return found
 
 
 def _train_to_budget(train: Callable[..., Attempt], found: Attempt, budget: int) -> Attempt:

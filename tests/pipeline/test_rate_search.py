@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from edgenets.errors import EdgenetsError
+from edgenets.export.targets import find_target
+from edgenets.models.backend import keras
 from edgenets.pipeline import rate_search
 from edgenets.pipeline.price_search import (
     OF_CODING,
@@ -138,19 +141,37 @@ def test_trainings_for_a_bound_are_few_and_begin_where_codes_without_met_it():
 def test_one_training_is_enough_if_it_keeps_the_goal(goal, price, monkeypatch):
     coder, trainings = Coder(), []
 
-    def attempt(price: float, train=None, budget_bits=None) -> SimpleNamespace:
+    def attempt(_, spec, price: float, train=None, budget_bits=None) -> SimpleNamespace:
         if train:
             trainings.append((price, budget_bits))
         return coder(price)
 
-    monkeypatch.setattr(rate_search, "prepare", lambda *arguments, **options: attempt)
-    settings = RateSettings(epochs=1, **goal)
-    found = code_to_goal(None, settings, None, None, flip=True, seed=0, train="so")
+    monkeypatch.setattr(rate_search, "_measure_once", lambda *arguments: None)
+    monkeypatch.setattr(rate_search, "_attempt", attempt)
+    model, settings = SimpleNamespace(spec=None), RateSettings(epochs=1, **goal)
+    found = code_to_goal(model, settings, None, None, flip=True, seed=0, train="so")
     ((begun, budget_bits),) = trainings
     assert begun == found.price
     assert coder.prices == [price] if price else len(coder.prices) > 2
     if "budget_bytes" in goal:
         assert 0.9 * 240_000 < budget_bits / 8 + BESIDE < 240_000
+
+
+def test_what_no_price_changes_is_measured_once_for_a_net_and_its_images(monkeypatch):
+    measured = []
+    monkeypatch.setattr(rate_search, "_measure", lambda *given: measured.append(given) or given)
+    monkeypatch.setattr(rate_search, "_last_measured", {})
+    dense = keras.layers.Dense(2)
+    spec = SimpleNamespace(name="net", arguments={}, keep_float=())
+    model = SimpleNamespace(net=keras.Sequential([keras.Input((3,)), dense]), spec=spec)
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    given = (model, images, images, True, 0, None, True)
+    assert rate_search._measure_once(*given) is rate_search._measure_once(*given)
+    dense.set_weights([np.ones((3, 2)), np.zeros(2)])
+    rate_search._measure_once(*given)
+    rate_search._measure_once(model, images, images + 1, *given[3:])
+    rate_search._measure_once(*given[:-2], find_target("ethos-u55-128"), True)
+    assert len(measured) == 4 and len(rate_search._last_measured) == 1
 
 
 def test_training_over_its_budget_is_followed_by_one_to_as_much_less():
