@@ -92,6 +92,12 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "up to 18]",
 )
 @click.option(
+    "--hours",
+    metavar="HOURS",
+    type=click.FloatRange(min=0, min_open=True, max=10_000),
+    help="Of --max-drop: begin no more tries after so many hours.",
+)
+@click.option(
     "--speedup",
     metavar="FACTOR",
     type=click.FloatRange(min=1, min_open=True),
@@ -132,6 +138,7 @@ def command(
     max_drop: float | None,
     objective: str | None,
     tries: int | None,
+    hours: float | None,
     speedup: float | None,
     max_instructions: int | None,
     near: Path | None,
@@ -161,6 +168,7 @@ def command(
         "max_drop": max_drop,
         "objective": objective,
         "tries": tries,
+        "hours": hours,
         "speedup": speedup,
         "max_instructions": max_instructions,
         "near": near,

@@ -34,6 +34,7 @@ def bounds_of(
     max_drop: float | None,
     objective: str | None,
     tries: int | None,
+    hours: float | None,
     speedup: float | None,
     max_instructions: int | None,
     near: PathOrName | None,
@@ -72,8 +73,8 @@ def bounds_of(
             "--epochs goes with a budget, --max-drop, --speedup or --near; a recipe has its own"
         )
     _require_near(near, update_budget)
-    if max_drop is None and (objective is not None or tries is not None):
-        raise ArgumentError("--objective and --tries go with --max-drop; pass both")
+    if max_drop is None and any(each is not None for each in (objective, tries, hours)):
+        raise ArgumentError("--objective, --tries and --hours go with --max-drop; pass both")
     _check_target(
         target,
         npu=bool(bounds.keys() - {"stored_bytes"}),
@@ -85,6 +86,7 @@ def bounds_of(
     _check_ranges(
         speedup,
         max_drop,
+        hours,
         {
             "max-instructions": max_instructions,
             "budget-cycles": budget_cycles,
@@ -113,12 +115,17 @@ def _check_target(target: str | None, *, npu: bool, core: bool, may_be: bool) ->
 
 
 def _check_ranges(
-    speedup: float | None, max_drop: float | None, counts: dict[str, int | None]
+    speedup: float | None,
+    max_drop: float | None,
+    hours: float | None,
+    counts: dict[str, int | None],
 ) -> None:
     if speedup is not None and not 1 < speedup < inf:
         raise ArgumentError(f"--speedup must be above 1, got {speedup}")
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise ArgumentError(f"--max-drop must be points from 0 to 100, got {max_drop}")
+    if hours is not None and not 0 < hours < inf:
+        raise ArgumentError(f"--hours must be above 0, got {hours}")
     for name, count in counts.items():
         if count is not None and count < 1:
             raise ArgumentError(f"--{name} must be at least 1, got {count}")

@@ -141,6 +141,7 @@ class Model:
         max_drop: float | None = None,
         objective: str | None = None,
         tries: int | None = None,
+        hours: float | None = None,
         speedup: float | None = None,
         max_instructions: int | None = None,
         near: PathOrName | None = None,
@@ -178,6 +179,7 @@ class Model:
             objective: of `max_drop`: "size", the default, for the smallest file; "speed" for the
                 fewest instructions on the `target`, then the smallest.
             tries: of `max_drop`: how many recipes at most, those first that take little time.
+            hours: of `max_drop`: after which no more tries are begun.
             speedup: first remove channels until an inference is estimated to execute so many times
                 fewer instructions on the `target`; then do the `recipe`, "int8" by default.
             max_instructions: the same, by the number of instructions.
@@ -208,6 +210,7 @@ class Model:
             max_drop=max_drop,
             objective=objective,
             tries=tries,
+            hours=hours,
             speedup=speedup,
             max_instructions=max_instructions,
             near=near,
@@ -265,6 +268,7 @@ class Model:
                     objective=objective or "size",
                     target=target or USUAL_TARGET,
                     most_tries=tries,
+                    hours=hours,
                     epochs=epochs,
                 )
             else:

@@ -99,8 +99,14 @@ def test_a_speedup_has_a_target_and_is_one(options: tuple[str, ...], message: st
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--recipe", "int8", "--for", "speed"), "--objective and --tries go with --max-drop"),
-        (("--budget", "9KB", "--tries", "3"), "--objective and --tries go with --max-drop"),
+        (
+            ("--recipe", "int8", "--for", "speed"),
+            "--objective, --tries and --hours go with",
+        ),
+        (
+            ("--budget", "9KB", "--tries", "3"),
+            "--objective, --tries and --hours go with",
+        ),
         (("--max-drop", "1", "--for", "speed"), "--max-drop, which needs it for speed"),
         (
             ("--max-drop", "1", "--target", "ethos-u55-128"),
@@ -108,6 +114,10 @@ def test_a_speedup_has_a_target_and_is_one(options: tuple[str, ...], message: st
         ),
         (("--max-drop", "1", "--target", "coral"), "'coral' is not one of"),
         (("--max-drop", "1", "--for", "fun"), "'fun' is not one of 'size', 'speed'"),
+        (
+            ("--recipe", "int8", "--hours", "3"),
+            "--objective, --tries and --hours go with",
+        ),
         (("--max-drop", "1", "--tries", "0"), "0 is not in the range x>=1"),
     ],
 )

@@ -8,6 +8,7 @@ has a folder of its own, and takes the stages that it has in common with another
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
@@ -58,6 +59,7 @@ def compress_within_drop(
     objective: str = "size",
     target: str = USUAL_TARGET,
     most_tries: int | None = None,
+    hours: float | None = None,
     epochs: int | None = None,
 ) -> dict[str, Any]:
     """Compress a model as far as it loses at most `max_drop` points of top-1.
@@ -71,6 +73,7 @@ def compress_within_drop(
         objective: of `OBJECTIVES`: the fewest "size" or, for "speed", instructions on the target.
         target: of `operator_costs.TARGET_CORES`.
         most_tries: how many recipes are tried at most, those that take little time first.
+        hours: after which no more tries are begun.
         epochs: of each training; by default as suits the images.
 
     Returns:
@@ -83,7 +86,7 @@ def compress_within_drop(
     """
     with locked_folder(out):
         search = _Search(model, config, max_drop, out, log_dir, objective, target, epochs)
-        search.try_all(most_tries)
+        search.try_all(most_tries, None if hours is None else 3600 * hours)
         return search.keep(search.require_best())
 
 
@@ -137,8 +140,14 @@ class _Search:
             return None, 1.0
         return round(now), now / least
 
-    def try_all(self, most_tries: int | None) -> None:
-        """Try recipes row by row, in each by bisection."""
+    def try_all(self, most_tries: int | None, seconds: float | None = None) -> None:
+        """Try recipes row by row, in each by bisection, and begin none after so many seconds."""
+        end = None if seconds is None else time.monotonic() + seconds
+
+        def may_begin() -> bool:
+            within = most_tries is None or len(self.tries) < most_tries
+            return within and (end is None or time.monotonic() < end or not self.tries)
+
         for name in self.objective.order:
             row = self.table[name]
             recipes = self._recipes(row)
@@ -146,7 +155,7 @@ class _Search:
                 recipes = {}
             steps = list(recipes)
             within, beyond = -1, len(steps)
-            while beyond - within > 1 and (most_tries is None or len(self.tries) < most_tries):
+            while beyond - within > 1 and may_begin():
                 middle = (within + beyond) // 2
                 made = self.attempt(recipes[steps[middle]])
                 if _holds(made.row, row.share * self.max_drop):

@@ -103,6 +103,13 @@ def test_the_smallest_within_the_loss_is_taken_and_the_usual_bound_is_kept():
     assert len(search.tries) <= 18
 
 
+def test_no_try_begins_after_the_time_is_over_but_the_first():
+    search = Pretended("size", 0.5)
+    search.try_all(None, seconds=1e-9)
+    assert [made.row.recipe for made in search.tries] == ["int8"]
+    assert search.require_best().row.recipe == "int8"
+
+
 def test_slim_takes_half_of_the_loss_where_the_rest_makes_it_smaller():
     halved, whole = searched("size", 2.0), searched("speed", 2.0)
     assert SPEEDUPS[halved.found["slim, int8"]] == 1.5  # costs 1 point
