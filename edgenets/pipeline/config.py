@@ -38,6 +38,7 @@ SHAPES = {
     "dict_type": "input should be keys and values",
     "model_type": "input should be keys and values",
     "model_attributes_type": "input should be keys and values",
+    "too_short": "there should be at least one",
 }
 
 
@@ -168,7 +169,7 @@ def check_config(values: dict[str, Any], locate: Callable[[Place], str]) -> RunC
         errors = error.errors()  # a misspelt key is named before what is missing for it
         first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         place = (*_place(first["loc"]), *first.get("ctx", {}).get("keys", ()))
-        raise EdgenetsError(f"{locate(place)}: {_sentence(first, place)}") from error
+        raise EdgenetsError(f"{locate(place)}: {sentence_of(first, place)}") from error
     return _with_absolute_paths(config)
 
 
@@ -239,14 +240,21 @@ def _place(loc: Place) -> Place:
     return (*loc[:2], *loc[3:]) if loc[0] == "compress" else loc
 
 
-def _sentence(error: Any, place: Place) -> str:
+def sentence_of(error: Any, place: Place, root: type[Settings] = RunConfig) -> str:
+    """Return what is wrong with a value, in the words of a config file.
+
+    Args:
+        error: one of pydantic's.
+        place: the keys to the value.
+        root: the settings that the file fills.
+    """
     key = ".".join(map(str, place))
     if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
+        known = _known_keys(root, error["loc"][:-1])
         unknown = str(place[-1])
         return f"unknown key {key!r}{did_you_mean(unknown, known)} (known: {', '.join(known)})"
     if error["type"] in ("model_argument", "recipe_name"):
-        return f"{error['loc'][0]}: {error['msg']}"
+        return f"{place[0]}: {error['msg']}"
     if error["type"] == "name":
         return f"{key}: {error['msg']}"
     if error["type"] == "union_tag_invalid":
@@ -262,9 +270,9 @@ def _sentence(error: Any, place: Place) -> str:
     return f"{key}: {message[0].lower()}{message[1:]}{received}"
 
 
-def _known_keys(loc: Place) -> list[str]:
+def _known_keys(root: type[Settings], loc: Place) -> list[str]:
     """Return the keys that may stand at a place: pydantic's, with a stage's name in it."""
-    settings: Any = RunConfig
+    settings: Any = root
     if loc and loc[0] == "compress":
         settings, loc = STAGE_SETTINGS[str(loc[2])], loc[3:]
     for key in loc:

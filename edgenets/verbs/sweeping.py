@@ -105,7 +105,7 @@ def sweep(
             `out` or `storage` cannot be written or holds another sweep, or Ray cannot be reached.
     """
     from edgenets.files import read_json
-    from edgenets.pipeline.sweep.space import load_sweep
+    from edgenets.pipeline.sweep.config import load_sweep
     from edgenets.pipeline.sweep.usual import usual_sweep
 
     path = optional_path(config)

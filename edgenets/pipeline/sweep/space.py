@@ -9,19 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic
-import yaml
 
-from edgenets.data.folder import existing_folder
 from edgenets.errors import EdgenetsError
-from edgenets.export.targets import GENERIC, find_target
-from edgenets.files import read_bytes
+from edgenets.export.targets import GENERIC
 from edgenets.models.registry import BASELINES, NETS, complete_arguments
 from edgenets.pipeline.config import RunConfig, check_config
-from edgenets.pipeline.config_file import parse_yaml
 from edgenets.pipeline.sweep.constraints import (
     Constraint,
     Figure,
@@ -34,12 +29,6 @@ from edgenets.settings import Settings
 MOST_POINTS = 100_000
 BENCHMARK = {"min_seconds": 0.1, "per_op": False}
 """Of a trial, where other trials run beside it and a latency says little."""
-
-PATHS = {
-    *(("data", key) for key in ("source", "unlabelled")),
-    *(("train", key) for key in ("weights", "labels", "teacher")),
-}
-"""The keys of a run's config that may name files."""
 
 
 class Halving(Settings):
@@ -75,11 +64,19 @@ class Condition(Settings):
         return all(values.get(key) in _values(value) for key, value in self.then.items())
 
 
+NamedRecipe = Annotated[
+    Annotated[str, pydantic.Tag("name")]
+    | Annotated[dict[str, Recipe], pydantic.Field(min_length=1), pydantic.Tag("own")],
+    pydantic.Discriminator(lambda recipe: "name" if isinstance(recipe, str) else "own"),
+]
+"""One of edgenets' own, or the stages of some under names."""
+
+
 class SweepConfig(Settings):
     """All that a sweep depends on, but for the images and the edgenets version."""
 
     nets: tuple[dict[str, Any], ...] = pydantic.Field(min_length=1)
-    recipes: tuple[str | dict[str, Recipe], ...] = (DEFAULT_RECIPE,)
+    recipes: tuple[NamedRecipe, ...] = pydantic.Field((DEFAULT_RECIPE,), min_length=1)
     targets: tuple[str, ...] = pydantic.Field((GENERIC.name,), min_length=1)
     conditions: tuple[Condition, ...] = ()
     constraints: tuple[str, ...] = ()
@@ -90,6 +87,14 @@ class SweepConfig(Settings):
     minimise: tuple[str, ...] = pydantic.Field(("stored",), min_length=1)
     seed: int = pydantic.Field(0, ge=0, lt=2**31)
     run: dict[str, Any] = pydantic.Field(default_factory=dict)  # as the config of `edgenets run`
+
+    @pydantic.field_serializer("recipes")
+    def _with_stages(self, recipes: tuple[str | dict[str, Recipe], ...]) -> list[Any]:
+        """Dump each stage by itself: in the union, pydantic warns of whole numbers for floats."""
+        return [
+            each if isinstance(each, str) else {name: self.recipe(name) for name in each}
+            for each in recipes
+        ]
 
     @property
     def bounds(self) -> list[Constraint]:
@@ -111,7 +116,9 @@ class SweepConfig(Settings):
     @property
     def recipe_names(self) -> list[str]:
         """What the recipes are called."""
-        return [each if isinstance(each, str) else next(iter(each)) for each in self.recipes]
+        return [
+            name for each in self.recipes for name in ([each] if isinstance(each, str) else each)
+        ]
 
     def recipe(self, name: str) -> Any:
         """Return the stages of a recipe, or its name if it is one of edgenets' own."""
@@ -140,52 +147,6 @@ class Point(NamedTuple):
     def net_key(self) -> str:
         """A text that points have which are one net until it is compressed."""
         return self._replace(recipe="").key
-
-
-def load_sweep(path: Path) -> SweepConfig:
-    """Read a sweep file and check it whole.
-
-    Raises:
-        EdgenetsError: it cannot be read, or a key, net, argument, recipe, target or constraint in
-            it is unknown or does not fit.
-    """
-    values, _ = parse_yaml(read_bytes(path).decode("utf-8", "replace"), str(path))
-    if not isinstance(values, dict):
-        raise EdgenetsError(f"{path} must hold keys and values, such as `nets: [...]`")
-    return check_sweep(values, str(path))
-
-
-def check_sweep(values: dict[str, Any], name: str) -> SweepConfig:
-    """Return the config that `values` fill; `name` is what messages call it. Errors as above."""
-    try:
-        config = SweepConfig.model_validate(values)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        known = f" (known: {', '.join(SweepConfig.model_fields)})" * (
-            first["type"] == "extra_forbidden"
-        )
-        raise EdgenetsError(f"{name}: {key}: {message[0].lower()}{message[1:]}{known}") from error
-    try:
-        for target in config.targets:
-            find_target(target)
-        _ = config.bounds, config.costs
-        points = list(points_of(config))
-        for recipe in config.recipe_names:
-            run_config(config, next(p for p in points if p.recipe == recipe), config.targets[0])
-    except EdgenetsError as error:
-        raise EdgenetsError(f"{name}: {error}") from error
-    except StopIteration:  # of a recipe that the conditions leave out
-        pass
-    if config.run.get("train", {}).get("epochs") == 0:
-        raise EdgenetsError(f"{name}: run.train.epochs must be at least 1 in a sweep, got 0")
-    return _with_absolute_paths(config)
-
-
-def dump_sweep(config: SweepConfig) -> str:
-    """Return the config as YAML with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def points_of(config: SweepConfig) -> Iterator[Point]:
@@ -253,6 +214,8 @@ def _values(value: Any) -> list[Any]:
     ([0.25, 0.5, 0.75], [1, 2], ['int8'])
     """
     if isinstance(value, list | tuple):
+        if not value:
+            raise EdgenetsError("a list of values must have at least one; add one, or leave it out")
         return list(value)
     if not isinstance(value, dict):
         return [value]
@@ -265,20 +228,3 @@ def _values(value: Any) -> list[Any]:
         )
     low, high, step = numbers
     return [round(low + i * step, 9) for i in range(int((high - low) / step + 1e-9) + 1)]
-
-
-def _with_absolute_paths(config: SweepConfig) -> SweepConfig:
-    """Let the sweep's folder mean the same files from every working directory."""
-    if (source := config.run.get("data", {}).get("source", "digits")) != "digits":
-        existing_folder(source)
-    absolute = run_config(config, next(points_of(config)), config.targets[0])
-    run = {
-        section: {
-            key: getattr(getattr(absolute, section), key) if (section, key) in PATHS else value
-            for key, value in values.items()
-        }
-        if isinstance(values, dict)
-        else values
-        for section, values in config.run.items()
-    }
-    return config.model_copy(update={"run": run})

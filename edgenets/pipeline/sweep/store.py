@@ -17,8 +17,9 @@ import edgenets
 from edgenets.errors import EdgenetsError
 from edgenets.files import check_output, locked_folder, write_bytes
 from edgenets.packages import missing_package
+from edgenets.pipeline.sweep.config import dump_sweep, load_sweep
 from edgenets.pipeline.sweep.journal import journal_used, open_journal
-from edgenets.pipeline.sweep.space import Point, SweepConfig, dump_sweep, load_sweep
+from edgenets.pipeline.sweep.space import Point, SweepConfig
 from edgenets.pipeline.sweep.trial import Row
 
 try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgenets.export.targets import GENERIC
-from edgenets.pipeline.sweep.space import SweepConfig, check_sweep
+from edgenets.pipeline.sweep.config import check_sweep
+from edgenets.pipeline.sweep.space import SweepConfig
 
 SMALL_IMAGES: list[dict[str, Any]] = [
     {"net": "mobilenet_v1", "width": [0.125, 0.25, 0.5]},

@@ -10,8 +10,8 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.config_file import load_config
+from edgenets.pipeline.sweep.config import check_sweep
 from edgenets.pipeline.sweep.page import PAGE
-from edgenets.pipeline.sweep.space import check_sweep
 from edgenets.pipeline.sweep.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")

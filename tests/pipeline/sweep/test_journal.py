@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.sweep.space import check_sweep, points_of
+from edgenets.pipeline.sweep.config import check_sweep
+from edgenets.pipeline.sweep.space import points_of
 from edgenets.pipeline.sweep.store import JOURNAL, Store
 
 

@@ -11,8 +11,9 @@ from sweep_front import draw, table
 
 from edgenets.cli.sweep import print_sweep
 from edgenets.intervals import wilson_interval
+from edgenets.pipeline.sweep.config import check_sweep
 from edgenets.pipeline.sweep.page import charts_of, render_page, write_page
-from edgenets.pipeline.sweep.space import check_sweep, points_of
+from edgenets.pipeline.sweep.space import points_of
 from edgenets.pipeline.sweep.store import Trial
 from edgenets.pipeline.sweep.summary import summarize
 

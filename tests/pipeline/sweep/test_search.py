@@ -6,8 +6,9 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.sweep.choose import next_generation
+from edgenets.pipeline.sweep.config import check_sweep
 from edgenets.pipeline.sweep.search import pending, require_tools
-from edgenets.pipeline.sweep.space import check_sweep, points_of
+from edgenets.pipeline.sweep.space import points_of
 from edgenets.pipeline.sweep.store import Trial
 
 

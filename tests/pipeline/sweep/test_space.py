@@ -2,13 +2,8 @@ import pytest
 import yaml
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.sweep.space import (
-    check_sweep,
-    dump_sweep,
-    load_sweep,
-    points_of,
-    run_config,
-)
+from edgenets.pipeline.sweep.config import check_sweep, dump_sweep, load_sweep
+from edgenets.pipeline.sweep.space import points_of, run_config
 from edgenets.pipeline.sweep.usual import usual_sweep
 
 MOBILENET = {"net": "mobilenet_v1", "width": [0.25, 0.5], "resolution": 32}
@@ -65,10 +60,13 @@ def test_a_recipe_of_its_own_is_in_the_runs_config():
     assert run.export.target == "rpi4"
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # which pydantic would show to the user
 def test_a_config_that_is_written_is_read_as_the_same(tmp_path):
-    config = usual_sweep(None, "rpi4")
-    (tmp_path / "sweep.yaml").write_text(dump_sweep(config))
-    assert load_sweep(tmp_path / "sweep.yaml") == config
+    own = {"own": [{"stage": "share", "clusters": 16}, {"stage": "int8"}]}
+    with_own = check_sweep({"nets": [MOBILENET], "recipes": [own, "int8"]}, "sweep.yaml")
+    for config in (usual_sweep(None, "rpi4"), with_own):
+        (tmp_path / "sweep.yaml").write_text(dump_sweep(config))
+        assert load_sweep(tmp_path / "sweep.yaml") == config
 
 
 @pytest.mark.parametrize("data", [None, "photos"])
@@ -102,7 +100,32 @@ def test_usual_sweep_has_three_families_and_no_mistake(tmp_path, data):
         ({"run": {"train": {"epoch": 3}}}, "unknown key 'train.epoch'"),
         ({"run": {"train": {"epochs": 0}}}, "run.train.epochs must be at least 1"),
         ({"run": {"data": {"source": "nowhere"}}}, "no data folder 'nowhere'"),
-        ({"halvings": 3}, "halvings: .*known: nets, recipes"),
+        ({"halvings": 3}, "unknown key 'halvings'; did you mean halving"),
+        ({"halving": {"rung": 2}}, r"unknown key 'halving.rung'; .*known: factor, rungs\)"),
+        ({"search": "tpf"}, "search: .*got 'tpf'; did you mean tpe"),
+        ({"recipes": []}, "recipes: there should be at least one"),
+        ({"recipes": [{}]}, "recipes: there should be at least one"),
+        ({"recipes": [{"own": [{"stage": "prun"}]}]}, "recipes.own.0: unknown stage 'prun'"),
+        (
+            {"recipes": [{"own": [{"stage": "prune", "sparsity": 2}]}]},
+            "recipes.own.0.sparsity: input should be less than 1, got 2",
+        ),
+        (
+            {"recipes": [{"own": [{"stage": "prune", "sparsty": 0.2}]}]},
+            "unknown key 'recipes.own.0.sparsty'; did you mean sparsity",
+        ),
+        ({"recipes": [{"own": "in8"}]}, "recipes: unknown recipe 'in8'"),
+        ({"nets": [{**MOBILENET, "width": []}]}, "a list of values must have at least one"),
+        ({"conditions": [{"when": {"widt": 1}, "then": {}}]}, "unknown key of a condition 'widt'"),
+        ({"minimise": ["cycles"]}, "cycles are not known for generic; take another figure"),
+        (
+            {"minimise": ["cycles"], "targets": ["rpi4", "ethos-u55-128"]},
+            "not known for rpi4; take another figure first, by which the front is drawn",
+        ),
+        ({"minimise": ["top1 drop"]}, "top1 drop is known at a point's end alone"),
+        ({"run": {"compress": "int8"}}, "run.compress is what the sweep chooses"),
+        ({"run": {"export": {"target": "rpi4"}}}, "run.export.target is what the sweep chooses"),
+        ({"run": {"export": None}}, "run.export must be keys and values, got None"),
     ],
 )
 def test_a_mistake_in_a_space_is_one_sentence(values, sentence):

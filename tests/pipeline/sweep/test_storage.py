@@ -7,7 +7,7 @@ import pytest
 
 import edgenets as en
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.sweep.space import check_sweep
+from edgenets.pipeline.sweep.config import check_sweep
 from edgenets.pipeline.sweep.store import Store, Trial
 
 pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'edgenets[ray]'")
