@@ -9,7 +9,7 @@ import click
 
 from edgenets.cli.options import data_option, json_option
 from edgenets.cli.output import echo, print_json, print_table
-from edgenets.results.sweep import SWEEP_CELLS, sweep_rows
+from edgenets.results.sweep import sweep_table
 
 
 @click.command()
@@ -82,16 +82,22 @@ def print_sweep(result: dict[str, Any], folder: Path) -> None:
 
     rows = result["trials"]
     states = [row["state"] for row in rows]
-    print_table(
-        tuple(SWEEP_CELLS),
-        sweep_rows(result),
-        title=", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)),
-    )
-    failed = [row for row in rows if row["state"] == "failed"]
+    title = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    columns, cells = sweep_table(result)
+    if cells:
+        print_table(columns, cells, title)
+    else:
+        echo(f"{title or 'Nothing is chosen yet'}; the same command goes on where work is left.")
+    failed = {row["trial"]: row["reason"][0] for row in rows if row["state"] == "failed"}
     if failed:
-        echo(f"{len(failed)} failed, the first because {failed[0]['reason'][0]}.")
-    for text, count in result["removed"].items():
-        echo(f"{text}: {count} points were never trained because of it.")
+        echo(f"points that failed: {len(failed)}, the first because {next(iter(failed.values()))}")
+    for words, key in (
+        ("points that {} kept from being trained", "removed"),
+        ("trained files that do not keep {}", "broken"),
+    ):
+        for text, count in result[key].items():
+            if count:
+                echo(f"{words.format(text)}: {count}")
     for target, index in result["chosen"].items():
         echo(f"The one to take for {target}: {command_of(rows[index], str(folder))}")
     echo(str(folder / "sweep.html"))

@@ -9,6 +9,7 @@ from typing import Any
 from edgenets.results.result import Result, html_table
 from edgenets.units import format_bytes, format_count, format_interval, format_percent
 
+UNKNOWN = "-"
 SWEEP_CELLS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "front": lambda mark, row: mark,
     "net": lambda mark, row: str(row["net"]),
@@ -73,21 +74,26 @@ class SweepTrial(Result):
         return html_table((net_words(self.to_json()), ">"), cells.items())
 
 
-def sweep_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the rows of the table of a sweep.json's finished trials, the front marked, by size."""
+def sweep_table(result: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return columns and rows of the finished trials of a sweep.json, the front marked, by size.
+
+    A column of which nothing is known is left out.
+    """
     rows = result["trials"]
     finished = [i for i, row in enumerate(rows) if row["state"] == "finished"]
     finished.sort(key=lambda i: (rows[i]["target"], rows[i]["stored_bytes"]))
     common = common_arguments(rows)
-    return [
-        tuple(
+    columns = {
+        name: [
             cell(
                 "*" if i in result["front"] else "", {**rows[i], "net": net_words(rows[i], common)}
             )
-            for cell in SWEEP_CELLS.values()
-        )
-        for i in finished
-    ]
+            for i in finished
+        ]
+        for name, cell in SWEEP_CELLS.items()
+    }
+    known = {name: cells for name, cells in columns.items() if set(cells) != {UNKNOWN}}
+    return list(known), list(zip(*known.values(), strict=True))
 
 
 def net_words(row: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> str:
@@ -117,4 +123,4 @@ def common_arguments(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _count_or_dash(count: int | None) -> str:
-    return "-" if count is None else format_count(count)
+    return UNKNOWN if count is None else format_count(count)

@@ -9,7 +9,7 @@ from typing import Any
 from edgenets.errors import EdgenetsError
 from edgenets.packages import naming_extras
 from edgenets.results.result import html_table
-from edgenets.results.sweep import SWEEP_CELLS, SweepTrial, sweep_rows
+from edgenets.results.sweep import SweepTrial, sweep_table
 from edgenets.verbs.arguments import PathOrName, optional_path
 
 
@@ -62,7 +62,7 @@ class SweepTrials(tuple[SweepTrial, ...]):
         return self._result
 
     def _repr_html_(self) -> str:
-        return html_table(tuple(SWEEP_CELLS), sweep_rows(self._result), str(self.folder))
+        return html_table(*sweep_table(self._result), str(self.folder))
 
 
 @naming_extras()

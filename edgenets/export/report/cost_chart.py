@@ -14,7 +14,7 @@ from edgenets.export.report.charts import Tick, accuracy_range, round_values
 WIDTH, LEFT, RIGHT, HEIGHT = 460, 54, 444, 220
 MOST_TICKS = 6
 UNITS = ((2**20, "MiB"), (2**10, "KiB")), ((10**9, "G"), (10**6, "M"), (10**3, "k"))
-"""In which a cost is shown, of bytes and of counts: the largest that the least value has one of."""
+"""In which a cost is shown, of bytes and of counts: the largest of which the middle is one."""
 
 
 class Point(NamedTuple):
@@ -109,7 +109,8 @@ def _cost_axis(
     """Return where a cost stands, the ticks, and what they are in."""
     least, most = min(values) / 1.15, max(values) * 1.15
     sizes = UNITS[0] if is_bytes else UNITS[1]
-    factor, unit = next(((f, name) for f, name in sizes if min(values) >= f), (1, ""))
+    middle = (min(values) * max(values)) ** 0.5  # of the axis, which is logarithmic
+    factor, unit = next(((f, name) for f, name in sizes if middle >= f), (1, ""))
 
     def x_of(value: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * log10(value / least) / log10(most / least), 1)

@@ -16,7 +16,7 @@ import yaml
 from edgenets.export.report.cost_chart import CostChart, Point, cost_chart
 from edgenets.export.report.page import all_printable, open_template
 from edgenets.files import write_bytes
-from edgenets.pipeline.sweep.constraints import FIGURES, Figure
+from edgenets.pipeline.sweep.constraints import FIGURES, Figure, find_figure
 from edgenets.pipeline.sweep.front import front_of
 from edgenets.pipeline.sweep.summary import command_of
 from edgenets.results.sweep import argument_words, common_arguments, net_words
@@ -44,6 +44,7 @@ def render_page(result: dict[str, Any], folder: Path) -> str:
         result=result,
         rows=rows,
         finished=finished,
+        cost=find_figure(result["config"]["minimise"][0]).words,
         states={s: sum(row["state"] == s for row in rows) for s in _distinct(rows, "state")},
         charts={
             target: charts

@@ -124,7 +124,7 @@ def plan_work(store: Store) -> list[Work]:
         generation = trials[-1].generation + 1 if trials else 0
         for point in points:
             store.add(point, generation)
-        say(f"{len(points)} points are counted, then trained as far as they are promising")
+        say(f"new points, to be counted, then trained as far as promising: {len(points)}")
         return pending(store.config, store.trials())[0]
 
 

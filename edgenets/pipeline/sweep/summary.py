@@ -29,6 +29,7 @@ def summarize(config: SweepConfig, trials: Sequence[Trial]) -> dict[str, Any]:
         epochs: passes over the training images, of all trials together: a training that trials of
             one net have in common counts once.
         removed: by constraint, how many points were never trained because of it.
+        broken: by constraint, how many trained files do not keep it.
     """
     rows = [row for trial in trials for row in _rows(config, trial)]
     cost = config.costs[0].key
@@ -44,6 +45,10 @@ def summarize(config: SweepConfig, trials: Sequence[Trial]) -> dict[str, Any]:
         "epochs": epochs_of(trials),
         "removed": {
             text: sum(text in trial.reason for trial in trials if trial.state == "outside")
+            for text in config.constraints
+        },
+        "broken": {
+            text: sum(row["measured"] and text in row["reason"] for row in rows)
             for text in config.constraints
         },
         "config": config.model_dump(mode="json"),

@@ -25,10 +25,14 @@ chance, if at all."""
 
 
 @pytest.fixture(scope="module")
-def result():
+def config():
     nets = [{"net": "mobilenet_v1", "width": [0.25, 0.5, 0.75, 1.0, 1.5], "resolution": 32}]
     values = {"nets": nets, "recipes": ["int8"], "targets": TARGETS, "constraints": ["macs <= 9M"]}
-    config = check_sweep(values, "sweep.yaml")
+    return check_sweep(values, "sweep.yaml")
+
+
+@pytest.fixture(scope="module")
+def trials(config):
     trials = []
     for i, point in enumerate(points_of(config)):
         counted = tuple(_row(target, i) for target in TARGETS)
@@ -37,6 +41,11 @@ def result():
             continue
         measured = tuple({**row, **_accuracy(RIGHT[i], i, row["target"])} for row in counted)
         trials.append(Trial(i, 0, point, "finished", counted, measured, (), ()))
+    return trials
+
+
+@pytest.fixture(scope="module")
+def result(config, trials):
     return summarize(config, trials)
 
 
@@ -120,8 +129,29 @@ def test_terminal_shows_finished_trials_by_size_and_marks_the_front(result, tmp_
     shown = capsys.readouterr().out
     assert "8 finished, 2 outside" in shown
     assert shown.count("│ *") == 6
-    assert "macs <= 9M: 1 points were never trained because of it." in shown
+    assert "points that macs <= 9M kept from being trained: 1" in shown
+    assert "instructions" not in shown  # which nobody has counted
     assert shown.index("19.5 KiB") < shown.index("39.1 KiB") < shown.index("58.6 KiB")
+
+
+def test_points_that_failed_are_told_once_for_all_targets(result, tmp_path, capsys):
+    odd = json.loads(json.dumps(result))
+    for row in odd["trials"][:2]:
+        row |= {"state": "failed", "reason": ["the disk is full"]}
+    print_sweep(odd, tmp_path)
+    assert "points that failed: 1, the first because the disk is full" in capsys.readouterr().out
+
+
+def test_where_no_trained_file_keeps_a_constraint_that_is_said(config, trials, tmp_path, capsys):
+    strict = config.model_copy(update={"constraints": ("macs <= 9M", "top1 drop <= 0.1")})
+    result = summarize(strict, trials)
+    print_sweep(result, tmp_path)
+    shown = capsys.readouterr().out
+    assert shown.startswith("10 outside; the same command goes on where work is left.")
+    assert "trained files that do not keep top1 drop <= 0.1: 8" in shown
+    page = render_page(result, tmp_path)
+    assert "No trained file keeps all constraints" in page
+    assert "<code>top1 drop &lt;= 0.1</code> is not kept by 8 trained files." in page
 
 
 def test_docs_get_the_file_to_take_under_each_budget_and_a_picture(result, tmp_path):
@@ -145,8 +175,8 @@ def test_browser_sorts_and_filters_the_table_without_a_network(result, tmp_path)
         pytest.skip("there is no Chromium; on Debian: apt-get install chromium")
     page = write_page(result, tmp_path)
     click = """<script>
-      document.querySelector("#trials thead th:nth-child(5) button").click();
-      document.querySelector("#trials thead th:nth-child(5) button").click();
+      document.querySelector("#trials thead th:nth-child(2) button").click();
+      document.querySelector("#trials thead th:nth-child(2) button").click();
       document.getElementById("words").value = "rpi4 width=0";
       document.getElementById("words").dispatchEvent(new Event("input"));
     </script>"""
