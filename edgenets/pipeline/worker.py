@@ -1,30 +1,27 @@
 """One of several processes that train a net; see `edgenets.pipeline.workers`.
 
-Reads its task as a line of JSON from stdin and writes its answer to the file that this names. It
-ends with the process that started it: then its stdin does.
+Writes its answer to the file that its task names.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import write_json
 from edgenets.models import WORKER
+from edgenets.pipeline.child import take_task
 from edgenets.pipeline.config import RunConfig
 
 ERROR = "error"
 
 
 def main() -> None:
-    """Do the task of stdin; the exit status is 1 if it failed."""
-    task: dict[str, Any] = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    """Do the task that this process has; the exit status is 1 if it failed."""
+    task = take_task()
     try:
         answer = train_as_worker(
             RunConfig.model_validate(task["config"]),
@@ -64,9 +61,3 @@ def train_as_worker(
     from edgenets.pipeline.one_step import train_folder
 
     return train_folder(config, out, log_dir, workers)
-
-
-def _end_with_stdin() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -15,10 +13,11 @@ from typing import IO, Any
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import read_json
+from edgenets.pipeline.child import start_child
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.worker import ERROR, train_as_worker
 
-START = "import sys; sys.path[:] = sys.argv[1:]; from edgenets.pipeline.worker import main; main()"
+MODULE = "edgenets.pipeline.worker"
 LOOK_SECONDS = 0.1  # between two looks whether all workers live
 LONGEST_REASON = 300  # characters
 
@@ -120,25 +119,20 @@ def _is_address(value: object) -> bool:
 
 
 class _Worker:
-    """A worker's process; its stdin says by its end that this process is there no longer."""
+    """A worker's process."""
 
     def __init__(self, folder: Path, index: int, task: dict[str, Any]) -> None:
         threads = max(1, (os.cpu_count() or 1) // len(task["addresses"]))
         self.index, self._answer = index, folder / f"{index}.json"
         # The first one shows its progress; what the others say is looked at if they fail.
         self._said: IO[bytes] = (folder / f"{index}.log").open("w+b")
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-c", START, *sys.path],
-            stdin=subprocess.PIPE,
+        self.process = start_child(
+            MODULE,
+            {**task, "index": index, "answer": str(self._answer)},
             stdout=self._said,
             stderr=None if index == 0 else self._said,
             env={"TF_NUM_INTRAOP_THREADS": str(threads), **os.environ},
-            start_new_session=True,  # Ctrl-C is for this process, which ends them
         )
-        assert self.process.stdin is not None
-        line = json.dumps({**task, "index": index, "answer": str(self._answer)}) + "\n"
-        self.process.stdin.write(line.encode())
-        self.process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
         """Return what it answered.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from edgenets.pipeline.sweep.cluster import CPUS_OF_A_TRIAL, MOST_LOSSES
 from edgenets.pipeline.sweep.page import PAGE
 from edgenets.pipeline.sweep.search import RESULT
 from edgenets.pipeline.sweep.space import SweepConfig
-from edgenets.pipeline.sweep.storage import Storage, fetch_images, put_images
+from edgenets.pipeline.sweep.storage import IMAGES, Storage, fetch_images, put_images
 from edgenets.pipeline.sweep.store import CONFIG, JOURNAL, TRIALS, Store, Trial
 from edgenets.pipeline.sweep.work import Outcome, Work, attempt, note, trial_ahead
 from edgenets.progress import say
@@ -85,10 +86,15 @@ class SharingStorage:
 
     def __init__(self, store: Store, url: str) -> None:
         self._store, self._storage = store, Storage(url)
-        images = {name: put_images(self._storage, name) for name in store.config.images}
-        self._job = Job(url, store.config, images, edgenets.__version__)
         self._moved = list[tuple[str, int]]()
         self._keep()
+
+    @cached_property
+    def _job(self) -> Job:
+        """What tasks get; images are sent for the first of them, when there is a cluster."""
+        config = self._store.config
+        images = {name: put_images(self._storage, name) for name in config.images}
+        return Job(self._storage.url, config, images, edgenets.__version__)
 
     def begin(self, work: Work) -> Any:
         """Have a piece of work done by a task; return the task."""
@@ -115,8 +121,8 @@ class SharingStorage:
 
     def tell_what_was_moved(self) -> None:
         """Say how much went between nodes and storage."""
-        images = [size for name, size in self._moved if name in self._job.images.values()]
-        trials = [size for name, size in self._moved if name not in self._job.images.values()]
+        images = [size for name, size in self._moved if name.startswith(IMAGES)]
+        trials = [size for name, size in self._moved if not name.startswith(IMAGES)]
         say(
             f"nodes fetched images {len(images)} times, {format_bytes(sum(images))} in all, and "
             f"sent and fetched folders of trials {len(trials)} times, {format_bytes(sum(trials))}"

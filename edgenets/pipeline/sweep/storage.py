@@ -26,6 +26,8 @@ except ImportError as error:
     raise missing_package("fsspec") from error
 
 ARCHIVE = ".tar"
+IMAGES = "images/"
+"""How the names of folders of images begin."""
 WAY_OUT = "what is done is kept; mend that, and the same command goes on"
 
 
@@ -154,7 +156,7 @@ def put_images(storage: Storage, source: str) -> str:
     The name is by the files' names, sizes and times, so that a sweep that goes on sends nothing.
     """
     folder = Path(source)
-    name = f"images/{listing(folder)[:16]}"
+    name = f"{IMAGES}{listing(folder)[:16]}"
     if not storage.has_folder(name):
         storage.put_folder(folder, name)
     return name

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
+from edgenets.pipeline.child import start_child, take_task
 from edgenets.pipeline.sweep.search import search
 from edgenets.pipeline.sweep.store import Store
 from edgenets.progress import say
@@ -30,48 +28,31 @@ def search_together(folder: Path, workers: int, seconds: float | None) -> None:
         EdgenetsError: one of them failed or was killed; what is done is kept.
     """
     cores = str(max(1, (os.cpu_count() or 1) // workers))
-    command = [sys.executable, "-m", __name__, str(folder)]
-    command += [] if seconds is None else [str(seconds)]
-    processes = [
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, env={**dict.fromkeys(THREADS, cores), **os.environ}
-        )
-        for _ in range(workers)
-    ]
+    task = {"folder": str(folder), "seconds": seconds}
+    env = {**dict.fromkeys(THREADS, cores), **os.environ}
+    processes = [start_child(__name__, task, env=env) for _ in range(workers)]
     try:
         codes = [process.wait() for process in processes]
-    finally:  # after Ctrl-C, too: a worker whose input ends stops
+    finally:  # after Ctrl-C, too: a worker whose stdin ends stops
         for process in processes:
             assert process.stdin is not None
             process.stdin.close()
             process.wait()
     if failed := [code for code in codes if code]:
         died = [-code for code in failed if code < 0]
-        how = f"killed by signal {died[0]}" if died else "that failed, as it says above"
+        how = f"ended by signal {died[0]}" if died else "failed, as said above"
         raise EdgenetsError(
-            f"of {workers} processes of the sweep there are {len(failed)} {how}; what is done is "
-            "kept, the same command goes on from there"
+            f"of {workers} processes of the sweep {len(failed)} {how}; what is done is kept, the "
+            "same command goes on from there"
         )
 
 
-def _end_with_the_input() -> None:
-    """End this process at once where the one that started it has ended, however that was."""
-    os.read(sys.stdin.fileno(), 1)  # not by its buffer, whose lock would hinder the usual end
-    os.kill(os.getpid(), signal.SIGKILL)  # nothing is lost: that is what the folder is for
-
-
-def _main() -> int:
-    threading.Thread(target=_end_with_the_input, daemon=True).start()
-    deadline = time.monotonic() + float(sys.argv[2]) if len(sys.argv) > 2 else None
+def main() -> None:
+    """Work on the sweep of this process's task; the exit status is 1 if that failed."""
+    task = take_task()
+    deadline = None if task["seconds"] is None else time.monotonic() + task["seconds"]
     try:
-        search(Store(Path(sys.argv[1])), deadline=deadline)
+        search(Store(Path(task["folder"])), deadline=deadline)
     except EdgenetsError as error:
         say(f"edgenets: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
+        sys.exit(1)

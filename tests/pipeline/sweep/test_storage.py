@@ -45,6 +45,21 @@ def test_images_are_sent_once_and_fetched_once_by_a_node(storage, tmp_path, monk
         put_images(storage, str(photos))
 
 
+def test_images_are_not_sent_before_there_is_a_cluster(storage, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")
+    from edgenets.pipeline.sweep.away import SharingStorage
+    from edgenets.pipeline.sweep.cluster import search_on_cluster
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    store = sweep(tmp_path / "sweep", run={"data": {"source": str(photos)}})
+    nodes = SharingStorage(store, storage.url)
+    with pytest.raises(EdgenetsError, match="no Ray cluster is reached"):
+        search_on_cluster(store, "127.0.0.1:1", None, nodes)
+    assert not (tmp_path / "storage" / "images").exists()
+    assert storage.has_folder(nodes._job.images[str(photos)])
+
+
 def test_storage_that_cannot_be_used_is_one_sentence(storage, tmp_path):
     with pytest.raises(EdgenetsError, match="fsspec knows, such as s3://BUCKET/FOLDER"):
         Storage("cloud://bucket")

@@ -195,6 +195,6 @@ def test_two_workers_find_nothing_left_to_do_and_end_well(tiny_sweep, result):
 
 @pytest.mark.slow
 def test_a_worker_that_fails_is_told(tmp_path, capfd):
-    with pytest.raises(EdgenetsError, match="of 1 processes of the sweep there are 1 that failed"):
+    with pytest.raises(EdgenetsError, match="of 1 processes of the sweep 1 failed, as said above"):
         search_together(tmp_path / "nothing", 1, None)
     assert "holds no sweep; pass SWEEP.yaml" in capfd.readouterr().err
