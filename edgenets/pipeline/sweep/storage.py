@@ -43,11 +43,17 @@ class Storage:
         moved: the name and size in bytes of each archive that was sent or fetched.
 
     Raises:
-        EdgenetsError: fsspec knows no such kind of storage, or it needs a package that is missing.
+        EdgenetsError: it is no URL, fsspec knows no such kind of storage, or it needs a package
+            that is missing.
     """
 
     def __init__(self, url: str) -> None:
         self.url, self.moved = url, list[tuple[str, int]]()
+        if "://" not in url:  # fsspec takes it for a folder, which each node would have its own of
+            raise EdgenetsError(
+                f"storage must be a URL, such as s3://BUCKET/FOLDER or file:///SHARED/FOLDER, got "
+                f"{url!r}"
+            )
         try:
             self._files, root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
