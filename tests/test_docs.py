@@ -143,6 +143,17 @@ def test_config_of_the_guide_is_one():
     assert RunConfig.model_validate(yaml.safe_load(block)).model["name"] == "squeezenet"
 
 
+def test_sweep_of_the_guide_is_one(tmp_path: Path):
+    from edgenets.pipeline.sweep.config import check_sweep
+    from edgenets.pipeline.sweep.space import points_of
+
+    (block,) = blocks(DOCS / "guide" / "sweep.md", "yaml")
+    values = yaml.safe_load(block)
+    assert values["run"] == {"data": {"source": "photos"}}
+    values["run"]["data"]["source"] = str(tmp_path)
+    assert len(list(points_of(check_sweep(values, "sweep.yaml")))) == 18
+
+
 @pytest.mark.parametrize(
     "page",
     [DOCS / "guide" / "compress.md", REFERENCE / "rate.md", REFERENCE / "recipes.md"],

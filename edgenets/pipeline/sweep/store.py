@@ -188,11 +188,11 @@ class Store:
         return stored
 
     def _check_version(self) -> None:
-        made_by = self._study.user_attrs.get(VERSION)
-        if made_by is None:
-            with self._journal():
+        with self._journal():
+            made_by = self._study.user_attrs.get(VERSION)
+            if made_by is None:
                 self._study.set_user_attr(VERSION, edgenets.__version__)
-        elif made_by != edgenets.__version__:
+        if made_by not in (None, edgenets.__version__):
             raise EdgenetsError(
                 f"{self.folder} holds a sweep of edgenets {made_by}, and this is "
                 f"{edgenets.__version__}, whose figures may be others; go on with that version, or "

@@ -63,7 +63,7 @@ def test_images_are_not_sent_before_there_is_a_cluster(storage, tmp_path):
 def test_storage_that_cannot_be_used_is_one_sentence(storage, tmp_path):
     with pytest.raises(EdgenetsError, match="fsspec knows, such as s3://BUCKET/FOLDER"):
         Storage("cloud://bucket")
-    with pytest.raises(EdgenetsError, match="storage must be a URL, such as .*, got 'shared/here'"):
+    with pytest.raises(EdgenetsError, match=r"storage must be a URL.* got 'shared/here'"):
         Storage("shared/here")
     with pytest.raises(EdgenetsError, match=r"cannot fetch trials/0001-1\.tar from file://"):
         storage.fetch_folder("trials/0001-1", tmp_path / "folder")
