@@ -222,7 +222,8 @@ def print_row(*cells: object) -> None:
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def main() -> None:
+def asked(words: list[str] | None = None) -> argparse.Namespace:
+    """Return what a command line asks for; NET may stand behind options, too."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=("lowering", "compression", "pricing", "variants"))
     parser.add_argument(
@@ -233,14 +234,19 @@ def main() -> None:
         "--price", type=float, action="append", help="of a bit, in place of those of `pricing`"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/ethos_u"))
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args(words)
+    if options.table in ("compression", "pricing") and options.data is None:
+        parser.error(f"{options.table} needs --data")
+    return options
+
+
+def main() -> None:
+    options = asked()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.table == "lowering":
         print_lowerings(options.out)
     elif options.table == "variants":
         print_variants(options.out)
-    elif options.data is None:
-        parser.error(f"{options.table} needs --data")
     else:
         nets = options.nets or sorted(path.name for path in PRETRAINED.glob("cifar10_*"))
         folders = [PRETRAINED / net for net in nets]

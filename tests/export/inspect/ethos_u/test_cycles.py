@@ -1,11 +1,11 @@
-"""The literal table that `edgenets list --target` orders by."""
+"""The literal table that `edgenets list --target` orders by, and the benchmark that makes it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from ethos_u import estimated, fresh, written
+from ethos_u import asked, estimated, fresh, written
 
 from edgenets.export.formats import INT8
 from edgenets.export.lower.lower import lower
@@ -29,3 +29,15 @@ def test_vela_estimates_the_cycles_of_the_table(tmp_path: Path):
     found = [estimated(path, npu).estimates["cycles"] for npu in NPUS]
     # Another version of TensorFlow may draw and round other weights, whose stream differs a little.
     assert found == pytest.approx(cycles, rel=0.02)
+
+
+@pytest.mark.parametrize("words", ["NET OTHER --data D", "--data D NET OTHER"])
+def test_nets_of_the_benchmark_stand_before_or_behind_the_data(words: str):
+    options = asked(["compression", *words.split()])
+    assert (options.nets, options.data) == (["NET", "OTHER"], "D")
+
+
+def test_benchmark_of_trained_nets_needs_data(capsys):
+    with pytest.raises(SystemExit):
+        asked(["compression", "NET"])
+    assert "compression needs --data" in capsys.readouterr().err
