@@ -236,7 +236,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return what `write_json` writes.
+
+    >>> json_bytes({"a": 1})
+    b'{\\n  "a": 1\\n}\\n'
+    """
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
@@ -255,6 +264,8 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         hint = _near_name(path) if error.errno == errno.ENOENT else ""
+        if error.errno == errno.EISDIR:
+            hint = "; pass a file"
         raise EdgenetsError(f"cannot read {path}: {error.strerror or error}{hint}") from error
 
 

@@ -310,7 +310,11 @@ class _Stored(NamedTuple):
 
 def _read_spec(folder: Path) -> _Stored:
     if not (folder / SPEC).is_file():
-        raise EdgenetsError(f"{folder} is not a model folder: it has no {SPEC}")
+        lacks = f"it has no {SPEC}" if folder.is_dir() else "it is no folder"
+        raise EdgenetsError(
+            f"{folder} is not a model folder: {lacks}; pass what `edgenets train` or `edgenets "
+            "compress` wrote"
+        )
     content = read_json(folder / SPEC)
     try:
         return _checked(content)

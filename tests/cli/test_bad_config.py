@@ -94,4 +94,4 @@ def test_config_that_cannot_be_read_is_one_sentence(tmp_path: Path, failure):
     (tmp_path / "birds.yaml").touch()
     sentence = failure("run", tmp_path / "brids.yaml")
     assert "No such file or directory; did you mean birds.yaml?" in sentence
-    assert "Is a directory" in failure("run", tmp_path)
+    assert "Is a directory; pass a file" in failure("run", tmp_path)

@@ -268,11 +268,14 @@ def test_model_that_is_none_is_one_sentence(tmp_path: Path, failure):
     out = tmp_path / "m.tflite"
     for command in (("export", "--format", "fp32", "--out", out), ("evaluate", "--data", "digits")):
         name, *options = command
-        assert "is not a model folder: it has no spec.json" in failure(
-            name, tmp_path / "folder", *options
+        assert failure(name, tmp_path / "folder", *options).endswith(
+            "is not a model folder: it has no spec.json; pass what `edgenets train` or `edgenets "
+            "compress` wrote"
         )
         assert str(tmp_path / "nowhere") in failure(name, tmp_path / "nowhere", *options)
-    assert "is not a model folder" in failure("export", file, "--format", "fp32", "--out", out)
+    assert "is not a model folder: it is no folder; pass what `edgenets train`" in failure(
+        "export", file, "--format", "fp32", "--out", out
+    )
     assert "is not a .tflite file" in failure("evaluate", file, "--data", "digits")
     assert not out.exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import remove_softmax, set_ends
 from edgenets.export.write.mcu import firmware
 from edgenets.export.write.mcu.sources import EXAMPLE, SOURCES, write_sources
-from edgenets.files import replacing, replacing_folder, sha256_bytes, write_bytes, write_json
+from edgenets.files import json_bytes, replacing, replacing_folder, sha256_bytes
 from edgenets.flatbuffer import File
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
@@ -128,8 +129,10 @@ def write_checked(
     if target.micro:
         return _write_firmware(out, exported.file, spec, images, result, tables=tables)
     compiled = compile_for(exported.content, out) if compile_for else None
+    if compiled is not None:
+        result["compiled"] = compiled.to_json()
     _write(out, exported.content, result, compiled)
-    return result if compiled is None else {**result, "compiled": compiled.to_json()}
+    return result
 
 
 def _observe(
@@ -182,11 +185,13 @@ def _write_firmware(
 def _write(
     out: Path, content: bytes, result: dict[str, Any], compiled: Compiled | None = None
 ) -> None:
-    with replacing(out) as partial:  # gets its name last: where the file is, its report is
-        partial.write_bytes(content)
-        if compiled is not None:
-            write_bytes(compiled.path, compiled.content)
-        write_json(out.with_name(out.name + REPORT), result)
+    """Write a file, its report and what was compiled of it: all of them, or none."""
+    parts = {out: content, out.with_name(out.name + REPORT): json_bytes(result)}
+    if compiled is not None:
+        parts[compiled.path] = compiled.content
+    with ExitStack() as stack:  # `out` gets its name last: where it is, the others are
+        for path, part in parts.items():
+            stack.enter_context(replacing(path)).write_bytes(part)
 
 
 def export_checked(
