@@ -165,7 +165,7 @@ def _compiled(index: int, operator: Operator) -> Placement:
     if operator.name == EDGE_TPU_OPERATOR:
         return Placement.of(index, operator, True, None)
     left = Finding(
-        "the compiler left it on the CPU", "predict the file that this one was compiled from"
+        "so the file was compiled", "inspect the one that it was made of, which says why"
     )
     return Placement.of(index, operator, False, left)
 

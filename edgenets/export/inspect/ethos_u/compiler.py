@@ -40,6 +40,8 @@ CONFIG = "Arm/vela.ini"
 SECTIONS = {"system_config": "System_Config.", "memory_mode": "Memory_Mode."}
 """How the sections of such a file begin, by what they are of."""
 MAX_SECONDS = 600.0
+OTHER_VERSION = f"install another version: pip install '{PACKAGE}==5.2'"
+"""What to do where Vela writes other files than this was written for."""
 KIB = 1024
 # Figure -> columns of the summary that it adds up, and what they count in.
 ESTIMATES = {
@@ -222,8 +224,7 @@ def compile_content(
         folder = Path(name)
         text = _run(path, content, target, system, folder, max_seconds)
         compiled = _made(folder, "*_vela.tflite", path)
-        (summary,) = _rows(_made(folder, "*_summary_*.csv", path))
-        layers = _layers(_rows(_made(folder, "*_per-layer.csv", path)))
+        estimates, layers = _tables(folder, path)
     made = flatbuffer.read(compiled, f"what Vela made of {path}")
     on_cpu = predict(made).on_cpu if made.compiled else Counter(op.name for op in made.operators)
     outcome = Outcome(
@@ -232,7 +233,7 @@ def compile_content(
         importlib.metadata.version(PACKAGE),
         target.name,
         system,
-        _estimates(summary),
+        estimates,
         layers,
         on_cpu,
         _reasons(text, source),
@@ -304,10 +305,23 @@ def _made(folder: Path, pattern: str, path: Path) -> bytes:
     if len(found) != 1:
         kind = pattern.strip("*")
         raise EdgenetsError(
-            f"Vela says that it compiled {path} and wrote no {kind} file; install another "
-            f"version: pip install '{PACKAGE}==5.2'"
+            f"Vela says that it compiled {path} and wrote no {kind} file; {OTHER_VERSION}"
         )
     return found[0].read_bytes()
+
+
+def _tables(folder: Path, path: Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """Return what Vela estimates of a whole file, and of its steps."""
+    summary = _rows(_made(folder, "*_summary_*.csv", path))
+    steps = _rows(_made(folder, "*_per-layer.csv", path))
+    try:
+        (whole,) = summary
+        return _estimates(whole), _layers(steps)
+    except (KeyError, TypeError, ValueError) as error:  # columns of another version
+        raise EdgenetsError(
+            f"Vela's tables of {path} lack what those of version 5.2 have ({error}); "
+            f"{OTHER_VERSION}"
+        ) from error
 
 
 def _rows(content: bytes) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model
 MAGIC = b"COP1"
 """How a command stream begins; its third word says of which NPU it is."""
 PRODUCTS = {0: "u55", 1: "u65"}
-LEFT = Finding("Vela left it on the CPU", "predict the file that this one was compiled from")
+LEFT = Finding("so Vela compiled the file", "inspect the one that it was made of, which says why")
 
 
 def predict(model: Model) -> Prediction:
