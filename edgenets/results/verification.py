@@ -50,9 +50,10 @@ def _parting(found: Mapping[str, Any]) -> str:
     if found["values"] is None:
         return f"{where}: the files have different operators there"
     images = "1 image" if found["images"] == 1 else f"{found['images']} images"
+    differ = "differs" if found["values"] == 1 else "differ"
     return (
         f"{where}: {found['values']:,} of the {found['of']:,} values that it makes of {images} "
-        "differ"
+        f"{differ}"
     )
 
 

@@ -26,6 +26,7 @@ from edgenets.export.devices import environments
 from edgenets.export.devices.answers import SENT_BYTES, array_of
 from edgenets.export.devices.device import LOCAL, Device
 from edgenets.export.devices.opening import open_device
+from edgenets.export.devices.program import run_program
 from edgenets.export.devices.session import Session, array_bytes
 from edgenets.export.measure.remote_classifier import sent_bytes
 from edgenets.flatbuffer.sizes import tensor_bytes
@@ -34,6 +35,8 @@ from edgenets.packages import require_package
 TOSA = environments.TOSA.name
 RUNTIMES = (*KERNELS, TFLM, TOSA)
 """Of this machine, in the order in which they are compared: with the first one."""
+MAX_SECONDS = 600.0
+"""That a program of TOSA's tools may take, for one image where it runs the net."""
 NO_BOARDS = {
     "name": "boards",
     "reason": "add --device emulated:cortex-a72 or --device ssh://[user@]host, as often as wanted",
@@ -176,14 +179,17 @@ class TosaRuntime(Runtime):
 
     def _tool(self, name: str, *arguments: str, at: Path) -> None:
         command = [*environments.program(environments.TOSA, name), *arguments]
-        done = subprocess.run(
-            command, cwd=at, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            lines = [*done.stdout.strip().splitlines(), *done.stderr.strip().splitlines()]
+        try:
+            ended = run_program(command, at, MAX_SECONDS)
+        except OSError as error:
+            raise EdgenetsError(f"{name} cannot be run: {error.strerror or error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise EdgenetsError(f"{name} was stopped after {MAX_SECONDS:.0f} s") from error
+        if ended.status:
+            lines = ended.text.strip().splitlines()
             reasons = [line for line in lines if "error" in line.lower()] or lines or ["no message"]
             reason = reasons[0].strip().rstrip(".")
-            raise EdgenetsError(f"{name} ended with status {done.returncode}: {reason}")
+            raise EdgenetsError(f"{name} ended with status {ended.status}: {reason}")
 
 
 def open_runtimes(

@@ -15,13 +15,14 @@ from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import KERNELS, TFLM
+from edgenets.export.devices import environments
 from edgenets.export.devices.local import LocalSession
-from edgenets.export.measure import verify
+from edgenets.export.measure import runtimes, verify
 from edgenets.export.measure.accuracy import evaluate_file
 from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.parting import Run, find_parting
 from edgenets.export.measure.remote_classifier import RemoteClassifier
-from edgenets.export.measure.runtimes import TOSA, SessionRuntime, open_runtimes
+from edgenets.export.measure.runtimes import TOSA, SessionRuntime, TosaRuntime, open_runtimes
 from edgenets.export.measure.verify import Inputs, compare, verify_briefly, verify_file
 from edgenets.models.weights.sources import PRETRAINED
 
@@ -268,6 +269,30 @@ def compare_int8(net: str, calibration: np.ndarray, pixels: np.ndarray, names) -
         candidates = [(Run(runtime, content), runtime.name) for runtime in runtimes]
         inputs = Inputs(classifier.inputs(pixels), None)
         return compare(classifier, candidates, inputs)["runtimes"]
+
+
+@pytest.mark.parametrize(
+    "command, max_seconds, sentence",
+    [
+        (
+            ["sh", "-c", "echo 'an error: no type.'; exit 3"],
+            60,
+            "with status 3: an error: no type$",
+        ),
+        (["sh", "-c", "sleep 60"], 0.1, "was stopped after 0 s$"),
+        (["./nowhere"], 60, "cannot be run: No such file or directory$"),
+    ],
+)
+def test_a_tool_of_tosa_that_fails_is_one_sentence(
+    tiny_int8_file, tiny_net, monkeypatch, command, max_seconds, sentence
+):
+    monkeypatch.setattr(environments, "find_environment", lambda environment: None)
+    monkeypatch.setattr(environments, "program", lambda environment, name: command)
+    monkeypatch.setattr(runtimes, "MAX_SECONDS", max_seconds)
+    content = tiny_int8_file.read_bytes()
+    inputs = ClassifierFile(tiny_int8_file).inputs(tiny_net.pixels[:1])
+    with pytest.raises(EdgenetsError, match=rf"^tosa-converter-for-tflite .*{sentence}"):
+        TosaRuntime().run(content, inputs)
 
 
 @pytest.mark.slow
