@@ -17,6 +17,7 @@ from edgenets.cli.options import (
     labels_option,
     max_bytes_option,
     patience_option,
+    usage_errors,
 )
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.export.devices.device import Device
@@ -90,18 +91,19 @@ def command(
     """
     from edgenets.verbs.file import File
 
-    verification = File(model).verify(
-        data,
-        images=images,
-        runtime=runtime,
-        device=device,
-        against=against,
-        client=client,
-        labels=labels,
-        input_range=input_range,
-        patience=patience,
-        max_bytes=max_bytes,
-    )
+    with usage_errors():
+        verification = File(model).verify(
+            data,
+            images=images,
+            runtime=runtime,
+            device=device,
+            against=against,
+            client=client,
+            labels=labels,
+            input_range=input_range,
+            patience=patience,
+            max_bytes=max_bytes,
+        )
     result = verification.to_json()
     warn(result["warnings"])
     if as_json:

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError
+from edgenets.export.targets import compiled_targets
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.tries.objectives import OBJECTIVES
 from edgenets.verbs.arguments import PathOrName, Size, require_one_of, size_of
@@ -101,6 +102,9 @@ def _check_target(target: str | None, *, npu: bool, core: bool, may_be: bool) ->
     """Check the target, given whether one of each kind is needed, and whether a core may be one."""
     if target is None and not (npu or core):
         return
+    if target is None and npu:
+        known = ", ".join(compiled_targets("ethos_u"))
+        raise ArgumentError(f"--budget-cycles and --budget-flash need --target, one of {known}")
     if target is None or not (npu or core or may_be):
         raise ArgumentError(
             "--target goes with --budget-cycles or --budget-flash, --speedup or "
@@ -147,7 +151,6 @@ def with_budget(config: RunConfig, bounds: dict[str, int], target: str | None) -
     Raises:
         ArgumentError: its last stage is another, or has a goal of its own; the target is no NPU.
     """
-    from edgenets.export.targets import compiled_targets
     from edgenets.quantize.settings import RateSettings
 
     ((key, bound),) = bounds.items()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import ArgumentError
 from edgenets.export.devices.device import Device
 from edgenets.export.measure.client import CLIENTS, verify_client
 from edgenets.export.measure.runtimes import RUNTIMES
@@ -35,7 +35,8 @@ def verify(
     """Do what `File.verify` says, with its arguments.
 
     Raises:
-        EdgenetsError: as there, or arguments do not go together.
+        ArgumentError: arguments do not go together.
+        EdgenetsError: as there.
     """
     for name in runtimes:
         require_one_of("runtime", name, RUNTIMES)
@@ -44,9 +45,9 @@ def verify(
     if client is not None:
         require_one_of("client", client, CLIENTS)
         if source is None:
-            raise EdgenetsError("a client is given image files; pass their folder with --data")
+            raise ArgumentError("a client is given image files; pass their folder with --data")
         if runtimes or devices or against or labels is not None or input_range is not None:
-            raise EdgenetsError(
+            raise ArgumentError(
                 "a client takes the file as it is; leave --runtime, --device, --against, "
                 "--labels and --input-range out"
             )
@@ -54,7 +55,7 @@ def verify(
             result = verify_client(path, source, images, patience_seconds=patience)
         return Verification.from_json(result)
     if against and (devices or len(runtimes) > 1):
-        raise EdgenetsError(
+        raise ArgumentError(
             "two files are compared in one runtime; with --against leave --device and a second "
             "--runtime out"
         )
