@@ -8,6 +8,7 @@ from string import Template
 from typing import NamedTuple
 
 import edgenets
+from edgenets.export.devices.tflm import STEP_BYTES
 from edgenets.export.inspect.tflm import resolver_methods
 from edgenets.flatbuffer import File, Tensor
 from edgenets.models.folder import Spec
@@ -18,9 +19,9 @@ SOURCES = (HEADER, ARRAY, OPERATORS, EXAMPLE)
 BYTES_A_LINE = 16
 ESTIMATED = """an ESTIMATE: TFLM could not be run. Begin with more, and ask
 // interpreter.arena_used_bytes()."""
-MEASURED = """the least that ran with TFLM's portable kernels on a 64-bit machine.
-// A 32-bit one takes less, because its pointers are half as long; a vendor's kernels (CMSIS-NN,
-// ESP-NN, Xtensa) ask for scratch memory beside it."""
+MEASURED = f"""the least multiple of {STEP_BYTES} that ran with TFLM's portable kernels
+// on a 64-bit machine. A 32-bit one takes less, because its pointers are half as long; a vendor's
+// kernels (CMSIS-NN, ESP-NN, Xtensa) ask for scratch memory beside it."""
 
 
 class CType(NamedTuple):

@@ -20,7 +20,7 @@ import edgenets as en
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.protocol import TFLM, TFLM_PACKAGE
-from edgenets.export.devices.tflm import least_arena
+from edgenets.export.devices.tflm import STEP_BYTES, least_arena
 from edgenets.export.measure.runtimes import Answers, SessionRuntime
 from edgenets.export.write.checked_file import FIRMWARE
 from edgenets.export.write.mcu import firmware
@@ -117,6 +117,7 @@ def test_folder_holds_the_file_and_what_was_measured(exported: en.File):
     assert told["flash_bytes"] == len(array) == int(header["kDataBytes"])
     assert told["arena_bytes"] == int(header["kArenaBytes"])
     (image,), text = exported.record.inputs, (folder / "model.h").read_text()
+    assert f"bytes, the least multiple of {STEP_BYTES} that ran" in text
     assert f"int8 = {image['scale']!r} * (code + 1)" in text and image["zero_point"] == -1
     (scores,) = exported.record.outputs
     assert header["kOutputScale"] == f"{scores['scale']!r}f"
