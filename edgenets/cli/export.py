@@ -265,7 +265,7 @@ def _print_npu(compiled: dict[str, Any]) -> None:
     )
     longest = sorted(compiled["layers"], key=lambda layer: -layer["cycles"])[:LONGEST]
     print_table(
-        ("Layer", ">Cycles", ">Computing", *(f">{name}" for name in used.values())),
+        ("layer", ">cycles", ">computing", *(f">{name}" for name in used.values())),
         (
             (
                 *(layer["name"] or layer["step"], f"{layer['cycles']:,}"),
@@ -309,7 +309,7 @@ def _print_left(accelerator: str, compiled: dict[str, Any]) -> None:
     rows = [row for row in compiled["table"] if row["on_cpu"] or row["predicted_on_cpu"]]
     if rows:
         print_table(
-            ("Operator", f">{accelerator}", ">CPU", ">CPU predicted", "Why"),
+            ("operator", f">{accelerator}", ">CPU", ">CPU predicted", "why"),
             (
                 (
                     row["op"],
