@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,3 +28,16 @@ def to_int8(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
     array([-128,    0,  127], dtype=int8)
     """
     return (pixels.astype(np.int16) - 128).astype(np.int8)
+
+
+def look_up(codes: NDArray[Any], pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return what an input takes for pixels, [images, height, width, channels].
+
+    >>> look_up(np.arange(256), np.full((1, 1, 1, 3), 7, np.uint8)).tolist()
+    [[[[7, 7, 7]]]]
+
+    Args:
+        codes: what it takes for each value, [256], or [256, channels].
+        pixels: of images, [images, height, width, channels].
+    """
+    return codes[pixels] if codes.ndim == 1 else codes[pixels, np.arange(pixels.shape[3])]

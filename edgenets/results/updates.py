@@ -21,8 +21,8 @@ class Release(Result):
         targets: that the file was exported for.
         runtimes: that may run it: `name`, `oldest` and `before`, None without such a bound; none:
             all may.
-        probes: inputs with the answers that are expected: `target`, `sha256`, `size_bytes`, how
-            many `images`, the `runtime` whose answers they are, and the `tolerance` of others.
+        probes: how many `images`, the targets of their `inputs` and of the expected `answers`, each
+            as `package`, the `runtime` whose answers they are, and the `tolerance` of others.
         percent: of the devices that get it.
         yanked: whether no device is to have it.
     """

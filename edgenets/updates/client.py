@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile
 
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.interpreter import RUNTIMES
@@ -18,6 +19,7 @@ from edgenets.results.updates import Release, UpdateRecord
 from edgenets.updates import disk, slots
 from edgenets.updates.defaults import MINUTES, STARTS
 from edgenets.updates.fetch import fetch_target
+from edgenets.updates.kept import keep_inputs, kept_inputs, remove_unneeded
 from edgenets.updates.probes import check_probes
 from edgenets.updates.release import Board, Choice, choose, machine_id
 from edgenets.updates.repository import releases_of
@@ -26,7 +28,7 @@ from edgenets.updates.trust import Trusted, explained, refresh
 TRIES = 2
 """Of a target that comes damaged: what was there of it may have been."""
 
-Check = Callable[[Path, bytes | None, Mapping[str, Any] | None], None]
+Check = Callable[[Path, Sequence[bytes], Mapping[str, Any] | None], None]
 
 
 class Got(NamedTuple):
@@ -81,9 +83,12 @@ def update(
         choice = choose(releases_of(trusted.targets), model, board, installed, left)
         if choice.release is None:
             return _record(folder, "current", notes=choice.notes)
-        _remove_parts(download, _targets_of(choice.release))
+        wanted = _targets_of(choice.release)
+        _remove_parts(download, wanted)
+        remove_unneeded(folder, wanted)
         got = _install(folder, download, choice, trusted, check, (starts, 60 * minutes))
         _remove_parts(download)
+        remove_unneeded(folder)
         return _record(
             folder,
             "installed",
@@ -121,9 +126,7 @@ def _install(
     if current is not None and slots.release_in(folder, current):  # a damaged one is no base
         base = read_bytes(slots.model_path(folder, current))
     got = _fetch_model(release, trusted, download, base)
-    probes, probe_bytes = None, 0
-    if release.probes:
-        probes, probe_bytes = _fetch(release.probes["target"], trusted, download)
+    probes, probe_bytes = _fetch_probes(folder, release, trusted, download)
     slot = slots.other_slot(current)
     path = slots.fill(folder, slot, got.content)
     try:
@@ -150,12 +153,28 @@ def _fetch_model(release: Release, trusted: Trusted, download: Path, base: bytes
         if delta["base_sha256"] != sha256:
             continue
         try:
-            package, fetched = _fetch(delta["target"], trusted, download)
+            package, fetched = _fetch(delta, trusted, download)
             return Got(_unpack(release, package, base), fetched, sha256)
         except EdgenetsError as error:
             notes.append(f"the package was fetched, because the delta is refused: {error}")
-    package, more = _fetch(release.package["target"], trusted, download)
+    package, more = _fetch(release.package, trusted, download)
     return Got(_unpack(release, package), fetched + more, None, tuple(notes))
+
+
+def _fetch_probes(
+    folder: Path, release: Release, trusted: Trusted, download: Path
+) -> tuple[list[bytes], int]:
+    """Return the files of a release's probes, and how many bytes were fetched."""
+    contents, fetched = [], 0
+    for row in _probe_targets(release):
+        content, more = kept_inputs(folder, row["sha256"]), 0
+        if content is None:
+            content, more = _fetch(row, trusted, download)
+            if release.probes and row is release.probes.get("inputs"):
+                keep_inputs(folder, content)
+        contents.append(content)
+        fetched += more
+    return contents, fetched
 
 
 def _unpack(release: Release, package: bytes, base: bytes | None = None) -> bytes:
@@ -177,8 +196,17 @@ def _unpack(release: Release, package: bytes, base: bytes | None = None) -> byte
 
 def _targets_of(release: Release) -> list[str]:
     """Return the SHA-256 of all that may be fetched for a release."""
-    targets = (release.package, *release.deltas, *([release.probes] if release.probes else ()))
+    targets = (release.package, *release.deltas, *_probe_targets(release))
     return [target["sha256"] for target in targets]
+
+
+def _probe_targets(release: Release) -> list[dict[str, Any]]:
+    """Return the inputs and the answers, or what has both in the first format of releases."""
+    if not release.probes:
+        return []
+    if "inputs" in release.probes:
+        return [release.probes["inputs"], release.probes["answers"]]
+    return [release.probes]
 
 
 def _remove_parts(download: Path, keep: Collection[str] = ()) -> None:
@@ -188,15 +216,11 @@ def _remove_parts(download: Path, keep: Collection[str] = ()) -> None:
             disk.remove(part)
 
 
-def _fetch(path: str, trusted: Trusted, download: Path) -> tuple[bytes, int]:
-    """Return a target that is as its metadata say, and how many bytes were fetched."""
-    target = trusted.targets.get(path)
-    if target is None:
-        raise EdgenetsError(
-            f"the release names {path}, which the repository does not list; publish it again"
-        )
-    require(target.length, f"{path} is too large")
-    part = download / f"{target.hashes['sha256']}.part"
+def _fetch(row: Mapping[str, Any], trusted: Trusted, download: Path) -> tuple[bytes, int]:
+    """Return a target that a release names, and how many bytes were fetched."""
+    target = _target(row, trusted)
+    require(target.length, f"{row['target']} is too large")
+    part = download / f"{row['sha256']}.part"
     fetched = 0
     with explained(trusted.address):
         for tried in range(TRIES):
@@ -213,6 +237,18 @@ def _fetch(path: str, trusted: Trusted, download: Path) -> tuple[bytes, int]:
             else:
                 break
     return content, fetched
+
+
+def _target(row: Mapping[str, Any], trusted: Trusted) -> TargetFile:
+    """Return a target, which must be listed as the release says."""
+    target = trusted.targets.get(row["target"])
+    listed = target and (target.hashes.get("sha256"), target.length)
+    if target is None or listed != (row["sha256"], row["size_bytes"]):
+        raise EdgenetsError(
+            f"the release names {row['target']}, which the repository does not list as it says; "
+            "publish it again"
+        )
+    return target
 
 
 def _record(folder: Path, action: str, **more: Any) -> UpdateRecord:

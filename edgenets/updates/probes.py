@@ -6,9 +6,7 @@ gives must be equal to the last bit; other answers may differ by the tolerance t
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,24 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices.answers import array_of
 from edgenets.export.devices.local import LocalSession
 from edgenets.export.devices.session import array_bytes
+from edgenets.updates.probe_files import read_probes
 
 
-def check_probes(path: Path, content: bytes | None, promised: Mapping[str, Any] | None) -> None:
+def check_probes(path: Path, contents: Sequence[bytes], promised: Mapping[str, Any] | None) -> None:
     """Open a file in a process of its own, and compare its answers; without probes it runs once.
 
     Args:
         path: of the `.tflite`.
-        content: of the release's probes; None: it has none.
+        contents: of the files of the release's probes; none: it has no probes.
         promised: what the release says of them.
 
     Raises:
         EdgenetsError: the file does not open, its process dies, or an answer is another one.
     """
-    if content is None or promised is None:
+    if promised is None:
         run(path, None)
         return
-    inputs, expected = _read(content)
+    inputs, expected = read_probes(contents)
     outputs, runtime = run(path, inputs)
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         raise EdgenetsError(
@@ -68,14 +67,6 @@ def run(
         (result,) = session.ask([job], kernels=kernels)
     runtime = {key: result["runtime"][key] for key in ("name", "version")}
     return array_of(result["outputs"][0]), runtime
-
-
-def _read(content: bytes) -> tuple[NDArray[Any], NDArray[Any]]:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return arrays["inputs"], arrays["outputs"]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise EdgenetsError(f"its probes cannot be read ({error})") from error
 
 
 def difference(outputs: NDArray[Any], expected: NDArray[Any]) -> float:

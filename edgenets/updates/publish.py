@@ -19,6 +19,7 @@ from edgenets.updates.repository import (
     Keys,
     Repository,
     add_target,
+    describe_target,
     open_repository,
     require_keys,
     set_release,
@@ -130,17 +131,26 @@ def _add_files(
     probes: str | None,
 ) -> dict[str, Any]:
     """Put package, deltas and probes into the repository; return the release's fields on them."""
-    promised = None
-    if probes is not None:
-        inputs_outputs, promised = make_probes(path, probes)
-        promised |= add_target(repository, f"{where}.probes.npz", inputs_outputs)
     package = pack(content)
     return {
         "sha256": sha256_bytes(content),
         "size_bytes": len(content),
         "package": add_target(repository, f"{where}.epk", package),
         "deltas": _add_deltas(repository, where, content, bases, len(package)),
-        "probes": promised,
+        "probes": None if probes is None else _add_probes(repository, where, path, probes),
+    }
+
+
+def _add_probes(repository: Repository, where: str, path: Path, data: str) -> dict[str, Any]:
+    """Add the answers, and the inputs where no earlier release of the model has the same."""
+    made = make_probes(path, data)
+    inputs = f"{where.partition('/')[0]}/{made.name}.inputs.epk"
+    if inputs not in repository.targets.signed.targets:
+        add_target(repository, inputs, made.inputs)
+    return {
+        **made.promised,
+        "inputs": describe_target(repository, inputs),
+        "answers": add_target(repository, f"{where}.answers.epk", made.answers),
     }
 
 

@@ -14,8 +14,9 @@ from edgenets.files import sha256_bytes
 from edgenets.packages import is_older
 from edgenets.results.updates import Release
 
-FORMAT = 1
-"""Of the JSON value in the metadata; an older edgenets refuses a newer one."""
+FORMAT = 2
+"""Of the JSON value in the metadata; an older edgenets refuses a newer one. In the first, the
+inputs of probes were in one file with the answers."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 VERSION = re.compile(r"\d+(\.\w+)*")
@@ -70,8 +71,12 @@ def parse_runtime(text: str) -> dict[str, Any]:
 
 
 def release_json(release: Release) -> str:
-    """Return the JSON text that is signed: TUF's own JSON has no fractions."""
-    return json.dumps({"format": FORMAT, **release.to_json()}, allow_nan=False)
+    """Return the JSON text that is signed: TUF's own JSON has no fractions.
+
+    A release that has nothing new says the first format, which older boards read.
+    """
+    written = FORMAT if release.probes and "inputs" in release.probes else 1
+    return json.dumps({"format": written, **release.to_json()}, allow_nan=False)
 
 
 def read_release(text: Any, where: str) -> Release:
@@ -241,6 +246,13 @@ _SIZED: dict[str, Check] = {
 _RUNTIME = _record(
     name=_text, oldest=_or_none(_matches(VERSION)), before=_or_none(_matches(VERSION))
 )
+_PROMISED: dict[str, Check] = {
+    "images": _whole(1),
+    "runtime": _record(name=_text, version=_text),
+    "tolerance": _tolerance,
+}
+_PROBES = _record(**_PROMISED, inputs=_record(**_SIZED), answers=_record(**_SIZED))
+_FIRST_PROBES = _record(**_PROMISED, **_SIZED)
 FIELDS: dict[str, Check] = {
     "model": _matches(NAME),
     "number": _whole(1),
@@ -255,14 +267,7 @@ FIELDS: dict[str, Check] = {
     "top1": _or_none(_fraction),
     "ci95": _or_none(lambda value: _list(_fraction)(value) and len(value) == 2),
     "samples": _or_none(_whole(1)),
-    "probes": _or_none(
-        _record(
-            images=_whole(1),
-            runtime=_record(name=_text, version=_text),
-            tolerance=_tolerance,
-            **_SIZED,
-        )
-    ),
+    "probes": _or_none(lambda value: _PROBES(value) or _FIRST_PROBES(value)),
     "percent": _whole(0, 100),
     "yanked": lambda value: type(value) is bool,
 }

@@ -1,7 +1,7 @@
 """The publisher's side: a folder of releases whose metadata are signed by the rules of TUF.
 
     DIR/metadata/{N.root,N.targets,N.snapshot,timestamp}.json
-    DIR/targets/MODEL/SHA256.{NUMBER.epk,NUMBER-from-BASE.epk,NUMBER.probes.npz}
+    DIR/targets/MODEL/SHA256.{NUMBER,NUMBER-from-BASE,NUMBER.answers,IMAGES.inputs}.epk
 
 Any static web server can serve it, and a USB stick can carry it. timestamp.json is written last:
 until then clients see the state before. A change that was cut off is repeated.
@@ -140,7 +140,13 @@ def add_target(repository: Repository, path: str, content: bytes) -> dict[str, A
     target = TargetFile.from_data(path, content, ["sha256"])
     repository.targets.signed.targets[path] = target
     write_bytes(target_path(repository, path), content)
-    return {"target": path, "sha256": target.hashes["sha256"], "size_bytes": len(content)}
+    return describe_target(repository, path)
+
+
+def describe_target(repository: Repository, path: str) -> dict[str, Any]:
+    """Return what a release says of a target that is listed."""
+    target = repository.targets.signed.targets[path]
+    return {"target": path, "sha256": target.hashes["sha256"], "size_bytes": target.length}
 
 
 def target_path(repository: Repository, path: str) -> Path:

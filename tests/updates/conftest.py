@@ -1,4 +1,4 @@
-"""A repository of two releases, its states one after the other, and boards that update from it."""
+"""A repository of two releases with probes, as it was before, and boards that update from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from edgenets import flatbuffer
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.metadata import with_labels
+from edgenets.updates import client
 from edgenets.updates.keys import load_keys
 from edgenets.updates.repository import Repository, open_repository, sign
 
 NAME = "colours"
-IGNORED = ("trusted", "download")
+IGNORED = ("trusted", "download", "probes")
 
 
 class World:
@@ -26,6 +27,7 @@ class World:
 
     Attributes:
         folder: of it all, with the files 1.tflite, 2.tflite and 3.tflite, which answer the same.
+        photographs: an image of each class, which the releases' probes are made of.
         repository: with the first two as releases.
         first: the repository as it was with one release.
         keys: of it.
@@ -39,6 +41,7 @@ class World:
 
     def __init__(self, folder: Path, edgenets: Callable[..., dict]) -> None:
         self.folder, self.edgenets = folder, edgenets
+        self.photographs = folder / "photographs"
         self.repository, self.first = folder / "repository", folder / "first"
         self.keys, self.board, self.empty = folder / "keys", folder / "board", folder / "empty"
         self.root = self.repository / "metadata" / "1.root.json"
@@ -72,7 +75,7 @@ class World:
         return (self.board / "current" / "model.tflite").read_bytes()
 
     def holds(self) -> dict[str, bytes | str]:
-        """All of the board's folder but trusted metadata and what was fetched in part."""
+        """All of the board's folder but trusted metadata and what was fetched."""
         return {
             str(path.relative_to(self.board)): str(path.readlink())
             if path.is_symlink()
@@ -104,6 +107,8 @@ def edgenets(capsys: pytest.CaptureFixture) -> Callable[..., dict]:
 
 @pytest.fixture(scope="session")
 def _filled(make_once: Callable[..., Path], colour_net: Callable[[int], bytes]) -> Path:
+    from PIL import Image
+
     from edgenets.verbs.releasing import Releases
     from edgenets.verbs.updating import update
 
@@ -113,12 +118,18 @@ def _filled(make_once: Callable[..., Path], colour_net: Callable[[int], bytes]) 
             tag = {"tag": f"release {number}".encode()}
             content = flatbuffer.rewrite(colour_net(8), flatbuffer.set_metadata, tag)
             world.file(number).write_bytes(with_labels(content, ("red", "green", "blue")))
+        for place, label in enumerate(("red", "green", "blue")):
+            colour = [30, 60, 90]
+            colour[place] = 200
+            (world.photographs / "test" / label).mkdir(parents=True)
+            image = Image.new("RGB", (8, 8), tuple(colour))
+            image.save(world.photographs / "test" / label / "1.png")
         releases = Releases(world.repository, world.keys)
         releases.init()
-        releases.publish(world.file(1), model=NAME)
+        releases.publish(world.file(1), model=NAME, probes=world.photographs)
         shutil.copytree(world.repository, world.first)
         update(world.first, into=world.board, model=NAME, root=world.root)
-        releases.publish(world.file(2), model=NAME)
+        releases.publish(world.file(2), model=NAME, probes=world.photographs)
 
     return make_once("releases", fill)
 
@@ -128,3 +139,9 @@ def world(_filled: Path, tmp_path: Path, edgenets: Callable[..., dict]) -> World
     """A copy: two releases are in the repository, and the first is on the board."""
     shutil.copytree(_filled, tmp_path / "world", symlinks=True)
     return World(tmp_path / "world", edgenets)
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are not opened: a process each takes half a second."""
+    monkeypatch.setitem(client.update.__kwdefaults__, "check", lambda *_: None)

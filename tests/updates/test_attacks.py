@@ -164,6 +164,35 @@ def test_another_package_of_the_same_size_is_refused(world):
         world.update()
 
 
+@pytest.mark.parametrize("part", ["*.inputs", "*.2.answers"])
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda content: content + b"more", r"is larger than [\d,]+ bytes.*and was stopped"),
+        (lambda content: content[:-1] + b"?", "offers files that do not belong together"),
+    ],
+    ids=["larger", "another"],
+)
+def test_probes_that_were_changed_on_the_server_are_refused(part: str, change, sentence, world):
+    (path,) = (world.repository / "targets" / world.name).glob(f"{part}.epk")
+    path.write_bytes(change(path.read_bytes()))
+    shutil.rmtree(world.board / "probes")
+    with world.refused(sentence):
+        world.update()
+
+
+def test_a_release_that_names_what_is_listed_otherwise_is_refused(world):
+    def another_size(repository):
+        release = repository.releases()[1]
+        release.probes["inputs"]["size_bytes"] += 1
+        set_release(repository, release)
+
+    world.forge(another_size)
+    with world.refused(r"inputs\.epk, which the repository does not list as it says"):
+        shutil.rmtree(world.board / "probes")
+        world.update()
+
+
 def test_a_release_for_another_class_of_devices_is_refused(world):
     def for_ovens(repository):
         for release in repository.releases():

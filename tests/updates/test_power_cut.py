@@ -66,7 +66,8 @@ def to_second(world, board: Path) -> None:
     updating.update(world.repository, into=board, model=world.name, root=world.root)
 
 
-def to_second_with_a_part(world, board: Path) -> None:
+def to_second_with_leftovers(world, board: Path) -> None:
+    (board / "probes" / ("0" * 64)).write_bytes(b"inputs that no model has")
     (package,) = (world.repository / "targets" / world.name).glob("*.2-from-1.epk")
     part = board / "download" / f"{package.name.split('.')[0]}.part"
     part.write_bytes(package.read_bytes()[:50])
@@ -92,7 +93,7 @@ def started_too_often(world, board: Path) -> None:
 # What is done, and which board it begins with.
 SCENARIOS = {
     to_second: "board",
-    to_second_with_a_part: "board",
+    to_second_with_leftovers: "board",
     confirmed: "empty",
     rolled_back: "board",
     started_too_often: "board",

@@ -135,8 +135,8 @@ def test_a_field_that_cannot_be_is_refused(key: str, value, world):
 
 
 def test_a_newer_format_asks_for_a_newer_edgenets(world):
-    with pytest.raises(EdgenetsError, match="has format 2, this edgenets reads 1; install a newer"):
-        read_release(json.dumps({**a_release(world), "format": 2}), "here")
+    with pytest.raises(EdgenetsError, match="has format 3, this edgenets reads 2; install a newer"):
+        read_release(json.dumps({**a_release(world), "format": 3}), "here")
     with pytest.raises(EdgenetsError, match="is no release of edgenets"):
         read_release("[format", "here")
 

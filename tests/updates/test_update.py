@@ -12,22 +12,18 @@ import pytest
 import edgenets as en
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes
-from edgenets.updates import client, expected, slots
+from edgenets.updates import expected, slots
 from edgenets.updates.expected import make_probes
 from edgenets.updates.release import reaches
-
-
-@pytest.fixture
-def untried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are not opened: a process each takes half a second."""
-    monkeypatch.setitem(client.update.__kwdefaults__, "check", lambda *_: None)
 
 
 def test_the_first_model_needs_no_confirmation(world, untried):
     record = world.update(into=world.empty)
     assert record["action"] == "installed" and record["release"]["number"] == 2
     assert record["pending"] is None and record["previous"] is None
-    assert record["downloaded_bytes"] == record["release"]["package"]["size_bytes"]
+    probes = record["release"]["probes"]
+    files = (record["release"]["package"], probes["inputs"], probes["answers"])
+    assert record["downloaded_bytes"] == sum(file["size_bytes"] for file in files)
     model = world.empty / "current" / "model.tflite"
     assert model.read_bytes() == world.file(2).read_bytes()
     assert en.current(world.empty).samefile(model)
@@ -37,8 +33,9 @@ def test_a_delta_is_fetched_where_the_file_before_is_there(world, untried):
     record = world.update()
     (delta,) = record["release"]["deltas"]
     assert delta["target"] == "colours/2-from-1.epk"
-    assert record["downloaded_bytes"] == delta["size_bytes"]
-    assert record["downloaded_bytes"] < record["release"]["package"]["size_bytes"] / 2
+    answers = record["release"]["probes"]["answers"]["size_bytes"]
+    assert record["downloaded_bytes"] == delta["size_bytes"] + answers
+    assert delta["size_bytes"] < record["release"]["package"]["size_bytes"] / 2
     assert record["base_sha256"] == delta["base_sha256"] == sha256_bytes(world.file(1).read_bytes())
     assert world.answers() == world.file(2).read_bytes()
 
@@ -165,7 +162,8 @@ def test_what_was_fetched_in_part_is_gone_on_with(world, untried):
     part.write_bytes(package.read_bytes()[:50])
     (world.board / "download" / f"{'0' * 64}.part").write_bytes(b"of an older release")
     record = world.update()
-    assert record["downloaded_bytes"] == package.stat().st_size - 50
+    answers = record["release"]["probes"]["answers"]["size_bytes"]
+    assert record["downloaded_bytes"] == package.stat().st_size - 50 + answers
     assert not list(part.parent.iterdir())
 
 
@@ -174,7 +172,9 @@ def test_a_part_of_another_file_is_fetched_anew(world, untried):
     part = world.board / "download" / f"{package.name.split('.')[0]}.part"
     part.parent.mkdir()
     part.write_bytes(bytes(50))
-    assert world.update()["downloaded_bytes"] == 2 * package.stat().st_size - 50
+    record = world.update()
+    answers = record["release"]["probes"]["answers"]["size_bytes"]
+    assert record["downloaded_bytes"] == 2 * package.stat().st_size - 50 + answers
 
 
 def test_a_damaged_slot_is_not_gone_back_to(world, untried):
@@ -241,33 +241,9 @@ def test_a_damaged_state_is_a_sentence_and_the_model_answers(state, world):
     assert en.current(world.board).read_bytes() == world.file(1).read_bytes()
 
 
-@pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    """An image of each class, and the files of a release with probes of them."""
-    from PIL import Image
-
-    for number, label in enumerate(("red", "green", "blue")):
-        (tmp_path / "photos" / "test" / label).mkdir(parents=True)
-        colour = [30, 60, 90]
-        colour[number] = 200
-        image = Image.new("RGB", (8, 8), tuple(colour))
-        image.save(tmp_path / "photos" / "test" / label / "1.png")
-    return tmp_path / "photos"
-
-
-@pytest.mark.slow
-def test_a_model_that_answers_as_its_release_says_is_installed(world, photographs: Path):
-    release = world.publish(3, "--probes", photographs)
-    assert release["probes"]["images"] == 3 and release["probes"]["tolerance"] == 2
-    record = world.update()
-    assert record["release"]["number"] == 3
-    (delta,) = [each for each in release["deltas"] if each["target"].endswith("3-from-1.epk")]
-    assert record["downloaded_bytes"] == delta["size_bytes"] + release["probes"]["size_bytes"]
-
-
 @pytest.mark.slow
 def test_a_model_that_answers_otherwise_is_never_switched_to(
-    world, photographs: Path, monkeypatch: pytest.MonkeyPatch
+    world, monkeypatch: pytest.MonkeyPatch
 ):
     def off_by_one(path, data, images=3):
         run = expected.run
@@ -276,7 +252,7 @@ def test_a_model_that_answers_otherwise_is_never_switched_to(
             return make_probes(path, data, images)
 
     monkeypatch.setattr("edgenets.updates.publish.make_probes", off_by_one)
-    world.publish(3, "--probes", photographs)
+    world.publish(3, "--probes", world.photographs)
     sentence = "release 3 of colours was tried, and is not installed: its answers differ by 1 from"
     before = world.answers()
     with pytest.raises(EdgenetsError, match=f"{sentence} those of the release, where 0 is allowed"):

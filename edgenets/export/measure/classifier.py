@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.data.input_range import Range, input_codes, input_range_of
+from edgenets.data.pixels import look_up
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.export.measure.defaults import THREADS
@@ -64,6 +65,7 @@ class ClassifierFile:
         lost_labels: the name of the file of labels that the metadata promise, where it is gone.
         preparation: of the images; None when the file does not say.
         seeded_split: how the model's own test part was split off; None when the file does not say.
+        codes: what the input takes for each value of a pixel, [256], or [256, channels].
 
     Raises:
         EdgenetsError: the file is damaged, it is no image classifier, what it says about itself
@@ -90,7 +92,7 @@ class ClassifierFile:
         self.classes = _classes(self.output, self._end, name)
         self.labels, self.lost_labels = _labels(model, content, name, self.classes, labels)
         self.preparation, self.seeded_split = _about_images(model, name)
-        self._codes = input_codes(self.input, input_range_of(model, name, input_range))
+        self.codes = input_codes(self.input, input_range_of(model, name, input_range))
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images one after the other; return the output as it is in the file.
@@ -119,9 +121,7 @@ class ClassifierFile:
                 f"{format_shape(self.input.shape[1:])}, not {pixels.dtype} of "
                 f"{format_shape(pixels.shape[1:])}"
             )
-        if self._codes.ndim == 1:
-            return self._codes[pixels]
-        return self._codes[pixels, np.arange(pixels.shape[3])]
+        return look_up(self.codes, pixels)
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the images one after the other; return their logits, [images, classes].
