@@ -20,6 +20,7 @@ from edgenets.errors import EdgenetsError, did_you_mean
 
 TEMPORARY, PARTIAL = ".edgenets-", ".partial"
 """How the name of a file begins and ends that is being written."""
+PACKAGE = b"\x89EPK"  # that an `.epk` begins with
 SEAL = "sha256"  # the key of a sealed JSON value that holds the hash of the others
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from edgenets.progress import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def echo(*lines: str) -> None:
@@ -34,6 +34,10 @@ def print_table(
     A cell is a text, or the lines of one. Without a terminal the table is as wide as its content,
     so that no cell is cut.
     """
+    # A board has better uses for the memory that it takes.
+    from rich.console import Console
+    from rich.table import Table
+
     if title:
         echo(title)
     table = Table()
@@ -49,6 +53,8 @@ def print_table(
 
 
 def _cell(text: str | list[str]) -> Text:
+    from rich.text import Text
+
     lines = [text] if isinstance(text, str) else text
     return Text("\n".join(map(printable, lines)))  # no markup, and no names of emoji
 

@@ -24,7 +24,6 @@ from edgenets.flatbuffer.names import (
     NUMPY_DTYPES,
     OPERATORS,
     OPTIONS,
-    PACKAGE,
     TRANSPOSED,
     WEIGHTED,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "NUMPY_DTYPES",
     "OPERATORS",
     "OPTIONS",
-    "PACKAGE",
     "TRANSPOSED",
     "WEIGHTED",
     "File",

@@ -9,7 +9,6 @@ Source: TFLite schema (schema.fbs, version 3).
 from __future__ import annotations
 
 IDENTIFIER = b"TFL3"
-PACKAGE = b"\x89EPK"  # that an `.epk` begins with
 
 # TensorType of the schema, by number. Types that NumPy lacks are kept as raw bytes.
 DTYPES = (

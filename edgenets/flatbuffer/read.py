@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import read_bytes
+from edgenets.files import PACKAGE, read_bytes
 from edgenets.flatbuffer.names import (
     COMPILED,
     DTYPES,
@@ -27,7 +27,6 @@ from edgenets.flatbuffer.names import (
     NUMPY_DTYPES,
     OPERATORS,
     OPTIONS,
-    PACKAGE,
     TRANSPOSED,
     WEIGHTED,
 )

@@ -122,13 +122,11 @@ def _install(
     release = choice.release
     assert release is not None
     current = slots.current_slot(folder)
-    base = b""
-    if current is not None and slots.release_in(folder, current):  # a damaged one is no base
-        base = read_bytes(slots.model_path(folder, current))
-    got = _fetch_model(release, trusted, download, base)
+    got = _fetch_model(folder, release, trusted, download)
     probes, probe_bytes = _fetch_probes(folder, release, trusted, download)
     slot = slots.other_slot(current)
     path = slots.fill(folder, slot, got.content)
+    got = got._replace(content=b"")  # the process that tries it may need the memory
     try:
         check(path, probes, release.probes)
     except EdgenetsError as error:
@@ -145,16 +143,18 @@ def _install(
     return got._replace(downloaded_bytes=got.downloaded_bytes + probe_bytes)
 
 
-def _fetch_model(release: Release, trusted: Trusted, download: Path, base: bytes) -> Got:
+def _fetch_model(folder: Path, release: Release, trusted: Trusted, download: Path) -> Got:
     """Fetch what the release has for the present model, if it can be used, else the package."""
-    sha256 = sha256_bytes(base)
+    current = slots.current_slot(folder)
+    present = slots.release_in(folder, current)  # a damaged one is no base
     fetched, notes = 0, []
     for delta in release.deltas:
-        if delta["base_sha256"] != sha256:
+        if current is None or present is None or delta["base_sha256"] != present.sha256:
             continue
         try:
             package, fetched = _fetch(delta, trusted, download)
-            return Got(_unpack(release, package, base), fetched, sha256)
+            base = read_bytes(slots.model_path(folder, current))
+            return Got(_unpack(release, package, base), fetched, present.sha256)
         except EdgenetsError as error:
             notes.append(f"the package was fetched, because the delta is refused: {error}")
     package, more = _fetch(release.package, trusted, download)

@@ -15,7 +15,7 @@ Everything is computed from integers. Encoder and decoder walk in the same way.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +57,7 @@ class Matrix(NamedTuple):
 
 
 def walk(
-    matrices: Sequence[Matrix],
+    matrices: Iterable[Matrix],
     labels: NDArray[Any],
     units: Bytes,
     step: Callable[[NDArray[Any]], Bytes],

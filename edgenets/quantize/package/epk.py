@@ -22,6 +22,7 @@ import lzma
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,7 @@ from edgenets import memory
 from edgenets.errors import EdgenetsError
 from edgenets.quantize.package import plan as plans
 from edgenets.quantize.package import rans
-from edgenets.quantize.package.choose import Option, coded, whole
 from edgenets.quantize.package.contexts import walk
-from edgenets.quantize.package.delta import refer
-from edgenets.quantize.package.find import find_ranges
 from edgenets.quantize.package.frequencies import to_frequencies
 from edgenets.quantize.package.header import (
     CRC_FROM,
@@ -62,6 +60,9 @@ from edgenets.quantize.package.streams import (
     varints,
 )
 
+if TYPE_CHECKING:
+    from edgenets.quantize.package.choose import Option
+
 MOST_BYTES = 1 << 28  # of a file: more than any board's network has
 MOST_PLAN_BYTES = 1 << 22
 MEMORY_PER_BYTE, MEMORY_PER_PLAN_BYTE = 3, 128  # that unpacking takes; with a base a byte more
@@ -89,6 +90,11 @@ def pack(content: bytes, base: bytes | None = None) -> bytes:
     Raises:
         EdgenetsError: a file is larger than 256 MiB, or the base is empty.
     """
+    # A board that unpacks needs the memory that these take.
+    from edgenets.quantize.package.choose import coded, whole
+    from edgenets.quantize.package.delta import refer
+    from edgenets.quantize.package.find import find_ranges
+
     check_size(len(content))
     data, nothing = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
     full = _least(whole(content), coded(data, find_ranges(content), nothing))
@@ -263,15 +269,15 @@ def _decode(
 
 
 def _fill(data: Bytes, plan: Plan, found: list[Bytes], base: Bytes) -> None:
-    """Put all that is not in the rest into the file."""
+    """Put all that is not in the rest into the file; `found` is emptied."""
     for each in plan.ranges:
         if each.kind == COPY:
             data[each.part] = base[each.in_base]
+    found.reverse()
     if plan.integers:
-        restore_planes(plan.integers, data, found[0], base)
-        found = found[1:]
-    for each, symbols in zip(plan.tabled, found, strict=True):
-        restore(each, data, symbols.ravel(), base)
+        restore_planes(plan.integers, data, found.pop(), base)
+    for each in plan.tabled:
+        restore(each, data, found.pop().ravel(), base)  # there need not be memory for all twice
     for kind in (QUOTIENT, PRODUCT):
         for each in plan.ranges:
             if each.kind == kind:

@@ -7,11 +7,11 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.files import PACKAGE
 from edgenets.quantize.package.streams import read_varints
 
-MAGIC, VERSION = flatbuffer.PACKAGE, 3
+MAGIC, VERSION = PACKAGE, 3
 READ_VERSIONS = (2, 3)
 HEADER = struct.Struct("<4sBI32s")  # before its numbers
 CRC_FROM = 9  # what the CRC-32 covers, to the end

@@ -58,14 +58,13 @@ class Plan(NamedTuple):
         """How many symbols there are."""
         return sum(found.rows * found.columns for found in (*self.integers, *self.tabled))
 
-    def matrices(self, base: Bytes) -> list[Matrix]:
-        """Return what is coded, in order: the integers' planes, then each range's symbols."""
+    def matrices(self, base: Bytes) -> Iterator[Matrix]:
+        """Yield what is coded, in order: the integers' planes, then each range's symbols."""
         numbers = sum(found.columns for found in self.integers)
         row = 0
-        found: list[Matrix] = []
         if numbers:
             families = self.rows[:PLANES, np.newaxis]
-            found.append(Matrix((PLANES, numbers), families, contexts.BITS, EMPTY))
+            yield Matrix((PLANES, numbers), families, contexts.BITS, EMPTY)
             row = PLANES
         for each in self.tabled:
             of_lines = each.in_lines(self.rows[row : row + each.rows])
@@ -73,9 +72,8 @@ class Plan(NamedTuple):
             if each.context == contexts.BITS:
                 codes = base[each.in_base] - np.uint8(each.base)
                 known = contexts.base_classes(codes).reshape(each.shape)
-            found.append(Matrix(each.shape, of_lines, each.context, known))
+            yield Matrix(each.shape, of_lines, each.context, known)
             row += each.rows
-        return found
 
 
 def write(plan: Plan) -> bytes:
