@@ -21,6 +21,7 @@ from edgenets.errors import EdgenetsError, did_you_mean
 TEMPORARY, PARTIAL = ".edgenets-", ".partial"
 """How the name of a file begins and ends that is being written."""
 PACKAGE = b"\x89EPK"  # that an `.epk` begins with
+PIECE_BYTES = 2**16  # of a file that is hashed: a large one need not be in memory
 SEAL = "sha256"  # the key of a sealed JSON value that holds the hash of the others
 
 
@@ -260,14 +261,8 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         EdgenetsError: it is missing, a folder, a pipe or the like, or cannot be read.
     """
-    require_regular(path)
-    try:
+    with _reading(path):
         return path.read_bytes()
-    except OSError as error:
-        hint = _near_name(path) if error.errno == errno.ENOENT else ""
-        if error.errno == errno.EISDIR:
-            hint = "; pass a file"
-        raise EdgenetsError(f"cannot read {path}: {error.strerror or error}{hint}") from error
 
 
 def require_regular(path: Path) -> None:
@@ -314,12 +309,29 @@ def sha256_bytes(content: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of the file `path` in hexadecimal."""
-    return sha256_bytes(read_bytes(path))
+    digest = hashlib.sha256()
+    with _reading(path), path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def sha256_json(value: Any) -> str:
     """Return the SHA-256 of a JSON value, whatever the order of its keys."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say in one sentence why the block cannot read a file."""
+    require_regular(path)
+    try:
+        yield
+    except OSError as error:
+        hint = _near_name(path) if error.errno == errno.ENOENT else ""
+        if error.errno == errno.EISDIR:
+            hint = "; pass a file"
+        raise EdgenetsError(f"cannot read {path}: {error.strerror or error}{hint}") from error
 
 
 def _near_name(path: Path) -> str:

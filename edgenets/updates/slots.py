@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import locked_folder, read_bytes, read_json, sha256_bytes
+from edgenets.files import locked_folder, read_bytes, read_json, sha256_file
 from edgenets.results.updates import Release, UpdateStatus
 from edgenets.updates import disk
 from edgenets.updates.release import read_release, release_json
@@ -115,7 +115,7 @@ def release_in(folder: Path, slot: str | None) -> Release | None:
     try:
         text = read_bytes(model_path(folder, slot).with_name(RELEASE))
         release = read_release(text, slot)
-        whole = sha256_bytes(read_bytes(model_path(folder, slot))) == release.sha256
+        whole = sha256_file(model_path(folder, slot)) == release.sha256
     except EdgenetsError:
         return None
     return release if whole else None
