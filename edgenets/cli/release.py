@@ -140,7 +140,13 @@ def publish(
     if as_json:
         print_json(release.to_json())
     else:
-        _show(release, "released")
+        deltas = [delta["size_bytes"] for delta in release.deltas]
+        less = f" ({format_bytes(min(deltas))} from an earlier one)" if deltas else ""
+        echo(
+            f"{release.model} {release.number} released: "
+            f"{format_bytes(release.package['size_bytes'])} to fetch{less}, "
+            f"{release.percent} % of the devices"
+        )
 
 
 @command.command()
@@ -157,7 +163,7 @@ def yank(folder: Path, number: int, model: str, keys: Path | None, as_json: bool
     if as_json:
         print_json(release.to_json())
     else:
-        _show(release, "yanked")
+        echo(f"{model} {number} yanked: boards that have it go to the newest other one")
 
 
 @command.command()
@@ -225,13 +231,6 @@ def _row(release: Release) -> tuple[str, ...]:
         format_percent(release.top1),
         format_interval(release.ci95),
         "yanked" if release.yanked else f"{release.percent} %",
-    )
-
-
-def _show(release: Release, done: str) -> None:
-    echo(
-        f"{release.model} {release.number} {done}: {format_bytes(release.package['size_bytes'])} "
-        f"to fetch, {release.percent} % of the devices"
     )
 
 

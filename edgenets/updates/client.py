@@ -21,7 +21,7 @@ from edgenets.updates.defaults import MINUTES, STARTS
 from edgenets.updates.fetch import fetch_target
 from edgenets.updates.kept import keep_inputs, kept_inputs, remove_unneeded
 from edgenets.updates.probes import check_probes
-from edgenets.updates.release import Board, Choice, choose, machine_id
+from edgenets.updates.release import Board, choose, machine_id
 from edgenets.updates.repository import releases_of
 from edgenets.updates.trust import Trusted, explained, refresh
 
@@ -32,7 +32,7 @@ Check = Callable[[Path, Sequence[bytes], Mapping[str, Any] | None], None]
 
 
 class Got(NamedTuple):
-    """A model that was fetched: what came over the network, and what a delta was applied to."""
+    """A model that is to be installed: what came over the network, and to what a delta was."""
 
     content: bytes
     downloaded_bytes: int
@@ -86,7 +86,8 @@ def update(
         wanted = _targets_of(choice.release)
         _remove_parts(download, wanted)
         remove_unneeded(folder, wanted)
-        got = _install(folder, download, choice, trusted, check, (starts, 60 * minutes))
+        allowed = (starts, 60 * minutes)
+        got = _install(folder, download, choice.release, installed, trusted, check, allowed)
         _remove_parts(download)
         remove_unneeded(folder)
         return _record(
@@ -113,18 +114,16 @@ def _runtime() -> tuple[str, str]:
 def _install(
     folder: Path,
     download: Path,
-    choice: Choice,
+    release: Release,
+    installed: Release | None,
     trusted: Trusted,
     check: Check,
     allowed: tuple[int, float],
 ) -> Got:
-    """Fetch the chosen release into the other slot, try it there, and let it answer."""
-    release = choice.release
-    assert release is not None
-    current = slots.current_slot(folder)
-    got = _fetch_model(folder, release, trusted, download)
+    """Fetch a release into the other slot, try it there, and let it answer."""
+    got = _fetch_model(folder, release, installed, trusted, download)
     probes, probe_bytes = _fetch_probes(folder, release, trusted, download)
-    slot = slots.other_slot(current)
+    slot = slots.other_slot(slots.current_slot(folder))
     path = slots.fill(folder, slot, got.content)
     got = got._replace(content=b"")  # the process that tries it may need the memory
     try:
@@ -138,23 +137,32 @@ def _install(
             f"{error}; the model that answered still does"
         ) from error
     slots.finish(folder, slot, release)
-    with slots.locked(folder):
-        slots.switch(folder, slot, *allowed)
+    goes_back = installed is not None and release.number < installed.number
+    with slots.locked(folder):  # nobody is to go back to a release that was yanked
+        slots.switch(folder, slot, None if goes_back else allowed)
     return got._replace(downloaded_bytes=got.downloaded_bytes + probe_bytes)
 
 
-def _fetch_model(folder: Path, release: Release, trusted: Trusted, download: Path) -> Got:
-    """Fetch what the release has for the present model, if it can be used, else the package."""
+def _fetch_model(
+    folder: Path, release: Release, installed: Release | None, trusted: Trusted, download: Path
+) -> Got:
+    """Fetch what the release has for the present model, if it can be used, else the package.
+
+    Nothing is fetched where the other slot has the model, as after a release was yanked.
+    """
     current = slots.current_slot(folder)
-    present = slots.release_in(folder, current)  # a damaged one is no base
+    other = slots.other_slot(current)
+    there = slots.release_in(folder, other)
+    if there and there.sha256 == release.sha256:
+        return Got(read_bytes(slots.model_path(folder, other)), 0, None)
     fetched, notes = 0, []
     for delta in release.deltas:
-        if current is None or present is None or delta["base_sha256"] != present.sha256:
-            continue
+        if current is None or installed is None or delta["base_sha256"] != installed.sha256:
+            continue  # a damaged file is no installed one, and no base
         try:
             package, fetched = _fetch(delta, trusted, download)
             base = read_bytes(slots.model_path(folder, current))
-            return Got(_unpack(release, package, base), fetched, present.sha256)
+            return Got(_unpack(release, package, base), fetched, installed.sha256)
         except EdgenetsError as error:
             notes.append(f"the package was fetched, because the delta is refused: {error}")
     package, more = _fetch(release.package, trusted, download)

@@ -202,12 +202,18 @@ def finish(folder: Path, slot: str, release: Release) -> None:
     disk.replace(model_path(folder, slot).with_name(RELEASE), text)
 
 
-def switch(folder: Path, slot: str, starts_allowed: int, seconds_allowed: float) -> None:
-    """Let another slot answer: to be confirmed, if there is one to go back to."""
+def switch(folder: Path, slot: str, allowed: tuple[int, float] | None) -> None:
+    """Let another slot answer: to be confirmed, if there is one to go back to.
+
+    Args:
+        folder: of the board; this process has its lock.
+        slot: that is whole.
+        allowed: the starts and seconds until then; None: nothing is to be confirmed.
+    """
     state = read_state(folder)
-    if release_in(folder, current_slot(folder)):
+    if allowed and release_in(folder, current_slot(folder)):
         boot, seen = clock()
-        pending = Pending(slot, 0, starts_allowed, 0.0, seconds_allowed, boot, seen)
+        pending = Pending(slot, 0, allowed[0], 0.0, allowed[1], boot, seen)
         state = _written(folder, replace(state, pending=pending))
     disk.link(folder / CURRENT, f"slots/{slot}")
 

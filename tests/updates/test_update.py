@@ -98,7 +98,11 @@ def test_a_yanked_release_is_left_for_the_one_before(world, untried):
     world.on_board("--confirm")
     yank = ("--model", world.name, "--keys", world.keys)
     assert world.edgenets("release", "yank", world.repository, 2, *yank)["yanked"]
-    assert world.update()["release"]["number"] == 1
+    record = world.update()
+    assert record["release"]["number"] == 1 and record["pending"] is None
+    answers = record["release"]["probes"]["answers"]["size_bytes"]
+    assert record["downloaded_bytes"] == answers  # the model is in the other slot
+    assert world.answers() == world.file(1).read_bytes()
     with pytest.raises(EdgenetsError, match="has no release 9"):
         world.edgenets("release", "yank", world.repository, 9, *yank)
 
