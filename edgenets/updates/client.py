@@ -74,13 +74,20 @@ def update(
     with slots.locked_download(folder) as download:
         with slots.locked(folder):
             state = slots.settle(folder)
-        if state.pending:
-            return _record(folder, "waiting")
         trusted = refresh(folder / "trusted", source, root)
+        releases = releases_of(trusted.targets)
+        installed = slots.release_in(folder, slots.current_slot(folder))
+        if state.pending and not _is_yanked(installed, releases):
+            return _record(folder, "waiting")
+        if state.pending:
+            with slots.locked(folder):
+                state = slots.settle(folder)
+                if state.pending:  # a program may have confirmed or left it meanwhile
+                    state = slots.leave(folder, state, "it was yanked")
+            installed = slots.release_in(folder, slots.current_slot(folder))
         board = Board(device_class, device_id or machine_id(), _runtime())
         left = () if retry else [row["number"] for row in state.left]
-        installed = slots.release_in(folder, slots.current_slot(folder))
-        choice = choose(releases_of(trusted.targets), model, board, installed, left)
+        choice = choose(releases, model, board, installed, left)
         if choice.release is None:
             return _record(folder, "current", notes=choice.notes)
         wanted = _targets_of(choice.release)
@@ -97,6 +104,13 @@ def update(
             base_sha256=got.base_sha256,
             notes=(*choice.notes, *got.notes),
         )
+
+
+def _is_yanked(installed: Release | None, releases: Collection[Release]) -> bool:
+    return installed is not None and any(
+        (each.model, each.number, each.yanked) == (installed.model, installed.number, True)
+        for each in releases
+    )
 
 
 def _runtime() -> tuple[str, str]:

@@ -107,6 +107,16 @@ def test_a_yanked_release_is_left_for_the_one_before(world, untried):
         world.edgenets("release", "yank", world.repository, 9, *yank)
 
 
+def test_a_release_that_is_yanked_on_trial_is_left_at_once(world, untried):
+    assert world.update()["pending"]
+    yank = ("--model", world.name, "--keys", world.keys)
+    world.edgenets("release", "yank", world.repository, 2, *yank)
+    record = world.update()
+    assert record["action"] == "current" and record["pending"] is None
+    assert record["release"]["number"] == 1 and record["left"][0]["reason"] == "it was yanked"
+    assert world.answers() == world.file(1).read_bytes()
+
+
 def test_a_staged_release_reaches_the_devices_of_its_share(world, untried):
     assert world.publish(3, "--percent", 40)["percent"] == 40
     release = en.Releases(world.repository).list().releases[-1]
