@@ -53,6 +53,9 @@ from edgenets.quantize.stages.int8 import quantize_kernels
 
 USUAL_MAX_KL = 0.03  # nats, where neither price nor budget nor bound is given
 USUAL_PRICE = 1e-6  # nats per bit, of a training, where none of them is given
+FIRST_PART, LEAST_EPOCHS = 1.15, 8
+"""How much of its budget a training begins with that has so many epochs: the first ones take bits
+that no price asks for and no lower price gives back."""
 MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
 
 
@@ -123,6 +126,8 @@ def code_to_goal(
     given = (limit._replace(most=settings.goals.get(limit.key, 0)) for limit in LIMITS)
     limit = next((limit for limit in given if limit.most), MOST_KL)
     effort = OF_WAITING if settings.budget_cycles else OF_CODING
+    if train and settings.budget_bytes and (settings.epochs or 0) >= LEAST_EPOCHS:
+        limit = limit._replace(most=FIRST_PART * settings.budget_bytes)
     found = search_price(partial(attempt, train=None), limit, effort=effort)
     if train and settings.budget_bytes:
         return _train_to_budget(partial(attempt, train=train), found, settings.budget_bytes)
