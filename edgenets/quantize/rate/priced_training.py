@@ -14,7 +14,7 @@ et al. 2020, arXiv:1906.06624 (a net's coded length as part of its loss).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -41,6 +41,11 @@ STEPS_PER_UNIT = 32
 weights, a code can change within some tens of training steps."""
 
 
+SETTLED, GAIN = 0.7, 2.0
+"""In which part of its epochs a training comes down to its budget, and how strongly a price answers
+to bits that are off that way: of codes that went no lower price gives many back."""
+
+
 class Trained(NamedTuple):
     """A net in codes after its training."""
 
@@ -54,6 +59,17 @@ class Goal(NamedTuple):
 
     price: float  # of a bit, in nats: what it begins with, and keeps unless it has a budget
     budget_bits: float | None = None  # of all codes
+
+    def bits_by_epoch(self, first: float, epochs: int) -> list[float]:
+        """Return how many bits each epoch of a training should begin with, if it has a budget.
+
+        >>> Goal(1e-6, budget_bits=1e5).bits_by_epoch(1.2e5, epochs=5)
+        [120000.0, 113333.33333333333, 106666.66666666667, 100000.0, 100000.0]
+        """
+        if self.budget_bits is None:
+            return []
+        way = np.minimum(np.arange(epochs) / max(1, int(SETTLED * epochs)), 1.0)
+        return [float(bits) for bits in first + way * (self.budget_bits - first)]
 
     def __str__(self) -> str:
         return f"{self.price}" + (f"_{self.budget_bits:.0f}" if self.budget_bits else "")
@@ -87,6 +103,7 @@ def train_codes(
         EdgenetsError: as `fit`.
     """
     priced = with_prices(coded.model, coded.kernels, rounded, goal.price)
+    epochs = pace_of(settings, priced, len(data.images)).epochs
     history = fit_priced(
         priced,
         data=data,
@@ -97,7 +114,7 @@ def train_codes(
         teacher=teacher,
         log_dir=log_dir,
         description="rate",
-        budget_bits=goal.budget_bits,
+        bits_by_epoch=goal.bits_by_epoch(coded.bits, epochs),
     )
     return _finish(priced, coded.model, history)
 
@@ -113,7 +130,7 @@ def fit_priced(
     teacher: keras.Model | None,
     log_dir: Path | None,
     description: str,
-    budget_bits: float | None = None,
+    bits_by_epoch: Sequence[float] = (),
 ) -> History:
     """Train what `with_prices` returned, keep its last epoch and return what it measured.
 
@@ -128,7 +145,7 @@ def fit_priced(
         key=key,
         teacher=teacher,
         description=description,
-        callbacks=[Repricing(budget_bits)],
+        callbacks=[Repricing(bits_by_epoch)],
         select_from_epoch=pace_of(settings, priced, len(data.images)).epochs,
         log_dir=log_dir,
     )
@@ -177,14 +194,14 @@ class Repricing(keras.callbacks.Callback):
     """Sets the bits of each code to what they are among the codes that there are, each epoch.
 
     Args:
-        budget_bits: of all codes. From the second epoch on the price of a bit is multiplied by how
-            many times as many bits there are: in a few epochs, which answer to a price of twice as
-            much with about a fifth fewer bits, both settle.
+        bits_by_epoch: how many bits all codes should have; none: the price stays. From the second
+            epoch on the price of a bit is multiplied by how many times as many there are, `GAIN`
+            times over.
     """
 
-    def __init__(self, budget_bits: float | None = None) -> None:
+    def __init__(self, bits_by_epoch: Sequence[float] = ()) -> None:
         super().__init__()
-        self.budget_bits = budget_bits
+        self.bits_by_epoch = bits_by_epoch
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Count all codes anew."""
@@ -196,9 +213,10 @@ class Repricing(keras.callbacks.Callback):
                 weights["bits"].assign(table)
                 bits += rounding.sum_bits(codes, table)
                 prices.append(weights["price"])
-        if epoch and self.budget_bits:
+        if epoch and self.bits_by_epoch:
+            factor = (bits / self.bits_by_epoch[epoch]) ** GAIN
             for price in prices:
-                price.assign(price * bits / self.budget_bits)
+                price.assign(price * factor)
             say(f"rate: {bits / 8:,.0f} bytes of codes, {float(prices[0]):.2g} nats a bit from now")
 
 

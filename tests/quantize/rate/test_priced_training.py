@@ -22,6 +22,7 @@ from edgenets.quantize.rate.priced_training import (
     Trained,
     train_codes,
     with_prices,
+    wrappers_of,
 )
 from edgenets.quantize.settings import RateSettings
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -131,6 +132,22 @@ def test_price_rises_over_a_budget_and_falls_below_it(
     )
     assert ample.price < begun < tight.price
     assert tight.coded.bits < ample.coded.bits
+
+
+def test_price_answers_to_bits_off_the_way_to_the_budget(coded: Coded):
+    priced = with_prices(coded.model, coded.kernels, (), 1e-3)
+    parts = [part for wrapper in wrappers_of(priced) for part in wrapper._weight_vars]
+    bits = sum(
+        rounding.sum_bits(codes, rounding.table(codes))
+        for codes, rounding in ((rounding.codes(kernel), rounding) for kernel, rounding, _ in parts)
+    )
+    repricing = Repricing([1.0, bits / 2])
+    repricing.set_model(priced)
+    repricing.on_epoch_begin(0)
+    assert {float(weights["price"]) for *_, weights in parts} == {np.float32(1e-3)}
+    repricing.on_epoch_begin(1)
+    for *_, weights in parts:
+        assert float(weights["price"]) == pytest.approx(4e-3)
 
 
 def test_what_training_begins_with_is_left_as_it_is(build_net: Callable, coded: Coded, trained):
