@@ -50,7 +50,7 @@ FIGURES = {
         applies=lambda target: target.accelerator == "ethos_u",
     ),
     "top1 drop": Figure(
-        *("top1_drop", "drop", "points lost to compression", _points, "{:g}".format),
+        *("top1_drop", "drop", "points lost to compression", _points, "{:.3g}".format),
         is_counted=False,
     ),
 }
