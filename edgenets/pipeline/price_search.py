@@ -38,6 +38,7 @@ class Limit(NamedTuple):
     falls: bool  # with the price
     value: Callable[[Any], float]
     floor: Callable[[Any], float] = lambda attempt: 0.0  # what no price changes of it
+    part: float = 1.0  # of `most`, that is sought
 
 
 class _Point(NamedTuple):
@@ -69,7 +70,7 @@ def search_price(
     for _ in range(effort.most_tries):
         found = attempt(price)
         floor = limit.floor(found)
-        value, most = limit.value(found) - floor, limit.most - floor
+        value, most = limit.value(found) - floor, limit.part * limit.most - floor
         if most <= 0:
             raise EdgenetsError(
                 f"{_said(floor)} of {_said(limit.value(found))} are no waiting for weights, and "

@@ -127,7 +127,7 @@ def code_to_goal(
     limit = next((limit for limit in given if limit.most), MOST_KL)
     effort = OF_WAITING if settings.budget_cycles else OF_CODING
     if train and settings.budget_bytes and (settings.epochs or 0) >= LEAST_EPOCHS:
-        limit = limit._replace(most=FIRST_PART * settings.budget_bytes)
+        limit = limit._replace(part=FIRST_PART)
     found = search_price(partial(attempt, train=None), limit, effort=effort)
     if train and settings.budget_bytes:
         return _train_to_budget(partial(attempt, train=train), found, settings.budget_bytes)

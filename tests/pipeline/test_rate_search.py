@@ -85,6 +85,8 @@ def test_cycles_of_computing_are_no_budget():
 def test_goal_out_of_reach_gets_a_sentence():
     with pytest.raises(EdgenetsError, match=r"budget_bytes is 1; pass a larger budget_bytes"):
         search_price(Coder(), limit("budget_bytes", 1))
+    with pytest.raises(EdgenetsError, match=r"budget_bytes is 1,000; pass"):  # as it was given
+        search_price(Coder(), limit("budget_bytes", 1000)._replace(part=1.15))
 
 
 class Floored(Coder):
