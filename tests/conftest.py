@@ -115,37 +115,42 @@ def fill_with_images(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def emulated_board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    """The emulated board: the one in the cache if it is there, else one set up for the tests."""
-    if not shutil.which("qemu-aarch64"):
-        pytest.skip("qemu-aarch64 is not installed (Debian: qemu-user)")
-    if not any(map(shutil.which, COMPILERS)):
-        pytest.skip("there is no C compiler")
+def boards_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The cache, if all that tests set up is there, else one of the tests', for all of it."""
     with pytest.MonkeyPatch.context() as patch:
         try:
-            board = find_board()
+            find_board()
+            environments.find_environment(environments.TOSA)
         except EdgenetsError:
             # Beside the folder of this run: the next run finds it, and so do parallel workers.
             cache = tmp_path_factory.getbasetemp().parent / "edgenets-cache"
             patch.setenv("EDGENETS_CACHE", str(cache))
-            board = set_up()
-        yield board
+        yield
 
 
 @pytest.fixture(scope="session")
-def tosa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """TOSA's reference model: that in the cache if it is there, else one set up for the tests."""
-    with pytest.MonkeyPatch.context() as patch:
+def emulated_board(boards_cache: None) -> Board:
+    """The emulated board, set up if it is not."""
+    if not shutil.which("qemu-aarch64"):
+        pytest.skip("qemu-aarch64 is not installed (Debian: qemu-user)")
+    if not any(map(shutil.which, COMPILERS)):
+        pytest.skip("there is no C compiler")
+    try:
+        return find_board()
+    except EdgenetsError:
+        return set_up()
+
+
+@pytest.fixture(scope="session")
+def tosa(boards_cache: None) -> None:
+    """TOSA's reference model, set up if it is not."""
+    try:
+        environments.find_environment(environments.TOSA)
+    except EdgenetsError:
         try:
-            environments.find_environment(environments.TOSA)
-        except EdgenetsError:
-            cache = tmp_path_factory.getbasetemp().parent / "edgenets-cache"
-            patch.setenv("EDGENETS_CACHE", str(cache))
-            try:
-                environments.set_up([environments.TOSA])
-            except EdgenetsError as error:  # there may be no network, or no wheels for this Python
-                pytest.skip(str(error))
-        yield
+            environments.set_up([environments.TOSA])
+        except EdgenetsError as error:  # there may be no network, or no wheels for this Python
+            pytest.skip(str(error))
 
 
 TINY_CONFIG = """\
