@@ -55,7 +55,8 @@ def main() -> None:
         print(f"|---|{'---:|' * 6}", flush=True)
         for path in (options.file, new):
             release = releases.publish(path, model=NAME, probes=options.probes)
-            peak = peak_of_update(releases.folder, folder / "board", root)
+            words = ("--model", NAME, "--root", root)
+            peak = peak_of_update(releases.folder, folder / "board", *words)
             en.confirm(folder / "board")
             print_row(open_repository(releases.folder), release, peak)
 
@@ -70,10 +71,10 @@ def changed(content: bytes, share: float) -> bytes:
     return data.tobytes()
 
 
-def peak_of_update(repository: Path, board: Path, root: Path) -> int:
+def peak_of_update(repository: Path, board: Path, *options: str | Path) -> int:
     """Update a board in a process of its own; return its peak memory in bytes."""
-    words = ["update", repository, "--into", board, "--model", NAME, "--root", root]
-    line = [sys.executable, "-c", STARTER, sys.executable, "-m", "edgenets", *map(str, words)]
+    words = map(str, ("update", repository, "--into", board, *options))
+    line = [sys.executable, "-c", STARTER, sys.executable, "-m", "edgenets", *words]
     status, peak = json.loads(subprocess.run(line, check=True, capture_output=True).stdout)
     assert status == 0
     return int(peak)
@@ -87,8 +88,8 @@ def print_row(repository: Repository, release: Release, peak: int) -> None:
         whole = len(of_format_1(repository, probes))
         inputs = probes["inputs"]["size_bytes"] if release.number == 1 else 0
         sizes = [f"{size:,}" for size in (inputs, probes["answers"]["size_bytes"], whole)]
-    names = [f"{getattr(repository, role).signed.version}.{role}" for role in ("targets",)]
-    names += [f"{repository.snapshot.signed.version}.snapshot", "timestamp"]
+    signed = {"targets": repository.targets, "snapshot": repository.snapshot}
+    names = [*(f"{each.signed.version}.{role}" for role, each in signed.items()), "timestamp"]
     metadata = sum(
         (repository.folder / "metadata" / f"{name}.json").stat().st_size for name in names
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def code_to_goal(
     """
     npu = find_target(settings.target) if settings.target else None
     hides = settings.budget_flash is None
-    measured = _measure_once(model, calibration, held_out, flip, seed, npu, hides)
+    measured = _measure_once(_Given(model, calibration, held_out, flip, seed, npu, hides))
     attempt = partial(_attempt, measured, model.spec)
     price = USUAL_PRICE if train and not settings.goals else settings.price
     if price is not None:
@@ -155,8 +155,20 @@ def prepare(
 
     Others are those of `code_to_goal`.
     """
-    measured = _measure(model, calibration, held_out, flip, seed, npu, hides)
+    measured = _measure(_Given(model, calibration, held_out, flip, seed, npu, hides))
     return partial(_attempt, measured, model.spec)
+
+
+class _Given(NamedTuple):
+    """What is coded, and for what: arguments of `prepare`."""
+
+    model: Model
+    calibration: NDArray[np.uint8]
+    held_out: NDArray[np.uint8]
+    flip: bool
+    seed: int
+    npu: Target | None
+    hides: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,34 +190,20 @@ _last_measured: dict[str, _Measured] = {}
 """By its key; the tries of `compress --max-drop` have it in common."""
 
 
-def _measure_once(
-    model: Model,
-    calibration: NDArray[np.uint8],
-    held_out: NDArray[np.uint8],
-    flip: bool,
-    seed: int,
-    npu: Target | None,
-    hides: bool,
-) -> _Measured:
+def _measure_once(given: _Given) -> _Measured:
     """Return what `_measure` does, the last one again where nothing of it has changed."""
+    model, calibration, held_out, flip, seed, npu, hides = given
     net = [weights_sha256(model.net), model.spec.name, model.spec.arguments, model.spec.keep_float]
     images = [sha256_bytes(each.tobytes()) for each in (calibration, held_out)]
     key = sha256_json([*net, *images, flip, seed, npu and npu.name, hides])
     if key not in _last_measured:
         _last_measured.clear()
-        _last_measured[key] = _measure(model, calibration, held_out, flip, seed, npu, hides)
+        _last_measured[key] = _measure(given)
     return _last_measured[key]
 
 
-def _measure(
-    model: Model,
-    calibration: NDArray[np.uint8],
-    held_out: NDArray[np.uint8],
-    flip: bool,
-    seed: int,
-    npu: Target | None,
-    hides: bool,
-) -> _Measured:
+def _measure(given: _Given) -> _Measured:
+    model, calibration, held_out, flip, seed, npu, hides = given
     images = to_network(calibration)
     spec, equalized = model.spec, equalize_activations(model.net, images)
 

@@ -167,18 +167,18 @@ def test_one_training_is_enough_if_it_keeps_the_goal(goal, price, monkeypatch):
 
 def test_what_no_price_changes_is_measured_once_for_a_net_and_its_images(monkeypatch):
     measured = []
-    monkeypatch.setattr(rate_search, "_measure", lambda *given: measured.append(given) or given)
+    monkeypatch.setattr(rate_search, "_measure", lambda given: measured.append(given) or given)
     monkeypatch.setattr(rate_search, "_last_measured", {})
     dense = keras.layers.Dense(2)
     spec = SimpleNamespace(name="net", arguments={}, keep_float=())
     model = SimpleNamespace(net=keras.Sequential([keras.Input((3,)), dense]), spec=spec)
     images = np.zeros((2, 8, 8, 3), np.uint8)
-    given = (model, images, images, True, 0, None, True)
-    assert rate_search._measure_once(*given) is rate_search._measure_once(*given)
+    given = rate_search._Given(model, images, images, True, 0, None, True)
+    assert rate_search._measure_once(given) is rate_search._measure_once(given)
     dense.set_weights([np.ones((3, 2)), np.zeros(2)])
-    rate_search._measure_once(*given)
-    rate_search._measure_once(model, images, images + 1, *given[3:])
-    rate_search._measure_once(*given[:-2], find_target("ethos-u55-128"), True)
+    rate_search._measure_once(given)
+    rate_search._measure_once(given._replace(held_out=images + 1))
+    rate_search._measure_once(given._replace(npu=find_target("ethos-u55-128")))
     assert len(measured) == 4 and len(rate_search._last_measured) == 1
 
 
