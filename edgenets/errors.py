@@ -18,6 +18,10 @@ class ArgumentError(EdgenetsError):
     """Arguments that do not go together: wrong usage, on the command line."""
 
 
+class UnfaithfulError(EdgenetsError):
+    """A file answers too differently from the net that it was made of."""
+
+
 COMMAND_LINE = re.compile(r"`[^`]*`|\bedgenets [a-z]+ [^;)]*")
 OPTION = re.compile(r"(?<![\w/-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*)(?: [A-Z]{2,}\b)?")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, UnfaithfulError
 from edgenets.export.board import interpreter
 from edgenets.export.devices.interpreter import load_runtime
 from edgenets.export.formats import INT8, SMALL_KERNEL, Format
@@ -200,19 +200,21 @@ def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained:
             or to images of noise, hang on next to nothing.
 
     Raises:
-        EdgenetsError: the error is too large or too few answers agree.
+        UnfaithfulError: the error is too large or too few answers agree.
     """
     _require(
         fidelity.snr_db >= number_format.minimum_snr_db,
         number_format,
         f"gives {fidelity.compared} at {fidelity.snr_db:.1f} dB from the Keras model's, "
         f"at least {number_format.minimum_snr_db:.0f} dB are needed",
+        UnfaithfulError,
     )
     _require(
         not trained or fidelity.agreement >= number_format.minimum_agreement,
         number_format,
         f"agrees with the Keras model on {fidelity.agreement:.1%} of {fidelity.samples} images, "
         f"at least {number_format.minimum_agreement:.0%} are needed",
+        UnfaithfulError,
     )
 
 
@@ -256,6 +258,8 @@ def _require_dtype(
     _require(tensor.dtype in dtypes, number_format, failure)
 
 
-def _require(holds: bool, number_format: Format, failure: str) -> None:
+def _require(
+    holds: bool, number_format: Format, failure: str, error: type[EdgenetsError] = EdgenetsError
+) -> None:
     if not holds:
-        raise EdgenetsError(f"the {number_format.name} file {failure}; it was not kept")
+        raise error(f"the {number_format.name} file {failure}; it was not kept")

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, UnfaithfulError
 from edgenets.files import copy_folder, locked_folder, sha256_json
 from edgenets.models.folder import Model
 from edgenets.models.operator_costs import TARGET_CORES
@@ -128,6 +128,7 @@ class _Search:
         self.table = candidates(self.objective, count, target, most_speedup, epochs)
         self.found: dict[str, int] = {}  # by row, the strongest step within its loss, or -1
         self.tries: list[_Try] = []
+        self.refused: list[str] = []  # why, of recipes whose files came out too unlike the net
 
     def _speeds(self) -> tuple[int | None, float]:
         """Return the instructions of the model as it is, and how much faster it can become."""
@@ -145,8 +146,9 @@ class _Search:
         end = None if seconds is None else time.monotonic() + seconds
 
         def may_begin() -> bool:
-            within = most_tries is None or len(self.tries) < most_tries
-            return within and (end is None or time.monotonic() < end or not self.tries)
+            begun = len(self.tries) + len(self.refused)
+            within = most_tries is None or begun < most_tries
+            return within and (end is None or time.monotonic() < end or not begun)
 
         for name in self.objective.order:
             row = self.table[name]
@@ -158,7 +160,7 @@ class _Search:
             while beyond - within > 1 and may_begin():
                 middle = (within + beyond) // 2
                 made = self.attempt(recipes[steps[middle]])
-                if _holds(made.row, row.share * self.max_drop):
+                if made and _holds(made.row, row.share * self.max_drop):
                     within = middle
                 else:
                     beyond = middle
@@ -183,17 +185,22 @@ class _Search:
             return True
         return any(isinstance(stage, SlimSettings) for recipe in recipes for stage in recipe)
 
-    def attempt(self, recipe: Recipe) -> _Try:
-        """Do what is missing of a recipe, and measure what it made."""
+    def attempt(self, recipe: Recipe) -> _Try | None:
+        """Do what is missing of a recipe, and measure what it made, unless its file is refused."""
         words = words_of(recipe)
-        say(f"try {len(self.tries) + 1}: {words}")
+        number = len(self.tries) + len(self.refused) + 1
+        say(f"try {number}: {words}")
         settings = [stage.model_dump(mode="json") for stage in recipe]
         name = re.sub(r"[^0-9a-z.]+", "-", f"{words} {sha256_json(settings)[:8]}")
         stages = self.out / STAGES / name
         shared = self._take_over(recipe, stages)
-        records = run_recipe(
-            self.model, self.held_out, recipe, stages, self.log_dir and self.log_dir / name
-        )
+        log_dir = self.log_dir and self.log_dir / name
+        try:
+            records = run_recipe(self.model, self.held_out, recipe, stages, log_dir)
+        except UnfaithfulError as error:
+            say(f"try {number}: counts as one that loses too much: {error}")
+            self.refused.append(f"{words}: {error}")
+            return None
         row = row_of(
             recipe,
             records,
@@ -201,7 +208,7 @@ class _Search:
             seconds=sum(record.seconds for record in records[shared:]),
         )
         say(
-            f"try {len(self.tries) + 1}: {row.stored_bytes:,} bytes when it travels; it loses "
+            f"try {number}: {row.stored_bytes:,} bytes when it travels; it loses "
             f"{row.drop:.2f} points on the held-out images, {self.max_drop:g} may be lost"
         )
         made = _Try(recipe, stages, records, row)
@@ -245,6 +252,11 @@ class _Search:
         """
         if (best := self.best()) is not None:
             return best
+        if not self.tries:
+            raise EdgenetsError(
+                f"no recipe makes a file that answers as the net does ({self.refused[0]}); train "
+                "the net longer, or pass more images"
+            )
         nearest = min((made.row for made in self.tries), key=lambda row: row.drop)
         tried = "the one recipe" if len(self.tries) == 1 else f"the {len(self.tries)} recipes"
         raise EdgenetsError(

@@ -11,11 +11,9 @@ import pytest
 
 import edgenets as en
 from edgenets.cli.budget import print_tries
-from edgenets.data.images import Preparation
-from edgenets.errors import EdgenetsError
+from edgenets.errors import EdgenetsError, UnfaithfulError
 from edgenets.intervals import wilson_interval
-from edgenets.models.folder import Model, Spec, build_model
-from edgenets.models.registry import complete_arguments
+from edgenets.models.folder import Model
 from edgenets.pipeline.stages import compress as stages_module
 from edgenets.pipeline.tries import candidates as table_module
 from edgenets.pipeline.tries import search as search_module
@@ -40,7 +38,7 @@ class Pretended(_Search):
         self.word, self.objective, self.max_drop = word, OBJECTIVES[word], max_drop
         self.instructions = INSTRUCTIONS
         self.table = candidates(self.objective, 45_000, "rpi4", most_speedup)
-        self.found, self.tries = {}, []
+        self.found, self.tries, self.refused = {}, [], []
 
     def attempt(self, recipe: Recipe) -> _Try:
         drop, stored, instructions = 0.0, float(BYTES), float(INSTRUCTIONS)
@@ -139,6 +137,26 @@ def test_few_tries_are_those_that_take_little_time():
     assert all(re.fullmatch(r"rate [0-9.e-]+", each) for each in words[1:])
 
 
+def test_a_recipe_whose_file_is_refused_counts_as_one_that_loses_too_much(
+    folder: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model, run_recipe = en.Model.load(folder), search_module.run_recipe
+
+    def refused(net: Model, images: Any, recipe: Recipe, *more: Any) -> Any:
+        if words_of(recipe) in unfaithful:
+            raise UnfaithfulError("the int8 file gives logits at 3.0 dB; it was not kept")
+        return run_recipe(net, images, recipe, *more)
+
+    monkeypatch.setattr(search_module, "run_recipe", refused)
+    monkeypatch.setattr(table_module, "PRICES", (1e-6,))
+    unfaithful: tuple[str, ...] = ("rate 1e-06",)
+    made = model.compress(image_folder, out=tmp_path / "net", max_drop=100, tries=2)
+    assert [each["recipe"] for each in made.record.tries] == ["int8"]
+    unfaithful = ("int8", "rate 1e-06")
+    with pytest.raises(EdgenetsError, match=r"no recipe makes .* \(int8: the int8 file gives"):
+        model.compress(image_folder, out=tmp_path / "none", max_drop=100, tries=2)
+
+
 def test_nothing_within_the_loss_is_a_sentence_with_the_nearest_and_a_loss_that_holds():
     search = searched("size", 0.0, 3)
     search.tries = [made for made in search.tries if made.row.drop > 0]
@@ -167,14 +185,12 @@ def test_front_has_what_no_other_is_as_small_as_fast_and_as_accurate_as():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A model folder of a small net, of which nothing is trained."""
-    small = {"resolution": 32, "classes": 3, "output_stride": 8}
-    small |= {"base_expand": 32, "expand_increment": 16}
-    arguments = complete_arguments("squeezenet", small)
-    spec = Spec("squeezenet", arguments, CLASSES, Preparation(32, 32), seed=0)
+def folder(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of a small net, trained so far that it is not thrown by losing channels."""
     place = tmp_path_factory.mktemp("tries") / "net"
-    Model(build_model(spec), spec).save(place)
+    small = {"resolution": 32, "output_stride": 8, "base_expand": 32, "expand_increment": 16}
+    training = {"weights": "none", "epochs": 10, "batch_size": 16}
+    en.train("squeezenet", data=image_folder, out=place, **training, **small)
     return place
 
 
@@ -186,7 +202,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgenets.quantize.slim.choice.ROUNDS", 1)
 
 
-ASKED = {"max_drop": 100, "objective": "speed", "target": "rpi5", "epochs": 1, "tries": 3}
+ASKED = {"max_drop": 100, "objective": "speed", "target": "rpi5", "epochs": 2, "tries": 3}
 
 
 @pytest.mark.slow
