@@ -1,9 +1,9 @@
 """What an update costs a board: the bytes that it fetches, and the memory that it takes.
 
-    python benchmarks/update_cost.py FILE.tflite [--probes DATA] [--changed 0.005]
+    python benchmarks/update_cost.py FILE.tflite [--probes DATA] [--changed 0.005] [--releases 2]
 
 The file is released and installed. Then a share of its codes is changed by one, as a fine-tuning
-that is kept near changes them, and that file is released and installed. Bytes are those of the
+that is kept near changes them, and that file is released and installed, and so on. Bytes are of the
 files of each release, and of the metadata that a board fetches; "probes of format 1" are what the
 same probes took in one `.npz` that each release had. Memory is the larger peak of the two
 processes of `edgenets update`, the one and its child that tries the model.
@@ -43,17 +43,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--probes", metavar="DATA")
+    parser.add_argument("--releases", type=int, default=2)
     parser.add_argument("--changed", type=float, default=0.005, help="share of the codes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above)
-        new = folder / "new.tflite"
-        write_bytes(new, changed(read_bytes(options.file), options.changed))
+        content, path = read_bytes(options.file), folder / "model.tflite"
         releases = en.Releases(folder / "releases", folder / "keys")
         root = releases.init()
         print("| release | fetched | inputs | answers | probes of format 1 | metadata | peak, MB |")
         print(f"|---|{'---:|' * 6}", flush=True)
-        for path in (options.file, new):
+        for number in range(options.releases):
+            if number:
+                content = changed(content, options.changed, seed=number - 1)
+            write_bytes(path, content)
             release = releases.publish(path, model=NAME, probes=options.probes)
             words = ("--model", NAME, "--root", root)
             peak = peak_of_update(releases.folder, folder / "board", *words)
@@ -61,12 +64,12 @@ def main() -> None:
             print_row(open_repository(releases.folder), release, peak)
 
 
-def changed(content: bytes, share: float) -> bytes:
+def changed(content: bytes, share: float, seed: int) -> bytes:
     """Return the file with a share of its codes one higher, modulo 256."""
     data = np.frombuffer(content, np.uint8).copy()
     weights = [each for each in find_ranges(content) if each.kind in WEIGHTS]
     places = np.concatenate([np.arange(each.start, each.end) for each in weights])
-    drawn = np.random.default_rng(0).choice(places, round(share * len(places)), replace=False)
+    drawn = np.random.default_rng(seed).choice(places, round(share * len(places)), replace=False)
     data[drawn] += 1
     return data.tobytes()
 

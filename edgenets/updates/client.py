@@ -21,7 +21,7 @@ from edgenets.updates.defaults import MINUTES, STARTS
 from edgenets.updates.fetch import fetch_target
 from edgenets.updates.kept import keep_inputs, kept_inputs, remove_unneeded
 from edgenets.updates.probes import check_probes
-from edgenets.updates.release import Board, choose, machine_id
+from edgenets.updates.release import Board, choose, machine_id, probe_targets, targets_of
 from edgenets.updates.repository import releases_of
 from edgenets.updates.trust import Trusted, explained, refresh
 
@@ -90,7 +90,7 @@ def update(
         choice = choose(releases, model, board, installed, left)
         if choice.release is None:
             return _record(folder, "current", notes=choice.notes)
-        wanted = _targets_of(choice.release)
+        wanted = [target["sha256"] for target in targets_of(choice.release)]
         _remove_parts(download, wanted)
         remove_unneeded(folder, wanted)
         allowed = (starts, 60 * minutes)
@@ -188,7 +188,7 @@ def _fetch_probes(
 ) -> tuple[list[bytes], int]:
     """Return the files of a release's probes, and how many bytes were fetched."""
     contents, fetched = [], 0
-    for row in _probe_targets(release):
+    for row in probe_targets(release):
         content, more = kept_inputs(folder, row["sha256"]), 0
         if content is None:
             content, more = _fetch(row, trusted, download)
@@ -214,21 +214,6 @@ def _unpack(release: Release, package: bytes, base: bytes | None = None) -> byte
             "changed, publish it again"
         )
     return content
-
-
-def _targets_of(release: Release) -> list[str]:
-    """Return the SHA-256 of all that may be fetched for a release."""
-    targets = (release.package, *release.deltas, *_probe_targets(release))
-    return [target["sha256"] for target in targets]
-
-
-def _probe_targets(release: Release) -> list[dict[str, Any]]:
-    """Return the inputs and the answers, or what has both in the first format of releases."""
-    if not release.probes:
-        return []
-    if "inputs" in release.probes:
-        return [release.probes["inputs"], release.probes["answers"]]
-    return [release.probes]
 
 
 def _remove_parts(download: Path, keep: Collection[str] = ()) -> None:

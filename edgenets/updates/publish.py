@@ -14,7 +14,14 @@ from edgenets.memory import read_bounded
 from edgenets.quantize.package.epk import pack, unpack
 from edgenets.results.updates import Release
 from edgenets.updates.expected import make_probes
-from edgenets.updates.release import check_name, parse_runtime, read_release, release_json
+from edgenets.updates.release import (
+    check_name,
+    count_newer,
+    parse_runtime,
+    read_release,
+    release_json,
+    targets_of,
+)
 from edgenets.updates.repository import (
     Keys,
     Repository,
@@ -29,6 +36,8 @@ from edgenets.updates.repository import (
 
 BASES = 3
 """Earlier releases that a new one has deltas for: boards that skipped more fetch the package."""
+LISTED = 5
+"""Newer releases for the same boards, after which one is listed no more: metadata stay small."""
 EVALUATED = ("top1", "ci95", "samples")
 """What a release has of what `edgenets evaluate --json` printed."""
 
@@ -99,6 +108,7 @@ def publish(
             )
         read_release(release_json(release), str(path))  # as boards will
         set_release(repository, release)
+        _retire(repository, model)
         sign(repository, keys)
     return release
 
@@ -166,6 +176,23 @@ def _add_deltas(
             added = add_target(repository, f"{where}-from-{release.number}.epk", package)
             deltas.append({"base_sha256": release.sha256, **added})
     return tuple(deltas)
+
+
+def _retire(repository: Repository, model: str) -> None:
+    """List no deltas of releases that have a newer one for their boards, and no old releases."""
+    releases = [each for each in repository.releases() if each.model == model]
+    listed: set[str] = set()
+    for release in releases:
+        newer = count_newer(release, releases)
+        if newer >= LISTED:
+            continue
+        if newer and release.deltas:
+            release = replace(release, deltas=())
+            set_release(repository, release)
+        listed |= {target["target"] for target in targets_of(release)}
+    targets = repository.targets.signed.targets
+    for path in {path for path in targets if path.startswith(f"{model}/")} - listed:
+        del targets[path]
 
 
 def _about(path: Path, content: bytes, evaluation: Path | None) -> dict[str, Any]:

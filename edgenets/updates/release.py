@@ -167,6 +167,32 @@ def choose(
     return Choice(None, tuple(notes))
 
 
+def targets_of(release: Release) -> list[dict[str, Any]]:
+    """Return all that may be fetched for a release, as it says."""
+    return [release.package, *release.deltas, *probe_targets(release)]
+
+
+def probe_targets(release: Release) -> list[dict[str, Any]]:
+    """Return the inputs and the answers, or what has both in the first format of releases."""
+    if not release.probes:
+        return []
+    if "inputs" in release.probes:
+        return [release.probes["inputs"], release.probes["answers"]]
+    return [release.probes]
+
+
+def count_newer(release: Release, releases: Iterable[Release]) -> int:
+    """Return how many newer releases of a model all boards get that may get this one."""
+    return sum(
+        newer.number > release.number
+        and not newer.yanked
+        and newer.percent == 100
+        and newer.device_class in (None, release.device_class)
+        and newer.runtimes in ((), release.runtimes)
+        for newer in releases
+    )
+
+
 def reaches(release: Release, device_id: str) -> bool:
     """Return whether a staged release is for the device: its share, by a hash of its id."""
     digest = sha256_bytes(f"{release.model}/{release.number}/{device_id}".encode())

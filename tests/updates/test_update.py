@@ -15,6 +15,7 @@ from edgenets.files import sha256_bytes
 from edgenets.updates import expected, slots
 from edgenets.updates.expected import make_probes
 from edgenets.updates.release import reaches
+from edgenets.updates.repository import open_repository
 
 
 def test_the_first_model_needs_no_confirmation(world, untried):
@@ -46,6 +47,31 @@ def test_deltas_are_made_to_the_last_three_releases(world):
         bases.append([d["target"] for d in world.publish(number)["deltas"]])
     assert bases[0] == ["colours/3-from-1.epk", "colours/3-from-2.epk"]
     assert bases[-1] == ["colours/7-from-4.epk", "colours/7-from-5.epk", "colours/7-from-6.epk"]
+
+
+def test_old_releases_are_listed_no_more_and_their_boards_fetch_the_package(world, untried):
+    world.publish(3, "--runtime", "ai-edge-litert<3")
+    for number in (1, 2, 3, 2, 3, 2):
+        newest = world.publish(number)
+    listed = world.edgenets("release", "list", world.repository)["releases"]
+    assert [release["number"] for release in listed] == [5, 6, 7, 8, 9]
+    assert [bool(release["deltas"]) for release in listed] == 4 * [False] + [True]
+    targets = open_repository(world.repository).targets.signed.targets
+    assert len(targets) == 5 + len(newest["deltas"])  # none has probes
+    assert world.update()["downloaded_bytes"] == newest["package"]["size_bytes"]
+    assert world.answers() == world.file(2).read_bytes()
+
+
+def test_a_release_stays_listed_with_its_deltas_until_all_its_boards_get_newer_ones(world):
+    world.publish(3, "--runtime", "ai-edge-litert<2")
+    for number in (1, 2, 3, 1, 2, 3):
+        world.publish(number, "--device-class", "camera")
+    world.publish(1, "--device-class", "camera", "--percent", 10)
+    listed = world.edgenets("release", "list", world.repository)["releases"]
+    assert [release["number"] for release in listed] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert [release["number"] for release in listed if release["deltas"]] == [2, 3, 9, 10]
+    answers = [release["probes"]["answers"]["target"] for release in listed[:2]]
+    assert answers == ["colours/1.answers.epk", "colours/2.answers.epk"]
 
 
 def test_a_new_model_answers_until_it_was_started_too_often(world, untried):
