@@ -1,11 +1,11 @@
 """The stage `rate` with training on the CIFAR-10 nets of the package: a table of docs/evidence.
 
-    python benchmarks/smallest.py --data cifar10 [NET ...] [--epochs N] [--price P] [--out DIR]
+    python benchmarks/smallest.py --data cifar10 [NET ...] [--epochs N] [--budget SIZE] [--out DIR]
 
-Each net's package is to take at most as many bytes as `NETS` says. The price of a bit that does so,
-and with it everything else, is chosen on training images, held-out ones among them; --price gives
-one instead. Accuracy is that of the file in LiteRT on all of DATA/test; the loss is against the
-float net, in points, with its paired 95 % interval. Stopped, the command goes on.
+Each net's package is to take at most as many bytes as `NETS` or --budget says. The price of a bit
+that does so, and with it everything else, is chosen on training images, held-out ones among them;
+--price gives one instead. Accuracy is that of the file in LiteRT on all of DATA/test; the loss is
+against the float net, in points, with its paired 95 % interval. Stopped, the command goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgenets.files import read_json
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED
 from edgenets.quantize.package.epk import pack
-from edgenets.units import format_seconds
+from edgenets.units import format_seconds, parse_bytes
 
 
 class Net(NamedTuple):
@@ -44,13 +44,15 @@ def main() -> None:
     parser.add_argument("nets", nargs="*", default=list(NETS), metavar="NET", help=", ".join(NETS))
     parser.add_argument("--data", required=True, help="the folder of CIFAR-10")
     parser.add_argument("--epochs", type=int, help="of each training, instead of those of NETS")
-    parser.add_argument("--price", type=float, help="of a bit, instead of the budget of NETS")
+    parser.add_argument("--budget", type=parse_bytes, help="such as 40KB, instead of those of NETS")
+    parser.add_argument("--price", type=float, help="of a bit, instead of a budget")
     parser.add_argument("--out", type=Path, default=Path("runs/smallest"))
     options = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n" + "|---" * len(COLUMNS) + "|")
     for name in options.nets:
         net, folder, out = NETS[name], PRETRAINED / f"cifar10_{name}", options.out / name
-        goal = {"price": options.price} if options.price else {"budget_bytes": net.budget_bytes}
+        budget = options.budget or net.budget_bytes
+        goal = {"price": options.price} if options.price else {"budget_bytes": budget}
         stage = {"stage": "rate", "epochs": options.epochs or net.epochs, **goal}
         if not (out / MEASURED).exists():
             compress(folder, [{**stage, "batch_size": 128, "augment": 0.5}], options.data, out)
