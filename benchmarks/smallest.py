@@ -44,16 +44,18 @@ def main() -> None:
     parser.add_argument("nets", nargs="*", default=list(NETS), metavar="NET", help=", ".join(NETS))
     parser.add_argument("--data", required=True, help="the folder of CIFAR-10")
     parser.add_argument("--epochs", type=int, help="of each training, instead of those of NETS")
-    parser.add_argument("--budget", type=parse_bytes, help="such as 40KB, instead of those of NETS")
-    parser.add_argument("--price", type=float, help="of a bit, instead of a budget")
+    goals = parser.add_mutually_exclusive_group()
+    goals.add_argument("--budget", type=parse_bytes, help="such as 40KB, instead of those of NETS")
+    goals.add_argument("--price", type=float, help="of a bit, instead of a budget")
     parser.add_argument("--out", type=Path, default=Path("runs/smallest"))
     options = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n" + "|---" * len(COLUMNS) + "|")
     for name in options.nets:
-        net, folder, out = NETS[name], PRETRAINED / f"cifar10_{name}", options.out / name
-        budget = options.budget or net.budget_bytes
+        net, folder = NETS[name], PRETRAINED / f"cifar10_{name}"
+        budget, epochs = options.budget or net.budget_bytes, options.epochs or net.epochs
         goal = {"price": options.price} if options.price else {"budget_bytes": budget}
-        stage = {"stage": "rate", "epochs": options.epochs or net.epochs, **goal}
+        stage = {"stage": "rate", "epochs": epochs, **goal}
+        out = options.out / f"{name}-{options.price or budget}-{epochs}"
         if not (out / MEASURED).exists():
             compress(folder, [{**stage, "batch_size": 128, "augment": 0.5}], options.data, out)
         first, last = read_json(out / MEASURED)["stages"]

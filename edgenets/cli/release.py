@@ -159,11 +159,18 @@ def yank(folder: Path, number: int, model: str, keys: Path | None, as_json: bool
     """Take release NUMBER back: boards that have it go to the newest other one."""
     from edgenets.verbs.releasing import Releases
 
-    release = Releases(folder, keys).yank(number, model=model)
+    releases = Releases(folder, keys)
+    release = releases.yank(number, model=model)
     if as_json:
         print_json(release.to_json())
-    else:
-        echo(f"{model} {number} yanked: boards that have it go to the newest other one")
+        return
+    others = [each for each in releases.list().releases if each.model == model and not each.yanked]
+    follows = (
+        "boards that have it go to the newest other one"
+        if others
+        else "no other one is listed, so boards keep it until you publish another file"
+    )
+    echo(f"{model} {number} yanked: {follows}")
 
 
 @command.command()

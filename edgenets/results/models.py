@@ -91,6 +91,7 @@ class CompressRecord(Result):
         tries: of a budget its figure for each try; of a largest loss as `CompressTry`.
         front, chosen: indices of tries: those than which no other is as small, as fast and as
             accurate; and the one that was taken.
+        refused: sentences on recipes of a search whose files answer too unlike the net.
         budget_bytes, budget_cycles, budget_flash_bytes, max_drop, objective: what was asked for.
         target: whose cycles, flash or instructions are estimated.
         before: accuracy of the model as it was on the images that a largest loss is judged by, and
@@ -111,6 +112,7 @@ class CompressRecord(Result):
     objective: str | None = field(default=None, metadata=SOMETIMES)
     front: tuple[int, ...] | None = field(default=None, metadata=SOMETIMES)
     chosen: int | None = field(default=None, metadata=SOMETIMES)
+    refused: tuple[str, ...] | None = field(default=None, metadata=SOMETIMES)
     before: dict[str, Any] | None = field(default=None, metadata=SOMETIMES)
 
     def _repr_html_(self) -> str:

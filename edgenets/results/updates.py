@@ -70,7 +70,8 @@ class UpdateStatus(Result):
         release: of it.
         pending: what must happen until it is confirmed, None where it is: `starts` of
             `starts_allowed`, `seconds` of `seconds_allowed`.
-        previous: the number of the release that `rollback` leads to; None without one.
+        previous: the number of the release that `rollback` leads to; None without one that was not
+            left.
         left: releases that this board does not install again: `number`, `sha256`, `reason`.
     """
 

@@ -77,13 +77,14 @@ def update(
         trusted = refresh(folder / "trusted", source, root)
         releases = releases_of(trusted.targets)
         installed = slots.release_in(folder, slots.current_slot(folder))
-        if state.pending and not _is_yanked(installed, releases):
+        withdrawn = _why_withdrawn(installed, releases)
+        if state.pending and not withdrawn:
             return _record(folder, "waiting")
         if state.pending:
             with slots.locked(folder):
                 state = slots.settle(folder)
                 if state.pending:  # a program may have confirmed or left it meanwhile
-                    state = slots.leave(folder, state, "it was yanked")
+                    state = slots.leave(folder, state, withdrawn)
             installed = slots.release_in(folder, slots.current_slot(folder))
         board = Board(device_class, device_id or machine_id(), _runtime())
         left = () if retry else [row["number"] for row in state.left]
@@ -106,10 +107,16 @@ def update(
         )
 
 
-def _is_yanked(installed: Release | None, releases: Collection[Release]) -> bool:
-    return installed is not None and any(
-        (each.model, each.number, each.yanked) == (installed.model, installed.number, True)
-        for each in releases
+def _why_withdrawn(installed: Release | None, releases: Collection[Release]) -> str:
+    """Return why a release is not to be tried any longer; "" if it is."""
+    of_model = [each for each in releases if installed and each.model == installed.model]
+    numbers = {each.number for each in of_model}
+    if installed is None or max(numbers, default=0) < installed.number:
+        return ""
+    if installed.number not in numbers:
+        return "newer ones have replaced it"
+    return next(
+        ("it was yanked" for r in of_model if r.number == installed.number and r.yanked), ""
     )
 
 
@@ -200,6 +207,7 @@ def _fetch_probes(
 
 
 def _unpack(release: Release, package: bytes, base: bytes | None = None) -> bytes:
+    require(release.size_bytes, f"release {release.number} is too large for this board")
     try:
         content = epk.unpack(package, base)
     except EdgenetsError as error:

@@ -128,7 +128,8 @@ def yank(folder: Path, model: str, number: int, keys: Keys) -> Release:
                 sign(repository, keys)
                 return yanked
     raise EdgenetsError(
-        f"{folder} has no release {number} of {model!r}; edgenets release list {folder} shows all"
+        f"{folder} lists no release {number} of {model!r}; edgenets release list {folder} shows "
+        "all that boards can have"
     )
 
 
@@ -179,14 +180,14 @@ def _add_deltas(
 
 
 def _retire(repository: Repository, model: str) -> None:
-    """List no deltas of releases that have a newer one for their boards, and no old releases."""
+    """List no deltas of releases that have two newer ones for their boards, and no old releases."""
     releases = [each for each in repository.releases() if each.model == model]
     listed: set[str] = set()
     for release in releases:
         newer = count_newer(release, releases)
         if newer >= LISTED:
             continue
-        if newer and release.deltas:
+        if newer > 1 and release.deltas:  # the newest may be yanked
             release = replace(release, deltas=())
             set_release(repository, release)
         listed |= {target["target"] for target in targets_of(release)}

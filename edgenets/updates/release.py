@@ -152,7 +152,8 @@ def choose(
         raise EdgenetsError(
             f"the repository's newest release of {model} is {newest}, and {installed.number} is "
             "installed: an older one is installed only after the newer one was yanked, which it "
-            "was not; nothing was changed, ask who publishes it"
+            "was not; nothing was changed, ask who publishes it, and if the repository was made "
+            "anew, update into another folder with --into"
         )
     ours = next((r for r in fitting if installed and r.number == installed.number), None)
     goes_back = bool(ours and ours.yanked)

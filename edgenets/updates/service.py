@@ -40,9 +40,10 @@ WantedBy=timers.target
 """
 DROP_IN = """\
 # Each start of the program is counted until the model is confirmed; after too many the model before
-# answers again. "-": whatever comes of it, the program starts.
+# answers again. So the program itself is to count none (`start=True`). "-": whatever comes of it,
+# the program starts; "+": whoever runs the program, the start is noted.
 [Service]
-ExecStartPre=-{start}
+ExecStartPre=-+{start}
 """
 
 
@@ -88,7 +89,7 @@ def service_units(
         ),
     }
     if program is not None:
-        texts[f"{program}.d/edgenets.conf"] = DROP_IN.format(start=start)
+        texts[f"{program}.d/{name}.conf"] = DROP_IN.format(start=start)
     return texts
 
 

@@ -130,11 +130,12 @@ def read_state(folder: Path) -> State:
     path = folder / STATE
     if not path.exists():
         return State()
+    read_bytes(path)  # one that cannot be read is not damaged
     try:
         value: Mapping[str, Any] = read_json(path)
         pending = value["pending"]
         return State(_pending_of(pending) if pending else None, tuple(map(_left_of, value["left"])))
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
+    except (EdgenetsError, TypeError, KeyError, ValueError, OverflowError) as error:
         raise EdgenetsError(
             f"{path} is damaged ({error}); remove it: the model that answers stays"
         ) from error
@@ -262,6 +263,7 @@ def status(folder: Path) -> UpdateStatus:
     pending = state.pending
     waits = pending is not None and pending.slot == slot and not pending.leaving
     previous = release_in(folder, other_slot(slot)) if slot else None
+    was_left = previous and previous.number in {row["number"] for row in state.left}
     return UpdateStatus(
         path=str(model_path(folder, slot)) if slot else None,
         release=release_in(folder, slot),
@@ -273,7 +275,7 @@ def status(folder: Path) -> UpdateStatus:
         }
         if waits and pending
         else None,
-        previous=previous.number if previous else None,
+        previous=previous.number if previous and not was_left else None,
         left=state.left,
     )
 

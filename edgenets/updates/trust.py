@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, TargetFile
+from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import Updater
 
 from edgenets.errors import EdgenetsError
@@ -55,7 +55,8 @@ def refresh(folder: Path, source: str, root: bytes | None) -> Trusted:
             not signed as it must be, expired, older than what was seen, or mixed up.
     """
     address = address_of(source)
-    begins_anew = root is not None and _kept(folder, FIRST_ROOT) != root
+    follows = _kept(folder, FIRST_ROOT) == root and _is_root(_kept(folder, "root"))
+    begins_anew = root is not None and not follows
     bootstrap = root if begins_anew else _kept(folder, "root")
     if bootstrap is None:
         raise EdgenetsError(
@@ -96,6 +97,14 @@ def _updater(scratch: str, address: str, root: bytes) -> Updater:
 def _kept(folder: Path, name: str) -> bytes | None:
     path = folder / f"{name}.json"
     return read_bytes(path) if path.is_file() else None
+
+
+def _is_root(content: bytes | None) -> bool:
+    """Return whether the root that was kept can be read: a disk may have damaged it."""
+    try:
+        return content is not None and isinstance(_signed(content), Root)
+    except exceptions.RepositoryError:
+        return False
 
 
 def _keep(folder: Path, scratch: Path, first_root: bytes | None) -> None:

@@ -100,7 +100,7 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
     """
     folder = Path(into).absolute()
     _require_installed(folder)
-    if start:
+    if start and slots.read_state(folder).pending:
         with slots.locked(folder):
             slots.settle(folder, starting=True)
     path = slots.model_path(folder, _require_installed(folder))
@@ -110,12 +110,17 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
 
 
 @speaking_python()
-def confirm(into: PathOrName) -> UpdateStatus:
+def confirm(into: PathOrName, path: PathOrName | None = None) -> UpdateStatus:
     """Keep the model that answers: it works. Nothing happens where it is confirmed already.
 
     ```python
-    en.confirm("/var/lib/models")
+    en.confirm("/var/lib/models", model)
     ```
+
+    Args:
+        into: the board's folder.
+        path: of the model that works, as `current` returned it: where an update has put another one
+            in its place meanwhile, that one stays on trial. None: whichever answers.
 
     Raises:
         EdgenetsError: no model is installed there, or it cannot be noted.
@@ -123,7 +128,9 @@ def confirm(into: PathOrName) -> UpdateStatus:
     folder = Path(into).absolute()
     _require_installed(folder)
     with slots.locked(folder):
-        slots.confirm(folder, slots.settle(folder))
+        state = slots.settle(folder)
+        if path is None or Path(path) == slots.model_path(folder, _require_installed(folder)):
+            slots.confirm(folder, state)
         return slots.status(folder)
 
 
@@ -141,12 +148,15 @@ def rollback(into: PathOrName) -> UpdateStatus:
     folder = Path(into).absolute()
     _require_installed(folder)
     with slots.locked_download(folder), slots.locked(folder):
+        answered = slots.current_slot(folder)
         state = slots.settle(folder)
-        if slots.status(folder).previous is None:
-            raise EdgenetsError(
-                f"{folder} holds no model from before; edgenets update installs another release"
-            )
-        slots.leave(folder, state, "it was rolled back")
+        if slots.current_slot(folder) == answered:  # else it was due, and has happened
+            if slots.status(folder).previous is None:
+                raise EdgenetsError(
+                    f"{folder} holds no model from before that was not left; edgenets update "
+                    "installs another release, with --retry one that was left"
+                )
+            slots.leave(folder, state, "it was rolled back")
         return slots.status(folder)
 
 

@@ -25,7 +25,9 @@ def test_units_are_shown_and_written(tmp_path: Path):
         assert text in result.stdout
     (service,) = (name for name in written if name.endswith("models.service"))
     assert f"--into '{into}'" in written[service] and "100 %% root.json" in written[service]
-    assert "--start --into" in written["cam.service.d/edgenets.conf"]
+    name = service.removesuffix(".service")  # of the folder: a program may use several models
+    assert "=-+" in written[f"cam.service.d/{name}.conf"]
+    assert "--start --into" in written[f"cam.service.d/{name}.conf"]
     assert f"enable --now {service.replace('.service', '.timer')}" in result.stdout
     assert not into.exists()
 

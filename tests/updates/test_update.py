@@ -55,9 +55,10 @@ def test_old_releases_are_listed_no_more_and_their_boards_fetch_the_package(worl
         newest = world.publish(number)
     listed = world.edgenets("release", "list", world.repository)["releases"]
     assert [release["number"] for release in listed] == [5, 6, 7, 8, 9]
-    assert [bool(release["deltas"]) for release in listed] == 4 * [False] + [True]
+    assert [bool(release["deltas"]) for release in listed] == 3 * [False] + 2 * [True]
     targets = open_repository(world.repository).targets.signed.targets
-    assert len(targets) == 5 + len(newest["deltas"])  # none has probes
+    deltas = sum(len(release["deltas"]) for release in listed)
+    assert len(targets) == 5 + deltas  # none has probes
     assert world.update()["downloaded_bytes"] == newest["package"]["size_bytes"]
     assert world.answers() == world.file(2).read_bytes()
 
@@ -69,7 +70,7 @@ def test_a_release_stays_listed_with_its_deltas_until_all_its_boards_get_newer_o
     world.publish(1, "--device-class", "camera", "--percent", 10)
     listed = world.edgenets("release", "list", world.repository)["releases"]
     assert [release["number"] for release in listed] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
-    assert [release["number"] for release in listed if release["deltas"]] == [2, 3, 9, 10]
+    assert [release["number"] for release in listed if release["deltas"]] == [2, 3, 8, 9, 10]
     answers = [release["probes"]["answers"]["target"] for release in listed[:2]]
     assert answers == ["colours/1.answers.epk", "colours/2.answers.epk"]
 
@@ -119,6 +120,49 @@ def test_rollback_leads_back_and_is_remembered(world, untried):
     assert world.on_board("--confirm")["left"] == []
 
 
+def test_rollback_does_not_lead_to_a_model_that_was_left(
+    world, untried, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slots, "clock", lambda: ("boot", 100.0))
+    world.update("--minutes", 1)
+    monkeypatch.setattr(slots, "clock", lambda: ("boot", 161.0))
+    assert world.on_board("--rollback")["release"]["number"] == 1  # its minutes were over
+    assert world.on_board("--status")["left"][0]["reason"] == "it was not confirmed in 1 minutes"
+    assert world.on_board("--status")["previous"] is None
+    with pytest.raises(EdgenetsError, match="no model from before that was not left"):
+        world.on_board("--rollback")
+    assert world.on_board("--status")["release"]["number"] == 1
+
+
+def test_a_program_confirms_the_model_that_it_has_loaded(world, untried):
+    loaded = en.current(world.board, start=True)
+    world.update()
+    assert en.confirm(world.board, loaded).pending is not None
+    assert en.confirm(world.board, en.current(world.board)).pending is None
+
+
+def test_a_start_needs_to_be_noted_on_trial_alone(world, untried, monkeypatch: pytest.MonkeyPatch):
+    def refused(folder: Path) -> None:
+        raise EdgenetsError("cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slots, "locked", refused)
+        assert en.current(world.board, start=True).is_file()
+    world.update()
+    with monkeypatch.context() as patch, pytest.raises(EdgenetsError, match="cannot be written"):
+        patch.setattr(slots, "locked", refused)
+        en.current(world.board, start=True)
+
+
+def test_a_release_on_trial_that_is_listed_no_more_is_left(world, untried):
+    world.update()
+    for number in (1, 3, 1, 3, 1):
+        world.publish(number)
+    assert world.update()["release"]["number"] == 7
+    (left,) = world.on_board("--status")["left"]
+    assert (left["number"], left["reason"]) == (2, "newer ones have replaced it")
+
+
 def test_a_yanked_release_is_left_for_the_one_before(world, untried):
     world.update()
     world.on_board("--confirm")
@@ -129,7 +173,7 @@ def test_a_yanked_release_is_left_for_the_one_before(world, untried):
     answers = record["release"]["probes"]["answers"]["size_bytes"]
     assert record["downloaded_bytes"] == answers  # the model is in the other slot
     assert world.answers() == world.file(1).read_bytes()
-    with pytest.raises(EdgenetsError, match="has no release 9"):
+    with pytest.raises(EdgenetsError, match="lists no release 9"):
         world.edgenets("release", "yank", world.repository, 9, *yank)
 
 
@@ -233,6 +277,14 @@ def test_a_damaged_model_on_trial_is_left_and_may_come_again(world, untried):
     assert world.update()["release"]["number"] == 2
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", None], ids=["empty", "none", "missing"])
+def test_trust_that_is_damaged_begins_anew_with_the_root(content: bytes | None, world, untried):
+    world.update(source=world.first)
+    root = world.board / "trusted" / "root.json"
+    root.unlink() if content is None else root.write_bytes(content)
+    assert world.update()["release"]["number"] == 2
+
+
 def test_a_damaged_model_is_installed_anew(world, untried):
     (world.board / "slots" / "a" / "model.tflite").write_bytes(b"bit rot")
     assert world.update(source=world.first)["action"] == "installed"
@@ -268,14 +320,15 @@ PENDING = {
 @pytest.mark.parametrize(
     "state",
     [
-        {"pending": {"slot": "a"}, "left": []},
-        {"pending": {**PENDING, "starts": "none"}, "left": []},
-        {"pending": None, "left": [1]},
-        [],
+        json.dumps({"pending": {"slot": "a"}, "left": []}),
+        json.dumps({"pending": {**PENDING, "starts": "none"}, "left": []}),
+        json.dumps({"pending": None, "left": [1]}),
+        "[]",
+        "",
     ],
 )
-def test_a_damaged_state_is_a_sentence_and_the_model_answers(state, world):
-    (world.board / "state.json").write_text(json.dumps(state))
+def test_a_damaged_state_is_a_sentence_and_the_model_answers(state: str, world):
+    (world.board / "state.json").write_text(state)
     with pytest.raises(EdgenetsError, match=r"state\.json is damaged.*remove it"):
         world.on_board("--status")
     assert en.current(world.board).read_bytes() == world.file(1).read_bytes()

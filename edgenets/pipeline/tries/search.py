@@ -78,7 +78,8 @@ def compress_within_drop(
 
     Returns:
         As `compress`, and `tries`, as `CompressTry` has them; `front` and `chosen`, indices of
-        them; `objective`, `target`, `max_drop`; `before`: the model as it was, on the same images.
+        them; `refused`, sentences on recipes whose files were not kept; `objective`, `target`,
+        `max_drop`; `before`: the model as it was, on the same images.
 
     Raises:
         EdgenetsError: no try lost so little, or the net's speed cannot be estimated. As `compress`
@@ -254,8 +255,8 @@ class _Search:
             return best
         if not self.tries:
             raise EdgenetsError(
-                f"no recipe makes a file that answers as the net does ({self.refused[0]}); train "
-                "the net longer, or pass more images"
+                f"none of the recipes that were tried makes a file that answers as the net does "
+                f"({self.refused[0]}); try more of them, or train the net longer"
             )
         nearest = min((made.row for made in self.tries), key=lambda row: row.drop)
         tried = "the one recipe" if len(self.tries) == 1 else f"the {len(self.tries)} recipes"
@@ -271,6 +272,7 @@ class _Search:
         before = self.tries[0].records[0].measured
         more = {
             "tries": rows,
+            "refused": self.refused,
             "front": front_of_tries(rows),
             "chosen": self.tries.index(best),
             "objective": self.word,

@@ -152,8 +152,10 @@ def test_a_recipe_whose_file_is_refused_counts_as_one_that_loses_too_much(
     unfaithful: tuple[str, ...] = ("rate 1e-06",)
     made = model.compress(image_folder, out=tmp_path / "net", max_drop=100, tries=2)
     assert [each["recipe"] for each in made.record.tries] == ["int8"]
+    (refused_because,) = made.record.refused
+    assert refused_because.startswith("rate 1e-06: the int8 file gives logits at 3.0 dB")
     unfaithful = ("int8", "rate 1e-06")
-    with pytest.raises(EdgenetsError, match=r"no recipe makes .* \(int8: the int8 file gives"):
+    with pytest.raises(EdgenetsError, match=r"none of the recipes .* \(int8: the int8 file gives"):
         model.compress(image_folder, out=tmp_path / "none", max_drop=100, tries=2)
 
 
