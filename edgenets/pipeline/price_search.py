@@ -64,7 +64,8 @@ def search_price(
         EdgenetsError: none is below it; the message says what can be had.
     """
     price, slope = first_price, USUAL_SLOPE_OF_BYTES if limit.falls else USUAL_SLOPE_OF_KL
-    within: tuple[Found, _Point] | None = None
+    nearest: tuple[float, Found] | None = None
+    within: _Point | None = None
     beyond: _Point | None = None
     last: _Point | None = None
     for _ in range(effort.most_tries):
@@ -79,13 +80,15 @@ def search_price(
         target = np.log((1 - effort.near / 2) * most)
         point = _Point(float(np.log(price)), float(np.log(max(value, LEAST_VALUE))))
         if value <= most:
-            within = found, point
+            within = point
+            if nearest is None or value > nearest[0]:
+                nearest = value, found
             if value >= (1 - effort.near) * most:
                 return found
         else:
             beyond = point
         if within and beyond:
-            (start, low), width = within[1], beyond.price - within[1].price
+            (start, low), width = within, beyond.price - within.price
             part = (target - low) / (beyond.value - low)
             price = float(np.exp(start + np.clip(part, 0.1, 0.9) * width))
         else:
@@ -96,17 +99,16 @@ def search_price(
             step = np.clip((target - point.value) / slope, -LARGEST_STEP, LARGEST_STEP)
             price = float(np.exp(point.price + step))
         last = point
-    nearest = limit.value(within[0] if within else found)
-    if within is None:
+    if nearest is None:
         raise EdgenetsError(
-            f"of {effort.most_tries} tries the nearest has {_said(nearest)} where "
+            f"of {effort.most_tries} tries the nearest has {_said(limit.value(found))} where "
             f"{limit.key} is {_said(limit.most)}; pass a larger {limit.key}"
         )
     say(
-        f"after {effort.most_tries} tries the nearest has {_said(nearest)}, "
+        f"after {effort.most_tries} tries the nearest has {_said(limit.value(nearest[1]))}, "
         f"{limit.key} is {_said(limit.most)}; pass `price` to go nearer"
     )
-    return within[0]
+    return nearest[1]
 
 
 def _said(value: float) -> str:

@@ -276,7 +276,7 @@ def _attempt(
 
 
 def _train_to_budget(train: Callable[..., Attempt], found: Attempt, budget: int) -> Attempt:
-    """Return a training whose package keeps a budget, which `found` keeps without training.
+    """Return a training whose package keeps a budget; the price of `found` is its first one.
 
     Args:
         train: trains codes at a price, until they take `budget_bits`.

@@ -42,6 +42,7 @@ from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
 from edgenets.results.benchmark import StoredFile
 from edgenets.results.report import Report
+from edgenets.training.fit import Paused, first_part
 from edgenets.units import (
     format_bytes,
     format_interval,
@@ -84,11 +85,11 @@ def run(
         if not (out / CONFIG).exists():
             recorded = config.model_copy(update={"train": complete.train})
             write_bytes(out / CONFIG, dump_config(recorded).encode())
-        records = run_stages(
-            out / STAGES,
-            plan(complete, images, initial, log_dir, pause),
-            images.dataset.fingerprint,
-        )
+        stages = plan(complete, images, initial, log_dir, pause)
+        if pause is not None:  # and if it was trained to its end before, no further either
+            (trained,) = run_stages(out / STAGES, stages[:1], images.dataset.fingerprint)
+            raise Paused(first_part(trained.measured["history"] or {}, pause))
+        records = run_stages(out / STAGES, stages, images.dataset.fingerprint)
         exported = next(r.folder for r in records if r.name == "export")
         for name in (INT8_FILE, PACKAGE_FILE):
             write_bytes(out / name, read_bytes(out / STAGES / exported / name))

@@ -154,7 +154,7 @@ def fit(
                 ) from error
             keep(progress.epoch + 1, values)
     if pause is not None:
-        raise Paused(progress.history)
+        raise Paused(until(progress.history, stop))
     loop.callbacks.on_train_end()
     kept = {progress.best_epoch: 1.0}
     if begin is not None and epochs:
@@ -167,6 +167,17 @@ def fit(
     if history:
         history["kept"] = [kept.get(int(epoch), 0.0) for epoch in history["epoch"]]
     return history
+
+
+def first_part(history: dict[str, list[float]], part: float) -> dict[str, list[float]]:
+    """Return the history of a whole training as it was when so much of it was done."""
+    return until(history, ceil(part * max(history.get("epoch", [0.0]))))
+
+
+def until(history: Mapping[str, list[float]], last: int) -> dict[str, list[float]]:
+    """Return a history up to an epoch."""
+    count = sum(epoch <= last for epoch in history.get("epoch", []))
+    return {key: values[:count] for key, values in history.items()}
 
 
 def assign(model: keras.Model, values: Arrays) -> None:

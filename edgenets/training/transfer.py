@@ -97,9 +97,10 @@ def fit_classifier(
     return {"loss": fitted.loss, "accuracy": fitted.accuracy}
 
 
-def measure(model: keras.Model, data: TrainingData) -> dict[str, float]:
+def measure(model: keras.Model, data: TrainingData, seed: int) -> dict[str, float]:
     """Return loss and accuracy of a net that knows the classes, on labelled training images."""
-    labelled = np.flatnonzero(data.labels != UNLABELLED)[:MOST_IMAGES]
+    labelled = np.flatnonzero(data.labels != UNLABELLED)
+    labelled = labelled[balanced_sample(data.labels[labelled], MOST_IMAGES, seed)]
     infer = compile_inference(model)
     logits = np.concatenate(
         [

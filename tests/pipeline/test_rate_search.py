@@ -117,6 +117,15 @@ def test_nothing_diverges_below_some_price():
     assert search_price(attempt, limit("max_kl", 0.03)).kl == 0
 
 
+def test_nearest_try_is_taken_and_not_the_last_one_within():
+    values = iter([0.02, 0.05, 0.027, *4 * [0.024]])  # as trainings are: not quite by their price
+
+    def attempt(price: float) -> SimpleNamespace:
+        return SimpleNamespace(price=price, package_bytes=1, kl=next(values))
+
+    assert search_price(attempt, limit("max_kl", 0.03)).kl == 0.027
+
+
 def test_tries_that_run_out_are_said(capsys: pytest.CaptureFixture):
     search_price(
         lambda price: SimpleNamespace(price=price, package_bytes=1, kl=0.01), limit("max_kl", 0.03)

@@ -99,7 +99,7 @@ def train_model(
         if transfer.classifier and set(initial.spec.labels) != set(spec.labels):
             begin = partial(fit_classifier, model, data, settings, seed=config.seed)
         elif pace.epochs:
-            begin = partial(measure, model, data)
+            begin = partial(measure, model, data, config.seed)
     teacher = None
     if config.train.teacher:
         teacher = load_teacher(Path(config.train.teacher), images.dataset.classes)

@@ -23,7 +23,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import locked_folder, make_folder, read_bytes, write_bytes
 from edgenets.pipeline.sweep.cluster import CPUS_OF_A_TRIAL, MOST_LOSSES
 from edgenets.pipeline.sweep.page import PAGE
-from edgenets.pipeline.sweep.search import RESULT
+from edgenets.pipeline.sweep.search import RESULT, pending, require_tools, write_results
 from edgenets.pipeline.sweep.space import SweepConfig
 from edgenets.pipeline.sweep.storage import IMAGES, Storage, fetch_images, put_images
 from edgenets.pipeline.sweep.store import CONFIG, JOURNAL, TRIALS, Store, Trial
@@ -113,8 +113,13 @@ class SharingStorage:
         self._moved += moved
         if isinstance(outcome, str):
             raise EdgenetsError(outcome)
-        before = self._store.trials()[work.number]
-        note(self._store, before, work, outcome)
+        with self._store.choosing():
+            trials = self._store.trials()
+            if work not in pending(self._store.config, trials)[0]:  # another command has noted it
+                return
+            before = trials[work.number]
+            note(self._store, before, work, outcome)
+        write_results(self._store)
         self._keep()
         if not outcome.failed and work.rungs:  # nobody asks for it any more
             self._storage.remove_folder(_stored_name(before))
@@ -166,6 +171,7 @@ def _task(
                 f"a node has edgenets {edgenets.__version__}, and the sweep is of {job.version}; "
                 "install the same version on all nodes"
             )
+        require_tools(job.config)
         storage = Storage(job.url)
         return _do(job, storage, trial, Work(*work), ahead), storage.moved
     except EdgenetsError as error:

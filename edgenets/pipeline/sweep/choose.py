@@ -69,14 +69,17 @@ def _propose(
 
 
 class _Axes:
-    """A list of points as Optuna's parameters: the net, then what that net has, then the recipe."""
+    """A list of points as Optuna's parameters: the net and which arguments it is given, then their
+    values, then the recipe."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         self.points = {point.key: point for point in points}
         self.recipes = list(dict.fromkeys(point.recipe for point in points))
         self.values: dict[str, dict[str, list[Any]]] = {}
+        self.nets: dict[str, str] = {}
         for point in points:
-            own = self.values.setdefault(point.net, {})
+            self.nets[_kind(point)] = point.net
+            own = self.values.setdefault(_kind(point), {})
             for argument, value in point.arguments.items():
                 values = own.setdefault(argument, [])
                 if value not in values:
@@ -88,38 +91,43 @@ class _Axes:
 
     def suggest(self, trial: optuna.Trial) -> Point | None:
         """Return the point that a trial asks for; None where it is not in the space."""
-        net = trial.suggest_categorical("net", list(self.values))
+        kind = trial.suggest_categorical("net", list(self.values))
         arguments = {}
-        for argument, values in self.values[net].items():
-            name, distribution = _axis(net, argument, values)
+        for argument, values in self.values[kind].items():
+            name, distribution = _axis(kind, argument, values)
             arguments[argument] = values[int(trial._suggest(name, distribution))]
         recipe = trial.suggest_categorical("recipe", self.recipes)
-        return self.points.get(Point(net, arguments, recipe).key)
+        return self.points.get(Point(self.nets[kind], arguments, recipe).key)
 
     def frozen(self, config: SweepConfig, trial: Trial) -> optuna.trial.FrozenTrial:
         """Return a trial that has ended as Optuna has it."""
-        point = trial.point
-        parameters: dict[str, Any] = {"net": point.net, "recipe": point.recipe}
+        point, kind = trial.point, _kind(trial.point)
+        parameters: dict[str, Any] = {"net": kind, "recipe": point.recipe}
         distributions: dict[str, BaseDistribution] = {
             "net": CategoricalDistribution(list(self.values)),
             "recipe": CategoricalDistribution(self.recipes),
         }
         for argument, value in point.arguments.items():
-            values = self.values[point.net][argument]
-            name, distributions_of = _axis(point.net, argument, values)
+            values = self.values[kind][argument]
+            name, distributions_of = _axis(kind, argument, values)
             parameters[name], distributions[name] = values.index(value), distributions_of
         finished = trial.state == "finished"
         return create_trial(
             state=TrialState.COMPLETE if finished else TrialState.PRUNED,
-            values=objectives(config, trial.measured) if finished else None,
+            values=objectives(config, trial.measured, trial.counted) if finished else None,
             params=parameters,
             distributions=distributions,
             constraints={"outside": float(trial.state in ("outside", "failed"))},
         )
 
 
-def _axis(net: str, argument: str, values: list[Any]) -> tuple[str, BaseDistribution]:
+def _kind(point: Point) -> str:
+    """Return what points have in common that differ in values alone."""
+    return " ".join((point.net, *point.arguments))
+
+
+def _axis(kind: str, argument: str, values: list[Any]) -> tuple[str, BaseDistribution]:
     """Return the name and distribution of an axis of a net: the place of a value among them."""
     if all(isinstance(value, int | float) for value in values):
-        return f"{net}.{argument}", IntDistribution(0, len(values) - 1)
-    return f"{net}.{argument}", CategoricalDistribution(list(range(len(values))))
+        return f"{kind}.{argument}", IntDistribution(0, len(values) - 1)
+    return f"{kind}.{argument}", CategoricalDistribution(list(range(len(values))))

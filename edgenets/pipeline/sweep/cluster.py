@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from edgenets.errors import EdgenetsError
 from edgenets.packages import missing_package
-from edgenets.pipeline.sweep.search import perform, plan_work, write_results
+from edgenets.pipeline.sweep.search import perform, plan_work, require_tools
 from edgenets.pipeline.sweep.store import Store
 from edgenets.pipeline.sweep.work import Work
 
@@ -121,6 +121,8 @@ def _search(store: Store, nodes: Nodes, deadline: float | None) -> None:
     while True:
         may_begin = deadline is None or time.monotonic() < deadline
         for work in plan_work(store) if may_begin else ():
+            if deadline is not None and len(running) >= ray.cluster_resources().get("CPU", 1):
+                break  # what waits for a node would begin after the time
             if work not in running.values():
                 running[nodes.begin(work)] = work
         if not running:
@@ -128,8 +130,6 @@ def _search(store: Store, nodes: Nodes, deadline: float | None) -> None:
         done, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
         for task in done:
             nodes.end(running.pop(task), ray.get(task))
-        if done:
-            write_results(store)
 
 
 class _SharingAFolder:
@@ -157,6 +157,7 @@ def _task(folder: str, work: Work) -> str:
                 "under the same path, or storage with --storage"
             )
         store = Store(Path(folder))  # which looks for the images, too
+        require_tools(store.config)
         while not perform(store, Work(*work)):  # a process that was lost still has the lock
             time.sleep(LOOK_SECONDS)
     except EdgenetsError as error:

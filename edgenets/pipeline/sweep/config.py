@@ -5,18 +5,17 @@ Loads no TensorFlow: a mistake is told at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 import yaml
 
-from edgenets.data.folder import existing_folder
 from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.export.targets import Target, find_target
 from edgenets.files import read_bytes
-from edgenets.pipeline.config import sentence_of
+from edgenets.pipeline.config import RunConfig, require_runnable, sentence_of
 from edgenets.pipeline.config_file import parse_yaml
 from edgenets.pipeline.sweep.space import SweepConfig, points_of, run_config
 
@@ -52,18 +51,25 @@ def check_sweep(values: dict[str, Any], name: str) -> SweepConfig:
         _check_costs(config, targets)
         _check_conditions(config)
         _check_run(config.run)
-        for point in {point.recipe: point for point in points_of(config)}.values():
-            run_config(config, point, config.targets[0])
+        runs = _runs_of_recipes(config)
+        for run in runs.values():
+            require_runnable(run)
     except EdgenetsError as error:
         raise EdgenetsError(f"{name}: {error}") from error
     if config.run.get("train", {}).get("epochs") == 0:
         raise EdgenetsError(f"{name}: run.train.epochs must be at least 1 in a sweep, got 0")
-    return _with_absolute_paths(config)
+    return _with_absolute_paths(config, runs)
 
 
 def dump_sweep(config: SweepConfig) -> str:
     """Return the config as YAML with every default written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _runs_of_recipes(config: SweepConfig) -> dict[str, RunConfig]:
+    """Return by recipe the config of the last run that has it, with the paths of files absolute."""
+    points = {point.recipe: point for point in points_of(config)}
+    return {name: run_config(config, point, config.targets[0]) for name, point in points.items()}
 
 
 def _check_run(run: dict[str, Any]) -> None:
@@ -108,11 +114,15 @@ def _sentence(error: Any) -> str:
     return sentence_of({**error, "loc": ("compress", *loc[4:])}, place)
 
 
-def _with_absolute_paths(config: SweepConfig) -> SweepConfig:
+def _with_absolute_paths(config: SweepConfig, runs: Mapping[str, RunConfig]) -> SweepConfig:
     """Let the sweep's folder mean the same files from every working directory."""
-    if (source := config.run.get("data", {}).get("source", "digits")) != "digits":
-        existing_folder(source)
-    absolute = run_config(config, next(points_of(config)), config.targets[0])
+    absolute = next(iter(runs.values()))
+    recipes = [
+        each
+        if isinstance(each, str)
+        else {name: runs[name].compress if name in runs else each[name] for name in each}
+        for each in config.recipes
+    ]
     run = {
         section: {
             key: getattr(getattr(absolute, section), key) if (section, key) in PATHS else value
@@ -122,4 +132,4 @@ def _with_absolute_paths(config: SweepConfig) -> SweepConfig:
         else values
         for section, values in config.run.items()
     }
-    return config.model_copy(update={"run": run})
+    return config.model_copy(update={"run": run, "recipes": tuple(recipes)})

@@ -14,6 +14,8 @@ from edgenets.export.targets import TARGETS, Target
 from edgenets.units import format_bytes, format_count, parse_bytes, parse_count
 
 EXAMPLE = "stored <= 100KB"
+AT_MOST = "at_most"
+"""In a row of what was counted, the keys of figures that the recipe will make smaller."""
 
 
 def _points(text: str) -> float:
@@ -80,7 +82,7 @@ class Constraint(NamedTuple):
 
     def allows(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row of figures keeps it; what is not known yet breaks nothing."""
-        if self.target not in (None, row["target"]):
+        if self.target not in (None, row["target"]) or self.figure.key in row.get(AT_MOST, ()):
             return True
         value = row.get(self.figure.key)
         return value is None or value <= self.most

@@ -2,7 +2,8 @@
 
 The file is the recipe's, written with first weights: pruned, shared and rounded as after training,
 but without any. Its operators, and so its instructions and memory, are those of the final file; its
-package is nearly as large.
+package is nearly as large. What `rate` and `slim` will do is not known before: with them figures
+are bounds from above.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model, weights_sha256
 from edgenets.packages import installed_version
+from edgenets.pipeline.sweep.constraints import AT_MOST
 from edgenets.profile import profile
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice, Option
 from edgenets.quantize.budget.sensitivity import compress_untrained
@@ -34,6 +36,13 @@ from edgenets.quantize.recipe import Recipe
 from edgenets.quantize.settings import PruneSettings, ShareSettings
 from edgenets.quantize.sizes.counts import stored_bytes
 from edgenets.quantize.stages.prune import sparsity_of
+
+CODED = ("stored_bytes", "cycles")
+MADE_SMALLER = {
+    "rate": CODED,
+    "slim": (*CODED, "size_bytes", "arena_bytes", "params", "macs", "instructions"),
+}
+"""The figures that a stage makes smaller, by how much only its work says."""
 
 
 def count_untrained(
@@ -48,10 +57,11 @@ def count_untrained(
         instructions: whether they are counted, on the emulated board.
 
     Returns:
-        params, macs, and what `count_file` returns.
+        params, macs, what `count_file` returns, and `AT_MOST`.
     """
     cost = profile(model.net)
     return {
+        AT_MOST: sorted({key for stage in recipe for key in MADE_SMALLER.get(stage.stage, ())}),
         "params": cost.params,
         "macs": cost.macs,
         **count_file(untrained_file(model, recipe, target), target, instructions=instructions),

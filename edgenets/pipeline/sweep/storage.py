@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise missing_package("fsspec") from error
 
-ARCHIVE = ".tar"
+ARCHIVE, PARTIAL = ".tar", ".partial"
 IMAGES = "images/"
 """How the names of folders of images begin."""
 WAY_OUT = "what is done is kept; mend that, and the same command goes on"
@@ -77,7 +77,10 @@ class Storage:
                 raise EdgenetsError(f"cannot pack {folder}: {error}; {WAY_OUT}") from error
             size = file.tell()
             file.seek(0)
-            self._write(name + ARCHIVE, lambda to: shutil.copyfileobj(file, to))
+            partial = name + PARTIAL
+            self._write(partial, lambda to: shutil.copyfileobj(file, to))
+            with self._named(name):
+                self._files.mv(f"{self._root}/{partial}", f"{self._root}/{name}{ARCHIVE}")
         self.moved.append((name, size))
 
     def fetch_folder(self, name: str, folder: Path) -> None:

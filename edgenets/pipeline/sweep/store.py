@@ -136,7 +136,7 @@ class Store:
         """Note what was measured at a trial's end."""
         self._note(trial, "measured", rows)
         self._note(trial, "state", "finished")
-        self._tell(trial, TrialState.COMPLETE, objectives(self.config, rows))
+        self._tell(trial, TrialState.COMPLETE, objectives(self.config, rows, trial.counted))
 
     def set_stopped(self, trial: Trial) -> None:
         """Note that a trial is not among the best at its last rung."""
@@ -206,15 +206,24 @@ def directions(config: SweepConfig) -> list[Direction]:
     return [*costs, "maximize"]
 
 
-def objectives(config: SweepConfig, rows: Sequence[Row]) -> list[float]:
-    """Return the objectives of a finished trial: the least of each cost, the held-out accuracy."""
-    return [*costs(config, rows), max(row["held_out"] for row in rows)]
+def objectives(config: SweepConfig, rows: Sequence[Row], counted: Sequence[Row]) -> list[float]:
+    """Return the objectives of a finished trial: the least of each cost, the held-out accuracy.
+
+    A cost that no target has for which it is inside the constraints is as it was counted.
+    """
+    return [*costs(config, rows, counted), max(row["held_out"] for row in rows)]
 
 
-def costs(config: SweepConfig, rows: Sequence[Row]) -> list[float]:
+def costs(config: SweepConfig, rows: Sequence[Row], counted: Sequence[Row] = ()) -> list[float]:
     """Return the least of each cost of a trial's rows; 0 where no target has such a figure."""
-    known = ([row[f.key] for row in rows if row.get(f.key) is not None] for f in config.costs)
-    return [float(min(values, default=0)) for values in known]
+
+    def values(key: str, rows: Sequence[Row]) -> list[float]:
+        return [row[key] for row in rows if row.get(key) is not None]
+
+    return [
+        float(min(values(cost.key, rows) or values(cost.key, counted), default=0))
+        for cost in config.costs
+    ]
 
 
 def _trial(number: int, frozen: FrozenTrial) -> Trial:

@@ -24,8 +24,7 @@ def summarize(config: SweepConfig, trials: Sequence[Trial]) -> dict[str, Any]:
         trials: a row for each trial and target. Its `state`: "finished", or why it has no accuracy;
             `measured`, whether its figures are those of the final file or of the untrained one.
         front: indices of the rows on the fronts of the first cost, target by target.
-        chosen: by target the last one of the front: none is surely more accurate, and of those it
-            cannot be told apart from it is the cheapest.
+        chosen: by target the last one of the front: none is surely more accurate.
         epochs: passes over the training images, of all trials together: a training that trials of
             one net have in common counts once.
         removed: by constraint, how many points were never trained because of it.

@@ -13,6 +13,7 @@ from typing import Any
 from edgenets.export.targets import find_target
 from edgenets.files import copy_folder, read_bytes, read_sealed, write_bytes
 from edgenets.models.backend import keras
+from edgenets.models.folder import Model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.run import CONFIG, RECORD, STAGES, run
@@ -22,6 +23,7 @@ from edgenets.pipeline.stages.train import initial_model
 from edgenets.pipeline.sweep.constraints import FIGURES
 from edgenets.pipeline.sweep.counting import count_file, count_untrained
 from edgenets.pipeline.sweep.space import Point, SweepConfig, run_config
+from edgenets.profile import profile
 from edgenets.results.report import Report
 from edgenets.training.fit import Paused
 
@@ -72,9 +74,9 @@ def train_trial(config: SweepConfig, point: Point, folder: Path, target: str, pa
     Raises:
         EdgenetsError: the training failed.
     """
+    history: dict[str, list[float]] = {}
     try:
-        report = run(run_config(config, point, target), folder / target, pause=part)
-        history = report.stages[0].history or {}  # it was run to its end already
+        run(run_config(config, point, target), folder / target, pause=part)
     except Paused as paused:
         history = paused.history
     keras.backend.clear_session()
@@ -145,11 +147,14 @@ def _measured(config: SweepConfig, report: Report, folder: Path, target: str) ->
     counted = count_file(content, find_target(target), instructions=counts_instructions(config))
     histories = [stage.history for stage in report.stages if stage.history]
     exported = next((folder / STAGES).glob("*-export"))
+    net = {key: report.model[key] for key in ("params", "macs")}
+    for slimmed in sorted((folder / STAGES).glob("*-slim")):
+        cost = profile(Model.load(slimmed).net)
+        net = {"params": cost.params, "macs": cost.macs}
     held_out = zip(histories[-1]["validation_accuracy"], histories[-1]["kept"], strict=True)
     return {
         "target": target,
-        "params": report.model["params"],
-        "macs": report.model["macs"],
+        **net,
         **counted,
         "top1": last.top1,
         "ci95": list(last.ci95),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgenets.data.folder import existing_folder
 from edgenets.data.opened import last_dataset_kept
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.sweep.constraints import broken
@@ -79,6 +80,8 @@ def attempt(
     Raises:
         EdgenetsError: what failed is the disk or the network, and no fault of the trial.
     """
+    for source in config.images:  # gone ones fail every trial
+        existing_folder(source)
     began = time.monotonic()
     rows, failed = list[Row](), ""
     try:

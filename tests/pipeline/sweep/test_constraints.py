@@ -44,3 +44,5 @@ def test_a_constraint_of_a_target_bounds_its_rows_alone_and_nothing_that_is_not_
     assert not broken(bounds, {"target": "rpi4", "stored_bytes": 1000})
     assert not broken(bounds, {"target": "ethos-u55-128", "stored_bytes": 1001})
     assert not broken(bounds, {"target": "rpi4"})
+    row = {"target": "rpi4", "stored_bytes": 1001, "at_most": ["stored_bytes"]}
+    assert not broken(bounds, row)  # what the recipe makes smaller yet

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
+import optuna
 import pytest
 
 from edgenets.errors import EdgenetsError
-from edgenets.pipeline.sweep.choose import next_generation
+from edgenets.pipeline.sweep.choose import _Axes, next_generation
 from edgenets.pipeline.sweep.config import check_sweep
 from edgenets.pipeline.sweep.search import pending, require_tools
 from edgenets.pipeline.sweep.space import points_of
-from edgenets.pipeline.sweep.store import Trial
+from edgenets.pipeline.sweep.store import Trial, objectives
 
 
 def sweep(**values):
@@ -120,6 +121,25 @@ def test_tpe_prefers_what_did_well():
         for part in (trials[:10], trials[-10:])
     )
     assert last < first / 2
+
+
+def test_tpe_proposes_points_of_entries_with_other_arguments():
+    nets = [
+        {"net": "mobilenet_v1", "width": {"from": 0.05, "to": 2, "step": 0.05}},
+        {"net": "mobilenet_v1", "width": [4.0], "output_stride": 8},
+    ]
+    axes = _Axes(list(points_of(sweep(nets=nets))))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    points = [axes.suggest(study.ask()) for _ in range(30)]
+    assert None not in points
+    assert {len(point.arguments) for point in points} == {1, 2}
+
+
+def test_a_cost_of_a_target_that_is_outside_is_what_was_counted():
+    config = sweep(targets=["rpi4", "ethos-u55-128"], minimise=["stored", "cycles"])
+    rows = [{"target": "rpi4", "stored_bytes": 10, "cycles": None, "held_out": 0.5}]
+    counted = [{"stored_bytes": 9, "cycles": None}, {"stored_bytes": 9, "cycles": 700}]
+    assert objectives(config, rows, counted) == [10, 700, 0.5]
 
 
 def test_what_counts_a_figure_must_be_at_hand(monkeypatch, tmp_path):

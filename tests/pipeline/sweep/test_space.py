@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from edgenets.errors import EdgenetsError
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.sweep.config import check_sweep, dump_sweep, load_sweep
 from edgenets.pipeline.sweep.space import points_of, run_config
 from edgenets.pipeline.sweep.usual import usual_sweep
@@ -99,7 +100,7 @@ def test_usual_sweep_has_three_families_and_no_mistake(tmp_path, data):
         ({"conditions": [{"when": {"resolution": 32}, "then": {"width": 3}}]}, "leave no point"),
         ({"run": {"train": {"epoch": 3}}}, "unknown key 'train.epoch'"),
         ({"run": {"train": {"epochs": 0}}}, "run.train.epochs must be at least 1"),
-        ({"run": {"data": {"source": "nowhere"}}}, "no data folder 'nowhere'"),
+        ({"run": {"data": {"source": "nowhere"}}}, "no data folder '.*/nowhere'"),
         ({"halvings": 3}, "unknown key 'halvings'; did you mean halving"),
         ({"halving": {"rung": 2}}, r"unknown key 'halving.rung'; .*known: factor, rungs\)"),
         ({"search": "tpf"}, "search: .*got 'tpf'; did you mean tpe"),
@@ -126,11 +127,23 @@ def test_usual_sweep_has_three_families_and_no_mistake(tmp_path, data):
         ({"run": {"compress": "int8"}}, "run.compress is what the sweep chooses"),
         ({"run": {"export": {"target": "rpi4"}}}, "run.export.target is what the sweep chooses"),
         ({"run": {"export": None}}, "run.export must be keys and values, got None"),
+        ({"run": {"train": {"teacher": "nowhere"}}}, "sweep.yaml: .*nowhere"),
+        ({"recipes": ["int8", "fp16"]}, "sweep.yaml: .*fp16 does nothing"),
     ],
 )
 def test_a_mistake_in_a_space_is_one_sentence(values, sentence):
     with pytest.raises(EdgenetsError, match=sentence):
         check_sweep({"nets": [MOBILENET], **values}, "sweep.yaml")
+
+
+def test_a_base_is_the_same_from_every_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = str(PRETRAINED / "cifar10_mobilenet_v1")
+    (tmp_path / "base").symlink_to(base)
+    near = {"near": [{"stage": "near", "base": "base"}]}
+    config = check_sweep({"nets": [MOBILENET], "recipes": ["int8", near]}, "sweep.yaml")
+    assert config.recipe("near")[0]["base"] == str(tmp_path / "base")
+    assert config.recipe_names == ["int8", "near"]
 
 
 def test_a_sweep_file_that_is_none_is_told(tmp_path):

@@ -45,6 +45,20 @@ def test_images_are_sent_once_and_fetched_once_by_a_node(storage, tmp_path, monk
         put_images(storage, str(photos))
 
 
+def test_images_whose_sending_was_cut_off_are_sent_again(storage, tmp_path, monkeypatch):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copyfileobj", cut_off)
+        put_images(storage, str(tmp_path / "photos"))
+    name = put_images(storage, str(tmp_path / "photos"))
+    assert [moved for moved, _ in storage.moved] == [name]
+    assert [path.suffix for path in (tmp_path / "storage" / "images").iterdir()] == [".tar"]
+
+
 def test_images_are_not_sent_before_there_is_a_cluster(storage, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'edgenets[ray]'")
     from edgenets.pipeline.sweep.away import SharingStorage
@@ -137,7 +151,9 @@ def test_a_trial_goes_from_rung_to_rung_by_storage(storage, tmp_path, monkeypatc
 
     def finish(config, point, folder, targets):
         assert sorted(path.name for path in (folder / epochs).iterdir()) == ["0.25", "0.5"]
-        return [{**size, "top1": 0.5, "held_out": 0.5, "run": f"trials/{folder.name}/generic"}]
+        top1 = {"top1": 0.5, "ci95": [0.3, 0.7], "samples": 10, "right": None, "held_out": 0.5}
+        epochs_taken = {"epochs": 4, "train_epochs": 4}
+        return [{**size, **top1, **epochs_taken, "run": f"trials/{folder.name}/generic"}]
 
     monkeypatch.setattr(work, "count_trial", lambda config, point: [size])
     monkeypatch.setattr(work, "train_trial", train)
@@ -148,8 +164,11 @@ def test_a_trial_goes_from_rung_to_rung_by_storage(storage, tmp_path, monkeypatc
         piece, trials = works[0], store.trials()
         ahead = work.trial_ahead(trials, trials[piece.number])
         taken = None if ahead is None else _stored_name(ahead)
-        nodes.end(piece, _task._function(nodes._job, trials[piece.number], piece, taken))
+        result = _task._function(nodes._job, trials[piece.number], piece, taken)
+        for _ in range(2):  # the second time as if another command had done the same
+            nodes.end(piece, result)
     assert [trial.state for trial in store.trials()] == ["finished", "stopped"]
+    assert [len(trial.rungs) for trial in store.trials()] == [2, 1]
     stored = sorted(path.name for path in (tmp_path / "storage" / "trials").iterdir())
     assert stored == ["0000.tar", "0001-1.tar"]
     assert (tmp_path / "sweep/trials/0000" / epochs / "0.5").exists()

@@ -12,9 +12,10 @@ from edgenets.cli.sweep import command
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.config_file import load_config
 from edgenets.pipeline.sweep import work
+from edgenets.pipeline.sweep.search import search
 from edgenets.pipeline.sweep.space import run_config
 from edgenets.pipeline.sweep.store import Store
-from edgenets.pipeline.sweep.trial import _take_over, take_training
+from edgenets.pipeline.sweep.trial import _take_over, take_training, train_trial
 from edgenets.pipeline.sweep.worker import search_together
 
 KEYS = set(
@@ -100,6 +101,10 @@ def test_runs_for_other_targets_and_recipes_take_over_what_they_have_in_common(
         assert sorted(path.name for path in taken.iterdir()) == stages
         assert (taken / "01-train/stage.json").read_bytes() == trained
         assert load_config(tmp_path / target / "config.yaml").export.target == target[5:]
+    rung = train_trial(store.config, trial.point, tmp_path / "0001", "generic", 0.5)
+    assert rung["epochs"] == 1  # of the two that it was trained for
+    assert rung["score"] == pytest.approx(trial.rungs[0]["score"])
+    assert [path.name for path in (tmp_path / "0001/generic/stages").iterdir()] == ["01-train"]
 
 
 @pytest.mark.slow
@@ -180,6 +185,29 @@ def test_a_trial_that_fails_is_noted_and_a_full_disk_is_not_its_fault(
     with pytest.raises(EdgenetsError, match="the disk is full"):
         en.sweep(sweep_file, out=tmp_path / "full")
     assert {trial.state for trial in Store(tmp_path / "full").trials()} == {"chosen"}
+
+
+def test_images_that_are_gone_are_no_fault_of_the_trials(
+    sweep_file, image_folder, tmp_path, monkeypatch
+):
+    images = tmp_path / "images"
+    images.symlink_to(image_folder)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(sweep_file.read_text().replace(str(image_folder), str(images)))
+
+    def gone(config, point):
+        images.unlink()
+        raise EdgenetsError("the disk is full") from OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(EdgenetsError, match="the disk is full"):
+        patch.setattr(work, "count_trial", gone)
+        en.sweep(file, out=tmp_path / "sweep")
+    images.symlink_to(image_folder)
+    store = Store(tmp_path / "sweep")
+    images.unlink()
+    with pytest.raises(EdgenetsError, match="no data folder"):
+        search(store)
+    assert {trial.state for trial in store.trials()} == {"chosen"}
 
 
 def test_no_work_begins_after_the_hours(sweep_file, tmp_path):
