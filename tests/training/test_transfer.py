@@ -14,6 +14,7 @@ from edgenets.models.backend import keras
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.models.registry import create
 from edgenets.training import fit as fit_module
+from edgenets.training import transfer
 from edgenets.training.data import TrainingData
 from edgenets.training.fit import fit
 from edgenets.training.settings import FitSettings
@@ -274,8 +275,19 @@ def test_net_that_knows_the_classes_is_measured_on_its_labelled_images(
 ):
     model = build_net()
     half = np.where(np.arange(80) < 40, training_data.labels, -1)
-    values = measure(model, replace(training_data, labels=half))
+    values = measure(model, replace(training_data, labels=half), seed=0)
     logits = predict_logits(compile_inference(model), training_data.images.take(range(40)))
     log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     assert values["loss"] == pytest.approx(-log[np.arange(40), half[:40]].mean(), rel=1e-4)
     assert values["accuracy"] == np.mean(logits.argmax(axis=1) == half[:40])
+
+
+def test_of_many_images_as_many_of_each_class_are_measured(
+    training_data: TrainingData, build_net: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    measured: list[np.ndarray] = []
+    monkeypatch.setattr(transfer, "MOST_IMAGES", 10)
+    monkeypatch.setattr(transfer, "cross_entropy", lambda _, labels: measured.append(labels))
+    by_class = replace(training_data, labels=np.repeat([0, 1], 40))  # as folders are read
+    measure(build_net(), by_class, seed=0)
+    assert np.bincount(measured[0]).tolist() == [5, 5]
