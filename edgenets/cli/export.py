@@ -216,9 +216,16 @@ def command(
         if input_range is None:
             say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
         settings |= {"input_range": input_range, "trust_source": True}
-        record = export_model(model, out, labels, **settings).record
+        with usage_errors():
+            record = export_model(model, out, labels, **settings).record
     else:
-        record = Model.load(model).export(out, keep_float=keep_float, **settings).record
+        if labels or input_range is not None or trust_source:
+            raise click.UsageError(
+                "--labels, --input-range and --trust-source are for a .keras or .h5 file: a model "
+                "folder says itself what they say"
+            )
+        with usage_errors():
+            record = Model.load(model).export(out, keep_float=keep_float, **settings).record
     assert isinstance(record, ExportRecord)
     result = record.to_json()
     if as_json:

@@ -56,7 +56,7 @@ WIDTH = 80
     "--against",
     metavar="FILE.tflite",
     type=click.Path(path_type=Path),
-    help="Compare with this file in the reference kernels, or in the first --runtime.",
+    help="Compare with this file in the reference kernels, or in the --runtime.",
 )
 @click.option(
     "--client",
@@ -110,6 +110,8 @@ def command(
         print_json(result)
     else:
         print_verification(result)
+        if not (runtime or device or against or client):
+            echo("boards: add --device emulated:cortex-a72 or --device ssh://[user@]host")
 
 
 def print_verification(result: dict[str, Any]) -> None:

@@ -144,14 +144,24 @@ class Images:
 
 
 def map_in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], advance: Advance | None = None
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    advance: Advance | None = None,
+    *,
+    largest_chunk: int = LARGEST_CHUNK,
 ) -> list[Result]:
     """Return `function` of every item, in order, worked out on all cores.
 
     Threads are enough: Pillow, NumPy and hashlib release the lock while they work.
+
+    Args:
+        function: of an item.
+        items: all of them.
+        advance: is told how many are done.
+        largest_chunk: of items that a thread does before it looks whether the rest is wanted.
     """
     threads = os.cpu_count() or 1
-    size = min(LARGEST_CHUNK, len(items) // (4 * threads) + 1)
+    size = min(largest_chunk, len(items) // (4 * threads) + 1)
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
     pool = ThreadPoolExecutor(threads)
     results = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from edgenets.data.images import Fit, Preparation
-from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.errors import ArgumentError, EdgenetsError, unknown_name
 from edgenets.export.formats import Format
 
 End = Literal["float", "int8", "uint8"]
@@ -67,9 +67,10 @@ class Ends(NamedTuple):
         if client is None or client.fit == preparation.fit:
             return ""
         return (
-            f"{client.program} will {DOES[client.fit]}, and this model was trained with fit "
-            f"{preparation.fit}: of pictures that are not square it will answer otherwise than "
-            f"`evaluate` counts; train it with --fit {client.fit}"
+            f"{client.program} will {DOES[client.fit]}, and this model is of images prepared with "
+            f"fit {preparation.fit}: of pictures that are not square it will answer otherwise than "
+            f"`evaluate` counts; train it with --fit {client.fit}, or export a model of your own "
+            f"with fit={client.fit!r}"
         )
 
 
@@ -98,13 +99,13 @@ def choose_ends(
     if client is not None and client not in CLIENTS:
         raise unknown_name("client", client, CLIENTS)
     if float_ends and asked not in (None, "float"):
-        raise EdgenetsError(
+        raise ArgumentError(
             f"--float-ends is --ends float, and --ends {asked} came too; pass one of them"
         )
     row = CLIENTS[client] if client else None
     asked = "float" if float_ends else asked
     if row and asked and asked not in row.ends:
-        raise EdgenetsError(
+        raise ArgumentError(
             f"{row.program} takes files with --ends {' or '.join(row.ends)}, not {asked}; leave "
             "--ends out"
         )

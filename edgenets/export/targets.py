@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.errors import ArgumentError, unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = (
@@ -143,7 +143,7 @@ def require_format(target: Target, number_format: str) -> None:
         EdgenetsError: they are not.
     """
     if number_format not in target.formats:
-        raise EdgenetsError(
+        raise ArgumentError(
             f"for {target.name} edgenets writes {', '.join(target.formats)}, not {number_format}; "
             "pass another --format or --target"
         )

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenets.errors import ArgumentError, EdgenetsError
+from edgenets.errors import ArgumentError
 from edgenets.results.models import ExportRecord
 from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_path, require_in
 from edgenets.verbs.file import File
@@ -91,12 +91,12 @@ def write_file(
         tables=tables,
     )
     if client and row.micro:
-        raise EdgenetsError(
+        raise ArgumentError(
             f"--target {target} writes C++ sources, which {client.program} cannot run; leave "
             "--client out, or take another --target"
         )
     if row.micro and path.suffix == ".tflite":
-        raise EdgenetsError(
+        raise ArgumentError(
             f"for target {target} --out is a folder, which {path} is not named like; pass such as "
             f"{path.with_suffix('')}"
         )

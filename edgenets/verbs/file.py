@@ -208,7 +208,7 @@ class File:
             runtime: of "reference", "optimized", "xnnpack", "tflm" and "tosa"; by default all that
                 are at hand.
             device: boards, too: "emulated:CPU" or "ssh://[user@]host[:port]".
-            against: another file, compared with this one in the reference kernels, or in the first
+            against: another file, compared with this one in the reference kernels, or in the one
                 `runtime`.
             client: "mediapipe" lets MediaPipe Tasks classify the image files of `data` instead.
             labels, input_range, patience, max_bytes: as for `evaluate`.

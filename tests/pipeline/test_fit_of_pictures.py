@@ -100,7 +100,7 @@ def test_export_for_a_client_that_prepares_otherwise_says_what_to_do(tmp_path: P
     file = model.export(tmp_path / "a.tflite", format="fp32", client="mediapipe")
     assert [end["dtype"] for end in file.record.inputs] == ["float32"]
     (note,) = (note for note in file.record.notes if "MediaPipe" in note)
-    assert "trained with fit crop" in note and "--fit stretch" in note
+    assert "prepared with fit crop" in note and "--fit stretch" in note
     with pytest.raises(EdgenetsError, match="uint8 ends are of int8 files, not of fp32"):
         model.export(tmp_path / "b.tflite", format="fp32", ends="uint8")
     assert not (tmp_path / "b.tflite").exists()

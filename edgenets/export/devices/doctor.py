@@ -49,6 +49,7 @@ COMMANDS = {
     "list, inspect, pack, unpack": ("base",),
     "predict, evaluate, benchmark, verify": ("base", "runtime"),
     "run, train, compress, export, summary, report": ("base", "runtime", "train"),
+    "sweep": ("base", "runtime", "train", "sweep"),
     "HEIC photographs": ("base", "heic"),
     "export --target ethos-u55-128 --compile": ("base", "runtime", "train", "ethos-u"),
     "export --target mcu": ("base", "runtime", "train", "mcu"),

@@ -80,6 +80,6 @@ def _refused(message: str, status: int = 1) -> EdgenetsError:
     said = f" ({lines[0][:LONGEST_REASON]})" if lines else ""
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else "refuses the file"
     return EdgenetsError(
-        f"TFLM, the microcontroller runtime, {how}{said}; "
-        "`edgenets inspect FILE --target mcu` names the operators that it lacks"
+        f"TFLM, the microcontroller runtime, {how}{said}; replace the layer that this is of, or "
+        "take another target"
     )

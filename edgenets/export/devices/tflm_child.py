@@ -68,7 +68,8 @@ def refusal(content: bytes, arena_bytes: int, *, invoke: bool = False) -> str | 
         if not status:
             return None
         said.seek(0)
-        return said.read().decode(errors="replace") or f"it ended with status {status}"
+        ended = f"it ended with status {os.waitstatus_to_exitcode(status)}"
+        return said.read().decode(errors="replace") or ended
 
 
 def opened(content: bytes, arena_bytes: int) -> Any:

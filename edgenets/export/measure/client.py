@@ -22,6 +22,7 @@ from edgenets.export import ends
 from edgenets.export.devices import environments
 from edgenets.export.devices.device import LOCAL
 from edgenets.export.devices.opening import open_device
+from edgenets.export.devices.session import PATIENCE_SECONDS, ending_after
 from edgenets.export.measure.accuracy import run_images, unprepared_warnings
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.export.measure.verify import runtime_row, spread_split
@@ -69,10 +70,11 @@ def verify_client(
             )
         (outputs,) = run_images([classifier], chosen.load(preparation, once=True))
     ours = classifier.logits_of(outputs).argmax(axis=1)
-    theirs = ask_mediapipe(path, files, classifier.classes)
+    theirs = ask_mediapipe(path, files, classifier.classes, patience_seconds or PATIENCE_SECONDS)
     read = theirs >= 0
     warnings = [*unprepared_warnings(classifier, preparation), *more]
-    if note := ends.Ends(client=ends.MEDIAPIPE).note(preparation):
+    note = ends.Ends(client=ends.MEDIAPIPE).note(preparation)
+    if note and classifier.preparation is not None:
         warnings.append(note)
     warnings += _unread_warnings(files, read)
     runtime = classifier.runtime
@@ -92,12 +94,16 @@ def verify_client(
     }
 
 
-def ask_mediapipe(path: Path, files: Sequence[Path], classes: int) -> NDArray[np.int64]:
+def ask_mediapipe(
+    path: Path, files: Sequence[Path], classes: int, patience_seconds: float = PATIENCE_SECONDS
+) -> NDArray[np.int64]:
     """Return the class that MediaPipe Tasks gives each image file; -1 of one it cannot read.
 
     Raises:
-        EdgenetsError: it is not set up, refuses the `.tflite` or dies of it.
+        EdgenetsError: it is not set up, refuses the `.tflite`, dies of it, or says nothing for so
+            many seconds.
     """
+    silence = f"MediaPipe Tasks said nothing for {patience_seconds:g} s, and was ended"
     command = [
         *environments.program(environments.MEDIAPIPE, "python"),
         *(str(SCRIPT), str(path.absolute())),
@@ -115,12 +121,14 @@ def ask_mediapipe(path: Path, files: Sequence[Path], classes: int) -> NDArray[np
         ) as process:
             assert process.stdout is not None
             try:
-                for line in process.stdout:
+                while line := _next_line(process, patience_seconds, silence):
                     answers.append(_class_in(line, classes))
                     advance()
-            finally:
-                if process.poll() is None:
-                    process.terminate()
+                with ending_after(patience_seconds, process, silence):
+                    process.wait()
+            except BaseException:
+                process.kill()
+                raise
         if len(answers) != len(files):
             messages.seek(0)
             said = messages.read().decode(errors="replace").strip().splitlines()
@@ -130,6 +138,13 @@ def ask_mediapipe(path: Path, files: Sequence[Path], classes: int) -> NDArray[np
                 f"with status {process.returncode}: {reason}"
             )
     return np.array(answers, np.int64)
+
+
+def _next_line(process: subprocess.Popen[bytes], seconds: float, silence: str) -> bytes:
+    """Return the next line that a process writes; b"" at the end."""
+    assert process.stdout is not None
+    with ending_after(seconds, process, silence):
+        return process.stdout.readline()
 
 
 def _require_ends(classifier: RemoteClassifier, path: Path) -> None:

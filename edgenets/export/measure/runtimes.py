@@ -30,18 +30,13 @@ from edgenets.export.devices.program import run_program
 from edgenets.export.devices.session import Session, array_bytes
 from edgenets.export.measure.remote_classifier import sent_bytes
 from edgenets.flatbuffer.sizes import tensor_bytes
-from edgenets.packages import require_package
+from edgenets.packages import has_wheel, require_package
 
 TOSA = environments.TOSA.name
 RUNTIMES = (*KERNELS, TFLM, TOSA)
 """Of this machine, in the order in which they are compared: with the first one."""
 MAX_SECONDS = 600.0
 """That a program of TOSA's tools may take, for one image where it runs the net."""
-NO_BOARDS = {
-    "name": "boards",
-    "reason": "add --device emulated:cortex-a72 or --device ssh://[user@]host, as often as wanted",
-}
-"""What is told where no device was asked for."""
 
 
 class Answers(NamedTuple):
@@ -139,7 +134,9 @@ class TosaRuntime(Runtime):
         with tempfile.TemporaryDirectory(prefix="edgenets-") as folder:
             self._convert(content, Path(folder))
             rows = map_in_threads(
-                lambda i: self._run_one(Path(folder), i, inputs[i], outputs), range(len(inputs))
+                lambda i: self._run_one(Path(folder), i, inputs[i], outputs),
+                range(len(inputs)),
+                largest_chunk=1,  # an image may take minutes, and Ctrl-C waits for what has begun
             )
         columns = [np.stack(column) for column in zip(*rows, strict=True)]
         return Answers(columns, *environments.version_of(environments.TOSA))
@@ -241,6 +238,10 @@ def _open(name: str, here: Session, file_name: str) -> Runtime:
     if name == TOSA:
         return TosaRuntime()
     if name == TFLM:
+        if not has_wheel(TFLM_PACKAGE):
+            raise EdgenetsError(
+                f"{TFLM_PACKAGE} is made for Linux on x86-64 alone; run `edgenets verify` there"
+            )
         require_package(TFLM_PACKAGE)
     return SessionRuntime(name, here, name, file_name)
 

@@ -27,7 +27,7 @@ from edgenets.export.measure.classifier import ClassifierFile
 from edgenets.export.measure.parting import Parting, Run, find_parting, largest_step, same_bits
 from edgenets.export.measure.predict import usual_preparation
 from edgenets.export.measure.remote_classifier import COPIES
-from edgenets.export.measure.runtimes import NO_BOARDS, RUNTIMES, images_within, open_runtimes
+from edgenets.export.measure.runtimes import RUNTIMES, images_within, open_runtimes
 from edgenets.files import sha256_bytes
 from edgenets.flatbuffer.sizes import tensor_bytes
 from edgenets.intervals import wilson_interval
@@ -105,8 +105,6 @@ def verify_file(
         )
         if runtimes and missing:
             raise EdgenetsError(missing[0]["reason"])
-        if not (runtimes or devices or other):
-            missing.append(NO_BOARDS)
         warnings: list[str] = []
         if source is None:
             inputs = _noise(classifier, images)

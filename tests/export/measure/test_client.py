@@ -54,8 +54,15 @@ def test_an_answer_that_cannot_be_is_one_sentence(played, tmp_path, answer):
         ask_mediapipe(tmp_path, [tmp_path], classes=3)
 
 
+def test_a_client_that_says_nothing_is_ended(played, tmp_path):
+    played("import time; print('{\"index\": 1}', flush=True); time.sleep(60)")
+    with pytest.raises(EdgenetsError, match=r"said nothing for 0.5 s, and was ended"):
+        ask_mediapipe(tmp_path, [tmp_path] * 2, classes=3, patience_seconds=0.5)
+
+
 def test_a_client_that_dies_is_one_sentence(played, tmp_path):
-    played("""print('{"index": 1}'); sys.exit("the input must be uint8")""")
+    played("""import os, time; print('{"index": 1}', flush=True); os.close(1); time.sleep(0.2)
+sys.exit("the input must be uint8")""")
     with pytest.raises(EdgenetsError, match=r"1 of 2 images .* status 1: the input must be uint8"):
         ask_mediapipe(tmp_path, [tmp_path] * 2, classes=3)
 

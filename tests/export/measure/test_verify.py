@@ -75,7 +75,7 @@ def test_runtimes_at_hand_are_compared_with_the_reference_kernels(tiny_int8_file
     assert result["images"] == IMAGES and result["data"] is None
     reasons = {row["name"]: row["reason"] for row in result["missing"]}
     assert "edgenets doctor --setup-verify" in reasons[TOSA]
-    assert "--device emulated:cortex-a72" in reasons["boards"]
+    assert reasons.keys() <= {TOSA, TFLM}
 
 
 @pytest.mark.parametrize("operator", [0, 2])
@@ -181,6 +181,9 @@ def test_more_images_than_memory_has_room_for_are_one_sentence(tiny_int8_file):
 def test_a_runtime_that_was_asked_for_must_be_at_hand(tiny_int8_file, monkeypatch):
     monkeypatch.setattr("edgenets.packages.installed_version", lambda name: None)
     with pytest.raises(EdgenetsError, match=r"needs tflite-micro.*'edgenets\[mcu\]'"):
+        verify_file(tiny_int8_file, runtimes=[TFLM])
+    monkeypatch.setattr("edgenets.packages.platform.machine", lambda: "aarch64")
+    with pytest.raises(EdgenetsError, match="is made for Linux on x86-64 alone"):
         verify_file(tiny_int8_file, runtimes=[TFLM])
 
 

@@ -40,6 +40,8 @@ CONFIG = "Arm/vela.ini"
 SECTIONS = {"system_config": "System_Config.", "memory_mode": "Memory_Mode."}
 """How the sections of such a file begin, by what they are of."""
 MAX_SECONDS = 600.0
+OF_A_SYSTEM = re.compile("Invalid configuration of|Incorrect argument to CLI option")
+"""How Vela begins to say that a system and a memory mode do not go together."""
 OTHER_VERSION = f"install another version: pip install '{PACKAGE}==5.2'"
 """What to do where Vela writes other files than this was written for."""
 KIB = 1024
@@ -287,17 +289,22 @@ def _run(
         ) from error
     if ended.status:
         how = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
-        raise EdgenetsError(
-            f"Vela ended with {how} at {path}: {_last_words(ended.text)!r}; look at what "
-            f"`edgenets inspect --target {target.name}` says of the file as it is without --compile"
+        words = _last_words(ended.text)
+        way_out = (
+            "pass another --memory-mode or --system-config"
+            if OF_A_SYSTEM.match(words)
+            else f"look at what `edgenets inspect --target {target.name}` says of the file as it "
+            "is without --compile"
         )
+        raise EdgenetsError(f"Vela ended with {how} at {path}: {words!r}; {way_out}")
     return ended.text
 
 
 def _last_words(text: str) -> str:
     """Return what the last exception says, else the last line."""
     said = re.findall(r"^[\w.]*Error: (.+)$", text, re.MULTILINE)
-    return said[-1] if said else text.strip().rpartition("\n")[2] or "it printed nothing"
+    last = said[-1] if said else text.strip().rpartition("\n")[2] or "it printed nothing"
+    return last.strip("'\"").removeprefix("Error: ")
 
 
 def _made(folder: Path, pattern: str, path: Path) -> bytes:

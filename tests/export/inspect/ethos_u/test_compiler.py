@@ -19,6 +19,7 @@ from edgenets.export.inspect.ethos_u.compiler import compile_content, compile_fi
 from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.targets import TARGETS
 from edgenets.files import read_json
+from edgenets.models.weights.sources import PRETRAINED
 from edgenets.quantize.sizes.counts import entropy_bytes
 
 U55 = TARGETS["ethos-u55-128"]
@@ -62,6 +63,13 @@ def test_compiled_file_keeps_labels_and_metadata_and_its_figures_are_estimates(n
     (limit,) = inspect_file(outcome.path, "ethos-u55-256").target["limits"]
     assert limit.startswith("it was compiled for ethos-u55-128 and runs only there")
     assert files_beside(net) == ["net.tflite", "net_vela.tflite"]
+
+
+@pytest.mark.slow
+def test_a_memory_that_vela_refuses_is_no_fault_of_the_file(net: Path):
+    mode = find_system(U55, memory_mode="Dedicated_Sram")
+    with pytest.raises(EdgenetsError, match="Invalid configuration of .*another --memory-mode"):
+        compile_file(net, U55, system=mode)
 
 
 @pytest.mark.slow
@@ -235,10 +243,16 @@ def test_steps_of_a_compiled_net_stand_in_80_columns(capsys):
         (["--target", "rpi4", "--compile"], "--compile is for --target coral, ethos-u55-128"),
         (["--target", U55.name, "--system-config", "x"], "are for --compile"),
         (["--target", "coral", "--compile", "--memory-mode", "x"], "are for --compile"),
+        (["--target", "mcu"], "for target mcu --out is a folder"),
+        (["--target", "coral", "--format", "fp32"], "for coral edgenets writes int8, not fp32"),
+        (["--ends", "uint8", "--float-ends"], "--ends uint8 came too; pass one of them"),
+        (["--labels", "l.txt"], "--input-range and --trust-source are for a .keras or .h5 file"),
+        (["--input-range", "0..1"], "are for a .keras or .h5 file"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(tmp_path: Path, options, words: str):
-    result = CliRunner().invoke(command, [str(tmp_path), "--out", "net.tflite", *options])
+def test_options_that_do_not_go_together_are_refused(options, words: str):
+    model = PRETRAINED / "cifar10_mobilenet_v1"
+    result = CliRunner().invoke(command, [str(model), "--out", "net.tflite", *options])
     assert result.exit_code == 2
     assert words in " ".join(result.output.replace("│", " ").split())
 
