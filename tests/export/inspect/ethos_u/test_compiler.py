@@ -68,7 +68,7 @@ def test_compiled_file_keeps_labels_and_metadata_and_its_figures_are_estimates(n
 @pytest.mark.slow
 def test_a_memory_that_vela_refuses_is_no_fault_of_the_file(net: Path):
     mode = find_system(U55, memory_mode="Dedicated_Sram")
-    with pytest.raises(EdgenetsError, match="Invalid configuration of .*another --memory-mode"):
+    with pytest.raises(EdgenetsError, match=r"Invalid configuration of .*another --memory-mode"):
         compile_file(net, U55, system=mode)
 
 
