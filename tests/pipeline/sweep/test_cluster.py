@@ -74,7 +74,7 @@ def test_a_node_without_the_folder_or_the_images_is_named(tmp_path):
     assert re.match(r"on the node [\d.]+: there is no folder .*elsewhere; pass --out in a", told)
     images.rmdir()
     told = _task._function(str(store.folder), piece)
-    assert re.match(r"on the node [\d.]+: no data folder '.*images'", told)
+    assert re.match(r"on the node [\d.]+: .*sweep\.yaml: no data folder '.*images'", told)
     assert {trial.state for trial in store.trials()} == {"chosen"}  # no fault of the trial
 
 
