@@ -29,6 +29,7 @@ WINDOW_SECONDS = 0.1
 WINDOW_RUNS = 3
 STABLE_WITHIN = 0.02
 WARM_UP_SECONDS = 5.0
+MOST_LOOKS = 1000
 SECONDS_PER_REPORT = 0.5
 """Between two looks at the machine, which are also reports of progress."""
 
@@ -64,12 +65,9 @@ def time_files(
     before = look(0.0)
     measured: list[dict[str, Any]] = [{"samples_ms": []} for _ in files]
     warm_up = {"runs": 0, "stable": True}
-    during: list[dict[str, Any]] = []
+    during = Looks()
     opening_runs: list[int] = []
     begin = time.perf_counter()
-
-    def watch() -> None:
-        during.append(look(seconds_since(begin)))
 
     for opening in range(openings):
         nets = []
@@ -89,7 +87,7 @@ def time_files(
             MAX_RUNS // openings,
             shuffle,
             partial(report, opening, openings),
-            watch,
+            lambda: during.take(seconds_since(begin)),
         )
         opening_runs.append(len(rounds[0]))
         for row, samples_ms in zip(measured, rounds, strict=True):
@@ -100,8 +98,35 @@ def time_files(
         "files": measured,
         "opening_runs": opening_runs,
         "warm_up": warm_up,
-        "conditions": {"before": before, "during": during, "after": look(seconds_since(begin))},
+        "conditions": {
+            "before": before,
+            "during": during.taken,
+            "after": look(seconds_since(begin)),
+        },
     }
+
+
+class Looks:
+    """Looks at the machine in even distances, however long it is measured: fewer, farther apart.
+
+    Attributes:
+        taken: those that are kept, fewer than `MOST_LOOKS`.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self._due, self._apart = 0, 1
+
+    def take(self, seconds: float) -> None:
+        """Look, if it is time; `seconds` since the measurement began."""
+        self._due += 1
+        if self._due < self._apart:
+            return
+        self._due = 0
+        self.taken.append(look(seconds))
+        if len(self.taken) == MOST_LOOKS:
+            del self.taken[::2]
+            self._apart *= 2
 
 
 def _open(name: str, request: dict[str, Any]) -> tuple[OpenFile, dict[str, Any]]:

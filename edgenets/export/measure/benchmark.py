@@ -14,7 +14,7 @@ numbers from a fixed seed, times the first inference, warms up, and then times s
   and of the interpreter's library that were used. Linux only; null elsewhere.
 - Whether the machine was steady is `stability.judge`.
 - Two files are compared in one process, in random order run by run, and opened anew `OPENINGS`
-  times; the interval of the ratio is `statistics.ratio_interval`.
+  times; the interval of the ratio is `statistics.ratio_of_medians`.
 
 docs/reference/benchmark.md says why.
 

@@ -121,10 +121,10 @@ def run_everywhere(content: bytes) -> list[dict[str, str | None]]:
 def _run_once(runtime: interpreter.Runtime, content: bytes) -> None:
     try:
         with quiet_stderr():
-            interpreter = runtime.interpreter(model_content=content)
-            interpreter.allocate_tensors()
-            interpreter.invoke()
-    except (ValueError, RuntimeError) as error:
+            opened = runtime.interpreter(model_content=content)
+            opened.allocate_tensors()
+            opened.invoke()
+    except (ValueError, RuntimeError, MemoryError) as error:
         raise EdgenetsError(interpreter.refusal(runtime, "the file", error)) from error
 
 

@@ -47,6 +47,16 @@ def answers(folder, request):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_looks_at_a_long_measurement_are_few_and_evenly_apart(monkeypatch):
+    monkeypatch.setattr(timing, "look", lambda seconds: {"seconds": seconds})
+    looks = timing.Looks()
+    for half_seconds in range(20_000):
+        looks.take(half_seconds / 2)
+    times = [each["seconds"] for each in looks.taken]
+    assert timing.MOST_LOOKS / 2 <= len(times) < timing.MOST_LOOKS
+    assert set(np.diff(times)) == {16.0} and times[-1] > 9_900
+
+
 def test_it_imports_the_standard_library_numpy_and_interpreters_only():
     names = set()
     with zipfile.ZipFile(io.BytesIO(runner_archive())) as archive:
