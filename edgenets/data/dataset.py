@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonpath
+from pathlib import Path
 
 import numpy as np
 
 from edgenets.data.folder import (
     ClassFolders,
     Skipped,
+    copies_among,
     first_few,
     scan_unlabelled,
     unlabelled_folder,
@@ -55,11 +58,18 @@ class Dataset:
     def with_unlabelled(self, source: str, *, strict: bool = False) -> Dataset:
         """Return the same data with all images of the folder `source`, and below, beside them.
 
+        Copies of test and validation images are left out: a net is not to learn from them.
+
         Raises:
             EdgenetsError: there is no such folder, it holds no usable image; with `strict`, a file
                 would be left out.
         """
         found = scan_unlabelled(unlabelled_folder(source))
+        judges = [*self.validation.sources, *self.test.sources]
+        if files := [source for source in judges if isinstance(source, Path)]:
+            known = copies_among(files, found.files)
+            root = Path(commonpath([file.parent for file in files])).parent
+            found = found.without_copies(known, root, "the unlabelled images")
         require_usable(found, strict)
         return replace(
             self,

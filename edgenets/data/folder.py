@@ -167,7 +167,7 @@ def scan(path: Path) -> ClassFolders:
     """
     class_folders, stray = _entries(path)
     skipped = [Skipped(str(file), "not in a class folder") for file in stray]
-    inside = [list(_files_below(folder, (path.resolve(),))) for folder in class_folders]
+    inside = [list(files_below(folder, (path.resolve(),))) for folder in class_folders]
     labels = np.repeat(np.arange(len(inside)), [len(files) for files in inside])
     files = [file for of_class in inside for file in of_class]
     classes = tuple(folder.name for folder in class_folders)
@@ -192,7 +192,7 @@ def scan_unlabelled(path: Path) -> ClassFolders:
     Raises:
         EdgenetsError: a folder cannot be read.
     """
-    files = list(_files_below(path))
+    files = list(files_below(path))
     return _checked(path, (), files, np.full(len(files), UNLABELLED), [])
 
 
@@ -204,9 +204,20 @@ def files_by_digest(path: Path, sizes_bytes: Collection[int]) -> dict[str, Path]
     Raises:
         EdgenetsError: a folder or file cannot be read.
     """
-    files = [file for folder in _entries(path)[0] for file in _files_below(folder)]
+    files = [file for folder in _entries(path)[0] for file in files_below(folder)]
+    return _by_digest(files, sizes_bytes, f"Comparing with {path}")
+
+
+def copies_among(known: Sequence[Path], files: Sequence[Path]) -> dict[str, Path]:
+    """Return those of the known files that some of the others may be copies of, by SHA-256."""
+    return _by_digest(known, {file.stat().st_size for file in files}, "Comparing with test images")
+
+
+def _by_digest(
+    files: Sequence[Path], sizes_bytes: Collection[int], description: str
+) -> dict[str, Path]:
     alike = [file for file in files if file.is_file() and file.stat().st_size in sizes_bytes]
-    with progress_bar(f"Comparing with {path}", len(alike)) as advance:
+    with progress_bar(description, len(alike)) as advance:
         return first_by_digest(map_in_threads(sha256_file, alike, advance), alike)
 
 
@@ -221,7 +232,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         EdgenetsError: a folder cannot be read.
     """
-    return sorted(file for file in _files_below(folder) if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES)
 
 
 def first_few(items: Sequence[str], count: int = 3) -> str:
@@ -247,7 +258,7 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, others
 
 
-def _files_below(folder: Path, around: tuple[Path, ...] = ()) -> Iterator[Path]:
+def files_below(folder: Path, around: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Yield the files in `folder` and below; and links to a folder `around` them, as they are."""
     place = folder.resolve()
     if place in around:
@@ -256,7 +267,7 @@ def _files_below(folder: Path, around: tuple[Path, ...] = ()) -> Iterator[Path]:
     folders, files = _entries(folder)
     yield from files
     for inner in folders:
-        yield from _files_below(inner, (*around, place))
+        yield from files_below(inner, (*around, place))
 
 
 def _checked(

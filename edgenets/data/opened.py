@@ -6,14 +6,13 @@ To open one decodes and hashes every file, which takes minutes where there are m
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from edgenets.data.dataset import Dataset
-from edgenets.data.folder import existing_folder
+from edgenets.data.folder import existing_folder, files_below
 from edgenets.data.sources import open_dataset
 
 _KEEPING = ContextVar("keeping", default=False)
@@ -48,12 +47,7 @@ def open_again(source: str, *, seed: int, strict: bool, test_fraction: float) ->
 def listing(folder: Path) -> str:
     """Return a hash of the names, sizes and times of all files in a folder and below."""
     listed = hashlib.sha256()
-    found_below = (
-        Path(above, name)
-        for above, _, names in os.walk(folder, followlinks=True)  # as images are looked for
-        for name in names
-    )
-    for path in sorted(path for path in found_below if path.is_file()):
+    for path in sorted(path for path in files_below(folder) if path.is_file()):
         found = path.stat()
         listed.update(f"{path.relative_to(folder)} {found.st_size} {found.st_mtime_ns}\n".encode())
     return listed.hexdigest()

@@ -29,11 +29,15 @@ from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.near import load_base
 from edgenets.pipeline.output import MODEL_FILES, check_outputs
 from edgenets.pipeline.run import run_stages
-from edgenets.pipeline.stages.inputs import RunImages, open_data, open_training
+from edgenets.pipeline.stages.inputs import (
+    RunImages,
+    open_data,
+    open_training,
+    say_if_learned_from,
+)
 from edgenets.pipeline.stages.measure import measure_model
 from edgenets.pipeline.stages.places import ERROR_PLOT, Record, StageRecord
 from edgenets.pipeline.stages.plan import Stage, compress_stages, training_stage
-from edgenets.progress import say
 from edgenets.quantize.recipe import Recipe
 from edgenets.quantize.settings import NearSettings
 
@@ -126,12 +130,7 @@ def open_images_of(model: Model, config: RunConfig) -> RunImages:
     spec = model.spec
     images = RunImages(open_data(config), spec.preparation, config)
     _require_classes(model, images)
-    now, then = images.dataset.seeded_split, spec.seeded_split
-    if now and then and now.fingerprint != then.fingerprint:
-        say(
-            f"{model} was trained on another split of images: some that it learned from may be "
-            "among the test images now; leave --seed out if the images are the same"
-        )
+    say_if_learned_from(str(model), spec.seeded_split, images.dataset.seeded_split)
     return images
 
 

@@ -134,7 +134,16 @@ def run_stages(folder: Path, stages: list[Stage], fingerprint: str) -> list[Stag
             of packages, and is whole is kept, any other is made again.
         stages: each made from the one before it, the first one from the images alone.
         fingerprint: of the images.
+
+    Raises:
+        EdgenetsError: another command has begun in the folder, or a stage failed.
     """
+    of_others = [path for path in folder.glob("01-*") if path.name != f"01-{stages[0].name}"]
+    if of_others:
+        raise EdgenetsError(
+            f"{of_others[0]} was made by another command, which is not at its end; repeat that "
+            "one, or pass another folder with --out"
+        )
     records: list[StageRecord] = []
     key = key_of(fingerprint, runs_files=True)
     previous = folder

@@ -29,6 +29,9 @@ class TrainingData:
     validation_labels: NDArray[np.int64]
     flip: bool
     sources: Images | None = None
+    uneven: bool = (
+        False  # whether one class has many times the images of another, held-out ones too
+    )
 
     @classmethod
     def from_split(
@@ -66,6 +69,7 @@ class TrainingData:
             validation.labels,
             flip,
             train.load(sources) if sources else None,
+            is_uneven(np.unique(split.labels, return_counts=True)[1]),
         )
 
     def class_weights(self, wanted: bool | None = None) -> NDArray[np.float32]:
@@ -73,15 +77,13 @@ class TrainingData:
 
         Args:
             wanted: whether each class counts alike, however few images it has; by default where
-                they are uneven (`edgenets.data.census.is_uneven`).
+                they are `uneven`.
         """
         known = np.concatenate([self.labels, self.validation_labels])
         counts = np.bincount(
             self.labels[self.labels != UNLABELLED], minlength=known.max(initial=0) + 1
         )
         present = counts[counts > 0]
-        of_both = np.bincount(known[known != UNLABELLED], minlength=len(counts))
-        there = of_both[of_both > 0]  # as they were counted before some were held out
-        if not len(present) or not (is_uneven(there) if wanted is None else wanted):
+        if not len(present) or not (self.uneven if wanted is None else wanted):
             return np.ones(len(counts), np.float32)
         return (counts.sum() / (len(present) * np.maximum(counts, 1))).astype(np.float32)

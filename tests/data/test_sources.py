@@ -346,5 +346,11 @@ def test_unlabelled_images_of_any_folders_stand_beside_the_others(make_folder):
     assert [Path(file.path).name for file in dataset.skipped] == ["note.txt"]
     with pytest.raises(EdgenetsError, match=r"unusable files \(1\): .*note.txt"):
         alone.with_unlabelled(str(more), strict=True)
+    copied = more / "v" / "copy.png"
+    copied.write_bytes(next((data / "test" / "a").iterdir()).read_bytes())
+    with_a_copy = alone.with_unlabelled(str(more))
+    assert len(with_a_copy.unlabelled) == 5  # a net is not to learn from what it is tested on
+    (left_out,) = (file for file in with_a_copy.skipped if file.path == str(copied))
+    assert left_out.reason.startswith("the same image as test/a/2")
     with pytest.raises(EdgenetsError, match=r"no folder '.*nowhere' of unlabelled images"):
         alone.with_unlabelled(str(data / "nowhere"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgenets.errors import EdgenetsError
 from edgenets.pipeline import keys
 from edgenets.pipeline.run import RECORD, run_stages
 from edgenets.pipeline.stages.places import Record, StageRecord
@@ -38,6 +39,12 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 def again(made: Made, folder: Path, fingerprint: str = "images") -> list[StageRecord]:
     return run_stages(folder, [made.stage("first"), made.stage("second")], fingerprint)
+
+
+def test_stages_of_another_command_are_left_as_they_are(made: Made, tmp_path: Path):
+    with pytest.raises(EdgenetsError, match=r"01-first was made by another command.*pass another"):
+        run_stages(tmp_path, [made.stage("other")], "images")
+    assert again(made, tmp_path) and made == []
 
 
 def test_whole_stages_are_kept(made: Made, tmp_path: Path):

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgenets.data.images import Preparation
+from edgenets.data.loading import Split
 from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.inference import compile_inference, predict_logits
@@ -196,11 +198,25 @@ def test_uneven_classes_count_alike(training_data: TrainingData):
     )
     none = np.array([], np.int64)
     uneven = replace(training_data, labels=training_data.labels[keep], validation_labels=none)
-    assert uneven.class_weights() == pytest.approx([1, 1])  # 3 times as many, not more
+    assert uneven.class_weights() == pytest.approx([1, 1])
     assert uneven.class_weights(True) == pytest.approx([2, 2 / 3])
-    more = replace(uneven, labels=np.concatenate([uneven.labels, [1]]))
+    more = replace(uneven, labels=np.concatenate([uneven.labels, [1]]), uneven=True)
     assert more.class_weights() == pytest.approx([17 / 8, 17 / 26])
     assert more.class_weights(False) == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("second, is_uneven", [(30, False), (31, True)])
+def test_images_of_a_folder_of_validation_make_no_class_more_even(second: int, is_uneven: bool):
+    def split(*counts: int) -> Split:
+        labels = np.repeat(np.arange(2), counts)
+        return Split((np.zeros((8, 8, 3), np.uint8),) * len(labels), labels)
+
+    given = {"validation_fraction": 0.2, "flip": False, "seed": 0}
+    for validation in (None, split(20, 20)):
+        data = TrainingData.from_split(
+            split(10, second), Preparation(8, 8), validation=validation, **given
+        )
+        assert data.uneven is is_uneven
 
 
 @pytest.mark.slow

@@ -167,7 +167,9 @@ def _commands(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (command, what it does), to be given in the run folder."""
     source, benchmark = report["config"]["data"]["source"], report["config"]["benchmark"]
     images = (
-        "the test images" if source == "digits" else "its test folder, or all of it without one"
+        "the test images"
+        if source == "digits"
+        else "the images that it was tested on, or all if the folder has changed"
     )
     return [
         ("edgenets run config.yaml --out ../again", "all of this again, from the images"),

@@ -152,4 +152,4 @@ def _read_folder(folder: Path, name: str, given: Mapping[str, Any]) -> Model:
         if asked["resolution"] != preparation.resolution:
             preparation = Preparation.default(name, asked["resolution"], preparation.fit)
     kept = replace(Spec(name, asked, spec.labels, preparation, spec.seed), folded=spec.folded)
-    return Model(net, replace(kept, channels=spec.channels))
+    return Model(net, replace(kept, channels=spec.channels, seeded_split=spec.seeded_split))

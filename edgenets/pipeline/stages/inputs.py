@@ -16,7 +16,7 @@ from edgenets.data.images import Fit, Preparation
 from edgenets.data.loading import UNLABELLED
 from edgenets.data.opened import open_again
 from edgenets.data.places import folder_here
-from edgenets.data.splits import balanced_sample
+from edgenets.data.splits import SeededSplit, balanced_sample
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import right_answers, score
 from edgenets.export.measure.mistakes import describe_mistakes, worst_mistakes
@@ -127,8 +127,26 @@ def open_training(config: RunConfig) -> tuple[RunImages, Model | None]:
     dataset = open_data(config)
     config, initial = load_initial(config)
     if initial is not None:
+        if set(initial.spec.labels) == set(dataset.classes):
+            say_if_learned_from(config.weights, initial.spec.seeded_split, dataset.seeded_split)
         return RunImages(dataset, initial.spec.preparation, config), initial
     return RunImages(dataset, preparation_of(config), config), None
+
+
+def say_if_learned_from(model: str, then: SeededSplit | None, now: SeededSplit | None) -> None:
+    """Say it if a model may have learned from images that it is tested on now.
+
+    Args:
+        model: what it is called.
+        then: how the test images were split off when it was trained; None: they were not, or it is
+            not known.
+        now: how they are.
+    """
+    if then and (now is None or now.fingerprint != then.fingerprint):
+        say(
+            f"{model} was trained on another split of images: some that it learned from may be "
+            "among the test images now; leave --seed out if the images are the same"
+        )
 
 
 def preparation_of(config: RunConfig) -> Preparation:
