@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgenets.cli.options import data_option, json_option
+from edgenets.cli.options import data_option, json_option, usage_errors
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.results.sweep import sweep_table
 
@@ -60,16 +60,17 @@ def command(
     """
     from edgenets.verbs.sweeping import sweep
 
-    trials = sweep(
-        config,
-        data=data,
-        target=target,
-        hours=hours,
-        out=out,
-        workers=workers,
-        ray=ray,
-        storage=storage,
-    )
+    with usage_errors():
+        trials = sweep(
+            config,
+            data=data,
+            target=target,
+            hours=hours,
+            out=out,
+            workers=workers,
+            ray=ray,
+            storage=storage,
+        )
     if as_json:
         print_json(trials.to_json())
     else:

@@ -18,6 +18,9 @@ from edgenets.updates.defaults import MINUTES, STARTS, UNITS
 if TYPE_CHECKING:
     from edgenets.results.updates import BoardUpdate, UpdateRecord, UpdateStatus
 
+OF_A_SERVICE = ("units", "program")
+OF_AN_UPDATE = ("model", "root", "device_class", "device_id", "starts", "minutes", "retry")
+
 
 @click.command()
 @click.argument("source", metavar="[URL]", required=False)
@@ -118,6 +121,7 @@ def command(
 
     if (source is None) == (action is None):
         raise click.UsageError("pass URL, or one of --confirm, --rollback, --status and --start")
+    _refuse_what_is_not_read(click.get_current_context())
     if device and (install_service or action == "start"):
         raise click.UsageError("--device is for an update, --confirm, --rollback and --status")
     if device:
@@ -166,6 +170,23 @@ def command(
             "status": updating.update_status,
         }
         _show(verbs[str(action)](into), as_json, "")
+
+
+def _refuse_what_is_not_read(context: click.Context) -> None:
+    """Refuse options that were given and that what is to be done does not read."""
+    options = {str(each.name): each.opts[0] for each in context.command.params}
+    given = [
+        name
+        for name in options
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    for reason, names in (
+        ("only for --install-service", () if "install_service" in given else OF_A_SERVICE),
+        ("not for --install-service", ("retry",) if "install_service" in given else ()),
+        ("only for an update from URL", OF_AN_UPDATE if context.params["action"] else ()),
+    ):
+        if unread := [options[name] for name in given if name in names]:
+            raise click.UsageError(f"{', '.join(unread)}: {reason}; leave that out")
 
 
 def _install_service(texts: dict[str, str], folder: Path, as_json: bool) -> None:

@@ -66,7 +66,7 @@ def with_description(
     Raises:
         EdgenetsError: a label takes more than one line.
     """
-    if broken := [label for label in spec.labels if len(label.splitlines()) != 1]:
+    if broken := [label for label in spec.labels if label.splitlines() != [label]]:
         raise EdgenetsError(f"a label must be one line of text, not {broken[0]!r}; rename it")
     told = spec.to_json()
     del told["history"], told["labels"]

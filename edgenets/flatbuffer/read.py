@@ -230,8 +230,8 @@ class _Table:
         self.left = [MOST_REUSE * len(content)] if left is None else left  # to read, by all tables
         vtable = position - self._unpack("<i", position)
         size = self._unpack("<H", vtable)
-        fields = self.content[_checked(vtable + 4, 0, content) : vtable + size]
-        self.fields = np.frombuffer(fields[: len(fields) // 2 * 2], "<u2")
+        begin, end = _checked(vtable + 4, 0, content), min(vtable + size, len(content))
+        self.fields = np.frombuffer(content, "<u2", max(0, end - begin) // 2, begin)  # a view
 
     def scalar(self, field: int, form: str, default: int = 0) -> int:
         """Return the number in `field`, of the `struct` format `form`."""
@@ -241,6 +241,10 @@ class _Table:
     def vector(self, field: int, dtype: str) -> NDArray[Any]:
         """Return the numbers of a vector as a view; empty when the field is absent."""
         start, length = self._vector(field)
+        return self.view(start, length, dtype)
+
+    def view(self, start: int, length: int, dtype: str) -> NDArray[Any]:
+        """Return numbers of the file."""
         size_bytes = length * np.dtype(dtype).itemsize
         _checked(start, size_bytes, self.content)
         self.left[0] -= size_bytes
@@ -326,6 +330,8 @@ def _operator(table: _Table, codes: list[tuple[str, int]], tensors: int) -> Oper
     inputs = _indices(table.vector(1, "<i4"), tensors, optional=True)
     name, version = codes[index]
     outputs = _indices(table.vector(2, "<i4"), tensors)
+    if name in WEIGHTED and (len(inputs) < 2 or min(inputs[:2]) < 0 or not outputs):
+        raise ValueError(f"{name} has no input, kernel or output")
     return Operator(name, version, inputs, outputs, _options(table, name))
 
 
@@ -406,8 +412,7 @@ def _buffer(buffers: list[_Table], index: int) -> tuple[int, NDArray[np.uint8]]:
     buffer = buffers[index]
     start, size = buffer.scalar(1, "<Q"), buffer.scalar(2, "<Q")
     if start > 1:  # files over 2 GiB keep contents behind the flatbuffer
-        _checked(start, size, buffer.content)
-        return start, np.frombuffer(buffer.content, np.uint8, size, start)
+        return start, buffer.view(start, size, "u1")
     return buffer.vector_offset(0), buffer.vector(0, "u1")
 
 

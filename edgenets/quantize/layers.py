@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -64,13 +64,17 @@ def override_for(name: str, overrides: Mapping[str, T]) -> T | None:
     return matching[-1] if matching else None
 
 
-def check_patterns(model: keras.Model, patterns: Iterable[str]) -> None:
-    """Check that each pattern matches a layer with a kernel.
+def check_patterns(
+    model: keras.Model, patterns: Iterable[str], layers: Sequence[keras.layers.Layer] | None = None
+) -> None:
+    """Check that each pattern matches a layer, by default of those with a kernel.
 
     Raises:
         EdgenetsError: one does not.
     """
-    names = [layer.name for layer in model.layers if kernel_axes(layer)]
+    if layers is None:
+        layers = [layer for layer in model.layers if kernel_axes(layer)]
+    names = [layer.name for layer in layers]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise unknown_name(f"layer of {model.name}", pattern, names)

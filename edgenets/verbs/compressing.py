@@ -166,7 +166,7 @@ def with_budget(config: RunConfig, bounds: dict[str, int], target: str | None) -
             "of recipes only those have a budget that end in rate, without another goal and, if it "
             "is of cycles or flash, without epochs; pass --recipe rate, or no recipe"
         )
-    goal = {"target": target, BUDGETS_OF_RATE[key]: bound}
+    goal = {"target": target if of_npu else last.target, BUDGETS_OF_RATE[key]: bound}
     rate = RateSettings.model_validate({**last.model_dump(), **goal})
     return config.model_copy(update={"compress": (*before, rate)})
 

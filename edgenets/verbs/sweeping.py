@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgenets.errors import EdgenetsError
-from edgenets.packages import naming_extras
+from edgenets.errors import ArgumentError, EdgenetsError
 from edgenets.results.result import html_table
 from edgenets.results.sweep import SweepTrial, sweep_table
-from edgenets.verbs.arguments import PathOrName, optional_path
+from edgenets.verbs.arguments import PathOrName, optional_path, source_of, speaking_python
 
 
 class SweepTrials(tuple[SweepTrial, ...]):
@@ -65,7 +64,7 @@ class SweepTrials(tuple[SweepTrial, ...]):
         return html_table(*sweep_table(self._result), str(self.folder))
 
 
-@naming_extras()
+@speaking_python()
 def sweep(
     config: PathOrName | None = None,
     *,
@@ -111,18 +110,18 @@ def sweep(
     path = optional_path(config)
     folder = Path("runs", path.stem if path else "sweep") if out is None else Path(out)
     if path is not None and (data is not None or target is not None):
-        raise EdgenetsError(f"{path} says which data and targets; leave --data and --target out")
+        raise ArgumentError(f"{path} says which data and targets; leave --data and --target out")
     if workers > 1 and ray is not None:
-        raise EdgenetsError("pass workers of this machine, or the address of a Ray cluster")
+        raise ArgumentError("pass --workers of this machine, or --ray with a cluster's address")
     if storage is not None:
         if ray is None:
-            raise EdgenetsError("storage is for the nodes of a Ray cluster; pass --ray, too")
+            raise ArgumentError("--storage is for the nodes of a Ray cluster; pass --ray, too")
         from edgenets.pipeline.sweep.away import open_storage
 
         open_storage(storage, folder)
     settings = load_sweep(path) if path else None
     if settings is None and not (_is_sweep(folder) and data is None and target is None):
-        settings = usual_sweep(None if data is None else str(data), target)
+        settings = usual_sweep(None if data is None else source_of(data), target)
     from edgenets.pipeline.sweep.store import Store
 
     store = Store(folder, settings)

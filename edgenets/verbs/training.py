@@ -63,7 +63,7 @@ def train(
             `weights` and `epochs=0`, None only imports them.
         out: new model folder, in which an interrupted training is kept and goes on; without one
             nothing is written that stays: see `Model.save`.
-        epochs: passes over the images; by default 30, with weights 6, more of few images.
+        epochs: passes over the images; by default 30, with weights 9, more of few images.
         weights: trained ones to begin with: "imagenet", "cifar10", a .h5, .net or .tflite file, or
             a model folder; "none" for random ones. By default as suits the images.
         input_range: what the model of a file of weights took for black and for white.
@@ -102,6 +102,12 @@ def train(
     require_in("workers", workers, 1)
     if data is None and several:
         raise ArgumentError("weights alone are imported by one process; leave --workers out")
+    of_images = (unlabelled, flip, strict or None, teacher, log_dir)
+    if data is None and any(each is not None for each in of_images):
+        raise ArgumentError(
+            "weights alone are imported without images; leave --unlabelled, --flip, --strict, "
+            "--teacher and --log-dir out, or pass --data"
+        )
     from edgenets.pipeline.config import check_config, require_trainable
 
     given = {
@@ -117,7 +123,7 @@ def train(
     images: dict[str, Any] = {"fit": fit}
     if data is not None:
         images |= {"source": source_of(data), "strict": strict, "flip": flip}
-    if data is not None and unlabelled is not None:
+    if unlabelled is not None:
         images["unlabelled"] = str(unlabelled)
     values = {
         "model": {"name": name, **arguments},

@@ -189,6 +189,12 @@ def test_version_is_the_package_s():
             "--epochs 0 without --data only imports weights: pass --weights",
         ),
         (
+            ("train", "squeezenet", "--out", "m", "--epochs", "0", "--weights", "w", "--strict"),
+            "weights alone are imported without images; leave --unlabelled, --flip, --strict",
+        ),
+        (("sweep", "s.yaml", "--data", "digits"), "says which data and targets; leave --data and"),
+        (("sweep", "--storage", "file:///s"), "is for the nodes of a Ray cluster; pass --ray"),
+        (
             ("train", "squeezenet", "--out", "m", "--input-range", "0-1"),
             "expected two numbers such as 0..1 or -1..1, got '0-1'",
         ),

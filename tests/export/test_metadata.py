@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import io
+import re
 import zipfile
 
 import numpy as np
@@ -98,12 +99,13 @@ def test_the_standard_entry_says_what_goes_in_and_names_the_labels():
 
 
 @pytest.mark.slow
-def test_a_label_of_two_lines_is_refused():
+@pytest.mark.parametrize("label", ["b\nc", "b\n", ""])
+def test_a_label_that_is_not_one_line_is_refused(label: str):
     from dataclasses import replace
 
     model, spec = net_of("mobilenet_v1")
-    spec = replace(spec, labels=("a", "b\nc", "d"))
-    with pytest.raises(EdgenetsError, match="one line of text, not 'b"):
+    spec = replace(spec, labels=("a", label, "d"))
+    with pytest.raises(EdgenetsError, match=f"one line of text, not {re.escape(repr(label))}"):
         float_file(model, spec)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import click
 import pytest
 
 import edgenets as en
@@ -47,6 +48,20 @@ def test_deltas_are_made_to_the_last_three_releases(world):
         bases.append([d["target"] for d in world.publish(number)["deltas"]])
     assert bases[0] == ["colours/3-from-1.epk", "colours/3-from-2.epk"]
     assert bases[-1] == ["colours/7-from-4.epk", "colours/7-from-5.epk", "colours/7-from-6.epk"]
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (("--status", "--retry", "--starts", 9), "--starts, --retry: only for an update from URL"),
+        (("--confirm", "--program", "camera.service"), "--program: only for --install-service"),
+        (("https://example.org", "--units", "u"), "--units: only for --install-service"),
+        (("https://example.org", "--install-service", "--retry"), "--retry: not for --install"),
+    ],
+)
+def test_options_that_are_not_read_are_refused(words, sentence: str, world, capsys):
+    with pytest.raises(click.UsageError, match=sentence):
+        world.edgenets("update", *words, "--into", world.board)
 
 
 def test_old_releases_are_listed_no_more_and_their_boards_fetch_the_package(world, untried):

@@ -105,8 +105,8 @@ def lifetimes(model: flatbuffer.Model) -> dict[int, tuple[int, int]]:
     end = len(model.operators)
     preparing = preparing_operators(model)
     prepared = {t for i in preparing for t in model.operators[i].outputs}
-    kept = [t for t in model.input_indices if not model.tensors[t].is_constant]
-    kept += [i for i, tensor in enumerate(model.tensors) if tensor.is_variable]
+    kept = {t for t in model.input_indices if not model.tensors[t].is_constant}
+    kept |= {i for i, tensor in enumerate(model.tensors) if tensor.is_variable}
     first = dict.fromkeys(kept, 0)
     last = dict.fromkeys(kept, end)
     for i, operator in enumerate(model.operators):

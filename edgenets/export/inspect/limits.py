@@ -275,8 +275,9 @@ def _dense_zeros(inspection: Inspection, target: Target, asked: Indices) -> str 
     return (
         f"{len(found)} kernels of 1 x 1 convolutions, {format_percent(macs / inspection.macs)} "
         f"of the MACs, are stored whole and have {format_percent(SPARSE_FROM)} zeros or more, "
-        f"which XNNPACK leaves out where they are stored sparsely: export with --format fp32 "
-        f"--target {target.name}"
+        "which XNNPACK leaves out where they are stored sparsely, as they are in nets that are "
+        "convolutions and sums alone up to their pooling: export with --format fp32 --target "
+        f"{target.name}"
     )
 
 

@@ -78,7 +78,8 @@ def read_computation(config: Settings) -> Computation:
         image = images.get(parents[0]) if parents else IDENTITY
         if kind in CONVOLUTIONS:
             rescaling = rescaling or image or IDENTITY
-            pads = settings["padding"] == "same" or kinds.get(parents[0]) == "ZeroPadding2D"
+            before = kinds.get(parents[0]) if parents else None
+            pads = settings["padding"] == "same" or before == "ZeroPadding2D"
             if max(settings["kernel_size"]) > 1:
                 places[name] = Place(strides[name], pads, _side(settings["dilation_rate"]))
         if image and kind == "Rescaling" and _is_affine(settings):
@@ -195,6 +196,7 @@ def _relu(settings: Settings) -> str:
 
 
 def _resolution(config: Settings) -> int | None:
-    shapes = [layer["config"].get("batch_input_shape") for layer in config["layers"]]
+    settings = [layer["config"] for layer in config["layers"]]
+    shapes = [own.get("batch_input_shape") or own.get("batch_shape") for own in settings]  # Keras 3
     _, *image = next(filter(None, shapes), [None])
     return image[0] if image else None

@@ -58,7 +58,9 @@ NUMBERED = re.compile(  # the names that Keras 2 gives, and Keras 1, from which 
     r"((?:depthwise_|separable_?)?conv(?:olution)?2d|dense|batch_?normalization)(?:_(\d+))?"
 )
 NAMED = ""  # the queue of the layers with a name of their own
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)
+DAMAGE = (
+    *(OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError),
+)
 """What h5py raises for files that were cut short or changed."""
 
 
@@ -177,7 +179,13 @@ def _input_map(
 
 def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
     """Return the tensors of a layer, not yet read."""
-    datasets = [group[_text(name)] for name in group.attrs["weight_names"]]
+    names = [_text(name) for name in group.attrs["weight_names"]]
+    datasets = [group[name] for name in names]
+    if len(names) == 3 and any("gamma" in name for name in names) and "beta" not in str(names):
+        raise EdgenetsError(
+            f"{group.name} of {group.file.filename} is a BatchNorm without beta (center=False), "
+            "which all nets of edgenets have; pass the file of such a net"
+        )
     if any(d.external or d.is_virtual or d.file != group.file for d in datasets):
         raise ValueError(f"{group.name} points into other files")
     return datasets

@@ -165,6 +165,8 @@ def _check_range(found: ByteRange, size: int, base_size: int) -> None:
         kind == INTEGERS and found.rows != PLANES
     ):
         raise ValueError("its plan names numbers of an unknown size")
+    if kind in WEIGHTS and found.base >= SYMBOLS:
+        raise ValueError("its plan names a zero point that is no byte")
     if not found.size_bytes or found.end > size:
         raise ValueError("its plan names bytes that the file has not")
     if any(part.stop > size for part in found.reads):

@@ -15,6 +15,7 @@ TABLED = WEIGHTS + FLOATS  # kinds whose rows have tables of their own
 BY_COLUMN = (WEIGHTS_BY_COLUMN, FLOATS_BY_COLUMN)
 DERIVED = (PRODUCT, QUOTIENT)  # kinds that are computed from other bytes of the file
 PLANES = 4  # bytes of an integer
+PIECE = 2**16  # numbers that are worked on at once, for the memory's sake
 LARGEST_CODE = np.float32(127)  # of a quantized row: what its extreme has
 
 Bytes = NDArray[np.uint8]
@@ -123,11 +124,13 @@ def restore(found: ByteRange, data: Bytes, coded: Bytes, base: Bytes) -> None:
     The low bytes of floats are at the begin of their range.
     """
     if found.kind in FLOATS:
-        both = np.empty((len(coded), found.base), np.uint8)
-        both[:, -1], both[:, :-1] = coded, data[found.low_part].reshape(len(coded), -1)
-        numbers = both.view(f"<u{found.base}")
-        numbers = (numbers >> 1) | (numbers << (8 * found.base - 1))
-        data[found.part] = numbers.view(np.uint8).ravel()
+        for first in reversed(range(0, len(coded), PIECE)):  # what is read lies before the rest
+            high, begin = coded[first : first + PIECE], found.start + (found.base - 1) * first
+            low = data[begin : begin + (found.base - 1) * len(high)].reshape(len(high), -1)
+            numbers = np.column_stack((low, high)).view(f"<u{found.base}")
+            numbers = (numbers >> 1) | (numbers << (8 * found.base - 1))
+            begin = found.start + found.base * first
+            data[begin : begin + found.base * len(high)] = numbers.view(np.uint8).ravel()
     else:
         other = base[found.in_base] if found.reference else np.uint8(found.base)
         np.add(coded, other, out=data[found.part])
@@ -154,11 +157,13 @@ def restore_planes(found: Iterable[ByteRange], data: Bytes, coded: Bytes, base: 
     position = 0
     for each in found:
         own = coded[::-1, position : position + each.columns]
-        numbers = np.ascontiguousarray(own.T).view("<u4").ravel()
-        numbers = (numbers >> 1) ^ (0 - (numbers & 1))
-        if each.reference:
-            numbers = numbers + base[each.in_base].view("<u4")
-        data[each.part] = numbers.astype("<u4").view(np.uint8)
+        for first in range(0, each.columns, PIECE):
+            piece = slice(PLANES * first, PLANES * (first + PIECE))
+            numbers = np.ascontiguousarray(own[:, first : first + PIECE].T).view("<u4").ravel()
+            numbers = (numbers >> 1) ^ (0 - (numbers & 1))
+            if each.reference:
+                numbers = numbers + base[each.in_base][piece].view("<u4")
+            data[each.part][piece] = numbers.astype("<u4").view(np.uint8)
         position += each.columns
 
 

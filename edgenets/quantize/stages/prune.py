@@ -16,6 +16,7 @@ from edgenets.quantize.layers import (
     copy_model,
     kernel_of,
     override_for,
+    prunable_layers,
     restore_weights,
 )
 from edgenets.quantize.settings import PruneSettings
@@ -55,7 +56,7 @@ def prune(
             f"{net.name} has shared weights, which pruning would make different ones; "
             "prune the model that it was made of"
         )
-    check_patterns(net, settings.layers)
+    check_patterns(net, settings.layers, prunable_layers(net))
     pace = pace_of(settings, net, len(data.images))
     _, steps = batch_and_steps(len(data.images), pace)
     ramp_steps = max(1, int(pace.epochs * steps * settings.ramp))

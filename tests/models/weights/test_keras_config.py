@@ -15,7 +15,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.folder import Model
 from edgenets.models.registry import create
-from edgenets.models.weights.keras_config import Place, read_computation
+from edgenets.models.weights.keras_config import Place, _resolution, read_computation
 from edgenets.models.weights.reading import read_weights
 
 V1 = {"width": 0.25, "resolution": 32, "classes": 3}
@@ -191,6 +191,12 @@ def test_damaged_config_is_a_sentence(file: Path, tmp_path: Path):
     changed = change(file, "stem_relu", lambda x: x.pop("class_name"), tmp_path / "x.h5")
     with pytest.raises(EdgenetsError, match="damaged, cut short or not written by Keras 2"):
         read_weights(changed, "mobilenet_v1", {})
+
+
+@pytest.mark.parametrize("key", ["batch_input_shape", "batch_shape"])  # of Keras 2, and of 3
+def test_resolution_is_that_of_the_input(key: str):
+    layers = [{"config": {key: [None, 96, 96, 3]}}, {"config": {}}]
+    assert _resolution({"layers": layers}) == 96
 
 
 def test_place_counts_the_strides_of_pools_and_the_padding_before():

@@ -16,6 +16,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.models.backend import keras
 from edgenets.models.registry import create
 from edgenets.models.weights import convolutions
+from edgenets.models.weights.keras_h5 import read_keras_h5
 from edgenets.models.weights.labels import imagenet_labels
 from edgenets.models.weights.reading import read_weights
 
@@ -131,6 +132,14 @@ def test_what_does_not_fit_the_file_is_said(
 
 
 @pytest.mark.usefixtures("nets_built_once")
+def test_a_batch_norm_without_beta_is_not_taken_for_one_without_gamma(tmp_path: Path):
+    image = keras.Input((32, 32, 3))
+    maps = keras.layers.BatchNormalization(center=False)(keras.layers.Conv2D(8, 3)(image))
+    keras.Model(image, maps).save(tmp_path / "net.h5")
+    with pytest.raises(EdgenetsError, match=r"BatchNorm without beta \(center=False\)"):
+        read_keras_h5(tmp_path / "net.h5", "mobilenet_v1", {}, None)
+
+
 def test_a_file_without_classifier_says_which_layer_is_missing(model: keras.Model, tmp_path: Path):
     headless = keras.Model(model.input, model.get_layer("pool").output)
     with pytest.raises(EdgenetsError, match=r"ends before logits .* \(include_top=False\)"):

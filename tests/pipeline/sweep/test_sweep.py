@@ -142,7 +142,7 @@ def test_a_folder_that_holds_no_sweep_or_cannot_be_written_is_told(sweep_file, t
         en.sweep(sweep_file, out=tmp_path / "file")
     with pytest.raises(EdgenetsError, match="no data folder"):
         en.sweep(data="nowhere", out=tmp_path / "new")
-    with pytest.raises(EdgenetsError, match="leave --data and --target out"):
+    with pytest.raises(EdgenetsError, match="leave data and target out"):
         en.sweep(sweep_file, data="digits", out=tmp_path / "new")
     with pytest.raises(EdgenetsError, match="pass workers of this machine, or"):
         en.sweep(sweep_file, workers=2, ray="auto", out=tmp_path / "new")

@@ -250,8 +250,11 @@ def test_coded_weights_are_within_a_hundredth_of_their_entropy(dense_file: Calla
     assert len(pack(dense_file(kernel))) - without < 1.01 * entropy_bytes + 100  # and a table
 
 
-def test_unpacking_takes_at_most_three_times_the_file_in_memory(dense_file: Callable[..., bytes]):
-    content = dense_file(codes(512, 1500, width=6.0))
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.float32])
+def test_unpacking_takes_at_most_three_times_the_file_in_memory(
+    dtype: type, dense_file: Callable[..., bytes]
+):
+    content = dense_file(codes(512, 1500, width=6.0).astype(dtype))
     package = pack(content)
     tracemalloc.start()
     unpack(package)
@@ -343,6 +346,7 @@ def bomb(size: int, lanes: int) -> bytes:
         ([WEIGHTS_BY_ROW, 0, 1, 100, 0, 3, 0], "a context that is unknown"),
         ([WEIGHTS_BY_ROW, 0, 1, 100, 0, 2, 0], "a context that is unknown"),
         ([WEIGHTS_BY_ROW, 0, 1, 100, 0, 0, 1], "bytes that the base file has not"),
+        ([WEIGHTS_BY_ROW, 0, 1, 100, 300, 0, 0], "a zero point that is no byte"),
         ([FLOATS_BY_ROW, 0, 1, 25, 3, 0, 0], "numbers of an unknown size"),
         ([FLOATS_BY_ROW, 0, 1, 25, 4, 1, 0], "a context that is unknown"),
         ([INTEGERS, 0, 3, 20, 0, 0, 0], "numbers of an unknown size"),

@@ -110,10 +110,12 @@ def test_small_kernels_stay_dense(trained: Model):
 def test_pattern_that_matches_no_layer_gets_a_sentence(
     trained: Model, training_data: TrainingData, tmp_path: Path
 ):
-    sentence = "unknown layer of tiny 'pointwize'; did you mean pointwise?"
-    for function, settings in (
-        (prune, PruneSettings(layers={"pointwize": {"sparsity": 0.5}}, **SHORT)),
-        (share_weights, ShareSettings(layers={"pointwize": {"clusters": 4}}, **SHORT)),
+    meant = "unknown layer of tiny 'pointwize'; did you mean pointwise?"
+    unpruned = r"unknown layer of tiny 'depthwise'.* \(known: logits, pointwise\)"
+    for function, settings, sentence in (
+        (prune, PruneSettings(layers={"pointwize": {"sparsity": 0.5}}, **SHORT), meant),
+        (prune, PruneSettings(layers={"depthwise": {"sparsity": 0.5}}, **SHORT), unpruned),
+        (share_weights, ShareSettings(layers={"pointwize": {"clusters": 4}}, **SHORT), meant),
     ):
         with pytest.raises(EdgenetsError, match=sentence):
             function(trained, training_data, settings, seed=0, checkpoint=tmp_path / "c", key="")

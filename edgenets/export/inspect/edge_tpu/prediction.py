@@ -1,6 +1,6 @@
 """What the Edge TPU compiler will map of a `.tflite`, op by op, before it is run.
 
-What an operator must be is in `edge_tpu_rules`. The compiler makes one Edge TPU part. It hands the
+What an operator must be is in `rules.py`. The compiler makes one Edge TPU part. It hands the
 graph to TFLite's partitioner, which takes operators in execution order as long as their inputs are
 there: the part ends at the first operator that is not supported, and what needs its result follows
 on the CPU.
