@@ -66,7 +66,7 @@ def test_child_that_ends_is_told_in_a_sentence(net: bytes, temporary: Path, monk
     child = temporary / "child.py"
     child.write_text("import os\nprint('Failed to wake', flush=True)\nos.abort()\n")
     monkeypatch.setattr(tflm, "CHILD", child)
-    sentence = r"was ended by SIGABRT \(Failed to wake\); .*inspect FILE --target"
+    sentence = r"was ended by SIGABRT \(Failed to wake\); .*take another target"
     with pytest.raises(EdgenetsError, match=sentence):
         tflm.least_arena(net, 64)
     assert list(temporary.iterdir()) == [child]

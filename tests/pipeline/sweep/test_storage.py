@@ -84,7 +84,7 @@ def test_storage_that_cannot_be_used_is_one_sentence(storage, tmp_path):
     (tmp_path / "storage").write_text("no folder")
     with pytest.raises(EdgenetsError, match=r"the storage file://.* cannot be used for trials"):
         storage.put_folder(tmp_path, "trials/0001")
-    with pytest.raises(EdgenetsError, match="pass --ray, too"):
+    with pytest.raises(EdgenetsError, match="pass ray, too"):
         en.sweep(data="digits", storage="file:///tmp", out=tmp_path / "sweep")
 
 
