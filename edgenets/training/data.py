@@ -29,9 +29,7 @@ class TrainingData:
     validation_labels: NDArray[np.int64]
     flip: bool
     sources: Images | None = None
-    uneven: bool = (
-        False  # whether one class has many times the images of another, held-out ones too
-    )
+    uneven: bool = False  # of all labelled images, those held out among them: `is_uneven`
 
     @classmethod
     def from_split(

@@ -58,9 +58,7 @@ NUMBERED = re.compile(  # the names that Keras 2 gives, and Keras 1, from which 
     r"((?:depthwise_|separable_?)?conv(?:olution)?2d|dense|batch_?normalization)(?:_(\d+))?"
 )
 NAMED = ""  # the queue of the layers with a name of their own
-DAMAGE = (
-    *(OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError),
-)
+DAMAGE = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError)
 """What h5py raises for files that were cut short or changed."""
 
 
