@@ -32,7 +32,7 @@ from edgenets.quantize.slim.cost import estimate_net
 NETS = ("mobilenet_v1", "shufflenet_v2", "squeezenet")
 CORES = ("cortex-a72", "cortex-a76")
 FINE_TUNING = {
-    "learning_rate": 3e-3,
+    "batch_size": 128,
     "augment": 0.5,
     "distillation": {"alpha": 0.9, "temperature": 4.0},
 }

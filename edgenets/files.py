@@ -80,7 +80,7 @@ def replacing(path: Path) -> Iterator[Path]:
         make_folder(path.parent)
         with _temporary(path.parent) as partial:
             yield partial
-            _sync(partial)
+            sync(partial)
             rename(partial, path)
     except OSError as error:
         raise EdgenetsError(
@@ -89,27 +89,26 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def check_folder(folder: Path, names: Iterable[str], *, option: str = "--out") -> None:
+def check_folder(folder: Path, names: Iterable[str]) -> None:
     """Check that `folder` can be written as a whole, before the work, without touching it.
 
     Args:
         folder: it may be missing; what is there is replaced.
         names: of the files that it may hold.
-        option: of the command line, which the message names.
 
     Raises:
         EdgenetsError: it is a file, holds something else, or cannot be made or replaced.
     """
     if not os.path.lexists(folder):
-        check_output(folder, option=option)
+        check_output(folder)
         return
     if not folder.is_dir():
-        raise EdgenetsError(f"{folder} is not a folder; pass another one with {option}")
+        raise EdgenetsError(f"{folder} is not a folder; pass another one with --out")
     if others := sorted({path.name for path in folder.iterdir()} - set(names)):
         raise EdgenetsError(
-            f"{folder} holds {others[0]}, which would be lost; pass a new folder with {option}"
+            f"{folder} holds {others[0]}, which would be lost; pass a new folder with --out"
         )
-    check_output(Path(os.path.realpath(folder)).with_name(TEMPORARY), option=option)
+    check_output(Path(os.path.realpath(folder)).with_name(TEMPORARY))
 
 
 @contextmanager
@@ -133,8 +132,8 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
         with _temporary_folder(folder.parent) as partial, _temporary_folder(folder.parent) as old:
             yield partial
             for path in partial.iterdir():
-                _sync(path)
-            _sync(partial)
+                sync(path)
+            sync(partial)
             if folder.is_dir():
                 rename(folder, old)  # an empty one
             try:
@@ -211,7 +210,7 @@ def make_folder(folder: Path) -> None:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in made:
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def copy_folder(folder: Path, copy: Path) -> None:
@@ -227,7 +226,7 @@ def copy_folder(folder: Path, copy: Path) -> None:
 def rename(path: Path, name: Path) -> None:
     """Give a file or folder another name in its folder, on the disk too; a file may be replaced."""
     path.replace(name)
-    _sync(name.parent)
+    sync(name.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -430,7 +429,7 @@ def _open_locked(folder: Path, wait: Callable[[], object] | None) -> int:
         os.close(descriptor)  # who had it removed it
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have what is in a file, or the names that are in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

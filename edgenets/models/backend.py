@@ -53,11 +53,6 @@ try:
         import tensorflow_model_optimization as tfmot
         import tf_keras as keras
 
-        # Documented by tfmot, but not among its public names: clustering that keeps zeros.
-        from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
-            cluster as tfmot_clustering,
-        )
-
         if WORKER not in os.environ:  # must be connected with the others before it has devices
             tf.config.list_logical_devices()  # reports missing GPU drivers now, not in mid-training
 except ImportError as error:
@@ -66,4 +61,4 @@ except ImportError as error:
 tf.get_logger().setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="tf_keras|tensorflow_model_optimization")
 
-__all__ = ["keras", "tf", "tfmot", "tfmot_clustering"]
+__all__ = ["keras", "tf", "tfmot"]

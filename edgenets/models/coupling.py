@@ -28,8 +28,6 @@ from edgenets.models.graph import walk
 from edgenets.models.grouped import ChannelHalf, ChannelShuffle
 
 L = keras.layers
-FILTERS = (L.Conv2D, L.Dense)
-"""Layers whose filters are channels of their own, subclasses included."""
 TYING = (L.Add, L.Multiply)
 PASSING = (
     *(L.BatchNormalization, L.ReLU, L.Activation, L.Dropout, L.Rescaling),

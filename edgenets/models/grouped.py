@@ -41,7 +41,7 @@ class GroupedPointwise(
         return [self.kernel]
 
     def get_clusterable_weights(self) -> list[tuple[str, tf.Variable]]:
-        """Return what weight sharing may cluster."""
+        """Return what tfmot may cluster."""
         return [("kernel", self.kernel)]
 
 

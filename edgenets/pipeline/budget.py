@@ -11,11 +11,11 @@ from bisect import bisect_left
 from functools import cache
 from math import ceil
 from pathlib import Path
-from shutil import copytree, rmtree
+from shutil import rmtree
 from typing import Any, NamedTuple
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import locked_folder, read_sealed, write_bytes, write_sealed
+from edgenets.files import copy_folder, locked_folder, read_sealed, write_bytes, write_sealed
 from edgenets.models.folder import Model, weights_sha256
 from edgenets.pipeline.compress import (
     STAGES,
@@ -169,7 +169,7 @@ class _Search:
         say(f"try {number}: {_describe(choice)}, {before}")
         write_bytes(self.out / PLOT, draw_sensitivity(self.sensitivity, choice))
         if earlier.exists() and not stages.exists():
-            copytree(earlier, stages)
+            copy_folder(earlier, stages)
         log_dir = self.log_dir and self.log_dir / stages.name
         records = run_recipe(self.model, self.images, recipe, stages, log_dir)
         if self.figure == STORED:

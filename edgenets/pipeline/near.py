@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from edgenets.errors import EdgenetsError
-from edgenets.export.formats import INT8
-from edgenets.export.metadata import with_description
-from edgenets.export.write import tflite
+from edgenets.export.targets import GENERIC
 from edgenets.files import read_bytes, sha256_bytes
 from edgenets.models.codes import KernelCodes
-from edgenets.models.folder import SPEC, Model, Spec, weights_sha256
+from edgenets.models.folder import SPEC, Model, Spec
+from edgenets.pipeline.figures import file_for
 from edgenets.progress import say
 from edgenets.quantize.layers import kernel_axes
 from edgenets.quantize.package.epk import pack
@@ -93,12 +92,12 @@ def settle_near(base: Model, spec: Spec, moved: Moved, budget: int | None) -> Up
     """
     assert base.codes is not None  # `load_base` checked it
     codes, grids = base.codes, base.codes.activations
-    old = content_of(base)
+    old = file_for(base, GENERIC)
 
     def attempt(least_way: float, bias_part: float = BIAS_PARTS[0]) -> Update:
         net, kernels = moved.settled(grids, least_way, bias_part)
         model = Model(net, spec, codes._replace(kernels=kernels))
-        content = content_of(model)
+        content = file_for(model, GENERIC)
         changed = _changed(kernels, base.kernels)
         update = Update(model, len(pack(content, base=old)), len(pack(content)), changed)
         say(
@@ -133,12 +132,6 @@ def settle_near(base: Model, spec: Spec, moved: Moved, budget: int | None) -> Up
         else:
             beyond, many = found, count
     return within
-
-
-def content_of(model: Model) -> bytes:
-    """Return the int8 file of a model with codes, as `edgenets export` writes it by default."""
-    converted = tflite.to_format(INT8, model.net, model.spec, None, model.codes)
-    return with_description(converted, model.spec, weights_sha256(model.net)).content
 
 
 def _changed(kernels: Mapping[str, KernelCodes], base: Mapping[str, KernelCodes]) -> float:

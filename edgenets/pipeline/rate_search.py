@@ -22,8 +22,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.formats import INT8
 from edgenets.export.lower.grids import choose_grids
 from edgenets.export.measure.classifier import Classifier
-from edgenets.export.metadata import with_description
-from edgenets.export.targets import Target, find_target
+from edgenets.export.targets import GENERIC, Target, find_target
 from edgenets.export.write import tflite
 from edgenets.files import sha256_bytes, sha256_json
 from edgenets.models.backend import keras
@@ -160,7 +159,7 @@ def prepare(
 
 
 class _Given(NamedTuple):
-    """What is coded, and for what: arguments of `prepare`."""
+    """What is coded, and for what: arguments of `code_to_goal` and `prepare`."""
 
     model: Model
     calibration: NDArray[np.uint8]
@@ -247,18 +246,17 @@ def _attempt(
         grids = measured.measure_grids(coded.model)
         round_biases(coded.model, coded.kernels, grids)
     codes = Codes(coded.kernels, grids)
-    converted = tflite.to_format(INT8, coded.model, spec, None, codes)
-    file = with_description(converted, spec, weights_sha256(coded.model))
-    logits = Classifier(file).logits(measured.held_out)
     made, estimates = Model(coded.model, spec, codes), None
+    content = file_for(made, GENERIC)
+    logits = Classifier(content).logits(measured.held_out)
     if npu:
         estimates = compile_net(file_for(made, npu), npu).estimates
     found = Attempt(
         price,
         equalized,
         made,
-        file.content,
-        len(pack(file.content)),
+        content,
+        len(pack(content)),
         coded.bits,
         mean_divergence(measured.reference, logits),
         float(np.mean(measured.reference.argmax(axis=1) == logits.argmax(axis=1))),

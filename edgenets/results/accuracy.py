@@ -69,7 +69,7 @@ class Evaluation(Accuracy):
 
     Attributes:
         labels: of the classes, in the order of the net's outputs.
-        split: which images these are: "test", "own test" or "all".
+        split: which images these are: "test", "own test part" or "all".
         device: where the file ran, if not here.
         runtime: its interpreter there.
         here: what came out of this machine on the same inputs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,6 @@ from edgenets.updates.trust import Trusted, explained, refresh
 TRIES = 2
 """Of a target that comes damaged: what was there of it may have been."""
 
-Check = Callable[[Path, Sequence[bytes], Mapping[str, Any] | None], None]
-
 
 class Got(NamedTuple):
     """A model that is to be installed: what came over the network, and to what a delta was."""
@@ -51,7 +49,6 @@ def update(
     starts: int = STARTS,
     minutes: float = MINUTES,
     retry: bool = False,
-    check: Check = check_probes,
 ) -> UpdateRecord:
     """Install the newest release of a model that is for this board, if it is not there.
 
@@ -64,7 +61,6 @@ def update(
         device_id: decides on staged releases; None: this machine's.
         starts, minutes: in which the new model is to be confirmed.
         retry: also a release that was left before.
-        check: of the new file and its probes.
 
     Raises:
         EdgenetsError: another update runs, the repository is refused (`trust.refresh`), no release
@@ -95,7 +91,7 @@ def update(
         _remove_parts(download, wanted)
         remove_unneeded(folder, wanted)
         allowed = (starts, 60 * minutes)
-        got = _install(folder, download, choice.release, installed, trusted, check, allowed)
+        got = _install(folder, download, choice.release, installed, trusted, allowed)
         _remove_parts(download)
         remove_unneeded(folder)
         return _record(
@@ -138,7 +134,6 @@ def _install(
     release: Release,
     installed: Release | None,
     trusted: Trusted,
-    check: Check,
     allowed: tuple[int, float],
 ) -> Got:
     """Fetch a release into the other slot, try it there, and let it answer."""
@@ -148,7 +143,7 @@ def _install(
     path = slots.fill(folder, slot, got.content)
     got = got._replace(content=b"")  # the process that tries it may need the memory
     try:
-        check(path, probes, release.probes)
+        check_probes(path, probes, release.probes)
     except EdgenetsError as error:
         with slots.locked(folder):
             state = slots.note_left(slots.read_state(folder), release, f"it was tried: {error}")

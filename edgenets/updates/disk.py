@@ -7,14 +7,13 @@ is after `sync` of it, a name in a folder after `sync` of the folder. `replace` 
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import remedy
+from edgenets.files import remedy, sync
 
 NEW = ".new"
 """How the name of a file or link ends that takes another's place next."""
@@ -29,16 +28,16 @@ def make_folder(path: Path) -> None:
     """Make a folder, on the disk too, if it is missing."""
     if not path.is_dir():
         perform(_make_folder, path)
-        perform(_sync, path.parent)
+        perform(sync, path.parent)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Give a file its content: it holds either the old one or all of the new, after a cut too."""
     new = path.with_name(path.name + NEW)
     perform(_write, new, content)
-    perform(_sync, new)
+    perform(sync, new)
     perform(_rename, new, path)
-    perform(_sync, path.parent)
+    perform(sync, path.parent)
 
 
 def link(path: Path, target: str) -> None:
@@ -48,14 +47,14 @@ def link(path: Path, target: str) -> None:
         perform(_unlink, new)
     perform(_symlink, new, target)
     perform(_rename, new, path)
-    perform(_sync, path.parent)
+    perform(sync, path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove a file, on the disk too, if it is there."""
     if os.path.lexists(path):
         perform(_unlink, path)
-        perform(_sync, path.parent)
+        perform(sync, path.parent)
 
 
 def append(path: Path, content: bytes) -> None:
@@ -94,17 +93,6 @@ def _write(path: Path, content: bytes) -> None:
 def _append(path: Path, content: bytes) -> None:
     with path.open("ab") as file:
         file.write(content)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that has no such thing for folders
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _rename(path: Path, name: Path) -> None:

@@ -19,7 +19,12 @@ from edgenets.export.report.layer_errors import measure_error
 from edgenets.export.write.codes import check_codes, read_grids
 from edgenets.export.write.tflite import to_float32, to_int8
 from edgenets.flatbuffer import read
-from edgenets.models.backend import keras, tf, tfmot, tfmot_clustering
+
+from edgenets.models.backend import keras, tf, tfmot  # isort: skip
+from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+    cluster as tfmot_clustering,  # not among tfmot's public names: clustering that keeps zeros
+)
+
 from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model, Spec

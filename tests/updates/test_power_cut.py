@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from edgenets import files
 from edgenets.errors import EdgenetsError
 from edgenets.updates import client, disk, slots
 from edgenets.verbs import updating
@@ -58,7 +59,7 @@ class Recorder:
 def ready(world, monkeypatch: pytest.MonkeyPatch):
     """The boards that updates begin with; no process tries a file, and nobody waits for a disk."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setitem(client.update.__kwdefaults__, "check", lambda *_: None)
+    monkeypatch.setattr(client, "check_probes", lambda *_: None)
     return world
 
 
@@ -195,10 +196,10 @@ def survives(log: list[Operation], index: int, loss: str) -> bool:
     """
     do, (path, *_) = log[index]
     is_content = do in (disk._write, disk._append)
-    if do is disk._sync or is_content != (loss == "content"):
+    if do is files.sync or is_content != (loss == "content"):
         return True
     synced = path if is_content else path.parent
-    return any(late.do is disk._sync and late.arguments[0] == synced for late in log[index:])
+    return any(late.do is files.sync and late.arguments[0] == synced for late in log[index:])
 
 
 def replay(log: list[Operation], kept: list[bool], board: Path) -> None:

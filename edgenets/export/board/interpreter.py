@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .machine import ms_since, np
 from .microcontroller import MicroInterpreter
-from .protocol import DELEGATES, KERNELS, TFLM, TFLM_PACKAGE, RunnerError
+from .protocol import DELEGATES, KERNELS, NEEDS_NUMPY_1, TFLM, TFLM_PACKAGE, RunnerError
 
 # Distribution -> package, in order of preference.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -50,7 +50,7 @@ def load_runtime(kernels: str | None = None) -> Runtime:
     for name, package in RUNTIMES.items():
         if name == "tflite-runtime" and _major(np.__version__) >= 2 and _is_there(package):
             raise RunnerError(  # the import would end in a traceback of C code
-                f"tflite-runtime needs NumPy 1, and {np.__version__} is installed; run: "
+                f"{NEEDS_NUMPY_1}, and {np.__version__} is installed; run: "
                 "pip install 'numpy<2', or where it exists: pip install ai-edge-litert"
             )
         try:

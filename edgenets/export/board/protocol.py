@@ -23,6 +23,8 @@ TFLM = "tflm"
 """In place of `KERNELS`, the microcontroller runtime's, which has an interpreter of its own."""
 TFLM_PACKAGE = "tflite-micro"
 """That it is in; there are wheels for Linux on x86-64 alone."""
+NEEDS_NUMPY_1 = "tflite-runtime needs NumPy 1"
+"""How the problem begins of a board that has it beside NumPy 2."""
 MAX_RUNS = 10_000
 """Timed inferences of a file, at most: so many numbers are answered."""
 MOST_TEXT = 1000

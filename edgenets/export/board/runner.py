@@ -20,6 +20,7 @@ function; it names files as the request does.
 - `run`: exactly so many inferences, and what the network returned.
 - `plan`: the steps that the interpreter takes; operators handed to a delegate are one step.
 - `count`: instructions of an inference, where an emulator counts them.
+- `install`: packages into a virtual environment.
 
 Inputs are random numbers from a fixed seed unless given.
 """

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from edgenets import cache
 from edgenets.errors import EdgenetsError
 from edgenets.export.board.interpreter import RUNTIMES
-from edgenets.export.board.protocol import DELEGATES
+from edgenets.export.board.protocol import DELEGATES, NEEDS_NUMPY_1
 from edgenets.export.devices import emulator, emulator_setup, environments
 from edgenets.export.devices.device import LOCAL, Device, Emulated
 from edgenets.export.devices.opening import open_device
@@ -130,7 +130,7 @@ def _finding(package: Package, failure: str | None) -> Finding:
         return Finding(package.name, part, MISSING, fix=FIXES[part])
     numpy = installed_version("numpy") or "0"
     if package.name == "tflite-runtime" and not is_older(numpy, "2"):
-        note = f"tflite-runtime needs NumPy 1, and {numpy} is installed"
+        note = f"{NEEDS_NUMPY_1}, and {numpy} is installed"
         fix = (
             "pip install 'numpy<2'"
             if not installed_version("ai-edge-litert")
@@ -267,7 +267,7 @@ def _remote(device: Device, patience_seconds: float | None) -> list[Finding]:
     if runtime:
         findings.append(Finding(runtime["name"], "runtime", OK, runtime["version"]))
     else:
-        state = BROKEN if "NumPy 1" in problem else MISSING
+        state = BROKEN if problem.startswith(NEEDS_NUMPY_1) else MISSING
         findings.append(Finding("interpreter", "runtime", state, note=problem, fix=fix))
     return findings
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from edgenets.flatbuffer import Model, Operator
+from edgenets.flatbuffer import Model, Operator, Tensor
 
 OTHER_REPLACEMENT = "replace it by operators that are, or leave it to the program at the end"
 
@@ -24,6 +24,12 @@ class Finding(NamedTuple):
 
 
 Check = Callable[[Model, Operator], Finding | None]
+
+
+def input_of(model: Model, operator: Operator, position: int) -> Tensor | None:
+    """Return an input of an operator; None where it has none at that position."""
+    index = operator.inputs[position] if position < len(operator.inputs) else -1
+    return model.tensors[index] if index >= 0 else None
 
 
 def first_finding(model: Model, operator: Operator, checks: Iterable[Check]) -> Finding | None:

@@ -19,7 +19,6 @@ from edgenets.errors import EdgenetsError
 from edgenets.export.devices.device import LOCAL, Device
 from edgenets.export.devices.opening import check_device, open_device
 from edgenets.export.measure.classifier import Classifier, ClassifierFile
-from edgenets.export.measure.defaults import THREADS
 from edgenets.export.measure.predict import lost_labels_sentence, usual_preparation
 from edgenets.export.measure.remote_classifier import RemoteClassifier
 from edgenets.intervals import wilson_interval
@@ -148,7 +147,6 @@ def commonest_confusions(confusion: list[list[int]], most: int) -> list[tuple[in
 def evaluate_file(
     path: Path,
     source: str,
-    threads: int = THREADS,
     device: Device = LOCAL,
     *,
     kernels: str | None = None,
@@ -163,7 +161,6 @@ def evaluate_file(
         path: of the file; where it does not say how its images are prepared, that is done in the
             usual way for its size, and `warnings` say so.
         source: the dataset: a folder or a built-in name.
-        threads: of the interpreter.
         device: where the file runs; images are decoded and prepared here.
         kernels: of `KERNELS`, that the interpreter computes with; None: those that it takes.
         everything: score all images, those to train with too.
@@ -188,7 +185,6 @@ def evaluate_file(
         open_file = partial(
             RemoteClassifier,
             path,
-            threads=threads,
             kernels=kernels,
             labels=labels,
             input_range=input_range,

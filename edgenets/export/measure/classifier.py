@@ -193,8 +193,7 @@ class Classifier(ClassifierFile):
 
     Args:
         source: the file's path, its content, or the file as it was just made.
-        threads: of the interpreter.
-        labels, input_range: as for `ClassifierFile`.
+        input_range: as for `ClassifierFile`.
 
     Raises:
         EdgenetsError: as for `ClassifierFile`, or the interpreter refuses the file.
@@ -203,13 +202,11 @@ class Classifier(ClassifierFile):
     def __init__(
         self,
         source: Path | str | bytes | File,
-        threads: int = THREADS,
         *,
-        labels: Sequence[str] | None = None,
         input_range: Range | None = None,
     ) -> None:
-        super().__init__(source, labels=labels, input_range=input_range)
-        self._interpreter = open_interpreter(self._source, threads)
+        super().__init__(source, input_range=input_range)
+        self._interpreter = open_interpreter(self._source, THREADS)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Run the images as `ClassifierFile.outputs` says."""

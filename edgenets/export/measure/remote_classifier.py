@@ -41,7 +41,6 @@ class RemoteClassifier(ClassifierFile):
     Args:
         path: of the file.
         session: where it runs.
-        threads: of the interpreter.
         kernels: as for `Session.ask`.
         labels, input_range: as for `ClassifierFile`.
 
@@ -57,7 +56,6 @@ class RemoteClassifier(ClassifierFile):
         self,
         path: Path | str,
         session: Session,
-        threads: int = THREADS,
         *,
         kernels: str | None = None,
         labels: Sequence[str] | None = None,
@@ -66,7 +64,7 @@ class RemoteClassifier(ClassifierFile):
         path = Path(path)
         super().__init__(path, labels=labels, input_range=input_range)
         self._name, self._session = str(path), session
-        self._threads, self._kernels = threads, kernels
+        self._kernels = kernels
         image_bytes = max(tensor_bytes(end) for end in (self.input, self.output))
         require(COPIES * image_bytes, f"{path} takes or gives too much at once")
         self.images_at_once = max(1, sent_bytes(session) // max(1, image_bytes))
@@ -87,5 +85,5 @@ class RemoteClassifier(ClassifierFile):
 
     def _run(self, **job: Any) -> dict[str, Any]:
         jobs = [{"do": "run", "file": self._name, **job}]
-        (result,) = self._session.ask(jobs, threads=self._threads, kernels=self._kernels)
+        (result,) = self._session.ask(jobs, threads=THREADS, kernels=self._kernels)
         return result

@@ -43,11 +43,13 @@ MAX_ROWS = 20
 
 STAGE_MEANINGS = {
     "train": "float32 network",
+    "slim": "fewer channels",
     "prune": "smallest weights to zero",
     "share": "few integers per kernel",
     "qat": "trained as int8 will round",
     "int8": "all integers, in LiteRT",
     "rate": "integers that take few bytes, in LiteRT",
+    "near": "integers near a base's, in LiteRT",
     "export": "int8 file, in LiteRT",
 }
 

@@ -91,9 +91,9 @@ def write_checked(
 
     Returns:
         `size_bytes`, `sha256`, `format`, `target`; `client`, the program that it is for (null
-        without one); `sparse`, whether kernels are stored without their zeros; `fidelity` (null
-        where nothing was compared) on `fidelity_images`, "calibration" or "random"; `codes`, what
-        the file holds of the codes (null without such);
+        without one); `names`, whether tensors keep theirs; `sparse`, whether kernels are stored
+        without their zeros; `fidelity` (null where nothing was compared) on `fidelity_images`,
+        "calibration" or "random"; `codes`, what the file holds of the codes (null without such);
         `kept_float`, the layers computed in float32 between integers; `inputs` and `outputs`, as in
         `inspect`; `integer_only`, whether every operator computes with integers; `runtimes`, the
         installed interpreters that ran it, or the reason why not; `xnnpack`, as in `inspect`;

@@ -244,7 +244,7 @@ def load_trusted(path: Path) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise EdgenetsError(
             f"Keras cannot load {path} ({type(error).__name__}: {reason}); pass a whole model that "
-            "Keras saved, and import what it needs by edgenets.export.write.foreign.export_model"
+            "Keras saved, and pass one that needs more than Keras to edgenets.export_model"
         ) from error
 
 

@@ -2,19 +2,18 @@
 
 The file is the recipe's, written with first weights: pruned, shared and rounded as after training,
 but without any. Its operators, and so its instructions and memory, are those of the final file; its
-package is nearly as large. What `rate` and `slim` will do is not known before: with them figures
-are bounds from above.
+package is nearly as large. What `rate`, `near` and `slim` will do is not known before: with them
+figures are bounds from above.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from edgenets import flatbuffer
 from edgenets.export.formats import INT8
 from edgenets.export.inspect.arena import arena_bytes
-from edgenets.export.inspect.ethos_u.compiler import compile_content
+from edgenets.export.inspect.ethos_u.compiler import PACKAGE as VELA
 from edgenets.export.lower.lower import lower
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure.instructions import count_contents
@@ -27,6 +26,7 @@ from edgenets.models.codes import Codes
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.folder import Model, weights_sha256
 from edgenets.packages import installed_version
+from edgenets.pipeline.figures import compile_net
 from edgenets.pipeline.sweep.constraints import AT_MOST
 from edgenets.profile import profile
 from edgenets.quantize.budget.choice import MOST_CLUSTERS, Choice, Option
@@ -40,6 +40,7 @@ from edgenets.quantize.stages.prune import sparsity_of
 CODED = ("stored_bytes", "cycles")
 MADE_SMALLER = {
     "rate": CODED,
+    "near": CODED,
     "slim": (*CODED, "size_bytes", "arena_bytes", "params", "macs", "instructions"),
 }
 """The figures that a stage makes smaller, by how much only its work says."""
@@ -77,9 +78,8 @@ def count_file(content: bytes, target: Target, *, instructions: bool) -> dict[st
     counted, cycles = None, None
     if instructions and target.cpu is not None:
         counted = count_contents({"net": content}, target.cpu)["net"]
-    if target.accelerator == "ethos_u" and installed_version("ethos-u-vela"):
-        estimates = compile_content(content, Path("net.tflite"), target).estimates
-        cycles = int(estimates["cycles"])
+    if target.accelerator == "ethos_u" and installed_version(VELA):
+        cycles = int(compile_net(content, target).estimates["cycles"])
     return {
         "stored_bytes": stored_bytes(content),
         "size_bytes": len(content),

@@ -1,1 +1,1 @@
-"""Codes chosen for few bits: what an error costs, and what a code takes."""
+"""Channels removed: which ones, by what they carry and what they cost."""

@@ -10,7 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from edgenets.export.report.page import render_html, write_html
+from edgenets.export.report.page import STAGE_MEANINGS, render_html, write_html
+from edgenets.quantize.recipe import STAGE_SETTINGS
 
 KIB = 1024
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -102,6 +103,10 @@ def test_stages_stand_side_by_side(make_report):
     assert "; ".join(rows[2][1:]) == (
         "93.00 % 88.8 to 97.8 %; -; 100.0 KiB; 50.0 KiB; 60.00 %; 163; 800 / 2.0k; 2.5 s"
     )
+
+
+def test_every_stage_of_a_run_has_a_meaning():
+    assert STAGE_MEANINGS.keys() == {"train", "export", *STAGE_SETTINGS} - {"fp16"}  # float files
 
 
 def test_chart_says_its_points_to_those_who_cannot_see_it(make_report):

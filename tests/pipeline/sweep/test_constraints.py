@@ -2,6 +2,8 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.sweep.constraints import broken, parse_constraint
+from edgenets.pipeline.sweep.counting import MADE_SMALLER
+from edgenets.quantize.recipe import STAGE_SETTINGS
 
 TARGETS = ("rpi4", "ethos-u55-128")
 
@@ -36,6 +38,11 @@ def test_constraints_of_the_guide_are_read(text, key, target, most):
 def test_a_constraint_that_is_none_is_told(text, sentence):
     with pytest.raises(EdgenetsError, match=sentence.replace("[", r"\[").replace("]", r"\]")):
         parse_constraint(text, TARGETS)
+
+
+def test_figures_are_bounds_of_stages_that_the_untrained_file_has_not_gone_through():
+    gone_through = {"prune", "share", "qat", "int8"}
+    assert MADE_SMALLER.keys() == STAGE_SETTINGS.keys() - gone_through - {"fp16"}  # no float files
 
 
 def test_a_constraint_of_a_target_bounds_its_rows_alone_and_nothing_that_is_not_known():

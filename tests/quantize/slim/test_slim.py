@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.coupling import Group, channel_groups
 from edgenets.models.folder import Model, Spec
-from edgenets.models.operator_costs import COSTS, Cost, instructions
+from edgenets.models.operator_costs import COSTS, TARGET_CORES, Cost, instructions
 from edgenets.quantize.settings import SlimSettings
 from edgenets.quantize.slim.choice import choose, kept_filters
 from edgenets.quantize.slim.cost import estimate, estimate_net, operators_of
@@ -113,6 +114,10 @@ def test_a_speed_that_cannot_be_reached_is_refused_with_the_one_that_can(
     settings = SlimSettings(speedup=50, **SHORT)
     with pytest.raises(EdgenetsError, match=r"net cannot be slimmed .* speedup of at most 2\.\d"):
         slim(model, training_data, settings, seed=0, checkpoint=tmp_path / "c", key="")
+
+
+def test_targets_are_those_whose_instructions_are_estimated():
+    assert get_args(SlimSettings.model_fields["target"].annotation) == tuple(TARGET_CORES)
 
 
 def test_shared_weights_are_not_slimmed(net: keras.Model, training_data, tmp_path: Path):

@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from edgenets.export.inspect.placement import Check, Finding, first_finding, not_an_operator
+from edgenets.export.inspect.placement import (
+    Check,
+    Finding,
+    first_finding,
+    input_of,
+    not_an_operator,
+)
 from edgenets.flatbuffer import ETHOS_U_OPERATOR, Model, Operator, Tensor
 from edgenets.units import format_shape
 
@@ -106,7 +112,7 @@ def _eight_bits(model: Model, operator: Operator) -> Finding | None:
     """Tensors are int8 or uint8; the state of an LSTM may be int16, as a compiled file shows."""
     tensors = _data_inputs(model, operator) + _outputs(model, operator)
     if operator.name in WITH_KERNEL:
-        kernel = _input(model, operator, 1)
+        kernel = input_of(model, operator, 1)
         if kernel is None:
             return Finding("it has no kernel, so the file is damaged", "export it again")
         tensors.append(kernel)
@@ -131,7 +137,7 @@ def _static_shapes(model: Model, operator: Operator) -> Finding | None:
 
 def _constant_parameters(model: Model, operator: Operator) -> Finding | None:
     for position in RULES[operator.name].constants:
-        tensor = _input(model, operator, position)
+        tensor = input_of(model, operator, position)
         if tensor and not (tensor.is_constant or tensor.is_variable):
             return Finding(
                 f"its parameters must be constant, and its input {position} is computed",
@@ -171,7 +177,7 @@ def _same_dilation(_: Model, operator: Operator) -> Finding | None:
 
 
 def _no_groups(model: Model, operator: Operator) -> Finding | None:
-    image, kernel = (_input(model, operator, position) for position in (0, 1))
+    image, kernel = (input_of(model, operator, position) for position in (0, 1))
     if not image or not kernel or not image.shape or not kernel.shape:
         return None
     if image.shape[-1] == kernel.shape[-1]:
@@ -190,7 +196,7 @@ def _default_weights(_: Model, operator: Operator) -> Finding | None:
 
 
 def _one_scale(model: Model, operator: Operator) -> Finding | None:
-    kernel = _input(model, operator, 1)
+    kernel = input_of(model, operator, 1)
     if not kernel or kernel.scale.size < 2:
         return None
     return Finding(
@@ -249,7 +255,7 @@ def _not_batch(model: Model, operator: Operator) -> Finding | None:
 
 
 def _channels_by_four(model: Model, operator: Operator) -> Finding | None:
-    tensor = _input(model, operator, 0)
+    tensor = input_of(model, operator, 0)
     if not tensor or not tensor.shape or len(tensor.shape) - 1 not in _axes(model, operator):
         return None
     if tensor.shape[-1] % MEAN_CHANNEL_MULTIPLE == 0:
@@ -268,14 +274,14 @@ def _no_pack_of_batch(model: Model, operator: Operator) -> Finding | None:
 
 
 def _no_pad_of_batch(model: Model, operator: Operator) -> Finding | None:
-    tensor, paddings = _input(model, operator, 0), _values(model, operator, 1)
+    tensor, paddings = input_of(model, operator, 0), _values(model, operator, 1)
     if not tensor or len(paddings) != 2 * len(tensor.shape) or not any(paddings[:2]):
         return None
     return Finding("it must not pad the batch dimension", "pad the other dimensions only")
 
 
 def _vector_alpha(model: Model, operator: Operator) -> Finding | None:
-    alpha = _input(model, operator, 1)
+    alpha = input_of(model, operator, 1)
     if not alpha or prod(alpha.shape[:-1]) == 1:
         return None
     return Finding(
@@ -323,7 +329,7 @@ def _four_dimensions(model: Model, operator: Operator) -> Finding | None:
 
 def _image(model: Model, operator: Operator) -> Finding | None:
     """Resizing maps for some sizes; one that a compiled file shows left out is from 1 x 1."""
-    before, after = _input(model, operator, 0), next(iter(_outputs(model, operator)), None)
+    before, after = input_of(model, operator, 0), next(iter(_outputs(model, operator)), None)
     if not before or not after:
         return None
     sizes = f"from {format_shape(before.shape[1:-1])} to {format_shape(after.shape[1:-1])}"
@@ -343,7 +349,7 @@ def _image(model: Model, operator: Operator) -> Finding | None:
 
 def _shown_tile(model: Model, operator: Operator) -> Finding:
     """One of a 1 x 1 map is mapped in a compiled file; of others nothing is known."""
-    before, after = _input(model, operator, 0), next(iter(_outputs(model, operator)), None)
+    before, after = input_of(model, operator, 0), next(iter(_outputs(model, operator)), None)
     sizes = [format_shape(tensor.shape[1:-1] if tensor else ()) for tensor in (before, after)]
     shown = before is not None and after is not None and prod(before.shape[:-1]) == 1
     if shown and before and after and before.shape[-1:] == after.shape[-1:]:
@@ -405,16 +411,11 @@ PARAMETRIC = (*WITH_KERNEL, "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "PRELU")
 """Operators whose constants are parameters, not shapes or axes."""
 
 
-def _input(model: Model, operator: Operator, position: int) -> Tensor | None:
-    index = operator.inputs[position] if position < len(operator.inputs) else -1
-    return model.tensors[index] if index >= 0 else None
-
-
 def _data_inputs(model: Model, operator: Operator) -> list[Tensor]:
     """Return the inputs that are not parameters: activations, and constants in their place."""
     constants = RULES[operator.name].constants
     positions = (p for p in range(len(operator.inputs)) if p not in constants)
-    tensors = (_input(model, operator, position) for position in positions)
+    tensors = (input_of(model, operator, position) for position in positions)
     return [tensor for tensor in tensors if tensor]
 
 
@@ -432,7 +433,7 @@ def _is_eight_bits(tensor: Tensor) -> bool:
 
 def _values(model: Model, operator: Operator, position: int) -> list[int]:
     """Return the numbers of a constant input; none where it is left out or not plain."""
-    tensor = _input(model, operator, position)
+    tensor = input_of(model, operator, position)
     if tensor is None or tensor.data is None or tensor.dtype not in ("int32", "int64"):
         return []
     return [int(value) for value in tensor.data.ravel()]
@@ -440,6 +441,6 @@ def _values(model: Model, operator: Operator, position: int) -> list[int]:
 
 def _axes(model: Model, operator: Operator) -> set[int]:
     """Return the dimensions that a reduction is over, counted from the first."""
-    tensor = _input(model, operator, 0)
+    tensor = input_of(model, operator, 0)
     rank = len(tensor.shape) if tensor else 0
     return {axis % rank for axis in _values(model, operator, 1)} if rank else set()

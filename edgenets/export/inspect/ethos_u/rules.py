@@ -12,7 +12,13 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-from edgenets.export.inspect.placement import Check, Finding, first_finding, not_an_operator
+from edgenets.export.inspect.placement import (
+    Check,
+    Finding,
+    first_finding,
+    input_of,
+    not_an_operator,
+)
 from edgenets.flatbuffer import EDGE_TPU_OPERATOR, Model, Operator, Tensor
 from edgenets.units import format_shape
 
@@ -109,7 +115,7 @@ def _scales(model: Model, operator: Operator) -> Finding | None:
 
 def _constant_parameters(model: Model, operator: Operator) -> Finding | None:
     for position in RULES[operator.name].constants:
-        tensor = _input(model, operator, position)
+        tensor = input_of(model, operator, position)
         if tensor and not tensor.is_constant:
             return Finding(
                 f"its parameters must be constant, and its input {position} is computed",
@@ -122,7 +128,7 @@ def _constant_parameters(model: Model, operator: Operator) -> Finding | None:
 
 
 def _kernel_of_bytes(model: Model, operator: Operator) -> Finding | None:
-    kernel = _input(model, operator, 1)
+    kernel = input_of(model, operator, 1)
     if kernel is None or kernel.dtype in WEIGHT_DTYPES:
         return None
     return Finding(f"weights must have 8 bits, and are {kernel.dtype}", "quantize them to int8")
@@ -170,7 +176,7 @@ def _eight_bits(model: Model, operator: Operator) -> Finding | None:
 
 
 def _small_softmax(model: Model, operator: Operator) -> Finding | None:
-    tensor = _input(model, operator, 0)
+    tensor = input_of(model, operator, 0)
     area = prod(tensor.shape[1:-1]) if tensor else 0
     if area < MAX_SOFTMAX_AREA:
         return None
@@ -192,7 +198,7 @@ def _one_quantization(model: Model, operator: Operator) -> Finding | None:
 
 
 def _factor_of_two(model: Model, operator: Operator) -> Finding | None:
-    before, after = _input(model, operator, 0), model.tensors[operator.outputs[0]]
+    before, after = input_of(model, operator, 0), model.tensors[operator.outputs[0]]
     if before is None or before.shape == after.shape or prod(before.shape[1:3]) == 1:
         return None
     corners = 1 if operator.options["align_corners"] else 0
@@ -227,13 +233,13 @@ def _kernel(model: Model, operator: Operator) -> list[int]:
     """Return height and width of a convolution's kernel, or of what a pool takes at once."""
     if "filter_height" in operator.options:
         return [operator.options[f"filter_{side}"] for side in SIDES]
-    kernel = _input(model, operator, 1)
+    kernel = input_of(model, operator, 1)
     return list(kernel.shape[1:3]) if kernel else []
 
 
 def _is_padded(model: Model, operator: Operator) -> bool:
     """Tell whether anything is padded; 'same' pads nothing where the strides end at the border."""
-    read, made = _input(model, operator, 0), model.tensors[operator.outputs[0]]
+    read, made = input_of(model, operator, 0), model.tensors[operator.outputs[0]]
     if operator.options["padding"] != SAME or read is None:
         return False
     sides = zip(
@@ -247,17 +253,14 @@ def _is_padded(model: Model, operator: Operator) -> bool:
     )
 
 
-def _input(model: Model, operator: Operator, position: int) -> Tensor | None:
-    index = operator.inputs[position] if position < len(operator.inputs) else -1
-    return model.tensors[index] if index >= 0 else None
-
-
 def _activations(model: Model, operator: Operator) -> list[Tensor]:
     """Return what is read and made but parameters; of unchecked operators the first input."""
     if operator.name in UNCHECKED:
-        return [tensor for tensor in (_input(model, operator, 0),) if tensor]
+        return [tensor for tensor in (input_of(model, operator, 0),) if tensor]
     parameters = RULES[operator.name].parameters
-    read = (_input(model, operator, i) for i in range(len(operator.inputs)) if i not in parameters)
+    read = (
+        input_of(model, operator, i) for i in range(len(operator.inputs)) if i not in parameters
+    )
     return [tensor for tensor in read if tensor] + [model.tensors[i] for i in operator.outputs]
 
 
