@@ -63,5 +63,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgenetsError:
     """
     names = sorted(known)
     return EdgenetsError(
-        f"unknown {kind} {name!r}{did_you_mean(name, names)} (known: {', '.join(names)})"
+        f"unknown {kind} {name!r}{did_you_mean(str(name), names)} (known: {', '.join(names)})"
     )

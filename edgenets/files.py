@@ -326,6 +326,8 @@ def _reading(path: Path) -> Iterator[None]:
     require_regular(path)
     try:
         yield
+    except ValueError as error:  # of its name
+        raise EdgenetsError(f"cannot read {str(path)!r}: {error}") from error
     except OSError as error:
         hint = _near_name(path) if error.errno == errno.ENOENT else ""
         if error.errno == errno.EISDIR:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
@@ -43,18 +44,24 @@ def free_bytes(root: Path = Path("/")) -> int:
 
 def bound_bytes() -> int:
     """Return how much a file may take: what `at_most` says, else a quarter of the free memory."""
-    return int(SHARE * free_bytes()) if _chosen is None else _chosen
+    return int(SHARE * free_bytes()) if (chosen := _chosen()) is None else chosen
 
 
 @contextmanager
 def at_most(size_bytes: int | None) -> Iterator[None]:
-    """Let files take so much memory while the block runs, in all threads; None: as is usual."""
-    global _chosen
-    before, _chosen = _chosen, size_bytes
+    """Let files take so much memory while the block runs, in all threads; None: as is usual.
+
+    Of blocks that run at the same time the one that began last counts.
+    """
+    global _limits
+    limit = _Limit(size_bytes)
+    with _changed:
+        _limits = (*_limits, limit)
     try:
         yield
     finally:
-        _chosen = before
+        with _changed:
+            _limits = tuple(each for each in _limits if each is not limit)
 
 
 def require(size_bytes: int, what: str) -> None:
@@ -66,7 +73,7 @@ def require(size_bytes: int, what: str) -> None:
         EdgenetsError: it may not.
     """
     if not _is_small(size_bytes) and size_bytes > (bound := bound_bytes()):
-        whose = "a quarter of what is free" if _chosen is None else "as was passed"
+        whose = "a quarter of what is free" if _chosen() is None else "as was passed"
         raise EdgenetsError(
             f"{what}, which would take {format_bytes(size_bytes)} of memory, where a file may take "
             f"{format_bytes(bound)} ({whose}); if you trust it, end other programs, or allow more "
@@ -110,13 +117,25 @@ def reserved(size_bytes: int, what: str) -> Iterator[None]:
             _changed.notify_all()
 
 
-_chosen: int | None = None
+@dataclass(frozen=True, eq=False)
+class _Limit:
+    """What one block of `at_most` says."""
+
+    size_bytes: int | None
+
+
+_limits: tuple[_Limit, ...] = ()
 _reserved = 0
 _changed = threading.Condition()
 
 
+def _chosen() -> int | None:
+    limits = _limits  # of this moment
+    return limits[-1].size_bytes if limits else None
+
+
 def _is_small(size_bytes: int) -> bool:
-    return _chosen is None and size_bytes <= SMALL_BYTES
+    return _chosen() is None and size_bytes <= SMALL_BYTES
 
 
 def _of_machine(root: Path) -> int | None:

@@ -79,6 +79,17 @@ def test_a_file_may_take_a_quarter_or_what_is_passed(monkeypatch):
     assert bound_bytes() == GIB
 
 
+def test_limits_of_threads_end_with_their_own_blocks(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 4 * GIB)
+    first, second = at_most(100), at_most(2 * GIB)
+    with first:
+        second.__enter__()  # of another thread, which goes on after this one
+        assert bound_bytes() == 2 * GIB
+    assert bound_bytes() == 2 * GIB
+    second.__exit__(None, None, None)
+    assert bound_bytes() == GIB
+
+
 def test_threads_wait_for_one_another_s_memory(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: 4 * GIB)
     held, most, lock = [0], [0], threading.Lock()

@@ -203,7 +203,9 @@ def command(
     with usage_errors():  # before the model is read
         accelerator = check_export(target, **compiled_with).accelerator
     settings |= {"target": target, **compiled_with}
-    if model.suffix in KERAS_SUFFIXES and model.is_file():
+    if model.suffix in KERAS_SUFFIXES and not model.is_dir():
+        if not model.exists():
+            raise EdgenetsError(f"there is no file {model}; pass a model folder or a Keras file")
         if not trust_source:
             raise EdgenetsError(
                 f"loading {model} runs code that it may hold; if you trust where it comes from, "

@@ -65,7 +65,8 @@ def command(
     if as_json:
         print_json(predictions)
     elif csv is not None:
-        echo(f"what is in {len(predictions)} images is in {csv}")
+        named = len(predictions) - len(unread)
+        echo(f"what is in {named} image{'s' if named != 1 else ''} is in {csv}")
     elif len(unread) < len(predictions):
         rows = [
             ("" if rank else prediction["path"], _shown(best), format_percent(best["score"]))

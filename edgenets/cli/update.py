@@ -165,11 +165,25 @@ def command(
             echo(str(path))
     else:
         verbs = {
-            "confirm": updating.confirm,
+            "confirm": _confirm,
             "rollback": updating.rollback,
             "status": updating.update_status,
         }
         _show(verbs[str(action)](into), as_json, "")
+
+
+def _confirm(into: Path) -> UpdateStatus:
+    """Keep the model that answers, unless its time was over: then the one before answers again."""
+    from edgenets.verbs import updating
+
+    before, after = updating.update_status(into), updating.confirm(into)
+    if before.pending and before.release and before.release != after.release:
+        left = next(r for r in after.left if r["number"] == before.release.number)
+        raise EdgenetsError(
+            f"release {left['number']} was left, {left['reason']}: the model before answers again; "
+            "edgenets update URL --retry installs it once more"
+        )
+    return after
 
 
 def _refuse_what_is_not_read(context: click.Context) -> None:
@@ -246,11 +260,17 @@ def _show(status: UpdateStatus, as_json: bool, done: str) -> None:
         echo("no model is installed")
         return
     echo(f"{status.release.model} {status.release.number}{done}: {status.path}")
-    if status.pending:
+    if pending := status.pending:
+        minutes, allowed = pending["seconds"] / 60, pending["seconds_allowed"] / 60
+        is_over = pending["seconds"] > pending["seconds_allowed"]
         echo(
-            "not confirmed yet: {starts} of {starts_allowed} starts, ".format(**status.pending)
-            + f"{status.pending['seconds'] / 60:.0f} of {status.pending['seconds_allowed'] / 60:g} "
-            "minutes; edgenets update --confirm keeps it"
+            "not confirmed yet: {starts} of {starts_allowed} starts, ".format(**pending)
+            + f"{minutes:.{0 if allowed >= 10 else 2}f} of {allowed:g} minutes; "
+            + (
+                "its time is over: the next update or start goes back to the model before"
+                if is_over
+                else "edgenets update --confirm keeps it"
+            )
         )
     for row in status.left:
         echo(f"release {row['number']} was left: {row['reason']}")

@@ -111,6 +111,8 @@ def create(name: str, **arguments: Any) -> keras.Model:
 
 
 def _typed(what: str, value: Any, kind: type) -> Any:
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()  # of NumPy, which is not imported here
     try:
         if kind is bool and isinstance(value, str):
             return {"true": True, "false": False}[value.lower()]

@@ -59,8 +59,6 @@ def train_by_workers(
                 f"{len(addresses)}, got {worker}"
             )
         return train_as_worker(config, out, addresses, worker, log_dir)
-    if worker:
-        raise EdgenetsError(f"worker {worker} is one of a cluster; pass the cluster's file, too")
     if workers > 1:
         return _train_by_processes(config, out, workers, log_dir)
     from edgenets.pipeline.one_step import train_folder

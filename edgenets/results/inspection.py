@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.results.result import Result, html_table
 from edgenets.units import format_bytes, format_count
 
@@ -43,8 +44,19 @@ class Inspection(Result):
     target: dict[str, Any] | None
 
     def predicted_on(self, accelerator: str) -> dict[str, Any]:
-        """Return what is predicted of an accelerator: "edge_tpu", or "ethos_u" where asked for."""
-        return dict(getattr(self, accelerator))
+        """Return what is predicted of an accelerator: "edge_tpu", or "ethos_u" where asked for.
+
+        Raises:
+            EdgenetsError: it is none of these, or was not asked for.
+        """
+        predicted = {"edge_tpu": self.edge_tpu, "ethos_u": self.ethos_u}
+        if accelerator not in predicted:
+            raise unknown_name("accelerator", accelerator, predicted)
+        if (found := predicted[accelerator]) is None:
+            raise EdgenetsError(
+                f"nothing was predicted of {accelerator}; inspect the file for such a target"
+            )
+        return dict(found)
 
     def costs(self, *, entropy: bool = False) -> str:
         """Return what the file costs, in words; a compiled one does not show its MACs."""

@@ -81,7 +81,8 @@ def publish(
         repository = open_repository(folder)
         require_keys(repository, keys)
         earlier = [each for each in repository.releases() if each.model == model]
-        newest = earlier[-1] if earlier else None
+        for_class = [r for r in earlier if device_class is None or _is_for(r, device_class)]
+        newest = for_class[-1] if for_class else None
         if newest and newest.sha256 == sha256_bytes(content) and not newest.yanked:
             if probes or runtimes or evaluation or device_class not in (None, newest.device_class):
                 raise EdgenetsError(
@@ -90,8 +91,8 @@ def publish(
                 )
             release = replace(newest, percent=percent)
         else:
-            number = newest.number + 1 if newest else 1
-            bases = [r for r in earlier if not r.yanked and r.device_class in (None, device_class)]
+            number = earlier[-1].number + 1 if earlier else 1
+            bases = [r for r in earlier if not r.yanked and _is_for(r, device_class)]
             files = _add_files(
                 repository, f"{model}/{number}", path, content, bases[-BASES:], probes
             )
@@ -131,6 +132,11 @@ def yank(folder: Path, model: str, number: int, keys: Keys) -> Release:
         f"{folder} lists no release {number} of {model!r}; edgenets release list {folder} shows "
         "all that boards can have"
     )
+
+
+def _is_for(release: Release, device_class: str | None) -> bool:
+    """Tell whether all devices of a class may have had a release."""
+    return release.device_class in (None, device_class)
 
 
 def _add_files(

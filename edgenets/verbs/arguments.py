@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
+from numbers import Real
+from operator import index
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 from edgenets.errors import ArgumentError, EdgenetsError, in_python
 from edgenets.packages import naming_extras
@@ -100,15 +103,28 @@ def require_one_of(name: str, value: str, known: Sequence[str]) -> None:
         raise EdgenetsError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
-def require_in(name: str, value: int, least: int, most: int | None = None) -> None:
-    """Check that an argument is a whole number in a range.
+def whole_number(name: str, value: SupportsIndex, least: int, most: int | None = None) -> int:
+    """Return an argument that is a whole number in a range, NumPy's too.
 
     Raises:
         EdgenetsError: it is not.
     """
-    if type(value) is not int or value < least or (most is not None and value > most):
-        wanted = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise EdgenetsError(f"{name} must be a whole number, {wanted}, got {value!r}")
+    if not isinstance(value, bool) and isinstance(value, SupportsIndex):
+        number = index(value)
+        if least <= number and (most is None or number <= most):
+            return number
+    wanted = f"at least {least}" if most is None else f"from {least} to {most}"
+    raise EdgenetsError(f"{name} must be a whole number, {wanted}, got {value!r}")
+
+
+def positive_number(name: str, value: float | None) -> None:
+    """Check that an argument is a number above 0 and finite, or None.
+
+    Raises:
+        EdgenetsError: it is not.
+    """
+    if value is not None and not (isinstance(value, Real) and 0 < value < inf):
+        raise EdgenetsError(f"{name} must be a number above 0, got {value!r}")
 
 
 def texts_of(texts: Sequence[str] | str) -> list[str]:

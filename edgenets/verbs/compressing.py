@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from math import inf
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError
 from edgenets.export.targets import compiled_targets
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.tries.objectives import OBJECTIVES
-from edgenets.verbs.arguments import PathOrName, Size, require_one_of, size_of
+from edgenets.verbs.arguments import (
+    PathOrName,
+    Size,
+    positive_number,
+    require_one_of,
+    size_of,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from edgenets.pipeline.config import RunConfig
@@ -102,9 +110,11 @@ def _check_target(target: str | None, *, npu: bool, core: bool, may_be: bool) ->
     """Check the target, given whether one of each kind is needed, and whether a core may be one."""
     if target is None and not (npu or core):
         return
-    if target is None and npu:
-        known = ", ".join(compiled_targets("ethos_u"))
-        raise ArgumentError(f"--budget-cycles and --budget-flash need --target, one of {known}")
+    if npu and target not in (npus := compiled_targets("ethos_u")):
+        got = "" if target is None else f", got {target!r}"
+        raise ArgumentError(
+            f"--budget-cycles and --budget-flash need --target, one of {', '.join(npus)}{got}"
+        )
     if target is None or not (npu or core or may_be):
         raise ArgumentError(
             "--target goes with --budget-cycles or --budget-flash, --speedup or "
@@ -124,15 +134,14 @@ def _check_ranges(
     hours: float | None,
     counts: dict[str, int | None],
 ) -> None:
-    if speedup is not None and not 1 < speedup < inf:
-        raise ArgumentError(f"--speedup must be above 1, got {speedup}")
-    if max_drop is not None and not 0 <= max_drop <= 100:
-        raise ArgumentError(f"--max-drop must be points from 0 to 100, got {max_drop}")
-    if hours is not None and not 0 < hours < inf:
-        raise ArgumentError(f"--hours must be above 0, got {hours}")
+    if speedup is not None and not (isinstance(speedup, Real) and 1 < speedup < inf):
+        raise ArgumentError(f"--speedup must be a number above 1, got {speedup!r}")
+    if max_drop is not None and not (isinstance(max_drop, Real) and 0 <= max_drop <= 100):
+        raise ArgumentError(f"--max-drop must be points from 0 to 100, got {max_drop!r}")
+    positive_number("--hours", hours)
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ArgumentError(f"--{name} must be at least 1, got {count}")
+        if count is not None:
+            whole_number(f"--{name}", count, 1)
 
 
 def slim_stage(
@@ -149,17 +158,12 @@ def with_budget(config: RunConfig, bounds: dict[str, int], target: str | None) -
     """Return a config whose last stage, `rate`, meets a budget of bytes, or of a target's.
 
     Raises:
-        ArgumentError: its last stage is another, or has a goal of its own; the target is no NPU.
+        ArgumentError: its last stage is another, or has a goal of its own.
     """
     from edgenets.quantize.settings import RateSettings
 
     ((key, bound),) = bounds.items()
     of_npu = key != "stored_bytes"
-    if of_npu and target not in (known := compiled_targets("ethos_u")):
-        raise ArgumentError(
-            f"--target of --budget-cycles and --budget-flash must be one of {', '.join(known)}, "
-            f"got {target!r}"
-        )
     *before, last = config.compress
     if not isinstance(last, RateSettings) or last.goals or (of_npu and last.epochs != 0):
         raise ArgumentError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenets.errors import ArgumentError
 from edgenets.results.models import ExportRecord
-from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_path, require_in
+from edgenets.verbs.arguments import PathOrName, Size, bounded_memory, optional_path, whole_number
 from edgenets.verbs.file import File
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def write_file(
         "memory_mode": memory_mode,
         "config": optional_path(vela_config),
     }
-    require_in("calibration_images", calibration_images, 1)
+    calibration_images = whole_number("calibration_images", calibration_images, 1)
     compile_for = _compiler(row, allow_cpu_ops, system) if compile else None
     with bounded_memory(max_bytes):
         result = write(row, compile_for)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -28,12 +29,12 @@ from edgenets.verbs.arguments import (
     labels_of,
     measured_devices,
     optional_path,
-    require_in,
     require_one_of,
     shown,
     source_of,
     speaking_python,
     texts_of,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ class File:
         """
         if not images:
             raise EdgenetsError("there is no image to classify; pass files, folders or patterns")
-        require_in("top", top, 1)
+        if several := [each for each in images if not isinstance(each, str | PathLike)]:
+            raise EdgenetsError(f"images must be paths, got {several[0]!r}; of a list pass *images")
+        top = whole_number("top", top, 1)
         from edgenets.export.measure.predict import find_images, predict_files, write_csv
         from edgenets.files import check_output
 
@@ -333,9 +336,9 @@ class File:
 
         if delegate is not None:
             require_one_of("delegate", delegate, tuple(DELEGATES))
-        require_in("threads", threads, 1, MOST_THREADS)
-        require_in("min_runs", min_runs, 1, MAX_RUNS)
-        if not 0 <= min_seconds < inf:
+        threads = whole_number("threads", threads, 1, MOST_THREADS)
+        min_runs = whole_number("min_runs", min_runs, 1, MAX_RUNS)
+        if not (isinstance(min_seconds, Real) and 0 <= min_seconds < inf):
             raise EdgenetsError(f"min_seconds must be 0 or more, and finite, got {min_seconds!r}")
         devices = measured_devices(device, setup=setup)
         other = vs.path if isinstance(vs, File) else optional_path(vs)

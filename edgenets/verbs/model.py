@@ -414,6 +414,7 @@ class Model:
         return table + (self.record._repr_html_() if self.record else "")
 
 
+@speaking_python()
 def load(path: PathOrName) -> Model | File:
     """Return the model of a model folder, or a `.tflite` file.
 
@@ -428,7 +429,11 @@ def load(path: PathOrName) -> Model | File:
         EdgenetsError: it is neither.
     """
     place = Path(path)
-    return Model.load(place) if place.is_dir() else load_file(place)
+    try:
+        is_folder = place.is_dir()
+    except OSError:  # such as a name that is too long, which reading says
+        is_folder = False
+    return Model.load(place) if is_folder else load_file(place)
 
 
 def written(

@@ -67,8 +67,8 @@ class Variants(tuple[Variant, ...]):
 def variants(
     *,
     family: str | None = None,
-    max_params: int | str | None = None,
-    max_macs: int | str | None = None,
+    max_params: float | str | None = None,
+    max_macs: float | str | None = None,
     sort: str | None = None,
     target: str | None = None,
 ) -> Variants:
@@ -117,11 +117,11 @@ def variants(
     return found
 
 
-def _count(name: str, count: int | str | None) -> int | None:
-    if count is None or isinstance(count, int):
-        return count
+def _count(name: str, count: float | str | None) -> int | None:
+    if count is None:
+        return None
     try:
-        return parse_count(count)
+        return parse_count(str(count))
     except ValueError as error:
         raise EdgenetsError(
             f"{name} must be a number such as 2.5M or 300k, got {count!r}"

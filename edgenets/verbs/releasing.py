@@ -14,11 +14,11 @@ from edgenets.updates.defaults import ROLES, TIMESTAMP_DAYS
 from edgenets.verbs.arguments import (
     PathOrName,
     optional_path,
-    require_in,
     require_one_of,
     source_of,
     speaking_python,
     texts_of,
+    whole_number,
 )
 
 MOST_ROOT_KEYS = 20
@@ -67,8 +67,8 @@ class Releases:
         Raises:
             EdgenetsError: it is there already, or cannot be written.
         """
-        require_in("root_keys", root_keys, 1, MOST_ROOT_KEYS)
-        require_in("threshold", threshold, 1, root_keys)
+        root_keys = whole_number("root_keys", root_keys, 1, MOST_ROOT_KEYS)
+        threshold = whole_number("threshold", threshold, 1, root_keys)
         _require_packages()
         from edgenets.files import locked_folder
         from edgenets.updates.repository import create_repository
@@ -106,7 +106,7 @@ class Releases:
         Raises:
             EdgenetsError: the file is none, a key is missing, or it cannot be written.
         """
-        require_in("percent", percent, 1, 100)
+        percent = whole_number("percent", percent, 1, 100)
         _require_packages()
         from edgenets.updates.publish import publish
 
@@ -161,7 +161,7 @@ class Releases:
         Raises:
             EdgenetsError: a key is missing.
         """
-        require_in("days", days, 1, 3650)
+        days = whole_number("days", days, 1, 3650)
         _require_packages()
         from edgenets.files import locked_folder
         from edgenets.updates.repository import open_repository, sign

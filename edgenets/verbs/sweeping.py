@@ -9,7 +9,14 @@ from typing import Any
 from edgenets.errors import ArgumentError, EdgenetsError
 from edgenets.results.result import html_table
 from edgenets.results.sweep import SweepTrial, sweep_table
-from edgenets.verbs.arguments import PathOrName, optional_path, source_of, speaking_python
+from edgenets.verbs.arguments import (
+    PathOrName,
+    optional_path,
+    positive_number,
+    source_of,
+    speaking_python,
+    whole_number,
+)
 
 
 class SweepTrials(tuple[SweepTrial, ...]):
@@ -27,6 +34,10 @@ class SweepTrials(tuple[SweepTrial, ...]):
         trials = super().__new__(cls, map(SweepTrial.from_json, result["trials"]))
         trials.folder, trials._result = folder, result
         return trials
+
+    def __getnewargs__(self) -> tuple[dict[str, Any], Path]:
+        """Return what pickling makes them of again."""
+        return self._result, self.folder
 
     def front(self, cost: str = "stored_bytes", gain: str = "top1") -> tuple[SweepTrial, ...]:
         """Return the finished trials of which each is surely more accurate than any cheaper one.
@@ -111,6 +122,8 @@ def sweep(
     folder = Path("runs", path.stem if path else "sweep") if out is None else Path(out)
     if path is not None and (data is not None or target is not None):
         raise ArgumentError(f"{path} says which data and targets; leave --data and --target out")
+    workers = whole_number("workers", workers, 1)
+    positive_number("hours", hours)
     if workers > 1 and ray is not None:
         raise ArgumentError("pass --workers of this machine, or --ray with a cluster's address")
     if storage is not None:
@@ -122,11 +135,12 @@ def sweep(
     settings = load_sweep(path) if path else None
     if settings is None and not (_is_sweep(folder) and data is None and target is None):
         settings = usual_sweep(None if data is None else source_of(data), target)
+    from edgenets.pipeline.sweep.search import RESULT, require_tools, search, write_results
     from edgenets.pipeline.sweep.store import Store
 
+    if settings is not None:  # before the folder is this sweep's
+        require_tools(settings)
     store = Store(folder, settings)
-    from edgenets.pipeline.sweep.search import RESULT, require_tools, search, write_results
-
     require_tools(store.config)
     seconds = None if hours is None else 3600 * hours
     if ray is not None:

@@ -11,9 +11,9 @@ from edgenets.verbs.arguments import (
     Size,
     folder_or_temporary,
     optional_path,
-    require_in,
     source_of,
     speaking_python,
+    whole_number,
 )
 from edgenets.verbs.compressing import near_training
 from edgenets.verbs.model import Model, written
@@ -91,6 +91,7 @@ def train(
     Raises:
         EdgenetsError: the net, an argument or a setting is unknown, or the images do not fit.
     """
+    workers = whole_number("workers", workers, 1)
     several = workers > 1 or cluster is not None
     recipe = near_training(near, update_budget, data, by_several=several)
     if data is None and epochs != 0:
@@ -99,14 +100,20 @@ def train(
         )
     if data is None and weights is None:
         raise ArgumentError("--epochs 0 without --data only imports weights: pass --weights")
-    require_in("workers", workers, 1)
     if data is None and several:
         raise ArgumentError("weights alone are imported by one process; leave --workers out")
+    if worker and cluster is None:
+        raise ArgumentError(f"worker {worker} is one of a cluster; pass --cluster, too")
     of_images = (unlabelled, flip, strict or None, teacher, log_dir)
     if data is None and any(each is not None for each in of_images):
         raise ArgumentError(
             "weights alone are imported without images; leave --unlabelled, --flip, --strict, "
             "--teacher and --log-dir out, or pass --data"
+        )
+    if data is None and any(each is not None for each in (batch_size, learning_rate, precision)):
+        raise ArgumentError(
+            "weights alone are imported without training; leave --batch-size, --learning-rate and "
+            "--precision out, or pass --data"
         )
     from edgenets.pipeline.config import check_config, require_trainable
 

@@ -12,7 +12,7 @@ from edgenets.packages import require_package
 from edgenets.results.updates import UpdateRecord, UpdateStatus
 from edgenets.updates import slots
 from edgenets.updates.defaults import MINUTES, STARTS
-from edgenets.verbs.arguments import PathOrName, optional_path, require_in, speaking_python
+from edgenets.verbs.arguments import PathOrName, optional_path, speaking_python, whole_number
 
 MOST_MINUTES = 10**6
 
@@ -57,7 +57,7 @@ def update(
     from edgenets.files import read_bytes
     from edgenets.updates.client import update as update_folder
 
-    require_in("starts", starts, 1)
+    starts = whole_number("starts", starts, 1)
     if not 0 < minutes <= MOST_MINUTES:
         raise EdgenetsError(f"minutes must be more than 0, at most {MOST_MINUTES:,}, got {minutes}")
     folder, root_path = Path(into).absolute(), optional_path(root)
@@ -99,11 +99,11 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
         EdgenetsError: no model is installed there, or a start cannot be noted.
     """
     folder = Path(into).absolute()
-    _require_installed(folder)
+    _whole_numberstalled(folder)
     if start and slots.read_state(folder).pending:
         with slots.locked(folder):
             slots.settle(folder, starting=True)
-    path = slots.model_path(folder, _require_installed(folder))
+    path = slots.model_path(folder, _whole_numberstalled(folder))
     if not path.is_file():
         raise EdgenetsError(f"{path} is missing; run: edgenets update URL --into {folder}")
     return path
@@ -126,10 +126,10 @@ def confirm(into: PathOrName, path: PathOrName | None = None) -> UpdateStatus:
         EdgenetsError: no model is installed there, or it cannot be noted.
     """
     folder = Path(into).absolute()
-    _require_installed(folder)
+    _whole_numberstalled(folder)
     with slots.locked(folder):
         state = slots.settle(folder)
-        if path is None or Path(path) == slots.model_path(folder, _require_installed(folder)):
+        if path is None or Path(path) == slots.model_path(folder, _whole_numberstalled(folder)):
             slots.confirm(folder, state)
         return slots.status(folder)
 
@@ -146,7 +146,7 @@ def rollback(into: PathOrName) -> UpdateStatus:
         EdgenetsError: there is no model before, or the folder cannot be written.
     """
     folder = Path(into).absolute()
-    _require_installed(folder)
+    _whole_numberstalled(folder)
     with slots.locked_download(folder), slots.locked(folder):
         answered = slots.current_slot(folder)
         state = slots.settle(folder)
@@ -174,7 +174,7 @@ def update_status(into: PathOrName) -> UpdateStatus:
     return slots.status(Path(into).absolute())
 
 
-def _require_installed(folder: Path) -> str:
+def _whole_numberstalled(folder: Path) -> str:
     """Return the slot that answers."""
     if (slot := slots.current_slot(folder)) is None:
         raise EdgenetsError(

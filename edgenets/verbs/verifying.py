@@ -12,7 +12,7 @@ from edgenets.export.measure.client import CLIENTS, verify_client
 from edgenets.export.measure.runtimes import RUNTIMES
 from edgenets.export.measure.verify import IMAGES, verify_file
 from edgenets.results.verification import Verification
-from edgenets.verbs.arguments import Size, bounded_memory, require_in, require_one_of
+from edgenets.verbs.arguments import Size, bounded_memory, require_one_of, whole_number
 
 if TYPE_CHECKING:
     from edgenets.data.input_range import Range
@@ -41,7 +41,7 @@ def verify(
     for name in runtimes:
         require_one_of("runtime", name, RUNTIMES)
     if images is not None:
-        require_in("images", images, 1)
+        images = whole_number("images", images, 1)
     if client is not None:
         require_one_of("client", client, CLIENTS)
         if source is None:

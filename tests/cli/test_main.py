@@ -192,6 +192,14 @@ def test_version_is_the_package_s():
             ("train", "squeezenet", "--out", "m", "--epochs", "0", "--weights", "w", "--strict"),
             "weights alone are imported without images; leave --unlabelled, --flip, --strict",
         ),
+        (
+            ("train", "squeezenet", "--out", "m", *"--epochs 0 --weights w --batch-size 8".split()),
+            "weights alone are imported without training; leave --batch-size, --learning-rate",
+        ),
+        (
+            ("train", "squeezenet", "--out", "m", "--data", "d", "--worker", "3"),
+            "worker 3 is one of a cluster; pass --cluster, too",
+        ),
         (("sweep", "s.yaml", "--data", "digits"), "says which data and targets; leave --data and"),
         (("sweep", "--storage", "file:///s"), "is for the nodes of a Ray cluster; pass --ray"),
         (

@@ -82,7 +82,7 @@ def test_csv_has_a_row_for_each_image_and_rank(predicted, tmp_path, options):
     if options:
         assert json.loads(result.stdout) == [CAT, BROKEN]
     else:
-        assert result.stdout == f"what is in 2 images is in {table}\n"
+        assert result.stdout == f"what is in 1 image is in {table}\n"
 
 
 def test_folders_and_patterns_stand_for_the_images_in_them(predicted, tmp_path, monkeypatch):

@@ -102,6 +102,15 @@ def test_of_a_release_only_its_share_is_changed(world):
         world.publish(2, "--device-class", "camera")
 
 
+def test_a_release_of_a_class_is_widened_whatever_other_classes_got_since(world):
+    for number, of_class in ((1, "camera"), (3, "door")):
+        world.publish(number, "--device-class", of_class, "--percent", 10)
+    widened = world.publish(1, "--device-class", "camera", "--percent", 100)
+    assert (widened["number"], widened["percent"]) == (3, 100)
+    assert world.publish(3, "--device-class", "door")["number"] == 4
+    assert world.publish(3, "--device-class", "camera")["number"] == 5
+
+
 def test_what_is_no_repository_is_a_sentence(world, tmp_path):
     with pytest.raises(EdgenetsError, match="is no repository of releases; make one"):
         world.edgenets("release", "list", tmp_path)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import edgenets as en
+from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_bytes
 from edgenets.updates import expected, slots
@@ -113,6 +115,17 @@ def test_a_new_model_goes_after_its_minutes_whatever_the_clock_says(
     monkeypatch.setattr(slots, "clock", lambda: ("second boot", 101.0))
     assert world.on_board("--start")["release"]["number"] == 1
     assert "in 5 minutes" in world.on_board("--status")["left"][0]["reason"]
+
+
+def test_a_model_is_not_confirmed_after_its_time(world, untried, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slots, "clock", lambda: ("boot", 100.0))
+    world.update("--minutes", 1)
+    monkeypatch.setattr(slots, "clock", lambda: ("boot", 161.0))
+    shown = CliRunner().invoke(edgenets_command, ["update", "--status", "--into", str(world.board)])
+    assert "1.02 of 1 minutes; its time is over: the next update or start" in shown.output
+    with pytest.raises(EdgenetsError, match="release 2 was left, it was not confirmed in 1 minut"):
+        world.on_board("--confirm")
+    assert world.on_board("--confirm")["release"]["number"] == 1
 
 
 def test_nothing_is_fetched_while_a_model_is_on_trial(world, untried):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import edgenets as en
+from edgenets.models.registry import complete_arguments
+from edgenets.verbs.sweeping import SweepTrials
 
 ROOT = Path(en.__file__).parents[1]
 HEAVY = ("tensorflow", "tf_keras", "keras", "numpy", "PIL", "click", "rich")
@@ -66,6 +71,46 @@ def test_names_for_editors_are_the_names_that_are_found():
 def test_unknown_verb_suggests_the_near_name():
     with pytest.raises(AttributeError, match=r"no attribute 'tain'; did you mean train\?"):
         en.tain  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        ("en.load('a' * 5000)", "File name too long"),
+        ("en.load('a\\0b')", "cannot read .*: embedded null byte"),
+        ("en.variants(max_params=float('nan'))", "max_params must be a number such as"),
+        ("en.variants(max_params=-5)", "max_params must be a number such as"),
+        ("en.sweep(hours='1')", "hours must be a number above 0, got '1'"),
+        ("en.sweep(workers=0)", "workers must be a whole number, at least 1, got 0"),
+        ("en.train('mobilenet_v1', 'digits', workers='2')", "workers must be a whole number"),
+        ("file.predict(['a.jpg'])", r"images must be paths, got \['a.jpg'\]; of a list pass \*"),
+        ("file.predict('a.jpg', top=True)", "top must be a whole number, at least 1, got True"),
+        ("file.benchmark(min_seconds='1')", "min_seconds must be 0 or more, and finite, got '1'"),
+        ("file.evaluate('digits', patience=0)", "patience must be seconds above 0, got 0"),
+        ("file.inspect(target=3)", "unknown target 3"),
+        ("file.inspect().predicted_on('ethos_u')", "nothing was predicted of ethos_u; inspect"),
+        ("file.inspect().predicted_on('coral')", "unknown accelerator 'coral'"),
+    ],
+)
+def test_what_an_argument_cannot_be_is_a_sentence(call: str, sentence: str, colour_file: Path):
+    with pytest.raises(en.EdgenetsError, match=sentence):
+        eval(call, {"en": en, "file": en.load(colour_file)})
+
+
+def test_numbers_of_numpy_are_numbers(colour_file: Path, tmp_path: Path):
+    from PIL import Image
+
+    Image.new("RGB", (8, 8), (0, 255, 0)).save(tmp_path / "green.png")
+    (found,) = en.load(colour_file).predict(tmp_path / "green.png", top=np.int64(2))
+    assert len(found.top) == 2
+    assert en.variants(max_params=np.int64(10**6)) == en.variants(max_params=1e6)
+    assert complete_arguments("mobilenet_v1", {"resolution": np.int64(32)})["resolution"] == 32
+
+
+def test_trials_of_a_sweep_can_be_copied():
+    trials = SweepTrials({"trials": [], "front": []}, Path("runs/sweep"))
+    copies = copy.copy(trials), pickle.loads(pickle.dumps(trials))
+    assert [(each, each.folder) for each in copies] == 2 * [(trials, Path("runs/sweep"))]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from edgenets.errors import EdgenetsError
@@ -25,8 +26,10 @@ def open_device(
             board's first word. An emulated one may take as long as it likes.
 
     Raises:
-        EdgenetsError: it cannot be reached, or the set-up fails.
+        EdgenetsError: the patience is no time, it cannot be reached, or the set-up fails.
     """
+    if patience_seconds is not None and not 0 < patience_seconds < inf:
+        raise EdgenetsError(f"patience must be seconds above 0, got {patience_seconds!r}")
     if isinstance(device, Local):
         return LocalSession(patience_seconds=patience_seconds or PATIENCE_SECONDS)
     if isinstance(device, Emulated):

@@ -259,7 +259,7 @@ def _float_islands(inspection: Inspection, target: Target, asked: Indices) -> st
 
 def _dense_zeros(inspection: Inspection, target: Target, asked: Indices) -> str | None:
     """Say which kernels XNNPACK would compute sparsely if they were stored so."""
-    if not target.sparse:
+    if not target.prefers_sparse:
         return None
     found = [
         weight

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from edgenets.export.inspect.arena import arena_bytes
 from edgenets.flatbuffer import WEIGHTED, Model, Operator
-from edgenets.flatbuffer.names import ETHOS_U_OPERATOR
+from edgenets.flatbuffer.names import EDGE_TPU_OPERATOR, ETHOS_U_OPERATOR
 
 DECODE = "TFLM_DECODE"
 """A custom operator: makes a tensor of indices and a table."""
@@ -85,6 +85,8 @@ def lacking(model: Model) -> list[str]:
 def limits(model: Model) -> list[str]:
     """Return what `lacking` does, and at the end what to do about it."""
     found = lacking(model)
+    if model.compiled == EDGE_TPU_OPERATOR:
+        return ["it was compiled for the Edge TPU; pass the file that it was compiled from"]
     if not found or model.compiled:  # of which the sentence says it
         return found
     return [*found, "export the net as int8, with --target mcu; replace layers that TFLM lacks"]

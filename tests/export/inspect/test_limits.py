@@ -196,7 +196,9 @@ def test_a_compiled_file_is_not_told_to_be_exported_again():
     assert limits(found) == [reason]
 
 
-@pytest.mark.parametrize("target, said", [("rpi3", True), ("rpi4", True), ("generic", False)])
+@pytest.mark.parametrize(
+    "target, said", [("rpi3", True), ("rpi4", True), ("rpi5", False), ("generic", False)]
+)
 @pytest.mark.parametrize("sparsity, enough", [(0.6, False), (0.85, True)])
 def test_zeros_that_are_stored_whole_are_said(target, said, sparsity, enough):
     weight = {"op": 0, "dtype": "float32", "index_bytes": 0, "shape": [8, 1, 1, 8]}

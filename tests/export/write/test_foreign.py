@@ -426,6 +426,12 @@ def export(*arguments):
     return CliRunner().invoke(command, [*map(str, arguments)])
 
 
+def test_a_keras_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    missing = tmp_path / "missing.keras"
+    done = export(missing, "--trust-source", "--labels", "labels.txt", "--out", tmp_path / "x")
+    assert str(done.exception) == f"there is no file {missing}; pass a model folder or a Keras file"
+
+
 @pytest.mark.parametrize("version, suffix", [(3, ".keras"), (3, ".h5"), (2, ".h5"), (2, ".keras")])
 def test_a_file_is_loaded_only_if_it_is_trusted(tmp_path, version, suffix):
     path, out, labels = tmp_path / f"mine{suffix}", tmp_path / "mine.tflite", tmp_path / "labels"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
+import edgenets as en
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline.sweep.choose import _Axes, next_generation
 from edgenets.pipeline.sweep.config import check_sweep
@@ -148,3 +149,15 @@ def test_what_counts_a_figure_must_be_at_hand(monkeypatch, tmp_path):
     with pytest.raises(EdgenetsError, match="the emulated board is not set up"):
         require_tools(config)
     require_tools(sweep(targets=["rpi4"]))
+
+
+def test_a_sweep_that_lacks_a_tool_has_no_folder_yet(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGENETS_CACHE", str(tmp_path / "empty"))
+    config = tmp_path / "sweep.yaml"
+    config.write_text(
+        "nets: [{net: mobilenet_v1, resolution: 32}]\ntargets: [rpi4]\n"
+        "constraints: [instructions on rpi4 <= 20M]\nrun: {data: {source: digits}}\n"
+    )
+    with pytest.raises(EdgenetsError, match="the emulated board is not set up"):
+        en.sweep(config, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
