@@ -4,11 +4,13 @@
     python benchmarks/slim.py --data cifar10 [--out DIR] [--speedup 2.1] [--epochs 20] [NET ...]
 
 Each CIFAR-10 net of the package is slimmed for the Cortex-A76 of a Raspberry Pi 5, trained with the
-net as it was for a teacher, and its integers are settled. Instructions are those that the int8 file
-executes on the emulated cores, beside those of the same net's plain int8 file; top-1 is that of
-both files on all of DATA/test, and the loss between them has a paired 95 % interval. Channels and
-best epoch are chosen on training images only. Stopped, the command goes on. With --untrained only
-instructions are counted, of nets that are not trained after it: counts do not depend on weights.
+net as it was for a teacher, and its integers are settled: by `int8`, and by the stage `rate` with
+training, for a package of `PART` of the bytes that the whole net takes in smallest.py.
+Instructions are those that the int8 file executes on the emulated cores, beside those of the same
+net's plain int8 file; top-1 is that of the files on all of DATA/test, and losses to the plain one
+have paired 95 % intervals. Channels, best epoch and price are chosen on training images only.
+Stopped, the command goes on. With --untrained only instructions are counted, of nets that are not
+trained after it: counts do not depend on weights.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import argparse
 from pathlib import Path
 
 from deep_compression import compress, exported, format_loss, is_right
+from smallest import NETS as WHOLE
 
 from edgenets.data.sources import open_dataset
 from edgenets.data.splits import CALIBRATION_IMAGES, balanced_sample
@@ -26,6 +29,7 @@ from edgenets.files import read_json, sha256_bytes, write_json
 from edgenets.models.folder import Model
 from edgenets.models.weights.sources import PRETRAINED
 from edgenets.pipeline.compress import MEASURED
+from edgenets.quantize.package.epk import pack
 from edgenets.quantize.slim.choice import slim_net
 from edgenets.quantize.slim.cost import estimate_net
 
@@ -36,19 +40,20 @@ FINE_TUNING = {
     "augment": 0.5,
     "distillation": {"alpha": 0.9, "temperature": 4.0},
 }
+PART, RATE_EPOCHS = 0.6, 8
 COUNTED = tuple(f"{core} {cell}" for core in CORES for cell in ("int8", "slim", "ratio"))
 COLUMNS = (
     *("net", "int8 top-1", "slim top-1", "loss", "int8 bytes", "slim bytes", *COUNTED),
-    f"ratio by estimate, {CORES[-1]}",
+    *(f"ratio by estimate, {CORES[-1]}", "rate top-1", "loss", "rate .epk"),
 )
 UNTRAINED = ("net", "parameters", "slim parameters", *COUNTED)
 
 
-def made(name: str, stages: list[dict[str, object]], data: str, out: Path) -> bytes:
-    """Return the int8 file of a recipe; a finished one is taken from its folder."""
+def made(source: Path, stages: list[dict[str, object]], data: str, out: Path) -> Path:
+    """Return the model folder that a recipe makes of one; a finished one is taken as it is."""
     if not (out / MEASURED).exists():
-        compress(PRETRAINED / f"cifar10_{name}", stages, data, out)
-    return exported(out)
+        compress(source, stages, data, out)
+    return out
 
 
 def counts(content: bytes, kept: Path) -> dict[str, int]:
@@ -64,22 +69,34 @@ def counts(content: bytes, kept: Path) -> dict[str, int]:
 
 def trained(name: str, data: str, out: Path, speedup: float, epochs: int) -> list[str]:
     """Return a row: what the slimmed net loses and saves."""
+    whole = PRETRAINED / f"cifar10_{name}"
     slim = {"stage": "slim", "target": "rpi5", "speedup": speedup, "epochs": epochs}
-    recipes = {"int8": [{"stage": "int8"}], "slim": [slim | FINE_TUNING, {"stage": "int8"}]}
-    files, counted, right = {}, {}, {}
-    for row, stages in recipes.items():
-        folder = out / f"{name}_{row}"
-        files[row] = made(name, stages, data, folder)
-        counted[row] = counts(files[row], folder / "instructions.json")
-        right[row] = is_right(folder, data, files[row])
-    measured = read_json(out / f"{name}_slim" / MEASURED)["stages"]
+    float_slim = made(whole, [slim | FINE_TUNING], data, out / f"{name}_slim_{epochs}")
+    budget = int(PART * WHOLE[name].budget_bytes)
+    rate = {"stage": "rate", "epochs": RATE_EPOCHS, "budget_bytes": budget}
+    fine_tuning = {"batch_size": 128, "augment": 0.5}
+    folders = {
+        "int8": made(whole, [{"stage": "int8"}], data, out / f"{name}_int8"),
+        "slim": made(float_slim, [{"stage": "int8"}], data, out / f"{name}_slim_{epochs}_int8"),
+        "rate": made(float_slim, [rate | fine_tuning], data, out / f"{name}_slim_{epochs}_rate"),
+    }
+    files = {row: exported(folder) for row, folder in folders.items()}
+    right = {row: is_right(folders[row], data, content) for row, content in files.items()}
+    counted = {
+        row: counts(files[row], out / f"{folders[row].name}.json") for row in ("int8", "slim")
+    }
+    measured = read_json(float_slim / MEASURED)["stages"]
     (estimated,) = (stage["instructions"] for stage in measured if stage["name"] == "slim")
-    cells = [name, *(f"{100 * right[row].mean():.2f}" for row in recipes)]
+    cells = [name, *(f"{100 * right[row].mean():.2f}" for row in ("int8", "slim"))]
     cells += [format_loss(right["int8"], right["slim"])]
-    cells += [f"{len(files[row]):,}" for row in recipes]
+    cells += [f"{len(files[row]):,}" for row in ("int8", "slim")]
     for core in CORES:
-        cells += ratio(*(counted[row][core] for row in recipes))
-    return [*cells, f"{estimated['after'] / estimated['before']:.3f}"]
+        cells += ratio(counted["int8"][core], counted["slim"][core])
+    cells += [
+        f"{estimated['after'] / estimated['before']:.3f}",
+        f"{100 * right['rate'].mean():.2f}",
+    ]
+    return [*cells, format_loss(right["int8"], right["rate"]), f"{len(pack(files['rate'])):,}"]
 
 
 def untrained(name: str, data: str, out: Path, speedup: float) -> list[str]:
