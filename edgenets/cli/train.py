@@ -55,7 +55,8 @@ from edgenets.units import format_interval, format_percent
 @click.option(
     "--labels",
     metavar="FILE",
-    help="The classes of WEIGHTS, one in each line.  [default: a model folder's own, ImageNet's of 1000, or 0, 1, ...]",
+    help="The classes of WEIGHTS, one in each line.  [default: a model folder's own, of 1000 "
+    "ImageNet's, else 0, 1, ...]",
 )
 @click.option(
     "--teacher",
