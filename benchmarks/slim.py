@@ -40,7 +40,7 @@ FINE_TUNING = {
     "augment": 0.5,
     "distillation": {"alpha": 0.9, "temperature": 4.0},
 }
-PART, RATE_EPOCHS = 0.6, 8
+PART, RATE_EPOCHS = 0.6, 16
 COUNTED = tuple(f"{core} {cell}" for core in CORES for cell in ("int8", "slim", "ratio"))
 COLUMNS = (
     *("net", "int8 top-1", "slim top-1", "loss", "int8 bytes", "slim bytes", *COUNTED),

@@ -22,6 +22,10 @@ class UnfaithfulError(EdgenetsError):
     """A file answers too differently from the net that it was made of."""
 
 
+class DivergedError(EdgenetsError):
+    """A training lost its net: the loss is no number any more."""
+
+
 COMMAND_LINE = re.compile(r"`[^`]*`|\bedgenets [a-z]+ [^;)]*")
 OPTION = re.compile(r"(?<![\w/-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*)(?: [A-Z]{2,}\b)?")
 

@@ -137,7 +137,7 @@ class _Search:
         log_dir: Path | None,
         figure: Figure = STORED,
     ) -> None:
-        require_place(out)
+        require_place(out, searching=True)
         self.figure = figure
         self.model, self.spec, self.out, self.log_dir = model, model.spec, out, log_dir
         if model.codes:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from edgenets.pipeline.config_file import dump_recipe
 from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.near import load_base
 from edgenets.pipeline.output import MODEL_FILES, check_outputs
-from edgenets.pipeline.run import run_stages
+from edgenets.pipeline.run import CONFIG, run_stages
 from edgenets.pipeline.stages.inputs import (
     RunImages,
     open_data,
@@ -43,6 +44,8 @@ from edgenets.quantize.settings import NearSettings
 
 STAGES = "stages"
 RECIPE, MEASURED = "recipe.yaml", "compress.json"
+STAGE = re.compile(r"\.?\d\d-")
+"""How the name of a stage's folder begins."""
 
 
 def compress(
@@ -107,15 +110,27 @@ def train_near(config: RunConfig, out: Path, log_dir: Path | None = None) -> dic
         return result
 
 
-def require_place(out: Path) -> None:
+def require_place(out: Path, *, searching: bool = False) -> None:
     """Check that a compression can write to the folder `out`, before its work.
 
+    Args:
+        out: a new folder, or that of the same compression, which is not at its end.
+        searching: whether it makes a folder of stages for each of several recipes.
+
     Raises:
-        EdgenetsError: it already holds a model, or something that is no file in a file's place.
+        EdgenetsError: it already holds a model, or something that is no file in a file's place, or
+            stages that this compression did not make and would remove.
     """
     if all((out / name).exists() for name in (SPEC, MEASURED, STAGES)):
         shutil.rmtree(out / STAGES)  # a process was killed after its end, before its tidying up
     require_no_model(out)
+    for path in (out / STAGES).glob("*"):
+        is_stage = STAGE.match(path.name) is not None
+        if not path.is_dir() or is_stage == searching or (out / CONFIG).exists():
+            raise EdgenetsError(
+                f"{path} was not made by this command; repeat the one that made it, or pass "
+                "another folder with --out"
+            )
     check_outputs(out, (RECIPE, MEASURED, ERROR_PLOT, *MODEL_FILES), ())
 
 

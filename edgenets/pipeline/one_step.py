@@ -75,10 +75,10 @@ def train_folder(
             settings["workers"] = workers.count
         key = key_of(dataset.fingerprint, settings=settings)
         model = train_model(images, initial, out / CHECKPOINT, key, log_dir, workers=workers)
+        measured = images.score(predict_logits(compile_inference(model.net), images.test))
         write_history(out, model.spec.history.get("train"))
         model.save(out)
         remove_checkpoint(out / CHECKPOINT)
-        measured = images.score(predict_logits(compile_inference(model.net), images.test))
         return {
             **measured,
             "warnings": [*images.warnings, *warnings_of_score(measured)],

@@ -38,8 +38,10 @@ from edgenets.pipeline.stages.places import (
     StageRecord,
 )
 from edgenets.pipeline.stages.plan import Stage, plan
+from edgenets.pipeline.stages.train import initial_model
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
+from edgenets.quantize.layers import check_recipe, patterns_of
 from edgenets.results.benchmark import StoredFile
 from edgenets.results.report import Report
 from edgenets.training.fit import Paused, first_part
@@ -82,6 +84,9 @@ def run(
             say(note)
         images, initial = open_training(config)
         complete = images.config
+        if any(map(patterns_of, complete.compress)):  # before the folder is this run's
+            first = initial_model(complete, initial, images.dataset.classes)
+            check_recipe(first.net, complete.compress)
         if not (out / CONFIG).exists():
             recorded = config.model_copy(update={"train": complete.train})
             write_bytes(out / CONFIG, dump_config(recorded).encode())
@@ -189,6 +194,11 @@ def _execute(stage: Stage, folder: Path, previous: Path, key: str) -> StageRecor
     start = time.monotonic()
     partial = folder.with_name(f".{folder.name}.partial")
     if not (partial / KEY).is_file() or read_bytes(partial / KEY) != key.encode():
+        if any(partial.glob(CHECKPOINTS)):
+            say(
+                f"{folder.name} is begun again: its training was of other images or settings, or "
+                "by other versions of packages"
+            )
         shutil.rmtree(partial, ignore_errors=True)
         write_bytes(partial / KEY, key.encode())
     for leftover in partial.iterdir():  # of a process that was killed after the training's end

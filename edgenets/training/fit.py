@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenets.data.loading import UNLABELLED
-from edgenets.errors import EdgenetsError
+from edgenets.errors import DivergedError, EdgenetsError
 from edgenets.models.backend import keras, tf
 from edgenets.models.inference import all_logits, check_images, compile_inference, predict_logits
 from edgenets.models.weights.initial import classifier
@@ -345,7 +345,7 @@ class _Loop:
 
     def _require_finite(self, loss: float, epoch: int) -> None:
         if not np.isfinite(loss):
-            raise EdgenetsError(
+            raise DivergedError(
                 f"the loss became {loss} in epoch {epoch + 1}; "
                 f"pass a lower learning rate than {self.pace.learning_rate}"
             )

@@ -14,6 +14,7 @@ from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import FORMATS
 from edgenets.export.measure.benchmark import benchmark_file
+from edgenets.pipeline import one_step
 
 pytestmark = pytest.mark.slow
 NET = ("mobilenet_v1", "width=0.25", "resolution=32", "output_stride=8")
@@ -29,7 +30,11 @@ def model_dir(tiny_run: Path) -> Path:
     return tiny_run / "stages" / "01-train"
 
 
-def test_training_writes_a_model_folder(image_folder, tmp_path, capsys):
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_training_writes_a_model_folder(image_folder, tmp_path, capsys, monkeypatch):
     options = (
         "--data",
         image_folder,
@@ -41,6 +46,10 @@ def test_training_writes_a_model_folder(image_folder, tmp_path, capsys):
         "--weights",
         "none",
     )
+    with monkeypatch.context() as patch:  # interrupted after its last epoch
+        patch.setattr(one_step, "predict_logits", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            edgenets(capsys, "train", *NET, *options)
     result = edgenets(capsys, "train", *NET, *options)
     assert result["samples"] == 36
     low, high = result["ci95"]

@@ -175,6 +175,13 @@ def test_damaged_stage_is_made_again_as_it_was(tiny_run: Path, tiny_config: Path
     assert exported.read_bytes() == whole
 
 
+def test_a_layer_that_is_not_there_is_told_before_the_training(tiny_config: Path, tmp_path: Path):
+    config = load_config(tiny_config, ['compress.0.layers={"stemm*": {sparsity: 0.5}}'])
+    with pytest.raises(EdgenetsError, match="unknown layer of mobilenet_v1 'stemm"):
+        run(config, tmp_path / "out")
+    assert not (tmp_path / "out" / "config.yaml").exists()
+
+
 def test_changed_config_is_refused_with_the_way_out(
     tiny_run: Path, tiny_config: Path, tmp_path: Path
 ):

@@ -8,6 +8,7 @@ import pytest
 
 from edgenets.errors import EdgenetsError
 from edgenets.pipeline import keys
+from edgenets.pipeline.compress import require_place
 from edgenets.pipeline.run import RECORD, run_stages
 from edgenets.pipeline.stages.places import Record, StageRecord
 from edgenets.pipeline.stages.plan import Stage
@@ -45,6 +46,32 @@ def test_stages_of_another_command_are_left_as_they_are(made: Made, tmp_path: Pa
     with pytest.raises(EdgenetsError, match=r"01-first was made by another command.*pass another"):
         run_stages(tmp_path, [made.stage("other")], "images")
     assert again(made, tmp_path) and made == []
+
+
+def test_a_training_that_is_begun_again_is_said_to_be(tmp_path: Path, capsys):
+    partial = tmp_path / ".01-first.partial"
+    partial.mkdir()
+    (partial / "key").write_text("of other images")
+    (partial / "checkpoint.safetensors").touch()
+    again(Made(), tmp_path)
+    assert "01-first is begun again: its training was of other images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name, searching",
+    [("01-train", True), (".02-prune.partial", True), ("try-1", False), ("mine.txt", True)],
+)
+def test_a_compression_removes_only_what_it_made(tmp_path: Path, name: str, searching: bool):
+    path = tmp_path / "stages" / name
+    path.parent.mkdir()
+    path.touch() if path.suffix == ".txt" else path.mkdir()
+    with pytest.raises(EdgenetsError, match=rf"{name} was not made by this command; repeat"):
+        require_place(tmp_path, searching=searching)
+    if path.is_dir():
+        require_place(tmp_path, searching=not searching)
+        (tmp_path / "config.yaml").touch()
+        with pytest.raises(EdgenetsError, match="was not made by this command"):
+            require_place(tmp_path, searching=not searching)
 
 
 def test_whole_stages_are_kept(made: Made, tmp_path: Path):

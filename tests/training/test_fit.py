@@ -11,7 +11,7 @@ from edgenets.models.backend import keras
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.training import fit as fit_module
 from edgenets.training.data import TrainingData
-from edgenets.training.fit import Paused, fit, make_repeatable, pace_of
+from edgenets.training.fit import Paused, fit, pace_of
 from edgenets.training.settings import FitSettings
 
 SETTINGS = FitSettings(epochs=4, batch_size=16, learning_rate=0.01, warmup_epochs=1)
@@ -209,21 +209,21 @@ def test_mixed_bfloat16_trains_float32_variables(
 
 
 def test_the_best_epoch_is_chosen_only_where_the_caller_says(
-    build_net: Callable, training_data: TrainingData, tmp_path: Path
+    build_net: Callable,
+    training_data: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    model = build_net()
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    fit(
-        model,
+    scores = iter([0.9, 0.8, 0.1, 0.2])
+    monkeypatch.setattr(fit_module, "_score", lambda values: next(scores))
+    history = fit(
+        build_net(),
         training_data,
         SETTINGS,
         seed=1,
-        checkpoint=checkpoint,
+        checkpoint=tmp_path / "checkpoint.safetensors",
         key="key",
         description="",
-        select_from_epoch=4,
+        select_from_epoch=3,
     )
-    make_repeatable(1)
-    loop = fit_module._Loop(build_net(), training_data, SETTINGS, 1, ())
-    progress, _ = fit_module.load_checkpoint(checkpoint, "key", loop.variables)
-    assert progress.best_epoch == 4
+    assert history["kept"] == [0, 0, 0, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_more_than_is_stated_is_not_kept(server, tmp_path: Path):
     with pytest.raises(DownloadLengthMismatchError):
         fetch_target(server.url(), tmp_path / "part", 100)
     assert not (tmp_path / "part").exists()
+
+
+def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fetch, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
+        with pytest.raises(DownloadError, match="timed out"):
+            fetch_target(address, tmp_path / "part", 10)
 
 
 def test_a_server_that_sends_almost_nothing_is_given_up(

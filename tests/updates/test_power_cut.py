@@ -168,6 +168,24 @@ def test_a_rollback_that_was_cut_off_is_finished(
     assert [row["number"] for row in updating.update_status(board).left] == [2]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: disk.replace(path, b"x"),
+        lambda path: disk.link(path, "slots/a"),
+        lambda path: (path.touch(), disk.remove(path)),
+    ],
+    ids=["replace", "link", "remove"],
+)
+def test_every_change_of_a_name_ends_with_a_sync_of_its_folder(
+    write: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    done = []
+    monkeypatch.setattr(disk, "perform", lambda do, *more: (do(*more), done.append((do, more[0]))))
+    write(tmp_path / "current")
+    assert done[-1] == (files.sync, tmp_path)
+
+
 @pytest.mark.slow
 def test_operations_that_were_not_synced_may_be_lost(
     ready, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgenets.data.pixels import look_up, to_int8, to_network
 from edgenets.errors import EdgenetsError
-from edgenets.updates import slots
+from edgenets.updates import probes, slots
 from edgenets.updates.probe_files import (
     name_of_inputs,
     pack_answers,
@@ -120,6 +122,35 @@ def test_inputs_go_with_the_last_model_that_was_tried_with_them(world, untried):
     world.publish(1)
     world.update()
     assert not list(old.parent.iterdir())
+
+
+HERE, THERE = {"name": "a", "version": "1"}, {"name": "a", "version": "2"}
+
+
+@pytest.mark.parametrize(
+    "outputs, runtime, passes",
+    [
+        (np.int8([[3, 5]]), HERE, True),
+        (np.int8([[3, 6]]), HERE, False),
+        (np.int8([[3, 7]]), THERE, True),
+        (np.int8([[3, 8]]), THERE, False),
+        (np.int8([[3, 5, 0]]), THERE, False),
+        (np.float32([[3, 7]]), HERE, True),
+        (np.float32([[3, np.nan]]), HERE, False),
+    ],
+)
+def test_answers_are_exact_in_the_runtime_of_the_release_and_near_in_others(
+    outputs: np.ndarray, runtime: dict, passes: bool, monkeypatch: pytest.MonkeyPatch
+):
+    expected = np.array([[3, 5]], outputs.dtype)
+    files = [pack_inputs(np.zeros((1, 2, 2, 3), np.uint8)), pack_answers(LEVELS, expected)]
+    monkeypatch.setattr(probes, "run", lambda *_: (outputs, runtime))
+    with (
+        nullcontext()
+        if passes
+        else pytest.raises(EdgenetsError, match=r"answers differ|it returns")
+    ):
+        probes.check_probes(Path("net"), files, {"runtime": HERE, "tolerance": 2})
 
 
 def in_the_first_format(world) -> None:

@@ -24,6 +24,7 @@ from edgenets.pipeline.sweep.constraints import FIGURES
 from edgenets.pipeline.sweep.counting import count_file, count_untrained
 from edgenets.pipeline.sweep.space import Point, SweepConfig, run_config
 from edgenets.profile import profile
+from edgenets.quantize.layers import check_recipe
 from edgenets.results.report import Report
 from edgenets.training.fit import Paused
 
@@ -43,6 +44,7 @@ def count_trial(config: SweepConfig, point: Point) -> list[Row]:
     """
     images, initial = open_training(run_config(config, point, config.targets[0]))
     model = initial_model(images.config, initial, images.dataset.classes)
+    check_recipe(model.net, images.config.compress)
     rows = [
         {
             "target": name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,10 +92,16 @@ def attempt(
         ):
             rows = _rows_of(config, trial, work, folder, ahead)
     except EdgenetsError as error:
-        if isinstance(error.__cause__, OSError):  # a full disk, a network that is down
+        if any(isinstance(cause, OSError) for cause in _causes(error)):  # a full disk, a network
             raise
         failed = str(error)
     return Outcome(rows, failed, time.monotonic() - began)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while error.__cause__ is not None:
+        error = error.__cause__
+        yield error
 
 
 def note(store: Store, trial: Trial, work: Work, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from edgenets.errors import EdgenetsError, UnfaithfulError
+from edgenets.errors import DivergedError, EdgenetsError, UnfaithfulError
 from edgenets.files import copy_folder, locked_folder, sha256_json
 from edgenets.models.folder import Model
 from edgenets.models.operator_costs import TARGET_CORES
@@ -114,7 +114,7 @@ class _Search:
         target: str,
         epochs: int | None,
     ) -> None:
-        require_place(out)
+        require_place(out, searching=True)
         check_outputs(out, (PAGE,), ())
         if model.codes:
             raise EdgenetsError(
@@ -187,7 +187,7 @@ class _Search:
         return any(isinstance(stage, SlimSettings) for recipe in recipes for stage in recipe)
 
     def attempt(self, recipe: Recipe) -> _Try | None:
-        """Do what is missing of a recipe, and measure what it made, unless its file is refused."""
+        """Do what is missing of a recipe, and measure what it made; None: it made nothing."""
         words = words_of(recipe)
         number = len(self.tries) + len(self.refused) + 1
         say(f"try {number}: {words}")
@@ -198,7 +198,7 @@ class _Search:
         log_dir = self.log_dir and self.log_dir / name
         try:
             records = run_recipe(self.model, self.held_out, recipe, stages, log_dir)
-        except UnfaithfulError as error:
+        except (UnfaithfulError, DivergedError) as error:
             say(f"try {number}: counts as one that loses too much: {error}")
             self.refused.append(f"{words}: {error}")
             return None

@@ -3,7 +3,9 @@ import json
 import platform
 import statistics
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from edgenets import flatbuffer
@@ -111,6 +113,20 @@ def test_two_files_are_compared_in_one_process(tiny_int8_file, shared_file):
     low, high = other["ratio"]["ci99"]
     assert 1 < low < other["ratio"]["median"] < high
     assert other["faster"] == "this"
+
+
+@pytest.mark.parametrize("times, faster", [(0.8, "other"), (1.0, None), (1.25, "this")])
+def test_only_what_can_be_told_apart_is_faster(times: float, faster: str | None):
+    random, part = np.random.default_rng(0), SimpleNamespace(to_json=dict)
+    rows = [
+        {
+            "samples_ms": tuple(factor * (1 + 0.05 * random.exponential(size=300))),
+            "model": part,
+            "latency_ms": part,
+        }
+        for factor in (1, times)
+    ]
+    assert benchmark._compare(*rows, [30] * 10)["faster"] == faster
 
 
 def test_a_file_for_the_edge_tpu_and_the_delegate_belong_together(tiny_int8_file, shared_file):

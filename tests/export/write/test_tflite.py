@@ -121,3 +121,5 @@ def test_snr_is_that_of_its_definition(float32: bytes, model):
     fidelity = promises.measure_fidelity(float32, IMAGES, shifted)
     assert fidelity.snr_db == pytest.approx(20 * np.log10(11), abs=0.01)
     assert fidelity.agreement == 1.0
+    shifted[: len(IMAGES) // 4] *= -1  # the first answer becomes the last
+    assert promises.measure_fidelity(float32, IMAGES, shifted).agreement == 0.75

@@ -11,7 +11,7 @@ import pytest
 
 import edgenets as en
 from edgenets.cli.budget import print_tries
-from edgenets.errors import EdgenetsError, UnfaithfulError
+from edgenets.errors import DivergedError, EdgenetsError, UnfaithfulError
 from edgenets.intervals import wilson_interval
 from edgenets.models.folder import Model
 from edgenets.pipeline.stages import compress as stages_module
@@ -137,14 +137,19 @@ def test_few_tries_are_those_that_take_little_time():
     assert all(re.fullmatch(r"rate [0-9.e-]+", each) for each in words[1:])
 
 
+@pytest.mark.parametrize("error", [UnfaithfulError, DivergedError])
 def test_a_recipe_whose_file_is_refused_counts_as_one_that_loses_too_much(
-    folder: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: type[EdgenetsError],
+    folder: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     model, run_recipe = en.Model.load(folder), search_module.run_recipe
 
     def refused(net: Model, images: Any, recipe: Recipe, *more: Any) -> Any:
         if words_of(recipe) in unfaithful:
-            raise UnfaithfulError("the int8 file gives logits at 3.0 dB; it was not kept")
+            raise error("the int8 file gives logits at 3.0 dB; it was not kept")
         return run_recipe(net, images, recipe, *more)
 
     monkeypatch.setattr(search_module, "run_recipe", refused)
