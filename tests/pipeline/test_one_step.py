@@ -31,7 +31,7 @@ def model_dir(tiny_run: Path) -> Path:
 
 
 def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+    raise EdgenetsError("a test image is gone")
 
 
 def test_training_writes_a_model_folder(image_folder, tmp_path, capsys, monkeypatch):
@@ -48,7 +48,7 @@ def test_training_writes_a_model_folder(image_folder, tmp_path, capsys, monkeypa
     )
     with monkeypatch.context() as patch:  # interrupted after its last epoch
         patch.setattr(one_step, "predict_logits", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(EdgenetsError, match="a test image is gone"):
             edgenets(capsys, "train", *NET, *options)
     result = edgenets(capsys, "train", *NET, *options)
     assert result["samples"] == 36
