@@ -226,14 +226,14 @@ def test_ctrl_c_ends_the_measuring_process_too():
     )
     child = wait_for_child(parent.pid)
     parent.send_signal(signal.SIGINT)
-    assert "interrupted" in parent.communicate(timeout=10)[1]
+    assert "interrupted" in parent.communicate(timeout=60)[1]
     assert parent.returncode == 130
     assert not Path(f"/proc/{child}").exists()
 
 
 def wait_for_child(pid):
     """Wait for the child that measures: it has its request, and the interpreter is loaded."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # it ended meanwhile

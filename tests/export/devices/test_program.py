@@ -40,7 +40,7 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path, interrupted: bool):
         threading.Thread(target=interrupt, daemon=True).start()
     ended = KeyboardInterrupt if interrupted else subprocess.TimeoutExpired
     with pytest.raises(ended):
-        run_program([sys.executable, "-c", PARENT], tmp_path, 60 if interrupted else 0.5)
+        run_program([sys.executable, "-c", PARENT], tmp_path, 60 if interrupted else 5)
     state = Path(f"/proc/{child.read_text()}/stat")
     for _ in range(100):  # killed, it may take a moment to go
         if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":

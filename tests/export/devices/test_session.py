@@ -25,10 +25,10 @@ def connect(tmp_path: Path, monkeypatch):
     opened = []
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def open_session(client: str, seconds: float = 60) -> SshSession:
+    def open_session(client: str, seconds: float = 60, greeting: float = 60) -> SshSession:
         (tmp_path / "ssh").write_text(f"#!/bin/bash\n{client}\n")
         (tmp_path / "ssh").chmod(0o755)
-        session = SshSession(Ssh(None, "pi", None), seconds, seconds)
+        session = SshSession(Ssh(None, "pi", None), seconds, greeting)
         opened.append(session)
         return session
 
@@ -54,7 +54,7 @@ def board_python(tmp_path: Path) -> None:
 def test_a_board_without_a_greeting_is_given_up(client: str, connect):
     start = time.monotonic()
     with pytest.raises(EdgenetsError, match=r"^ssh://pi: it said nothing for 0 s and was given up"):
-        connect(f"exec {client}", 0.4)
+        connect(f"exec {client}", greeting=0.4)
     assert time.monotonic() - start < 20
 
 
