@@ -34,7 +34,7 @@ NETS = {
     "mobilenet_v1": Net(48_000, 30),
     "shufflenet_v2": Net(60_000, 30),
     "squeezenet": Net(95_000, 24),
-    "xception": Net(110_000, 15),
+    "xception": Net(110_000, 24),
 }
 COLUMNS = ("net", "epochs", "price", "top-1", "loss", ".epk", "under float", "time")
 
