@@ -14,9 +14,11 @@ import edgenets as en
 from edgenets.cli.main import edgenets_command
 from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
+from edgenets.export.targets import GENERIC
 from edgenets.files import sha256_file
 from edgenets.models.folder import SPEC, WEIGHTS, Model
-from edgenets.pipeline.near import content_of, load_base, settle_near
+from edgenets.pipeline.figures import file_for
+from edgenets.pipeline.near import load_base, settle_near
 from edgenets.quantize.package.epk import pack, unpack
 from edgenets.quantize.rate.near_training import Moved
 
@@ -46,7 +48,7 @@ def test_command_gives_the_file_of_the_base_but_for_what_the_budget_holds(
     line += ["--data", image_folder, "--out", out, "--no-flip", "--json"]
     edgenets_command.main(list(map(str, line)), standalone_mode=False)
     last = json.loads(capsys.readouterr().out)["stages"][-1]
-    new, old = (content_of(Model.load(folder)) for folder in (out, base))
+    new, old = (file_for(Model.load(folder), GENERIC) for folder in (out, base))
     update = pack(new, base=old)
     assert len(update) == last["update_bytes"] <= budget
     assert last["package_bytes"] == len(pack(new)) > 10 * budget
@@ -67,7 +69,7 @@ def test_training_near_to_a_base_ends_within_a_budget_and_teaches_what_was_train
     edgenets_command.main(list(map(str, line)), standalone_mode=False)
     result = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in result["stages"]] == ["train", "near"]
-    new, old = (content_of(Model.load(folder)) for folder in (out, base))
+    new, old = (file_for(Model.load(folder), GENERIC) for folder in (out, base))
     assert len(pack(new, base=old)) == result["stages"][-1]["update_bytes"] <= 3000
     made = en.Model.load(out).spec
     assert made.initial_weights["sha256"] == sha256_file(base / WEIGHTS)
@@ -114,7 +116,9 @@ def test_codes_return_until_the_budget_holds(base: Path):
     held = settle_near(model, model.spec, moved, budget)
     assert 0.9 * budget < held.update_bytes <= budget
     assert 0.01 < held.changed < 0.1
-    assert held.update_bytes == len(pack(content_of(held.model), base=content_of(model)))
+    assert held.update_bytes == len(
+        pack(file_for(held.model, GENERIC), base=file_for(model, GENERIC))
+    )
 
 
 @pytest.mark.slow

@@ -60,8 +60,11 @@ def test_speedup_gives_a_net_of_the_family_with_its_table_of_channels(
     [
         ({"speedup": 2.0}, "^target goes with budget_cycles"),
         ({"speedup": 2.0, "target": "coral"}, "must be one of rpi3, rpi4, rpi5, .* 'coral'"),
-        ({"speedup": 0.5, "target": "rpi5"}, "speedup must be above 1"),
-        ({"max_instructions": 0, "target": "rpi5"}, "max_instructions must be at least 1"),
+        ({"speedup": 0.5, "target": "rpi5"}, "speedup must be a number above 1, got 0.5"),
+        (
+            {"max_instructions": 0, "target": "rpi5"},
+            "max_instructions must be a whole number, at least 1",
+        ),
         ({"speedup": 2.0, "max_instructions": 9, "target": "rpi5"}, "pass one of speedup"),
         ({"speedup": 2.0, "target": "rpi5", "budget": 9}, "a recipe may follow, but no budget"),
         ({"speedup": 2.0, "target": "rpi5", "recipe": "int8", "epochs": 1}, "has its own"),

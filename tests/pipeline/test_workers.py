@@ -88,7 +88,7 @@ def test_cluster_is_as_tensorflow_has_it_too(tmp_path: Path):
         ("{", {}, "is not valid JSON"),
         (TWO, {"worker": 2}, "worker must be from 0 to 1"),
         (TWO, {"workers": 2}, "pass one of the two"),
-        (None, {"worker": 1}, "pass the cluster's file, too"),
+        (None, {"worker": 1}, "worker 1 is one of a cluster; pass cluster, too"),
         (None, {"workers": 0}, "workers must be a whole number, at least 1"),
     ],
 )
