@@ -4,8 +4,8 @@
     python benchmarks/slim.py --data cifar10 [--out DIR] [--speedup 2.1] [--epochs 20] [NET ...]
 
 Each CIFAR-10 net of the package is slimmed for the Cortex-A76 of a Raspberry Pi 5, trained with the
-net as it was for a teacher, and its integers are settled: by `int8`, and by the stage `rate` with
-training, for a package of `PART` of the bytes that the whole net takes in smallest.py.
+net as it was for a teacher, and its integers are settled: by `int8`, and by the stage `rate`, for a
+package of at most `PART` of the bytes that smallest.py has for the whole net.
 Instructions are those that the int8 file executes on the emulated cores, beside those of the same
 net's plain int8 file; top-1 is that of the files on all of DATA/test, and losses to the plain one
 have paired 95 % intervals. Channels, best epoch and price are chosen on training images only.
@@ -40,7 +40,7 @@ FINE_TUNING = {
     "augment": 0.5,
     "distillation": {"alpha": 0.9, "temperature": 4.0},
 }
-PART, RATE_EPOCHS = 0.6, 16
+PART = 0.6
 COUNTED = tuple(f"{core} {cell}" for core in CORES for cell in ("int8", "slim", "ratio"))
 COLUMNS = (
     *("net", "int8 top-1", "slim top-1", "loss", "int8 bytes", "slim bytes", *COUNTED),
@@ -72,13 +72,11 @@ def trained(name: str, data: str, out: Path, speedup: float, epochs: int) -> lis
     whole = PRETRAINED / f"cifar10_{name}"
     slim = {"stage": "slim", "target": "rpi5", "speedup": speedup, "epochs": epochs}
     float_slim = made(whole, [slim | FINE_TUNING], data, out / f"{name}_slim_{epochs}")
-    budget = int(PART * WHOLE[name].budget_bytes)
-    rate = {"stage": "rate", "epochs": RATE_EPOCHS, "budget_bytes": budget}
-    fine_tuning = {"batch_size": 128, "augment": 0.5}
+    rate = {"stage": "rate", "budget_bytes": int(PART * WHOLE[name].budget_bytes)}
     folders = {
         "int8": made(whole, [{"stage": "int8"}], data, out / f"{name}_int8"),
         "slim": made(float_slim, [{"stage": "int8"}], data, out / f"{name}_slim_{epochs}_int8"),
-        "rate": made(float_slim, [rate | fine_tuning], data, out / f"{name}_slim_{epochs}_rate"),
+        "rate": made(float_slim, [rate], data, out / f"{name}_slim_{epochs}_rate"),
     }
     files = {row: exported(folder) for row, folder in folders.items()}
     right = {row: is_right(folders[row], data, content) for row, content in files.items()}
