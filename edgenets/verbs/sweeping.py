@@ -141,7 +141,8 @@ def sweep(
     if settings is not None:  # before the folder is this sweep's
         require_tools(settings)
     store = Store(folder, settings)
-    require_tools(store.config)
+    if settings is None:
+        require_tools(store.config)
     seconds = None if hours is None else 3600 * hours
     if ray is not None:
         from edgenets.pipeline.sweep.cluster import search_on_cluster

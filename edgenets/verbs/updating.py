@@ -99,11 +99,11 @@ def current(into: PathOrName, *, start: bool = False) -> Path:
         EdgenetsError: no model is installed there, or a start cannot be noted.
     """
     folder = Path(into).absolute()
-    _whole_numberstalled(folder)
+    _require_installed(folder)
     if start and slots.read_state(folder).pending:
         with slots.locked(folder):
             slots.settle(folder, starting=True)
-    path = slots.model_path(folder, _whole_numberstalled(folder))
+    path = slots.model_path(folder, _require_installed(folder))
     if not path.is_file():
         raise EdgenetsError(f"{path} is missing; run: edgenets update URL --into {folder}")
     return path
@@ -126,10 +126,10 @@ def confirm(into: PathOrName, path: PathOrName | None = None) -> UpdateStatus:
         EdgenetsError: no model is installed there, or it cannot be noted.
     """
     folder = Path(into).absolute()
-    _whole_numberstalled(folder)
+    _require_installed(folder)
     with slots.locked(folder):
         state = slots.settle(folder)
-        if path is None or Path(path) == slots.model_path(folder, _whole_numberstalled(folder)):
+        if path is None or Path(path) == slots.model_path(folder, _require_installed(folder)):
             slots.confirm(folder, state)
         return slots.status(folder)
 
@@ -146,7 +146,7 @@ def rollback(into: PathOrName) -> UpdateStatus:
         EdgenetsError: there is no model before, or the folder cannot be written.
     """
     folder = Path(into).absolute()
-    _whole_numberstalled(folder)
+    _require_installed(folder)
     with slots.locked_download(folder), slots.locked(folder):
         answered = slots.current_slot(folder)
         state = slots.settle(folder)
@@ -174,7 +174,7 @@ def update_status(into: PathOrName) -> UpdateStatus:
     return slots.status(Path(into).absolute())
 
 
-def _whole_numberstalled(folder: Path) -> str:
+def _require_installed(folder: Path) -> str:
     """Return the slot that answers."""
     if (slot := slots.current_slot(folder)) is None:
         raise EdgenetsError(
