@@ -30,6 +30,7 @@ from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.near import load_base
 from edgenets.pipeline.output import MODEL_FILES, check_outputs
 from edgenets.pipeline.run import CONFIG, run_stages
+from edgenets.pipeline.stages.compress import check_recipe
 from edgenets.pipeline.stages.inputs import (
     RunImages,
     open_data,
@@ -174,6 +175,7 @@ def run_recipe(
         "seed": config.seed,
         "data": config.data.model_dump(mode="json", include={"flip", "validation_fraction"}),
     }
+    check_recipe(model, recipe)
     start = Stage("model", made_of, copy)
     following = compress_stages(recipe, images, log_dir)
     return run_stages(stages, [start, *following], images.dataset.fingerprint)

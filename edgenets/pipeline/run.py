@@ -29,6 +29,7 @@ from edgenets.pipeline.figures import palette_note
 from edgenets.pipeline.keys import key_of, next_key
 from edgenets.pipeline.model_sizes import account_folder
 from edgenets.pipeline.output import check_outputs
+from edgenets.pipeline.stages.compress import check_recipe
 from edgenets.pipeline.stages.inputs import open_training
 from edgenets.pipeline.stages.places import (
     CHECKPOINTS,
@@ -41,7 +42,6 @@ from edgenets.pipeline.stages.plan import Stage, plan
 from edgenets.pipeline.stages.train import initial_model
 from edgenets.pipeline.summary import summarize
 from edgenets.progress import say
-from edgenets.quantize.layers import check_recipe, patterns_of
 from edgenets.results.benchmark import StoredFile
 from edgenets.results.report import Report
 from edgenets.training.fit import Paused, first_part
@@ -84,9 +84,8 @@ def run(
             say(note)
         images, initial = open_training(config)
         complete = images.config
-        if any(map(patterns_of, complete.compress)):  # before the folder is this run's
-            first = initial_model(complete, initial, images.dataset.classes)
-            check_recipe(first.net, complete.compress)
+        first = initial_model(complete, initial, images.dataset.classes)
+        check_recipe(first, complete.compress)  # before the folder is this run's
         if not (out / CONFIG).exists():
             recorded = config.model_copy(update={"train": complete.train})
             write_bytes(out / CONFIG, dump_config(recorded).encode())

@@ -10,9 +10,6 @@ from edgenets.errors import EdgenetsError, unknown_name
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import KernelCodes
 from edgenets.models.fold import KERNEL_AXES
-from edgenets.quantize.recipe import Recipe
-from edgenets.quantize.settings import PruneSettings
-from edgenets.settings import Settings
 
 IMAGE_CHANNELS = 3
 
@@ -81,23 +78,6 @@ def check_patterns(
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise unknown_name(f"layer of {model.name}", pattern, names)
-
-
-def patterns_of(stage: Settings) -> tuple[str, ...]:
-    """Return the patterns of layer names that a stage's settings hold."""
-    return (*getattr(stage, "layers", ()), *getattr(stage, "keep_float", ()))
-
-
-def check_recipe(model: keras.Model, recipe: Recipe) -> None:
-    """Check that the layers that a recipe names are there, before anything is trained for it.
-
-    Raises:
-        EdgenetsError: a pattern matches none.
-    """
-    for stage in recipe:
-        of_pruning = prunable_layers(model) if isinstance(stage, PruneSettings) else None
-        check_patterns(model, getattr(stage, "layers", ()), of_pruning)
-        check_patterns(model, getattr(stage, "keep_float", ()))
 
 
 def clone_with_weights(model: keras.Model) -> keras.Model:

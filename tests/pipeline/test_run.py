@@ -175,9 +175,20 @@ def test_damaged_stage_is_made_again_as_it_was(tiny_run: Path, tiny_config: Path
     assert exported.read_bytes() == whole
 
 
-def test_a_layer_that_is_not_there_is_told_before_the_training(tiny_config: Path, tmp_path: Path):
-    config = load_config(tiny_config, ['compress.0.layers={"stemm*": {sparsity: 0.5}}'])
-    with pytest.raises(EdgenetsError, match="unknown layer of mobilenet_v1 'stemm"):
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ('compress.0.layers={"stemm*": {sparsity: 0.5}}', "unknown layer of mobilenet_v1 'stemm"),
+        ("compress=[{stage: slim, speedup: 100}]", "cannot be slimmed to .* a speedup of at most"),
+        ("compress=[{stage: near, base: BASE}]", "an update needs a base with all integers"),
+    ],
+)
+def test_what_cannot_be_compressed_so_is_told_before_the_training(
+    tiny_run: Path, tiny_config: Path, tmp_path: Path, change: str, sentence: str
+):
+    base = str(tiny_run / "stages" / "01-train")
+    config = load_config(tiny_config, [change.replace("BASE", base)])
+    with pytest.raises(EdgenetsError, match=sentence):
         run(config, tmp_path / "out")
     assert not (tmp_path / "out" / "config.yaml").exists()
 

@@ -27,10 +27,10 @@ from edgenets.pipeline.stages.measure import measure_export, measure_model
 from edgenets.pipeline.stages.places import CHECKPOINT, ERROR_PLOT, Record
 from edgenets.pipeline.stages.train import write_history
 from edgenets.progress import say
-from edgenets.quantize.layers import assign_kernels
+from edgenets.quantize.layers import assign_kernels, check_patterns, prunable_layers
 from edgenets.quantize.rate.near_training import train_near
 from edgenets.quantize.rate.priced_training import train_codes
-from edgenets.quantize.recipe import AnyStage
+from edgenets.quantize.recipe import AnyStage, Recipe
 from edgenets.quantize.settings import (
     Fp16Settings,
     Int8Settings,
@@ -42,6 +42,7 @@ from edgenets.quantize.settings import (
     SlimSettings,
 )
 from edgenets.quantize.sizes.counts import stored_bytes
+from edgenets.quantize.slim.choice import require_possible
 from edgenets.quantize.slim.cost import estimate_net
 from edgenets.quantize.stages.fp16 import round_weights
 from edgenets.quantize.stages.int8 import quantize_kernels
@@ -62,6 +63,25 @@ COMPRESS: dict[str, Callable[..., Model]] = {
 }
 
 AnyFit = SlimSettings | PruneSettings | ShareSettings | QatSettings | RateSettings | NearSettings
+
+
+def check_recipe(model: Model, recipe: Recipe) -> None:
+    """Check what a recipe asks of the model that it begins with, before anything is trained for it.
+
+    Raises:
+        EdgenetsError: a layer that it names is not there, the model cannot become so fast, or a
+            base is another net.
+    """
+    for stage in recipe:
+        of_pruning = prunable_layers(model.net) if isinstance(stage, PruneSettings) else None
+        check_patterns(model.net, getattr(stage, "layers", ()), of_pruning)
+        check_patterns(model.net, getattr(stage, "keep_float", ()))
+        if isinstance(stage, SlimSettings):
+            core = TARGET_CORES[stage.target]
+            most = stage.most_instructions(estimate_net(model.net, core))
+            require_possible(model.net, core, most)
+        if isinstance(stage, NearSettings):
+            load_base(Path(stage.base), model.spec)
 
 
 def compress_stage(

@@ -17,6 +17,7 @@ from edgenets.models.folder import Model
 from edgenets.pipeline.config import RunConfig
 from edgenets.pipeline.config_file import dump_config, load_config
 from edgenets.pipeline.run import CONFIG, RECORD, STAGES, run
+from edgenets.pipeline.stages.compress import check_recipe
 from edgenets.pipeline.stages.inputs import open_training
 from edgenets.pipeline.stages.places import INT8_FILE
 from edgenets.pipeline.stages.train import initial_model
@@ -24,7 +25,6 @@ from edgenets.pipeline.sweep.constraints import FIGURES
 from edgenets.pipeline.sweep.counting import count_file, count_untrained
 from edgenets.pipeline.sweep.space import Point, SweepConfig, run_config
 from edgenets.profile import profile
-from edgenets.quantize.layers import check_recipe
 from edgenets.results.report import Report
 from edgenets.training.fit import Paused
 
@@ -44,7 +44,7 @@ def count_trial(config: SweepConfig, point: Point) -> list[Row]:
     """
     images, initial = open_training(run_config(config, point, config.targets[0]))
     model = initial_model(images.config, initial, images.dataset.classes)
-    check_recipe(model.net, images.config.compress)
+    check_recipe(model, images.config.compress)
     rows = [
         {
             "target": name,

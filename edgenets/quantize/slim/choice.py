@@ -52,13 +52,7 @@ def slim_net(
     Raises:
         EdgenetsError: the net cannot be made so fast, or channels cannot be followed through it.
     """
-    now, least = instructions_range(model, core)
-    if least > most:
-        raise EdgenetsError(
-            f"{model.name} cannot be slimmed to {most:,.0f} instructions: with as few channels as "
-            f"possible it takes {least:,.0f} of {now:,.0f}; pass a larger number, or a speedup of "
-            f"at most {np.floor(100 * now / least) / 100:g}"
-        )
+    now = require_possible(model, core, most)
     goals = [*np.geomspace(now, most, ROUNDS + 1)[1:-1], most]
     with progress_bar("slim", ROUNDS) as advance:
         for goal in goals:
@@ -69,6 +63,22 @@ def slim_net(
             model = keep_filters(model, kept_filters(model, groups, kept))
             advance()
     return model
+
+
+def require_possible(model: keras.Model, core: str, most: float) -> float:
+    """Return the instructions that `model` is estimated to execute, and may be slimmed to `most`.
+
+    Raises:
+        EdgenetsError: it may not, or channels cannot be followed through it.
+    """
+    now, least = instructions_range(model, core)
+    if least > most:
+        raise EdgenetsError(
+            f"{model.name} cannot be slimmed to {most:,.0f} instructions: with as few channels as "
+            f"possible it takes {least:,.0f} of {now:,.0f}; pass a larger number, or a speedup of "
+            f"at most {np.floor(100 * now / least) / 100:g}"
+        )
+    return now
 
 
 def instructions_range(model: keras.Model, core: str) -> tuple[float, float]:
