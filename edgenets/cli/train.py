@@ -36,7 +36,7 @@ from edgenets.units import format_interval, format_percent
     metavar="N",
     type=click.IntRange(min=0),
     help="Passes over the images; with WEIGHTS, 0 leaves it at a new classifier.  "
-    "[default: 30, with WEIGHTS 9; more of few images]",
+    "[default: 30, with WEIGHTS 9, or with a teacher, too, 23; more of few images]",
 )
 @click.option(
     "--weights",
@@ -73,8 +73,8 @@ from edgenets.units import format_interval, format_percent
     "--learning-rate",
     metavar="RATE",
     type=float,
-    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS at most 0.0004; a quarter for "
-    "a net without BatchNorm]",
+    help="Learning rate at its peak.  [default: 0.004, with WEIGHTS at most 0.0004, or with a "
+    "teacher, too, 0.001; a quarter for a net without BatchNorm]",
 )
 @click.option(
     "--precision",

@@ -23,7 +23,7 @@ from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_json
 
 __all__ = ["Dataset", "Images", "Skipped", "Split", "fingerprint"]
-NO_IMAGES = Split((), np.array([], np.int64))
+NO_IMAGES = Split((), np.array([], np.int64), ())
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ class ClassFolders:
     @property
     def split(self) -> Split:
         """The images and their labels."""
-        return Split(self.files, self.labels)
+        return Split(self.files, self.labels, self.digests)
 
     @property
     def contents(self) -> tuple[str, ...]:

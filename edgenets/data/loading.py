@@ -41,22 +41,33 @@ class Split:
     Attributes:
         sources: image files, or pixels [height, width, 3].
         labels: [images], the index of each one's class, or `UNLABELLED`.
+        digests: the SHA-256 of each image, by which copies are known; None: they are no files.
     """
 
     sources: tuple[Path | NDArray[np.uint8], ...]
     labels: NDArray[np.int64]
+    digests: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def subset(self, indices: NDArray[np.int64]) -> Split:
         """Return the images at `indices`, in that order."""
-        return Split(tuple(self.sources[i] for i in indices), self.labels[indices])
+        digests = None if self.digests is None else tuple(self.digests[i] for i in indices)
+        return Split(tuple(self.sources[i] for i in indices), self.labels[indices], digests)
+
+    def without_copies(self, other: Split) -> Split:
+        """Return the images that are not in `other`."""
+        known = set(other.digests or ())
+        kept = [i for i, digest in enumerate(self.digests or ()) if digest not in known]
+        return self if self.digests is None else self.subset(np.array(kept, np.int64))
 
     def __add__(self, other: Split) -> Split:
         """Return the images of both."""
         labels = np.concatenate([self.labels, other.labels])
-        return Split((*self.sources, *other.sources), labels)
+        both = None not in (self.digests, other.digests)
+        digests = (*(self.digests or ()), *(other.digests or ())) if both else None
+        return Split((*self.sources, *other.sources), labels, digests)
 
     def load(self, preparation: Preparation, *, once: bool = False) -> Images:
         """Return the prepared pixels; `once`: each is taken once."""

@@ -16,6 +16,7 @@ from edgenets.data.dataset import NO_IMAGES, Dataset, fingerprint, listed, requi
 from edgenets.data.digits import digits
 from edgenets.data.folder import (
     LAYOUT,
+    PARTS,
     ClassFolders,
     Skipped,
     beside,
@@ -75,7 +76,7 @@ def open_dataset(
     if folder := _test_folder(root, splits):
         test = scan(folder).without_copies(_by_digest(train, validation), root, TEST)
     else:
-        train, test = _split_off(train, root, test_fraction, seed)
+        train, test = _split_off(train, test_fraction, seed)
     skipped = (*beside(root, splits), *train.skipped, *validation.skipped, *test.skipped)
     if strict and skipped:
         raise unusable(skipped)
@@ -175,7 +176,7 @@ def open_for_evaluation(
     part, warnings = TEST, list[str]()
     if everything:
         part, parts = ALL, [scan(path) for path in splits.values() or [root]]
-        trained = "train" in splits or _own_test(parts[0], root, seeded_split)
+        trained = "train" in splits or _own_test(parts[0], seeded_split)
         warnings.append(WITH_TRAINING if trained else PERHAPS_TRAINING)
     elif folder:
         parts = [_without_training_images(scan(folder), root, splits)]
@@ -183,7 +184,7 @@ def open_for_evaluation(
         raise _no_test(root)
     else:
         found = scan(splits.get("train", root))
-        if own := _own_test(found, root, seeded_split):
+        if own := _own_test(found, seeded_split):
             part, parts = OWN_TEST, [own]
         elif splits:
             raise _no_test(root)
@@ -191,6 +192,8 @@ def open_for_evaluation(
             part, parts = ALL, [found]
             if seeded_split:
                 warnings.append(f"{root} is not as the model was trained on it; {PERHAPS_TRAINING}")
+            elif PARTS.get(root.name.lower()) == "train":
+                warnings.append(PERHAPS_TRAINING)
     split = NO_IMAGES
     for found in parts:
         _require_images(found)
@@ -217,28 +220,18 @@ def _test_folder(root: Path, splits: Mapping[str, Path]) -> Path | None:
 
 
 def _split_off(
-    found: ClassFolders, root: Path, test_fraction: float, seed: int
+    found: ClassFolders, test_fraction: float, seed: int
 ) -> tuple[ClassFolders, ClassFolders]:
-    """Return the images to train and to test with; copies within a class stay together."""
-    contents = [
-        f"{digest} {label}" for digest, label in zip(found.digests, found.labels, strict=True)
-    ]
-    _, first, inverse = np.unique(contents, return_index=True, return_inverse=True)
-    firsts = np.unique(first)
-    held = firsts[hold_out(found.labels[firsts], test_fraction, seed)[1]]
-    is_held = np.isin(first[inverse], held)
-    train = found.subset(np.flatnonzero(~is_held))
-    test = replace(found.subset(np.flatnonzero(is_held)), skipped=())
-    return train, test.without_copies(_by_digest(train), root, TEST)
+    """Return the images to train and to test with; copies stay together."""
+    kept, held = hold_out(found.labels, test_fraction, seed, found.digests)
+    return found.subset(kept), replace(found.subset(held), skipped=())
 
 
-def _own_test(
-    found: ClassFolders, root: Path, seeded_split: SeededSplit | None
-) -> ClassFolders | None:
+def _own_test(found: ClassFolders, seeded_split: SeededSplit | None) -> ClassFolders | None:
     """Return the test part that was split off as told; None if it was of other images."""
     if seeded_split is None:
         return None
-    train, test = _split_off(found, root, seeded_split.test_fraction, seeded_split.seed)
+    train, test = _split_off(found, seeded_split.test_fraction, seeded_split.seed)
     if fingerprint(found.classes, train.contents, test.contents) != seeded_split.fingerprint:
         return None
     return replace(test, skipped=(*found.skipped, *test.skipped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,15 +57,21 @@ class SeededSplit:
 
 
 def hold_out(
-    labels: NDArray[np.int64], fraction: float, seed: int
+    labels: NDArray[np.int64],
+    fraction: float,
+    seed: int,
+    digests: Sequence[str] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split images in two so that each class gives about the same `fraction`.
+
+    Copies of an image come to the same side as the first of them, and count as one.
 
     Args:
         labels: [images], the class of each image.
         fraction: of a class of n images, round(fraction * n) are held out, but at least 1 and at
             most n - 1; a class's only image is kept.
         seed: decides which.
+        digests: what copies have in common; None: there are none.
 
     Returns:
         kept: ascending indices into `labels`.
@@ -79,12 +86,18 @@ def hold_out(
     """
     if not 0 < fraction < 1:
         raise EdgenetsError(f"a split needs a fraction between 0 and 1, not {fraction}")
+    copy_of = np.arange(len(labels))
+    if digests is not None:
+        _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+        copy_of = first[inverse]
+    firsts = np.unique(copy_of)
     random = np.random.default_rng(seed)
     is_held = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    for label in np.unique(labels[firsts]):
+        members = firsts[labels[firsts] == label]
         share = min(max(1, round(fraction * len(members))), len(members) - 1)
         is_held[random.permutation(members)[:share]] = True
+    is_held = is_held[copy_of]
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 

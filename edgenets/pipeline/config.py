@@ -311,4 +311,4 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def _absolute(path: str | None, names: tuple[str, ...] = ()) -> str | None:
-    return path if path is None or path in names else str(Path(path).absolute())
+    return path if path is None or path in names else str(Path(path).expanduser().absolute())

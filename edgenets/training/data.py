@@ -46,12 +46,13 @@ class TrainingData:
     ) -> TrainingData:
         """Hold out a stratified fraction of the training images for choosing the best epoch.
 
-        With images of `validation`, these are for that. Unlabelled ones are added to the others.
+        With images of `validation`, these are for that. Unlabelled ones are added to the others,
+        but for copies of those held out.
         `sources` is how the images are prepared that crops are cut from, if they are.
         """
         train = split
         if not validation:
-            kept, held = hold_out(split.labels, validation_fraction, seed)
+            kept, held = hold_out(split.labels, validation_fraction, seed, split.digests)
             train, validation = split.subset(kept), split.subset(held)
         if not len(validation):
             raise EdgenetsError(
@@ -59,7 +60,7 @@ class TrainingData:
                 "to choose the best epoch by; add images"
             )
         if unlabelled is not None:
-            train += unlabelled
+            train += unlabelled.without_copies(validation)
         return cls(
             train.load(preparation),
             train.labels,

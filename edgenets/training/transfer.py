@@ -186,48 +186,46 @@ def fit_logistic(
 
 
 class _FrozenNet:
-    """A net up to its classifier and the classifier's outputs, both averaged over places."""
+    """A net up to its classifier, and what it makes of images there."""
 
     def __init__(self, model: keras.Model) -> None:
         self._layer = classifier(model)
         self.classes = self._layer.weights[0].shape[-1]
-        maps = keras.Model(model.input, [self._layer.input, self._layer.output])
-        self._maps = tf.function(
-            lambda x: [tf.cast(y, tf.float32) for y in maps(x, training=False)]
-        )
+        maps = keras.Model(model.input, self._layer.input)
+        self._maps = tf.function(lambda x: tf.cast(maps(x, training=False), tf.float32))
 
     def features(
         self, images: Images, indices: NDArray[np.int64], what: str, *, mirror: bool = False
     ) -> NDArray[np.float32]:
         """Return what the classifier takes of the images at `indices`: [images, features]."""
         batches = self._batches(images, indices, what, mirror=mirror)
-        return np.concatenate([taken.mean(axis=1) for taken, _ in batches])
+        return np.concatenate([taken.mean(axis=1) for taken in batches])
 
     def set_classifier(
         self, kernel: NDArray[np.float32], bias: NDArray[np.float32], images: Images
     ) -> None:
         """Give the classifier these weights.
 
-        A ReLU behind it (SqueezeNet has one) would cut negative logits off. So the bias of all
-        classes is raised until there are none on `images`, which changes no probability.
+        A ReLU behind it (SqueezeNet has one, folded in the layer itself) would cut negative logits
+        off. So the bias of all classes is raised until there are none on `images`, which changes no
+        probability.
         """
-        shape = self._layer.weights[0].shape
-        self._layer.set_weights([kernel.reshape(shape), bias])
-        if any(isinstance(node.layer, keras.layers.ReLU) for node in self._layer.outbound_nodes):
+        readers = [node.layer for node in self._layer.outbound_nodes]
+        is_folded = self._layer.activation is keras.activations.relu
+        if is_folded or any(isinstance(reader, keras.layers.ReLU) for reader in readers):
             batches = self._batches(images, np.arange(len(images)), "classifier")
-            lowest = min(float(given.min()) for _, given in batches)
-            self._layer.set_weights([kernel.reshape(shape), bias - min(lowest, 0.0)])
+            bias = bias - min(0.0, *(float((taken @ kernel + bias).min()) for taken in batches))
+        self._layer.set_weights([kernel.reshape(self._layer.weights[0].shape), bias])
 
     def _batches(
         self, images: Images, indices: NDArray[np.int64], what: str, *, mirror: bool = False
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Yield what the classifier takes and gives of some images: [images, places, channels]."""
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield what the classifier takes of some images: [images, places, channels]."""
         with progress_bar(what, len(indices)) as advance:
             for start in range(0, len(indices), IMAGES_AT_ONCE):
                 pixels = images.take(indices[start : start + IMAGES_AT_ONCE])
-                maps = self._maps(to_network(pixels[:, :, ::-1] if mirror else pixels))
-                taken, given = (x.numpy().reshape(len(pixels), -1, x.shape[-1]) for x in maps)
-                yield taken, given
+                maps = self._maps(to_network(pixels[:, :, ::-1] if mirror else pixels)).numpy()
+                yield maps.reshape(len(pixels), -1, maps.shape[-1])
                 advance(len(pixels))
 
 

@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 
+from edgenets.data.images import Preparation
+from edgenets.data.loading import UNLABELLED
 from edgenets.data.sources import open_dataset, open_for_evaluation
 from edgenets.errors import EdgenetsError
+from edgenets.training.data import TrainingData
 
 
 def names(split):
@@ -92,5 +95,29 @@ def test_image_under_two_classes_is_named_and_never_on_both_sides(make_folder, c
     )
     train, test = ({file.read_bytes() for file in part.sources} for part in (data.train, data.test))
     assert not train & test
-    assert len(data.train) + len(data.test) + len(data.skipped) == 44
-    assert all(file.reason.endswith("left out of test") for file in data.skipped)
+    assert len(data.train) + len(data.test) == 44
+    assert data.skipped == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_come_to_one_side_of_the_images_that_the_best_epoch_is_chosen_by(make_folder, seed):
+    folder = make_folder({"a": 12, "b": 12})
+    for name in ("a", "b"):
+        for file in sorted((folder / name).iterdir()):
+            shutil.copy(file, folder / name / f"copy_{file.name}")
+    data = open_dataset(str(folder), seed=seed).with_unlabelled(str(folder))
+    training = TrainingData.from_split(
+        data.train,
+        Preparation(8, 8),
+        validation_fraction=0.2,
+        flip=False,
+        seed=seed,
+        unlabelled=data.unlabelled,
+    )
+    learned, held = (
+        {image.tobytes() for image in images.take(range(len(images)))}
+        for images in (training.images, training.validation_images)
+    )
+    assert not learned & held
+    assert len(training.validation_images) == 2 * len(held) == 8
+    assert (training.labels == UNLABELLED).sum() == len(data.unlabelled) - 8

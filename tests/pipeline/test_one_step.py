@@ -94,7 +94,12 @@ def test_model_of_a_folder_without_a_split_is_scored_on_its_own_test_part(
 
     other_seed = (*compress[:-1], tmp_path / "other", "--seed", "4", "--json")
     edgenets_command.main([*map(str, other_seed)], standalone_mode=False)
-    assert "was trained on another split of images" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "was trained on another split of images" in said
+    assert "test images now; pass --seed 3 if the images are the same" in said
+    teacher = ("train", *NET, *options, "--out", tmp_path / "taught", "--teacher", model)
+    edgenets_command.main([*map(str, teacher), "--epochs", "1"], standalone_mode=False)
+    assert f"{model} was trained on another split of images" in capsys.readouterr().err
 
 
 def test_log_dir_gets_events_and_names_tensorboard_if_that_is_missing(

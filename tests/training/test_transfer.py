@@ -61,16 +61,22 @@ def test_only_the_classifier_changes(training_data: TrainingData, build_net: Cal
     assert not np.array_equal(model.get_layer("logits").kernel, kernel)
 
 
-def test_relu_behind_a_classifier_cuts_nothing_off(training_data: TrainingData):
+@pytest.mark.parametrize("folded", [False, True])
+def test_relu_behind_a_classifier_cuts_nothing_off(training_data: TrainingData, folded: bool):
     """SqueezeNet ends in convolution, ReLU and mean: negative logits would all be the same."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(8, 3, activation="relu")(image)
-    plain = keras.layers.Conv2D(2, 1, name="conv10")(x)
-    outputs = [keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(plain))]
-    model = keras.Model(image, outputs[0])
+    classifier = keras.layers.Conv2D(2, 1, name="conv10", activation="relu" if folded else None)
+    outputs = classifier(x) if folded else keras.layers.ReLU()(classifier(x))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(outputs))
     fit_classifier(model, training_data, SETTINGS, seed=0)
-    linear = keras.Model(image, keras.layers.GlobalAveragePooling2D()(plain))
+    features = keras.Model(image, x)
+    kernel, bias = classifier.get_weights()
+
+    def linear(pixels: np.ndarray) -> np.ndarray:
+        return (features(pixels).numpy() @ kernel[0, 0] + bias).mean(axis=(1, 2))
+
     pixels = training_data.images.take(range(80)).astype(np.float32) / 127.5 - 1
     np.testing.assert_allclose(model(pixels), linear(pixels), rtol=1e-4, atol=1e-4)
 

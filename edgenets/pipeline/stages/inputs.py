@@ -126,8 +126,11 @@ def open_training(config: RunConfig) -> tuple[RunImages, Model | None]:
     """
     dataset = open_data(config)
     config, initial = load_initial(config)
+    if teacher := config.train.teacher:
+        taught = load_spec(Path(teacher))[0].seeded_split
+        say_if_learned_from(teacher, taught, dataset.seeded_split)
     if initial is not None:
-        if set(initial.spec.labels) == set(dataset.classes):
+        if not set(initial.spec.labels).isdisjoint(dataset.classes):
             say_if_learned_from(config.weights, initial.spec.seeded_split, dataset.seeded_split)
         return RunImages(dataset, initial.spec.preparation, config), initial
     return RunImages(dataset, preparation_of(config), config), None
@@ -143,9 +146,12 @@ def say_if_learned_from(model: str, then: SeededSplit | None, now: SeededSplit |
         now: how they are.
     """
     if then and (now is None or now.fingerprint != then.fingerprint):
+        advice = ""
+        if now is not None and now.seed != then.seed:
+            advice = f"; pass --seed {then.seed} if the images are the same"
         say(
             f"{model} was trained on another split of images: some that it learned from may be "
-            "among the test images now; leave --seed out if the images are the same"
+            f"among the test images now{advice}"
         )
 
 
@@ -191,6 +197,8 @@ def load_initial(config: RunConfig) -> tuple[RunConfig, Model | None]:
     """
     train, weights = config.train, config.weights
     if weights == "none":
+        if train.weights == "auto" and config.data.source != "digits":
+            say(f"no ImageNet weights of such a {config.model['name']}: it begins with random ones")
         return config.model_copy(
             update={"train": train.model_copy(update={"weights": "none"})}
         ), None
