@@ -23,6 +23,7 @@ from edgenets.export.metadata import lost_labels, read_entry, read_labels
 from edgenets.flatbuffer import File
 from edgenets.memory import read_bounded
 from edgenets.models.logits import softmax
+from edgenets.models.registry import NETS
 from edgenets.units import format_shape
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class ClassifierFile:
         self._end = ends_in(model)
         self.classes = _classes(self.output, self._end, name)
         self.labels, self.lost_labels = _labels(model, content, name, self.classes, labels)
-        self.preparation, self.seeded_split = _about_images(model, name)
+        entry = _entry(model, name)
+        self._own_logits = not self.gives_probabilities and str(entry.get("name")) in NETS
+        self.preparation, self.seeded_split = _about_images(entry, name)
         self.codes = input_codes(self.input, input_range_of(model, name, input_range))
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -148,17 +151,17 @@ class ClassifierFile:
         """Return the probabilities that outputs of the network stand for, [images, classes].
 
         Those that the network gives are left as they are, such as 0.9, 0.8 and 0.1 of three
-        sigmoids: it ends in a softmax or in sigmoids, or its outputs sum to 1. Of other values, the
-        logits, it is the softmax.
+        sigmoids: it ends in a softmax or in sigmoids, or it is no net of edgenets and `outputs`
+        sum to 1, image by image. Of other values, the logits, it is the softmax.
 
         Raises:
             EdgenetsError: a value is not finite.
         """
         values = self.values_of(outputs)
         step = float(self.output.scale[0]) if self.output.scale.size else 0.0
-        if self.gives_probabilities or _sum_to_one(values, step):
-            return self._of_classes(values).astype(np.float64)
-        return softmax(values)
+        if self._own_logits or not (self.gives_probabilities or _sum_to_one(values, step)):
+            return softmax(values)
+        return self._of_classes(values).astype(np.float64)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -288,14 +291,18 @@ def _labels(
     return labels, lost
 
 
+def _entry(model: flatbuffer.Model, name: str) -> dict[str, Any]:
+    with _naming(name):
+        return read_entry(model)
+
+
 def _about_images(
-    model: flatbuffer.Model, name: str
+    entry: dict[str, Any], name: str
 ) -> tuple[Preparation | None, SeededSplit | None]:
     from edgenets.data.images import Preparation
     from edgenets.data.splits import SeededSplit
 
     with _naming(name):
-        entry = read_entry(model)
         preparation, split = entry.get("preparation"), entry.get("seeded_split")
         return (
             None if preparation is None else Preparation.from_json(preparation),

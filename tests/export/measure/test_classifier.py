@@ -65,6 +65,19 @@ def test_logits_of_a_softmax_network_give_its_probabilities_back(tiny_net, kind)
     )
 
 
+def test_logits_of_a_net_of_edgenets_are_never_taken_for_probabilities(tiny_net, with_metadata):
+    """Those of a SqueezeNet, which ends in a ReLU, are none below 0 and may sum to 1."""
+    scores = np.float32([[0.75, 0.25, 0, 0, 0, 0, 0]])
+    own = Classifier(with_metadata(tiny_net.float32, {"name": "squeezenet"}))
+    np.testing.assert_allclose(own.probabilities_of(scores), probabilities(scores), rtol=1e-6)
+    together = own.probabilities_of(np.concatenate([scores, 9 * scores]))
+    np.testing.assert_array_equal(together[:1], own.probabilities_of(scores))
+    other = Classifier(with_metadata(tiny_net.float32, {"name": "mine"}))
+    np.testing.assert_array_equal(other.probabilities_of(scores), scores)
+    kept = Classifier(with_metadata(tiny_net.softmax_float32, {"name": "squeezenet"}))
+    np.testing.assert_array_equal(kept.probabilities_of(scores), scores)
+
+
 def test_shared_int8_files_run(shared_file):
     vww = Classifier(shared_file("mlperf_tiny/vww_96_int8.tflite"))
     coral = Classifier(shared_file("coral/mobilenet_v1_0.25_128_quant.tflite"))
