@@ -82,21 +82,22 @@ def cpu_limits(inspection: Inspection, target: Target, asked: Indices = frozense
 def operators_of_ends(inspection: Inspection, ends: Ends) -> Indices:
     """Return the operators that a file has because its ends were asked for.
 
-    They are conversions of its inputs and outputs, and the softmax behind the logits.
+    They are conversions of its inputs and outputs, and the softmax behind the logits, whichever of
+    the two comes first.
     """
-    operators = inspection.operators
     first = {end["tensor"] for end in inspection.inputs}
     last = {end["tensor"] for end in inspection.outputs}
+    converted = bool(ends.asked or ends.client)
     found = set()
-    if ends.asked or ends.client:
-        conversions = [op for op in operators if op["op"] in CONVERSIONS]
-        behind = [op for op in conversions if last.intersection(op["outputs"])]
-        before = [op for op in conversions if first.intersection(op["inputs"])]
-        found |= {op["index"] for op in (*before, *behind)}
-        last |= {tensor for op in behind for tensor in op["inputs"]}
-    if ends.probabilities:
-        softmax = [op for op in operators if op["op"] == "SOFTMAX"]
-        found |= {op["index"] for op in softmax if last.intersection(op["outputs"])}
+    for op in reversed(inspection.operators):
+        of_ends = ends.probabilities if op["op"] == "SOFTMAX" else converted
+        if not of_ends or op["op"] not in ("SOFTMAX", *CONVERSIONS):
+            continue
+        if last.intersection(op["outputs"]):
+            found.add(op["index"])
+            last.update(op["inputs"])
+        elif op["op"] in CONVERSIONS and first.intersection(op["inputs"]):
+            found.add(op["index"])
     return frozenset(found)
 
 

@@ -188,6 +188,25 @@ def test_float_ends_that_were_asked_for_are_no_limit():
     assert cpu_limits(found, TARGETS["rpi4"], asked) == []
 
 
+@pytest.mark.parametrize(
+    "ends, said",
+    [
+        ({"ends": "float", "softmax": True}, ""),
+        ({"ends": "float", "client": "mediapipe"}, ""),
+        ({"ends": None, "client": "mediapipe"}, ""),  # of int16x8: its ends are floats then
+        ({"ends": "float"}, "it converts between float32 and integers at operator 2;"),
+        ({"ends": None, "softmax": True}, "it converts between float32 and integers at operator 0"),
+    ],
+)
+def test_a_conversion_before_a_softmax_that_was_asked_for_is_no_limit(ends, said: str):
+    into = operator(0, "QUANTIZE", input_dtype="float32", macs=0)
+    back = operator(2, "DEQUANTIZE", dtype="float32", macs=0)
+    found = inspection(into, operator(1), back, operator(3, "SOFTMAX", **FLOATS))
+    asked = operators_of_ends(found, choose_ends(**ends))
+    sentences = cpu_limits(found, TARGETS["rpi4"], asked)
+    assert " ".join(sentences).startswith(said) and bool(sentences) == bool(said)
+
+
 def test_a_compiled_file_is_not_told_to_be_exported_again():
     reason = "x.tflite was compiled for an Arm Ethos-U; pass the file that it was compiled from"
     unknown = {"partitions": None, "outside": None, "reason": reason}
