@@ -300,8 +300,9 @@ def weight_statistics(tensor: flatbuffer.Tensor) -> dict[str, Any]:
 def _stored_values(tensor: flatbuffer.Tensor) -> NDArray[Any]:
     """Return the values of a constant as a flat array, those of sparse ones without their zeros."""
     content = tensor.content.reshape(-1)
-    if element_bits(tensor.dtype) == 4:  # two in a byte, the low half first
-        codes = np.stack([content & 15, content >> 4], axis=1).reshape(-1)
+    bits = element_bits(tensor.dtype)
+    if 0 < bits < 8:  # several in a byte, the lowest bits first
+        codes = ((content[:, np.newaxis] >> np.arange(0, 8, bits)) & (2**bits - 1)).reshape(-1)
         return codes[: prod(tensor.shape)] if prod(tensor.shape) > 0 else codes
     if content.dtype == np.uint8 and tensor.dtype in flatbuffer.NUMPY_DTYPES:
         size = np.dtype(tensor.dtype).itemsize

@@ -209,6 +209,15 @@ def test_four_bit_codes_are_unpacked():
     }
 
 
+def test_two_bit_codes_are_unpacked():
+    packed = constant(np.uint8([0b11_01_00_00, 0b11_11_11_10]), shape=(5,), dtype="int2")
+    assert weight_statistics(packed) == {
+        "sparsity": 0.4,
+        "distinct": 4,
+        "entropy_bytes": pytest.approx((2 * np.log2(5 / 2) + 3 * np.log2(5)) / 8),
+    }
+
+
 @pytest.mark.parametrize("entry", [b"[", b"3", b'{"seed": NaN}', b"[" * 100_000])
 def test_metadata_that_is_not_ours_is_one_sentence(tiny_net, entry: bytes):
     with pytest.raises(EdgenetsError, match="metadata 'edgenets' are not a JSON object"):
