@@ -5,6 +5,7 @@ outputs those that are read after it; constants, quantization and metadata are t
 
 Operators that compute from constants alone, such as the DEQUANTIZE behind a float16 kernel, have no
 place in time: the interpreter runs them once. They go with every operator that needs their result.
+Operators whose results nobody needs go with none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def cut(content: bytes, start: int, stop: int) -> bytes:
     """Return the operators `start` to `stop` (exclusive) of a `.tflite` file as a file.
 
     Raises:
-        EdgenetsError: the file is damaged, has no such operators, or they only prepare constants.
+        EdgenetsError: the file is damaged, has no such operators, or nothing reads what they
+            compute.
     """
     (part,) = flatbuffer.split(content, [find_part(flatbuffer.read(content), start, stop)])
     return part
@@ -28,7 +30,7 @@ def find_part(model: flatbuffer.Model, start: int, stop: int) -> Part:
     """Return the operators `start` to `stop` with those that prepare their constants, and the ends.
 
     Raises:
-        EdgenetsError: the model has no such operators, or they only prepare constants.
+        EdgenetsError: the model has no such operators, or nothing reads what they compute.
     """
     if not 0 <= start < stop <= len(model.operators):
         raise EdgenetsError(
@@ -37,7 +39,7 @@ def find_part(model: flatbuffer.Model, start: int, stop: int) -> Part:
         )
     preparing = preparing_operators(model)
     makers = {tensor: i for i in preparing for tensor in model.operators[i].outputs}
-    chosen = set(range(start, stop))
+    chosen = set(range(start, stop)) - unread_operators(model)
     wanted = list(chosen)
     while wanted:
         found = {makers[t] for t in model.operators[wanted.pop()].inputs if t in makers} - chosen
@@ -70,6 +72,19 @@ def preparing_operators(model: flatbuffer.Model) -> frozenset[int]:
             preparing.add(i)
             constant |= set(operator.outputs)
     return frozenset(preparing)
+
+
+def unread_operators(model: flatbuffer.Model) -> frozenset[int]:
+    """Return the indices of the operators whose outputs serve no output of the file."""
+    read = set(model.output_indices)
+    unread = set()
+    for i in reversed(range(len(model.operators))):
+        operator = model.operators[i]
+        if operator.outputs and not read.intersection(operator.outputs):
+            unread.add(i)
+        else:  # one without outputs may set a variable
+            read.update(operator.inputs)
+    return frozenset(unread)
 
 
 def _is_activation(tensor: flatbuffer.Tensor) -> bool:

@@ -42,7 +42,7 @@ from edgenets.export.devices.opening import check_device, open_device
 from edgenets.export.devices.session import Report, Session
 from edgenets.export.measure import instructions, statistics
 from edgenets.export.measure.defaults import MIN_RUNS, MIN_SECONDS, THREADS
-from edgenets.export.measure.per_op import profile_operators, time_in_turn
+from edgenets.export.measure.per_op import group_parts, profile_operators, time_in_turn
 from edgenets.export.measure.stability import judge
 from edgenets.export.metadata import check_end
 from edgenets.files import read_bytes
@@ -185,6 +185,8 @@ def measure(
         "openings": 1 if versus is None else OPENINGS,
     }
     stages = 2 if per_op else 1
+    content = read_bytes(path)
+    groups = group_parts(content, models[0]) if per_op else None  # before anything takes time
     (measured,) = session.ask(
         [job],
         threads=threads,
@@ -204,7 +206,7 @@ def measure(
             delegate=delegate,
             report=lambda percent: report(50 + percent // stages),
         )
-        operators = profile_operators(read_bytes(path), time_groups)
+        operators = profile_operators(content, time_groups, groups)
     return Benchmark(
         edgenets=edgenets.__version__,
         **this,

@@ -28,7 +28,7 @@ from edgenets.export.devices.session import Report, Session
 from edgenets.export.measure.defaults import MIN_SECONDS, THREADS
 from edgenets.export.measure.statistics import undisturbed, undisturbed_difference
 from edgenets.export.metadata import layer_names
-from edgenets.flatbuffer.extract import find_part, preparing_operators
+from edgenets.flatbuffer.extract import find_part, preparing_operators, unread_operators
 from edgenets.flatbuffer.sizes import tensor_bytes
 
 MIN_ROUNDS = 40
@@ -64,21 +64,29 @@ class Measured(NamedTuple):
         return f"{self.pair}, again"
 
 
+Groups = Sequence[tuple[Sequence[Measured], Group]]
+"""Operators, with the files that tell their costs."""
+
+
 def profile_operators(
-    content: bytes, time_groups: Callable[[Sequence[Group]], Sequence[Timing]]
+    content: bytes,
+    time_groups: Callable[[Sequence[Group]], Sequence[Timing]],
+    groups: Groups | None = None,
 ) -> dict[str, Any]:
     """Return what each operator costs.
 
     Args:
         content: of a `.tflite` file.
         time_groups: runs the files of each group in turn; returns a timing for each group.
+        groups: what `group_parts` returned, where it was asked already.
 
     Returns:
         `ops`, in execution order: index, op, name (of the layer), macs, ms and ms_ci95 (95 %
         interval), share (of the sum), gmacs_per_s (null without MACs, or if the time is not
         resolved), resolved (whether ms is more than the resolution and than its own error),
         instructions (null: a device's clock does not count them). An operator that only prepares
-        constants has nulls: the interpreter runs it once, and not in an inference.
+        constants has nulls: the interpreter runs it once, and not in an inference. So has one whose
+        outputs nobody reads.
         `ops_sum_ms`; `ops_whole_ms`, of the whole file in the same rounds; `ops_resolution_ms`.
         All times are undisturbed ones.
 
@@ -86,7 +94,7 @@ def profile_operators(
         EdgenetsError: the file is damaged, or no operator of it runs.
     """
     model = flatbuffer.read(content)
-    groups = group_parts(content, model)
+    groups = group_parts(content, model) if groups is None else groups
     timings = time_groups([files for _, files in groups])
     costs: dict[int, tuple[float, float, float]] = {}
     nothing, whole = [], []
@@ -168,9 +176,7 @@ def describe_operators(model: flatbuffer.Model) -> list[dict[str, Any]]:
     ]
 
 
-def group_parts(
-    content: bytes, model: flatbuffer.Model, again: int = AGAIN
-) -> list[tuple[list[Measured], Group]]:
+def group_parts(content: bytes, model: flatbuffer.Model, again: int = AGAIN) -> Groups:
     """Return the operators in groups that fit into memory, with the files that tell their costs.
 
     Args:
@@ -181,8 +187,8 @@ def group_parts(
     Raises:
         EdgenetsError: no operator runs.
     """
-    preparing = preparing_operators(model)
-    active = [i for i in range(len(model.operators)) if i not in preparing]
+    left = preparing_operators(model) | unread_operators(model)
+    active = [i for i, op in enumerate(model.operators) if op.outputs and i not in left]
     if not active:
         raise EdgenetsError("the model has no operators to measure; export it again")
     twice = set(active[:: -(-len(active) // again)]) if again else set()

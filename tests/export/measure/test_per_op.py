@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.device import LOCAL
 from edgenets.export.devices.opening import open_device
-from edgenets.export.measure import per_op
+from edgenets.export.devices.session import Session
+from edgenets.export.measure import benchmark, per_op
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.per_op import profile_instructions, profile_operators, time_in_turn
 
@@ -171,3 +173,42 @@ def test_a_file_is_profiled_on_this_machine(tiny_int8_file):
     assert result.ops[0]["macs"] == 4 * 4 * 8 * 3 * 3 * 3
     assert result.ops[0]["ms"] > 0
     assert result.ops_whole_ms > 0
+
+
+def with_an_unread_operator(content: bytes) -> bytes:
+    """Let the second operator be there once more, with an output that nobody reads."""
+
+    def repeat(model):
+        graph = model.subgraphs[0]
+        again = copy(graph.operators[1])
+        graph.tensors.append(copy(graph.tensors[again.outputs[0]]))
+        again.outputs = [len(graph.tensors) - 1]
+        graph.operators.insert(1, again)
+
+    return flatbuffer.rewrite(content, repeat)
+
+
+def test_an_operator_whose_output_nobody_reads_is_left_out(tiny_int8_file, tmp_path, vww):
+    file = tmp_path / "unread.tflite"
+    file.write_bytes(with_an_unread_operator(tiny_int8_file.read_bytes()))
+    ops = benchmark_file(file, min_seconds=0, per_op=True).ops
+    assert [op["op"] for op in ops] == ["CONV_2D", "MEAN", "MEAN", "FULLY_CONNECTED"]
+    assert [op["ms"] is None for op in ops] == [False, True, False, False]
+
+    without, ops = (
+        profile_operators(content, steady)["ops"] for content in (vww, with_an_unread_operator(vww))
+    )
+    assert ops[1]["ms"] is None
+    ops = [op for op in ops if op["index"] != 1]
+    assert [op["ms"] for op in ops] == pytest.approx([op["ms"] for op in without])
+
+
+def test_what_cannot_be_cut_is_told_before_anything_is_timed(tiny_int8_file, monkeypatch):
+    def refuse(*_):
+        raise EdgenetsError("no operators")
+
+    monkeypatch.setattr(benchmark, "group_parts", refuse)
+    monkeypatch.setattr(benchmark, "check_device", lambda *_: None)
+    monkeypatch.setattr(Session, "ask", lambda *_, **__: pytest.fail("timed already"))
+    with open_device(LOCAL) as session, pytest.raises(EdgenetsError, match="no operators"):
+        benchmark.measure(session, tiny_int8_file, per_op=True)
