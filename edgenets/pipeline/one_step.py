@@ -21,7 +21,7 @@ from edgenets.export.lower.lower import preferred_format
 from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write.checked_file import FIRMWARE, REPORT, Compile, write_checked
-from edgenets.export.write.foreign import adopt, load_trusted
+from edgenets.export.write.foreign import adopt, checked_images, load_trusted
 from edgenets.files import check_folder, check_output, locked_folder
 from edgenets.models.folder import SPEC, Model, Spec, require_no_model
 from edgenets.models.inference import compile_inference, predict_logits
@@ -187,7 +187,7 @@ def export_foreign(
     names: bool | None = None,
     tables: bool = True,
     *,
-    images: NDArray[np.uint8] | None = None,
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     resize: int | None = None,
     fit: Fit = "crop",
     inputs: Sequence[Path] = (),
@@ -213,6 +213,8 @@ def export_foreign(
     skipped: tuple[Skipped, ...] = ()
     if images is None:
         images, skipped = _comparison_images(out, target, data, spec, calibration_images, seed)
+    else:
+        images = checked_images(images, spec)
     result = write_checked(
         *(out, row, adopted, spec, images, None, target, ends),
         names=names,

@@ -82,7 +82,7 @@ def export_model(
     out: PathOrName,
     labels: Sequence[str] | PathOrName,
     *,
-    images: NDArray[np.uint8] | None = None,
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     data: PathOrName | None = None,
     target: str = "generic",
     format: str | None = None,
@@ -119,8 +119,8 @@ def export_model(
         out: the file, replaced if it exists; beside it stands what was verified, as JSON. For mcu
             a folder, in which they stand with C++ sources.
         labels: of the classes in the order of the outputs, or a text file with one a line.
-        images: some of the model's images, uint8 `[images, size, size, 3]`, to calibrate integers
-            with and to compare file and model on.
+        images: some of the model's images, uint8 `[images, size, size, 3]` or a list of such, to
+            calibrate integers with and to compare file and model on.
         data: a folder of images, or the word "digits", in place of `images`.
         target: device that the file is for, such as "rpi4" or "coral".
         format: "int8", "int16x8", "fp16", "dynamic" or "fp32"; by default the target's first.

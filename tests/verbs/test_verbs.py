@@ -174,7 +174,7 @@ def test_a_keras_model_is_exported_from_memory_and_from_its_file(tmp_path: Path)
     model = keras.Model(image, net)
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
     file = en.export_model(
-        model, tmp_path / "a.tflite", ["cat", "dog"], images=images, input_range=(0, 255)
+        model, tmp_path / "a.tflite", ["cat", "dog"], images=list(images), input_range=(0, 255)
     )
     assert file.inspect().labels == ("cat", "dog") and file.record.format == "int8"
     model.save(tmp_path / "mine.keras")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from edgenets.models.backend import keras, tf
 from edgenets.models.folder import Spec
 from edgenets.models.inference import Inference
 from edgenets.progress import quiet_stderr
+from edgenets.units import format_shape
 
 LOAD_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError),
@@ -68,7 +70,7 @@ def export_model(
     out: Path | str,
     labels: Sequence[str],
     *,
-    images: NDArray[np.uint8] | None = None,
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     target: str = "generic",
     number_format: str | None = None,
     input_range: tuple[float, float] = CENTRED,
@@ -84,8 +86,8 @@ def export_model(
             end, in whatever form, is left out of the file.
         out: the file, replaced if it exists.
         labels: of the classes, in the order of the outputs.
-        images: prepared ones, `[images, size, size, 3]`, to calibrate integers with and to compare
-            file and model on; without any, float files are compared on noise.
+        images: prepared ones, `[images, size, size, 3]` or a list of such, to calibrate integers
+            with and to compare file and model on; without any, float files are compared on noise.
         target: a name of `edgenets.export.targets.TARGETS`.
         number_format: a name of `edgenets.export.formats.FORMATS`; by default the target's first.
         input_range: what the model takes for black and for white.
@@ -102,6 +104,7 @@ def export_model(
     """
     row = find_target(target)
     adopted, spec, answers = adopt(model, labels, input_range, resize, fit)
+    images = None if images is None else checked_images(images, spec)
     chosen = find_format(number_format or row.formats[0])
     return write_checked(
         Path(out), chosen, adopted, spec, images, target=row, names=names, answers=answers
@@ -124,9 +127,7 @@ def adopt(
     _check_layers(model)
     if len(labels) != classes:
         raise EdgenetsError(f"{model.name} has {classes} classes, and {len(labels)} labels came")
-    low, high = map(float, input_range)
-    if not low < high:
-        raise EdgenetsError(f"the input range must rise from black to white, got {low} to {high}")
+    low, high = _checked_range(input_range)
     # Within another model, so that no rewrite takes its layers for edgenets' own.
     image = library.Input((size, size, 3), batch_size=1 if batch == 1 else None, name="image")
     x = image
@@ -147,6 +148,47 @@ def adopt(
         initial_weights={**origin, "input_range": [low, high]},
     )
     return Foreign(adopted, spec, _answers(model, low, high, batch))
+
+
+def checked_images(images: Any, spec: Spec) -> NDArray[np.uint8]:
+    """Return prepared images of the model of `spec` as one array, also those of a list.
+
+    Raises:
+        EdgenetsError: they are none.
+    """
+    size = spec.preparation.resolution
+    try:
+        taken = np.asarray(images)
+        came = f"{taken.dtype} of {format_shape(taken.shape)}"
+    except ValueError:  # arrays of several shapes
+        taken, came = np.empty(0), "arrays of several shapes"
+    if taken.dtype != np.uint8 or taken.shape[1:] != (size, size, 3) or not len(taken):
+        raise EdgenetsError(
+            f"images must be one or more, uint8 of [images, {size}, {size}, 3], as {spec.name} "
+            f"takes them, got {came}"
+        )
+    return taken
+
+
+def _checked_range(given: Any) -> tuple[float, float]:
+    """Return what a model takes for black and for white.
+
+    Raises:
+        EdgenetsError: it is no range.
+    """
+    try:
+        low, high = map(float, given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EdgenetsError(
+            "the input range must be two numbers, for black and for white in all channels, got "
+            f"{given!r}; put a Normalization layer into a model that takes others for each"
+        ) from error
+    if not -inf < low < high < inf:
+        raise EdgenetsError(
+            f"the input range must rise from black to white, got {low} to {high}; pass two finite "
+            "numbers, such as 0 and 255"
+        )
+    return low, high
 
 
 def _shapes(model: Any) -> tuple[int | None, int, int]:

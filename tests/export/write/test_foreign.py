@@ -326,6 +326,18 @@ def test_int8_is_integers_alone_and_says_where_it_ran(tmp_path):
     [
         ({"labels": ("a", "b")}, "mine has 3 classes, and 2 labels came"),
         ({"input_range": (1, 0)}, "must rise from black to white, got 1.0 to 0.0"),
+        ({"input_range": (0, np.inf)}, "must rise .*, got 0.0 to inf; pass two finite numbers"),
+        ({"input_range": (0, 1, 2)}, r"must be two numbers, .*, got \(0, 1, 2\); put a Norm"),
+        ({"input_range": ((0, 0, 0), (1, 1, 1))}, r"two numbers, .*, got \(\(0, 0, 0\), \(1"),
+        ({"input_range": 255}, "must be two numbers, .*, got 255;"),
+        (
+            {"images": IMAGES[:0]},
+            r"images must be .* uint8 of \[images, 16, 16, 3\], as mine takes",
+        ),
+        ({"images": []}, "images must be .*, got float64 of 0"),
+        ({"images": IMAGES[0]}, "images must be .*, got uint8 of 16 x 16 x 3"),
+        ({"images": IMAGES / 255}, "images must be .*, got float64 of "),
+        ({"images": [IMAGES[0], IMAGES[0, 1:]]}, "images must be .*, got arrays of several shapes"),
         ({"target": "rpi6"}, "unknown target 'rpi6'"),
     ],
 )
