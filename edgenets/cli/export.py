@@ -18,6 +18,7 @@ from edgenets.cli.options import (
     usage_errors,
 )
 from edgenets.cli.output import echo, print_json, print_table
+from edgenets.data.images import FITS, Fit
 from edgenets.data.splits import CALIBRATION_IMAGES
 from edgenets.errors import EdgenetsError
 from edgenets.export.ends import CLIENTS, ENDS
@@ -155,6 +156,21 @@ MICRO = _names(row for row in TARGETS.values() if row.micro)
     metavar="LOW..HIGH",
     help="What a Keras file's model takes for black and white.  [default: -1..1]",
 )
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="crop",
+    show_default=True,
+    help="How a Keras file's model saw pictures as squares: the centre cut out, the whole "
+    "squeezed, or the whole with a border.",
+)
+@click.option(
+    "--resize",
+    metavar="PIXELS",
+    type=click.IntRange(min=1),
+    help="Short side that its pictures had before their centre was cut out.  [default: the usual "
+    "for its size]",
+)
 @out_option(
     "FILE.tflite",
     f"File to write; one that is there is replaced. For {MICRO} a folder with it and C++ sources.",
@@ -174,6 +190,8 @@ def command(
     trust_source: bool,
     labels: Path | None,
     input_range: tuple[float, float] | None,
+    fit: Fit,
+    resize: int | None,
     out: Path,
     as_json: bool,
     **settings: Any,
@@ -217,14 +235,14 @@ def command(
             raise click.UsageError("--keep-float is for a model folder")
         if input_range is None:
             say("taken for a model of pixels from -1 to 1; if not, pass --input-range LOW..HIGH")
-        settings |= {"input_range": input_range, "trust_source": True}
+        settings |= {"input_range": input_range, "fit": fit, "resize": resize, "trust_source": True}
         with usage_errors():
             record = export_model(model, out, labels, **settings).record
     else:
-        if labels or input_range is not None or trust_source:
+        if labels or input_range is not None or fit != "crop" or resize or trust_source:
             raise click.UsageError(
-                "--labels, --input-range and --trust-source are for a .keras or .h5 file: a model "
-                "folder says itself what they say"
+                "--labels, --input-range, --fit, --resize and --trust-source are for a .keras or "
+                ".h5 file: a model folder says itself what they say"
             )
         with usage_errors():
             record = Model.load(model).export(out, keep_float=keep_float, **settings).record

@@ -22,7 +22,7 @@ ALIKE = {
     "train": (en.train, set()),
     "compress": (en.Model.compress, set()),
     # Those of a Keras file are arguments of `export_model`.
-    "export": (en.Model.export, {"trust_source", "labels", "input_range"}),
+    "export": (en.Model.export, {"trust_source", "labels", "input_range", "fit", "resize"}),
     "inspect": (en.File.inspect, set()),
     "pack": (en.File.pack, set()),
     "unpack": (en.unpack, set()),
@@ -103,7 +103,7 @@ def test_a_model_evaluates_with_the_commands_arguments_that_are_not_a_files():
 def test_models_of_others_are_exported_with_the_commands_arguments():
     options, arguments = options_of("export"), keywords_of(en.export_model)
     shared = options.keys() - SHOWN - {"keep_float"}  # which edgenets' own layers have
-    assert arguments.keys() - {"model", "images", "resize", "fit"} == shared
+    assert arguments.keys() - {"model", "images"} == shared
     for name in shared - {"out", "labels"}:
         assert arguments[name] == options[name], name
 

@@ -192,6 +192,10 @@ def test_a_keras_model_is_exported_from_memory_and_from_its_file(tmp_path: Path)
     )
     assert same.inspect().ops == from_memory.inspect().ops
     assert Classifier(from_memory.path).preparation == Preparation(8, 8, "stretch")
+    words = ("--trust-source", "--labels", tmp_path / "labels.txt", "--format", "fp32")
+    words += ("--input-range", "0..255", "--fit", "pad", "--out", tmp_path / "d.tflite")
+    printed("export", tmp_path / "mine.keras", *words)
+    assert Classifier(tmp_path / "d.tflite").preparation == Preparation(8, 8, "pad")
 
 
 @pytest.mark.slow

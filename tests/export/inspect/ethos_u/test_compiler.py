@@ -246,7 +246,9 @@ def test_steps_of_a_compiled_net_stand_in_80_columns(capsys):
         (["--target", "mcu"], "for target mcu --out is a folder"),
         (["--target", "coral", "--format", "fp32"], "for coral edgenets writes int8, not fp32"),
         (["--ends", "uint8", "--float-ends"], "--ends uint8 came too; pass one of them"),
-        (["--labels", "l.txt"], "--input-range and --trust-source are for a .keras or .h5 file"),
+        (["--labels", "l.txt"], "--resize and --trust-source are for a .keras or .h5 file"),
+        (["--fit", "pad"], "--resize and --trust-source are for a .keras or .h5 file"),
+        (["--resize", "20"], "--resize and --trust-source are for a .keras or .h5 file"),
         (["--input-range", "0..1"], "are for a .keras or .h5 file"),
     ],
 )
