@@ -80,6 +80,9 @@ def time_files(
         warm = _warm_up(nets)
         warm_up["runs"] += warm["runs"]
         warm_up["stable"] = warm_up["stable"] and warm["stable"]
+        during.take(seconds_since(begin))
+        for net in nets:  # not counted, as after each look
+            net.time()
         rounds = _time_rounds(
             nets,
             min_seconds / openings,
@@ -157,7 +160,6 @@ def _time_rounds(
     samples_ms: list[list[float]] = [[] for _ in nets]
     order = list(range(len(nets)))
     begin = looked = time.perf_counter()
-    watch()
     while len(samples_ms[0]) < max_runs:
         shuffle(order)
         for i in order:

@@ -145,6 +145,17 @@ def test_the_inference_after_a_look_at_the_machine_is_not_counted(monkeypatch):
     net = Clock([1.0, 99.0] * 10)
     assert rounds([net], 0, 5, 50)[0] == [1.0] * 5
 
+    net, looks = Clock([99.0, 1.0] * 10), []
+    net.runtime = None
+    monkeypatch.setattr(timing, "look", looks.append)
+    monkeypatch.setattr(timing, "report", nothing)
+    monkeypatch.setattr(timing, "describe_runtime", nothing)
+    monkeypatch.setattr(timing, "_open", lambda *_: (net, {}))
+    monkeypatch.setattr(timing, "_warm_up", lambda _: {"runs": 0, "stable": True})
+    (measured,) = timing.time_files({}, ["net"], 0, 5)["files"]
+    assert measured["samples_ms"] == [1.0] * 5  # after the first look, too
+    assert len(looks) == 1 + 5 + 1  # before, during and after
+
 
 @pytest.mark.parametrize(
     "answer, throttled",
