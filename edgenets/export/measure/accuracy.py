@@ -265,7 +265,7 @@ def run_images(classifiers: Sequence[RemoteClassifier], images: Images) -> list[
     """
     first = classifiers[0]
     outputs = [
-        np.empty((len(images), first.output.shape[1]), first.output.dtype) for _ in classifiers
+        np.empty((len(images), first.output.shape[-1]), first.output.dtype) for _ in classifiers
     ]
     with progress_bar("evaluate", total=len(images)) as advance:
         for start in range(0, len(images), first.images_at_once):

@@ -49,8 +49,8 @@ class ClassifierFile:
     """An image classifier in a `.tflite` file, as edgenets exports them; others are read too.
 
     The network takes one RGB image [1, height, width, 3], as float32 or quantized, and returns one
-    score per class, [1, classes], logits or probabilities, or of two classes the probability of the
-    second alone, [1, 1].
+    score per class, [1, classes] or with more sizes of 1 before them, logits or probabilities, or
+    of two classes the probability of the second alone, [1, 1].
 
     Args:
         source: the file's path, its content, or the file as it was just made.
@@ -215,13 +215,13 @@ class Classifier(ClassifierFile):
         """Run the images as `ClassifierFile.outputs` says."""
         (image,) = self._interpreter.get_input_details()
         (scores,) = self._interpreter.get_output_details()
-        outputs = np.empty((len(pixels), self.output.shape[1]), self.output.dtype)
+        outputs = np.empty((len(pixels), self.output.shape[-1]), self.output.dtype)
         codes = self.inputs(pixels)
         with interpreter_errors(self._source):
             for row, one in zip(outputs, codes, strict=True):
                 self._interpreter.set_tensor(image["index"], one[np.newaxis])
                 self._interpreter.invoke()
-                row[:] = self._interpreter.get_tensor(scores["index"])[0]
+                row[:] = self._interpreter.get_tensor(scores["index"]).reshape(-1)
         return outputs
 
 
@@ -230,7 +230,7 @@ def _image_and_scores(
 ) -> tuple[flatbuffer.Tensor, flatbuffer.Tensor]:
     shapes = [[t.shape for t in tensors] for tensors in (model.inputs, model.outputs)]
     match shapes:
-        case [[(1, _, _, 3)], [(1, _)]]:
+        case [[(1, _, _, 3)], [(1, *ones, _)]] if set(ones) <= {1}:
             pass
         case _:
             inputs, outputs = (", ".join(map(format_shape, side)) or "nothing" for side in shapes)
@@ -255,7 +255,7 @@ def _image_and_scores(
 
 
 def _classes(scores: flatbuffer.Tensor, end: str, name: str) -> int:
-    (_, outputs) = scores.shape
+    outputs = scores.shape[-1]
     if outputs > 1:
         return outputs
     if outputs == 1 and end == "LOGISTIC":

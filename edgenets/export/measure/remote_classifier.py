@@ -75,13 +75,13 @@ class RemoteClassifier(ClassifierFile):
         """Run the images as `ClassifierFile.outputs` says."""
         self._session.put("inputs", array_bytes(self.inputs(pixels)))
         outputs = array_of(self._run(inputs="inputs")["outputs"][0])
-        promised = (len(pixels), self.output.shape[1])
+        promised = (len(pixels), *self.output.shape[1:])
         if outputs.shape != promised or outputs.dtype != self.output.dtype:
             raise EdgenetsError(
                 f"{self._name} returned {outputs.dtype} of {outputs.shape} and promises "
                 f"{self.output.dtype} of {promised}; export it again"
             )
-        return outputs
+        return outputs.reshape(len(pixels), -1)
 
     def _run(self, **job: Any) -> dict[str, Any]:
         jobs = [{"do": "run", "file": self._name, **job}]

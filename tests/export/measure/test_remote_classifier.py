@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from edgenets import flatbuffer
+from edgenets.data.images import Preparation
+from edgenets.data.input_range import CENTRED
+from edgenets.data.loading import Split
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.local import LocalSession
 from edgenets.export.inspect.inspection import inspect_file
 from edgenets.export.measure import remote_classifier
+from edgenets.export.measure.accuracy import run_images
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.measure.predict import predict_files
@@ -33,6 +37,23 @@ def test_outputs_are_those_of_this_process(tiny_int8_file, tiny_net, session, mo
     )
     assert remotely.images_at_once == remote_classifier.SENT_HERE_BYTES // (8 * 8 * 3)
     assert remotely.runtime["name"] == "ai-edge-litert"
+
+
+def test_sizes_of_1_before_the_classes_are_taken(tiny_net, session, tmp_path):
+    import tensorflow as tf
+
+    function = tf.function(lambda image: tf.reduce_mean(image, [1, 2], keepdims=True))
+    concrete = function.get_concrete_function(tf.TensorSpec((1, 8, 8, 3)))
+    file = tmp_path / "means.tflite"
+    file.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
+    means = (tiny_net.pixels / 127.5 - 1).mean(axis=(1, 2))
+    classifier = Classifier(file, input_range=CENTRED)
+    assert classifier.output.shape == (1, 1, 1, 3) and classifier.classes == 3
+    # float32 sums of 64 values of magnitude 1: 64 * 2**-24
+    np.testing.assert_allclose(classifier.logits(tiny_net.pixels), means, atol=4e-6)
+    images = Split(tuple(tiny_net.pixels), np.zeros(16, np.int64), ()).load(Preparation(8, 8))
+    (outputs,) = run_images([RemoteClassifier(file, session, input_range=CENTRED)], images)
+    np.testing.assert_array_equal(outputs, classifier.outputs(tiny_net.pixels))
 
 
 def without_a_bias(content: bytes, operator: str) -> bytes:
