@@ -22,6 +22,7 @@ from edgenets.export.board.protocol import DELEGATES, NEEDS_NUMPY_1
 from edgenets.export.devices import emulator, emulator_setup, environments
 from edgenets.export.devices.device import LOCAL, Device, Emulated
 from edgenets.export.devices.opening import open_device
+from edgenets.export.devices.program import EDGETPU_COMPILER, INSTALL_EDGETPU_COMPILER
 from edgenets.packages import (
     OPTIONAL,
     Package,
@@ -51,8 +52,10 @@ COMMANDS = {
     "run, train, compress, export, summary, report": ("base", "runtime", "train"),
     "sweep": ("base", "runtime", "train", "sweep"),
     "HEIC photographs": ("base", "heic"),
+    "export --target coral --compile": ("base", "runtime", "train", "edgetpu-compiler"),
     "export --target ethos-u55-128 --compile": ("base", "runtime", "train", "ethos-u"),
     "export --target mcu": ("base", "runtime", "train", "mcu"),
+    "benchmark --delegate edgetpu": ("base", "runtime", "edgetpu"),
     "benchmark --device ssh://HOST": ("base", "runtime", "ssh"),
     "benchmark --device emulated:CPU": ("base", "emulator"),
     "release, update": ("base", "runtime", "update"),
@@ -86,8 +89,12 @@ def examine(device: Device = LOCAL, *, patience_seconds: float | None = None) ->
         EdgenetsError: it cannot be reached.
     """
     if device == LOCAL:
-        findings = [_python(), *_packages(), _edge_tpu(), _program("ssh", "openssh-client", "ssh")]
-        findings += [*_emulator(), *map(_environment, environments.ENVIRONMENTS)]
+        findings = [_python(), *_packages(), _edge_tpu(), _edge_tpu_compiler()]
+        findings += [
+            _program("ssh", "openssh-client", "ssh"),
+            *_emulator(),
+            *map(_environment, environments.ENVIRONMENTS),
+        ]
         commands = [_readiness(name, parts, findings) for name, parts in COMMANDS.items()]
     else:
         findings, commands = _remote(device, patience_seconds), []
@@ -201,6 +208,14 @@ def _edge_tpu() -> Finding:
         note = "only for Coral devices; from Coral's Debian repository"
         return Finding("Edge TPU runtime", "edgetpu", MISSING, note=note, fix=fix)
     return Finding("Edge TPU runtime", "edgetpu", OK, library)
+
+
+def _edge_tpu_compiler() -> Finding:
+    path = shutil.which(EDGETPU_COMPILER)
+    if path is None:
+        note = INSTALL_EDGETPU_COMPILER
+        return Finding(EDGETPU_COMPILER, "edgetpu-compiler", MISSING, note=note)
+    return Finding(EDGETPU_COMPILER, "edgetpu-compiler", OK, path)
 
 
 def _program(name: str, package: str, part: str) -> Finding:

@@ -10,6 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+EDGETPU_COMPILER = "edgetpu_compiler"
+INSTALL_EDGETPU_COMPILER = (
+    "install Google's Debian package edgetpu-compiler from "
+    '"deb https://packages.cloud.google.com/apt coral-edgetpu-stable main" '
+    "(x86-64 only; coral.ai/docs/edgetpu/compiler)"
+)
+
 
 class Ended(NamedTuple):
     """How a program ended."""

@@ -117,6 +117,26 @@ def test_command_lacks_what_its_parts_lack():
     assert doctor._readiness("train", ("base", "train"), findings) == lacking
 
 
+def test_commands_for_a_coral_lack_its_library_and_its_compiler(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "needed", lambda *extras: ())
+    monkeypatch.setattr(doctor, "DELEGATES", {"edgetpu": "no_such_library.so"})
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def examined():
+        report = doctor.examine()
+        missing = {row["command"]: row["missing"] for row in report["commands"]}
+        return report["findings"], missing
+
+    findings, missing = examined()
+    assert missing["benchmark --delegate edgetpu"] == ["Edge TPU runtime"]
+    assert missing["export --target coral --compile"] == ["edgetpu_compiler"]
+    (note,) = (row["note"] for row in findings if row["name"] == "edgetpu_compiler")
+    assert note.startswith("install Google's Debian package edgetpu-compiler from")
+    program = tmp_path / "edgetpu_compiler"
+    program.touch(0o755)
+    assert examined()[1]["export --target coral --compile"] == []
+
+
 def test_python_out_of_the_range_is_broken(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
     assert doctor._python().state == BROKEN

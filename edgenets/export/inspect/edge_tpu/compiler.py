@@ -19,18 +19,14 @@ from typing import Any, NamedTuple
 
 from edgenets import flatbuffer
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.program import EDGETPU_COMPILER as PROGRAM
+from edgenets.export.devices.program import INSTALL_EDGETPU_COMPILER as INSTALL
 from edgenets.export.devices.program import run_program
 from edgenets.export.inspect.edge_tpu.prediction import predict
 from edgenets.export.inspect.placement import Prediction, differing, left_on_cpu
 from edgenets.files import read_bytes, write_bytes
 from edgenets.units import parse_bytes
 
-PROGRAM = "edgetpu_compiler"
-INSTALL = (
-    "install Google's Debian package edgetpu-compiler from "
-    '"deb https://packages.cloud.google.com/apt coral-edgetpu-stable main" '
-    "(x86-64 only; coral.ai/docs/edgetpu/compiler)"
-)
 MAX_SECONDS = 600.0
 """The compiler ends by itself after 180 s unless it hangs."""
 
