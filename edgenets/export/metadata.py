@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 IDENTIFIER = b"M001"
 PARSER_VERSION = "1.0.0"  # that can read images and labels
 LABELS = "labels.txt"
+BOTH = "labels"  # of `initial_weights`: both classes, where the file gives one score alone
 ARCHIVED, NAME_AT = b"PK\x03\x04", 30  # how a file in an archive begins, and where its name is
 MISSING = "{} is missing behind the model; the file was cut short, export it again"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's first; a file carries no time of its making
@@ -66,7 +67,8 @@ def with_description(
     Raises:
         EdgenetsError: a label takes more than one line.
     """
-    if broken := [label for label in spec.labels if label.splitlines() != [label]]:
+    labels = (*spec.initial_weights.get(BOTH, ()), *spec.labels)
+    if broken := [label for label in labels if label.splitlines() != [label]]:
         raise EdgenetsError(f"a label must be one line of text, not {broken[0]!r}; rename it")
     told = spec.to_json()
     del told["history"], told["labels"]
@@ -144,6 +146,19 @@ def read_entry(model: flatbuffer.Model) -> dict[str, Any]:
             f"its metadata {ENTRY!r} are not a JSON object; export it again"
         ) from error
     return entry
+
+
+def both_labels(entry: dict[str, Any], label: str) -> tuple[str, str]:
+    """Return the labels of two classes, of which a file has a score of the second alone.
+
+    Args:
+        entry: as `read_entry` returns it.
+        label: of the second.
+    """
+    match entry:
+        case {"initial_weights": {"labels": [str(other), str(own)]}} if own == label:
+            return other, own
+    return f"not {label}", label
 
 
 def layer_names(model: flatbuffer.Model) -> list[str]:

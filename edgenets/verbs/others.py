@@ -118,7 +118,8 @@ def export_model(
             .h5 file of one, with `trust_source`.
         out: the file, replaced if it exists; beside it stands what was verified, as JSON. For mcu
             a folder, in which they stand with C++ sources.
-        labels: of the classes in the order of the outputs, or a text file with one a line.
+        labels: of the classes in the order of the outputs, or a text file with one a line. Of a
+            model that gives one sigmoid, two: the second is what it is the probability of.
         images: some of the model's images, uint8 `[images, size, size, 3]` or a list of such, to
             calibrate integers with and to compare file and model on.
         data: a folder of images, or the word "digits", in place of `images`.

@@ -19,7 +19,7 @@ from edgenets.data.pixels import look_up
 from edgenets.errors import EdgenetsError
 from edgenets.export.inspect.output_kind import PROBABILITIES, ends_in
 from edgenets.export.measure.defaults import THREADS
-from edgenets.export.metadata import lost_labels, read_entry, read_labels
+from edgenets.export.metadata import both_labels, lost_labels, read_entry, read_labels
 from edgenets.flatbuffer import File
 from edgenets.memory import read_bounded
 from edgenets.models.logits import softmax
@@ -91,8 +91,8 @@ class ClassifierFile:
         self.input, self.output = _image_and_scores(model, name)
         self._end = ends_in(model)
         self.classes = _classes(self.output, self._end, name)
-        self.labels, self.lost_labels = _labels(model, content, name, self.classes, labels)
         entry = _entry(model, name)
+        self.labels, self.lost_labels = _labels(model, content, name, self.classes, entry, labels)
         self._own_logits = not self.gives_probabilities and str(entry.get("name")) in NETS
         self.preparation, self.seeded_split = _about_images(entry, name)
         self.codes = input_codes(self.input, input_range_of(model, name, input_range))
@@ -272,6 +272,7 @@ def _labels(
     content: bytes,
     name: str,
     classes: int,
+    entry: dict[str, Any],
     given: Sequence[str] | None,
 ) -> tuple[tuple[str, ...] | None, str | None]:
     """Return the labels, and the name of those that are lost."""
@@ -281,7 +282,7 @@ def _labels(
         with _naming(name):
             labels, lost = read_labels(content, model), lost_labels(content, model)
     if labels is not None and len(labels) == 1 and classes == 2:  # of a sigmoid's own class
-        labels = (f"not {labels[0]}", *labels)
+        labels = both_labels(entry, labels[0])
     if labels is not None and len(labels) != classes:
         holds = "holds" if given is None else "is given"
         raise EdgenetsError(

@@ -23,6 +23,7 @@ from edgenets.data.images import Fit, Preparation
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
 from edgenets.export.formats import find_format
+from edgenets.export.metadata import BOTH
 from edgenets.export.targets import find_target
 from edgenets.export.write.checked_file import write_checked
 from edgenets.export.write.converter import in_short, valid_name, valid_scopes
@@ -85,7 +86,8 @@ def export_model(
             `[batch, size, size, 3]` to logits or probabilities `[batch, classes]`. A softmax at the
             end, in whatever form, is left out of the file.
         out: the file, replaced if it exists.
-        labels: of the classes, in the order of the outputs.
+        labels: of the classes, in the order of the outputs. Of a model that gives one sigmoid, two:
+            the second is what it is the probability of.
         images: prepared ones, `[images, size, size, 3]` or a list of such, to calibrate integers
             with and to compare file and model on; without any, float files are compared on noise.
         target: a name of `edgenets.export.targets.TARGETS`.
@@ -125,6 +127,10 @@ def adopt(
     library = _library(model)
     batch, size, classes = _shapes(model)
     _check_layers(model)
+    origin = {"source": f"{library.__name__} {library.__version__} model {model.name}"}
+    both = {}
+    if classes == 1 and len(labels) == 2:  # of which the file's one score has the second
+        both, labels = {BOTH: list(labels)}, labels[1:]
     if len(labels) != classes:
         raise EdgenetsError(f"{model.name} has {classes} classes, and {len(labels)} labels came")
     low, high = _checked_range(input_range)
@@ -138,14 +144,13 @@ def adopt(
     preparation = Preparation.default(model.name, size, fit)
     if resize is not None:
         preparation = Preparation(size, resize, fit)
-    origin = {"source": f"{library.__name__} {library.__version__} model {model.name}"}
     spec = Spec(
         name=model.name,
         arguments={"classes": classes, "resolution": size},
         labels=tuple(labels),
         preparation=preparation,
         seed=0,
-        initial_weights={**origin, "input_range": [low, high]},
+        initial_weights={**origin, **both, "input_range": [low, high]},
     )
     return Foreign(adopted, spec, _answers(model, low, high, batch))
 

@@ -9,10 +9,12 @@ import zipfile
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from edgenets import flatbuffer
 from edgenets.cli.export import command
 from edgenets.errors import EdgenetsError
+from edgenets.export.measure.accuracy import evaluate_file
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write.foreign import load_trusted
 from edgenets.flatbuffer import File
@@ -208,6 +210,40 @@ def test_a_softmax_over_probabilities_is_kept_and_shown_as_it_is(tmp_path, end):
     shown = file.probabilities_of(file.outputs(IMAGES))
     np.testing.assert_allclose(shown, one_by_one(model), atol=1e-4)
     assert result["fidelity"]["compared"] == "probabilities"
+
+
+@pytest.mark.parametrize("number_format", ["fp32", "int8"])
+def test_one_sigmoid_has_the_labels_of_two_classes(tmp_path, number_format):
+    from edgenets.export import export_model
+
+    library = library_of(3)
+    image, x = features(library)
+    strong = library.initializers.RandomNormal(stddev=5.0, seed=9)
+    x = library.layers.Dense(1, kernel_initializer=strong, bias_initializer="ones")(x)
+    model = library.Model(image, library.layers.Activation("sigmoid")(x))
+    out, given = tmp_path / "mine.tflite", {"number_format": number_format, "images": IMAGES}
+    export_model(model, out, ("cat", "dog"), **given)
+    with zipfile.ZipFile(out) as archive:
+        assert archive.read("labels.txt") == b"dog"  # one for each score
+    file = Classifier(out)
+    assert file.labels == ("cat", "dog")
+    dogs = file.values_of(file.outputs(IMAGES))[:, 0]
+    np.testing.assert_allclose(file.probabilities_of(file.outputs(IMAGES))[:, 1], dogs)
+
+    for name, number in (("cat", 2), ("dog", 4)):
+        (tmp_path / "photos" / "test" / name).mkdir(parents=True)
+        for i in range(number):
+            photo = tmp_path / "photos" / "test" / name / f"{i}.png"
+            Image.fromarray(IMAGES[i + 2 * (name == "dog")]).save(photo)
+    measured = evaluate_file(out, str(tmp_path / "photos"), everything=True)
+    assert measured["labels"] == ["cat", "dog"] and measured["samples"] == 6
+    assert 0 < np.mean(dogs > 0.5) < 1
+    assert measured["top1"] == np.mean((dogs > 0.5) == [False, False, True, True, True, True])
+
+    export_model(model, out, ("dog",), **given)
+    assert Classifier(out).labels == ("not dog", "dog")
+    with pytest.raises(EdgenetsError, match="has 1 classes, and 3 labels came"):
+        export_model(model, out, LABELS, **given)
 
 
 def test_no_softmax_is_put_over_probabilities(tmp_path):
