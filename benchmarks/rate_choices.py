@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from squeezenet_table2 import open_images
 
 from edgenets.data.pixels import to_network
-from edgenets.models.backend import keras
 from edgenets.models.fold import fold_batch_norm
-from edgenets.models.folder import Spec
+from edgenets.models.folder import Model
 from edgenets.models.weights.initial import load_weights
 from edgenets.pipeline.rate_search import prepare
 from edgenets.quantize.rate import curvature, layerwise
@@ -55,8 +54,7 @@ VARIANTS = (
 
 def diverge(
     variant: Variant,
-    model: keras.Model,
-    spec: Spec,
+    model: Model,
     calibration: NDArray[np.uint8],
     held_out: NDArray[np.uint8],
 ) -> float:
@@ -64,7 +62,7 @@ def diverge(
     with ExitStack() as stack:
         if variant.change:
             stack.enter_context(patch.object(*variant.change))
-        attempt = prepare(fold_batch_norm(model), spec, calibration, held_out, flip=True, seed=SEED)
+        attempt = prepare(model, calibration, held_out, flip=True, seed=SEED)
         found = [attempt(price) for price in variant.prices]
     sizes, kls = (np.log([getattr(each, key) for each in found]) for key in ("package_bytes", "kl"))
     slope = (kls[1] - kls[0]) / (sizes[1] - sizes[0])
@@ -77,8 +75,8 @@ def main() -> None:
     parser.add_argument("images", help="imagenet500")
     options = parser.parse_args()
     loaded = load_weights(str(options.weights), "squeezenet", {}, seed=0)
-    model, spec = loaded.net, loaded.spec
-    images = open_images(options.images, spec).calibration
+    model = Model(fold_batch_norm(loaded.net), loaded.spec)
+    images = open_images(options.images, model.spec).calibration
     halves = np.array_split(np.random.default_rng(SEED).permutation(len(images)), 2)
     print("| variant | first half | second half | geometric mean |\n|---|---|---|---|")
     for variant in VARIANTS:
@@ -86,7 +84,7 @@ def main() -> None:
         for calibrates, other in (halves, halves[::-1]):
             crops = vary(to_network(images[other]), flip=True, seed=SEED)
             held_out = np.clip(np.rint((crops + 1) * 127.5), 0, 255).astype(np.uint8)
-            kls.append(diverge(variant, model, spec, images[calibrates], held_out))
+            kls.append(diverge(variant, model, images[calibrates], held_out))
         cells = (*kls, float(np.exp(np.mean(np.log(kls)))))
         print(f"| {variant.name} | {' | '.join(f'{each:.4f}' for each in cells)} |", flush=True)
 

@@ -54,6 +54,8 @@ def print_tries(result: dict[str, Any]) -> None:
             f", an estimated {taken['instructions']:,} instructions an image on {result['target']} "
             f"of {before['instructions']:,}"
         )
+    for sentence in result["refused"]:
+        echo(f"counts as a recipe that loses too much: {sentence}")
     recipes = "1 recipe" if len(tries) == 1 else f"{len(tries)} recipes"
     echo(
         f"taken of {recipes}: {taken['recipe']}, stored: {taken['stored_bytes']:,} bytes{fast}, "

@@ -88,8 +88,8 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "--tries",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of --max-drop: how many recipes at most, those first that take little time.  [default: "
-    "up to 18]",
+    help="Of --max-drop: how many recipes at most, for size those first that take little time.  "
+    "[default: up to 18]",
 )
 @click.option(
     "--hours",
@@ -118,8 +118,8 @@ LAYERS_NAMED = 3  # of those with the largest error in int8
     "--epochs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of each training, without a recipe.  [default: 20 to slim, 10 to prune, 4 to share, 5 "
-    "with --near; more of fewer than 1,200 images]",
+    help="Of each training, without a recipe.  [default: 20 to slim (5 with --max-drop), 10 to "
+    "prune, 4 to share, 20 for codes, 5 with --near; more of fewer than 1,200 images]",
 )
 @data_option(required=True)
 @out_option("MODEL_DIR", "New model folder.")

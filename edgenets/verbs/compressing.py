@@ -68,8 +68,8 @@ def bounds_of(
         raise ArgumentError(ONE_OF)
     if faster > 1 or (faster and (bounds or max_drop is not None or near is not None)):
         raise ArgumentError(
-            "pass one of --speedup and --max-instructions; a recipe may follow, but no budget and "
-            "no --near"
+            "pass one of --speedup and --max-instructions; a recipe may follow, but no budget, no "
+            "--max-drop and no --near (a recipe file may have slim before rate with budget_bytes)"
         )
     trains = (
         (bounds and not of_recipe)

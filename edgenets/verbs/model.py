@@ -178,7 +178,7 @@ class Model:
                 held-out images.
             objective: of `max_drop`: "size", the default, for the smallest file; "speed" for the
                 fewest instructions on the `target`, then the smallest.
-            tries: of `max_drop`: how many recipes at most, those first that take little time.
+            tries: of `max_drop`: how many recipes at most; for size quick ones are first.
             hours: of `max_drop`: after which no more tries are begun.
             speedup: first remove channels until an inference is estimated to execute so many times
                 fewer instructions on the `target`; then do the `recipe`, "int8" by default.

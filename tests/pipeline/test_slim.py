@@ -53,6 +53,8 @@ def test_speedup_gives_a_net_of_the_family_with_its_table_of_channels(
     content = fast.export(tmp_path / "fast.tflite").path.read_bytes()
     assert len(content) < int8["size_bytes"] * 1.05
     assert np.isfinite(loaded.net.get_weights()[0]).all()
+    model.compress(image_folder, near=out, epochs=1, out=tmp_path / "near")
+    assert Model.load(tmp_path / "near").spec.channels == channels  # an update of what boards have
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,8 @@ def _settle_near(
     moved = train_near(base, settings.price, **training)
     # The base is named by what it holds: where it lies is nothing that a file should tell.
     stage = {**settings.model_dump(mode="json"), "base": identity_of(Path(settings.base))}
-    spec = replace(model.after(stage, base.net, moved.history).spec, keep_float=())
+    spec = model.after(stage, base.net, moved.history).spec
+    spec = replace(spec, keep_float=(), channels=base.spec.channels)  # the net is the base's
     found = settle_near(base, spec, moved, settings.update_bytes)
     near = found.model
     held_out = images.validation(ERROR_IMAGES)

@@ -172,12 +172,13 @@ class _Search:
         steps: Iterable[int] = range(len(row.steps))
         before: Recipe = ()
         if row.beyond:
-            steps = [self.found[row.beyond] + more for more in BEYOND]
+            last = len(row.steps) - 1
+            steps = dict.fromkeys(min(self.found[row.beyond] + more, last) for more in BEYOND)
         if row.after:
             if (found := self.found[row.after]) < 0:
                 return {}
             before = self.table[row.after].steps[found][:-1]
-        return {i: (*before, *row.steps[i]) for i in steps if i < len(row.steps)}
+        return {i: (*before, *row.steps[i]) for i in steps}
 
     def _may_win(self, recipes: Iterable[Recipe]) -> bool:
         """Tell whether recipes may be better than the best one: only `slim` makes a net faster."""
@@ -189,8 +190,7 @@ class _Search:
     def attempt(self, recipe: Recipe) -> _Try | None:
         """Do what is missing of a recipe, and measure what it made; None: it made nothing."""
         words = words_of(recipe)
-        number = len(self.tries) + len(self.refused) + 1
-        say(f"try {number}: {words}")
+        say(f"trying {words}")
         settings = [stage.model_dump(mode="json") for stage in recipe]
         name = re.sub(r"[^0-9a-z.]+", "-", f"{words} {sha256_json(settings)[:8]}")
         stages = self.out / STAGES / name
@@ -199,7 +199,7 @@ class _Search:
         try:
             records = run_recipe(self.model, self.held_out, recipe, stages, log_dir)
         except (UnfaithfulError, DivergedError) as error:
-            say(f"try {number}: counts as one that loses too much: {error}")
+            say(f"{words} counts as a recipe that loses too much: {error}")
             self.refused.append(f"{words}: {error}")
             return None
         row = row_of(
@@ -208,12 +208,12 @@ class _Search:
             instructions=self._instructions_of(stages / records[-1].folder),
             seconds=sum(record.seconds for record in records[shared:]),
         )
-        say(
-            f"try {number}: {row.stored_bytes:,} bytes when it travels; it loses "
-            f"{row.drop:.2f} points on the held-out images, {self.max_drop:g} may be lost"
-        )
         made = _Try(recipe, stages, records, row)
         self.tries.append(made)
+        say(
+            f"try {len(self.tries)}: {row.stored_bytes:,} bytes when it travels; it loses "
+            f"{row.drop:.2f} points on the held-out images, {self.max_drop:g} may be lost"
+        )
         return made
 
     def _take_over(self, recipe: Recipe, stages: Path) -> int:

@@ -15,7 +15,7 @@ Singh and Alistarh 2020, arXiv:2004.14340 (for compression).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 
 from edgenets.models.backend import keras, tf
 from edgenets.progress import progress_bar
-from edgenets.quantize.layers import kernel_attribute, kernel_axes
+from edgenets.quantize.layers import kernel_attribute, kernel_axes, kernel_of
 
 PROBES = 2  # mixtures of the logits per image
 BATCH = 10  # images
+BYTES_OF_A_SUM, MOST_BYTES = 24, 2**30
+"""What an element of a layer's sums takes with those of a batch, and those of all layers that are
+measured together: of a net with more the images are gone through again."""
 RELU6_END = 6.0
 VARIANTS = 4  # of each image
 SMALLEST_CROP = 0.7  # of an image's side
@@ -54,26 +57,59 @@ def measure_curvatures(
         importance_images: the first ones, of which positions' importance is kept.
         seed: of the mixtures.
     """
-    layers = [layer for layer in folded.layers if kernel_axes(layer)]
+    parts = _in_parts([layer for layer in folded.layers if kernel_axes(layer)])
+    measured: dict[str, Curvature] = {}
+    with progress_bar("curvature", len(parts) * len(images)) as advance:
+        for layers in parts:
+            measured |= _measure_layers(folded, layers, images, importance_images, seed, advance)
+    return measured
+
+
+def _in_parts(layers: list[keras.layers.Layer]) -> list[list[keras.layers.Layer]]:
+    """Return the layers in parts, in order, whose sums take `MOST_BYTES` together or are one's."""
+    parts: list[list[keras.layers.Layer]] = []
+    room = 0
+    for layer in layers:
+        width = kernel_of(layer).shape.num_elements() // int(layer.output.shape[-1]) + 1
+        needed = BYTES_OF_A_SUM * groups_of(layer) * width**2
+        if needed > room:
+            parts.append([])
+            room = MOST_BYTES
+        parts[-1].append(layer)
+        room -= needed
+    return parts
+
+
+def _measure_layers(
+    folded: keras.Model,
+    layers: list[keras.layers.Layer],
+    images: Array,
+    importance_images: int,
+    seed: int,
+    advance: Callable[[int], None],
+) -> dict[str, Curvature]:
+    """Return the curvature of some layers' kernels, as `measure_curvatures` does of all."""
     probe = _probe(folded, layers)
-    sums: list[list[Any]] = []
+    sums: list[list[NDArray[np.float64]]] = []
     importance: list[list[Array]] = [[] for _ in layers]
-    with progress_bar("curvature", len(images)) as advance:
-        for start in range(0, len(images), BATCH):
-            batch = tf.constant(images[start : start + BATCH])
-            found = [[part.numpy() for part in parts] for parts in probe(batch, seed + start)]
-            for kept, (_, _, weights) in zip(importance, found, strict=True):
-                if start < importance_images:
-                    kept.append(weights)
-            parts = [[part.astype(np.float64) for part in each[:2]] for each in found]
-            sums = _add(sums, parts) if sums else parts
-            advance(len(batch))
+    for start in range(0, len(images), BATCH):
+        batch = tf.constant(images[start : start + BATCH])
+        found = [[part.numpy() for part in parts] for parts in probe(batch, seed + start)]
+        for kept, (_, _, weights) in zip(importance, found, strict=True):
+            if start < importance_images:
+                kept.append(weights)
+        if not sums:
+            sums = [[np.zeros(part.shape) for part in parts[:2]] for parts in found]
+        for both, parts in zip(sums, found, strict=True):
+            for total, part in zip(both, parts[:2], strict=True):
+                np.add(total, part, out=total)
+        advance(len(batch))
     return {
         layer.name: Curvature(
-            _damped(np.sum([_without_bias(part / len(images), layer) for part in parts], axis=0)),
+            _damped(np.sum([_without_bias(part / len(images), layer) for part in both], axis=0)),
             np.concatenate(kept)[:importance_images],
         )
-        for layer, parts, kept in zip(layers, sums, importance, strict=True)
+        for layer, both, kept in zip(layers, sums, importance, strict=True)
     }
 
 
@@ -203,10 +239,6 @@ def _is_free(layer: keras.layers.Layer, output: tf.Tensor) -> tf.Tensor:
     if name == "relu6":
         return (output > 0) & (output < RELU6_END)
     return tf.ones_like(output, tf.bool)
-
-
-def _add(sums: list[list[Any]], parts: list[list[Any]]) -> list[list[Any]]:
-    return [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(sums, parts, strict=True)]
 
 
 def _without_bias(matrix: NDArray[np.float64], layer: keras.layers.Layer) -> NDArray[np.float64]:

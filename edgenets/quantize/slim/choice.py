@@ -50,7 +50,7 @@ def slim_net(
         seed: see `measure_importance`.
 
     Raises:
-        EdgenetsError: the net cannot be made so fast, or channels cannot be followed through it.
+        EdgenetsError: as `require_possible`.
     """
     now = require_possible(model, core, most)
     goals = [*np.geomspace(now, most, ROUNDS + 1)[1:-1], most]
@@ -66,12 +66,17 @@ def slim_net(
 
 
 def require_possible(model: keras.Model, core: str, most: float) -> float:
-    """Return the instructions that `model` is estimated to execute, and may be slimmed to `most`.
+    """Return the instructions that `model` is estimated to execute, and can be slimmed to `most`.
 
     Raises:
-        EdgenetsError: it may not, or channels cannot be followed through it.
+        EdgenetsError: it cannot, or needs not, or channels cannot be followed through it.
     """
     now, least = instructions_range(model, core)
+    if most >= now:
+        raise EdgenetsError(
+            f"{model.name} takes an estimated {now:,.0f} instructions as it is; pass fewer than "
+            f"that, not {most:,.0f}, or leave slim out"
+        )
     if least > most:
         raise EdgenetsError(
             f"{model.name} cannot be slimmed to {most:,.0f} instructions: with as few channels as "

@@ -108,6 +108,11 @@ def test_no_try_begins_after_the_time_is_over_but_the_first():
     assert search.require_best().row.recipe == "int8"
 
 
+def test_training_is_tried_where_the_highest_price_still_holds():
+    trained = [made.recipe[-1].price for made in searched("size", 100.0).tries if trains(made)]
+    assert trained and set(trained) == {PRICES[-1]}
+
+
 def test_slim_takes_half_of_the_loss_where_the_rest_makes_it_smaller():
     halved, whole = searched("size", 2.0), searched("speed", 2.0)
     assert SPEEDUPS[halved.found["slim, int8"]] == 1.5  # costs 1 point
@@ -297,6 +302,7 @@ def result() -> dict[str, Any]:
     rows = [each.to_json() for each in tries]
     before = {"top1": 0.9, "ci95": [0.88, 0.92], "samples": SAMPLES, "instructions": 4_816_252}
     asked = {"objective": "size", "target": "rpi4", "max_drop": 0.5, "before": before}
+    asked["refused"] = ["rate 2.9e-05: the int8 file gives logits at 3.0 dB"]
     return {"tries": rows, "front": front_of_tries(rows), "chosen": 4, **asked}
 
 
@@ -311,6 +317,7 @@ def test_page_needs_nothing_but_itself_and_is_the_same_again(result: dict[str, A
     assert page.count("<svg") == 2 and page.count('class="halo"') == 2
     assert page.count('class="level"') == 4
     assert "89.12 %" in page and "Smallest within 0.5 points" in page
+    assert "losing too much: rate 2.9e-05: the int8 file gives logits at 3.0 dB." in page
 
 
 def test_page_without_instructions_has_bytes_alone(result: dict[str, Any]):
@@ -340,5 +347,6 @@ def test_table_is_ordered_by_size_with_the_front_and_what_was_taken_marked(
     assert next(each[1] for each in try_rows(result)) == "rate 1.7e-06"
     print_tries(result)
     shown = capsys.readouterr().out
+    assert "counts as a recipe that loses too much: rate 2.9e-05: the int8 file gives" in shown
     assert "taken of 5 recipes: slim 1.5x, rate 3.4e-07, stored: 61,000 bytes" in shown
     assert "3,200,000 instructions an image on rpi4 of 4,816,252, 0.45 points lost of 0.5" in shown

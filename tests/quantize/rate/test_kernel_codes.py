@@ -15,6 +15,7 @@ from edgenets.models.codes import quantize_kernel
 from edgenets.models.fold import fold_batch_norm
 from edgenets.models.logits import mean_divergence
 from edgenets.quantize.layers import kernel_axes, kernel_of
+from edgenets.quantize.rate import curvature as curvature_module
 from edgenets.quantize.rate import layerwise
 from edgenets.quantize.rate.coders import vela_bits
 from edgenets.quantize.rate.curvature import (
@@ -169,6 +170,16 @@ def test_curvature_tells_what_an_error_costs(net: keras.Model):
         measured = mean_divergence(reference, changed(IMAGES).numpy())
         told = loss(to_rows(error, groups, channels), curvature.matrix)
         assert measured / 4 < told < 4 * measured  # of one random error
+
+
+def test_curvature_is_the_same_measured_layer_by_layer(net: keras.Model, monkeypatch):
+    together = measure_curvatures(net, IMAGES[:25], 5, seed=0)
+    monkeypatch.setattr(curvature_module, "MOST_BYTES", 1)
+    apart = measure_curvatures(net, IMAGES[:25], 5, seed=0)
+    assert list(apart) == list(together)
+    for name, curvature in together.items():
+        np.testing.assert_allclose(apart[name].matrix, curvature.matrix, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(apart[name].importance, curvature.importance, rtol=1e-4)
 
 
 def test_coded_net_is_another_one_and_near(net: keras.Model):

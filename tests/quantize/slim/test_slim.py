@@ -111,9 +111,13 @@ def test_a_speed_that_cannot_be_reached_is_refused_with_the_one_that_can(
     net: keras.Model, training_data, tmp_path: Path
 ):
     model = Model(net, Spec("net", {"classes": 2}, ("one", "two"), Preparation(8, 8), seed=0))
-    settings = SlimSettings(speedup=50, **SHORT)
-    with pytest.raises(EdgenetsError, match=r"net cannot be slimmed .* speedup of at most 2\.\d"):
-        slim(model, training_data, settings, seed=0, checkpoint=tmp_path / "c", key="")
+    for goal, sentence in (
+        ({"speedup": 50}, r"net cannot be slimmed .* speedup of at most 2\.\d"),
+        ({"max_instructions": 10**9}, r"net takes an estimated [\d,]+ instructions as it is"),
+    ):
+        settings = SlimSettings(**goal, **SHORT)
+        with pytest.raises(EdgenetsError, match=sentence):
+            slim(model, training_data, settings, seed=0, checkpoint=tmp_path / "c", key="")
 
 
 def test_targets_are_those_whose_instructions_are_estimated():
