@@ -1,7 +1,7 @@
 """Half the instructions by fewer channels: the table of docs/evidence/slim.md.
 
     edgenets doctor --setup-emulator
-    python benchmarks/slim.py --data cifar10 [--out DIR] [--speedup 2.1] [--epochs 20] [NET ...]
+    python benchmarks/slim.py --data cifar10 [--out DIR] [--speedup 2.1] [--epochs 40] [NET ...]
 
 Each CIFAR-10 net of the package is slimmed for the Cortex-A76 of a Raspberry Pi 5, trained with the
 net as it was for a teacher, and its integers are settled: by `int8`, and by the stage `rate`, for a
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/slim"))
     # Above 2, for an estimate is some per cent off.
     parser.add_argument("--speedup", type=float, default=2.1)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--untrained", action="store_true", help="count instructions only")
     options = parser.parse_args()
     columns = UNTRAINED if options.untrained else COLUMNS
