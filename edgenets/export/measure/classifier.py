@@ -142,7 +142,7 @@ class ClassifierFile:
         Raises:
             EdgenetsError: a value is not finite.
         """
-        values = self._of_classes(self.values_of(outputs))
+        values = self.of_classes(self.values_of(outputs))
         if self._end == "SOFTMAX":
             return np.log(np.maximum(values, np.float32(LEAST_PROBABILITY)))
         return values
@@ -161,7 +161,7 @@ class ClassifierFile:
         step = float(self.output.scale[0]) if self.output.scale.size else 0.0
         if self._own_logits or not (self.gives_probabilities or _sum_to_one(values, step)):
             return softmax(values)
-        return self._of_classes(values).astype(np.float64)
+        return self.of_classes(values).astype(np.float64)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -183,7 +183,7 @@ class ClassifierFile:
             )
         return values
 
-    def _of_classes(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def of_classes(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a value for each class: a single one is the second's of two."""
         if values.shape[1] == self.classes:
             return values

@@ -172,7 +172,8 @@ def measure_fidelity(
             f"the Keras model's {compared} are all zero, so that no file can be compared with it; "
             "train it first"
         )
-    agreement = float(np.mean(answers.argmax(axis=1) == reference.argmax(axis=1)))
+    first, wanted = (classifier.of_classes(each).argmax(axis=1) for each in (answers, reference))
+    agreement = float(np.mean(first == wanted))
     return Fidelity(to_snr_db(signal, error), agreement, len(images), compared)
 
 

@@ -16,6 +16,7 @@ from edgenets.cli.export import command
 from edgenets.errors import EdgenetsError
 from edgenets.export.measure.accuracy import evaluate_file
 from edgenets.export.measure.classifier import Classifier
+from edgenets.export.measure.promises import measure_fidelity
 from edgenets.export.write.foreign import load_trusted
 from edgenets.flatbuffer import File
 from edgenets.memory import at_most
@@ -229,6 +230,8 @@ def test_one_sigmoid_has_the_labels_of_two_classes(tmp_path, number_format):
     assert file.labels == ("cat", "dog")
     dogs = file.values_of(file.outputs(IMAGES))[:, 0]
     np.testing.assert_allclose(file.probabilities_of(file.outputs(IMAGES))[:, 1], dogs)
+    assert measure_fidelity(out.read_bytes(), IMAGES, dogs[:, np.newaxis]).agreement == 1
+    assert measure_fidelity(out.read_bytes(), IMAGES, 1 - dogs[:, np.newaxis]).agreement == 0
 
     for name, number in (("cat", 2), ("dog", 4)):
         (tmp_path / "photos" / "test" / name).mkdir(parents=True)
