@@ -3,13 +3,14 @@
 Everything that does not depend on the price is measured once: the grids of the activations and what
 errors of each kernel cost. A budget or a bound is then met by trying prices. Where codes are also
 trained, the price that meets it without is where a training begins, in which the price follows a
-budget; a bound on divergence may take a few trainings.
+budget; a bound on divergence may take a few trainings. What a training leaves above a budget is
+coded again without, if that hardly changes the answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ USUAL_PRICE = 1e-6  # nats per bit, of a training, where none of them is given
 FIRST_PART, LEAST_EPOCHS = 1.15, 8
 """How much of its budget a training begins with that has so many epochs: the first ones take bits
 that no price asks for and no lower price gives back."""
+MOST_CHANGED = 0.01  # nats, of a trained net's answers, where coding it again meets the budget
 MOST_WALKED = 256  # images that layers are coded on: the first ones and crops of them
 
 
@@ -117,19 +119,22 @@ def code_to_goal(
     """
     npu = find_target(settings.target) if settings.target else None
     hides = settings.budget_flash is None
-    measured = _measure_once(_Given(model, calibration, held_out, flip, seed, npu, hides))
+    given = _Given(model, calibration, held_out, flip, seed, npu, hides)
+    measured = _measure_once(given)
     attempt = partial(_attempt, measured, model.spec)
     price = USUAL_PRICE if train and not settings.goals else settings.price
     if price is not None:
         return attempt(price, train)
-    given = (limit._replace(most=settings.goals.get(limit.key, 0)) for limit in LIMITS)
-    limit = next((limit for limit in given if limit.most), MOST_KL)
+    limits = (limit._replace(most=settings.goals.get(limit.key, 0)) for limit in LIMITS)
+    limit = next((limit for limit in limits if limit.most), MOST_KL)
     effort = OF_WAITING if settings.budget_cycles else OF_CODING
     if train and settings.budget_bytes and (settings.epochs or 0) >= LEAST_EPOCHS:
         limit = limit._replace(part=FIRST_PART)
     found = search_price(partial(attempt, train=None), limit, effort=effort)
     if train and settings.budget_bytes:
-        return _train_to_budget(partial(attempt, train=train), found, settings.budget_bytes)
+        code_again = partial(_code_again, given, measured, limit._replace(part=1.0))
+        trained = partial(attempt, train=train)
+        return _train_to_budget(trained, code_again, found, settings.budget_bytes)
     if train:
         trained = partial(attempt, train=train)
         return search_price(trained, limit, first_price=found.price, effort=OF_TRAINING)
@@ -248,7 +253,7 @@ def _attempt(
     codes = Codes(coded.kernels, grids)
     made, estimates = Model(coded.model, spec, codes), None
     content = file_for(made, GENERIC)
-    logits = Classifier(content).logits(measured.held_out)
+    kl, agreement = _compare(content, measured.held_out, measured.reference)
     if npu:
         estimates = compile_net(file_for(made, npu), npu).estimates
     found = Attempt(
@@ -258,8 +263,8 @@ def _attempt(
         content,
         len(pack(content)),
         coded.bits,
-        mean_divergence(measured.reference, logits),
-        float(np.mean(measured.reference.argmax(axis=1) == logits.argmax(axis=1))),
+        kl,
+        agreement,
         history,
         estimates,
     )
@@ -273,11 +278,46 @@ def _attempt(
     return found
 
 
-def _train_to_budget(train: Callable[..., Attempt], found: Attempt, budget: int) -> Attempt:
+def _compare(
+    content: bytes, held_out: NDArray[np.uint8], reference: NDArray[np.float32]
+) -> tuple[float, float]:
+    """Return how far a file's answers diverge from reference logits, and how many are the same."""
+    logits = Classifier(content).logits(held_out)
+    same = float(np.mean(reference.argmax(axis=1) == logits.argmax(axis=1)))
+    return mean_divergence(reference, logits), same
+
+
+def _code_again(
+    given: _Given, measured: _Measured, limit: Limit, trained: Attempt
+) -> Attempt | None:
+    """Code a trained net without training, to a limit; None if that changes its answers.
+
+    Args:
+        given, measured: of the net before its training.
+    """
+    again = _measure(given._replace(model=trained.model))
+    try:
+        found = search_price(partial(_attempt, again, trained.model.spec), limit)
+    except EdgenetsError:
+        return None
+    if found.kl > MOST_CHANGED:
+        return None
+    say(f"coded again without training its answers diverge by {found.kl:.4f} nats more")
+    kl, agreement = _compare(found.content, measured.held_out, measured.reference)
+    return replace(found, kl=kl, agreement=agreement, history=trained.history)
+
+
+def _train_to_budget(
+    train: Callable[..., Attempt],
+    code_again: Callable[[Attempt], Attempt | None],
+    found: Attempt,
+    budget: int,
+) -> Attempt:
     """Return a training whose package keeps a budget; the price of `found` is its first one.
 
     Args:
         train: trains codes at a price, until they take `budget_bits`.
+        code_again: codes a trained net to the budget, unless that changes its answers.
 
     Raises:
         EdgenetsError: none of `OF_TRAINING.most_tries` trainings keeps it.
@@ -287,6 +327,8 @@ def _train_to_budget(train: Callable[..., Attempt], found: Attempt, budget: int)
         trained = train(found.price, budget_bits=8 * (packed - beside))
         if trained.package_bytes <= budget:
             return trained
+        if coded := code_again(trained):
+            return coded
         packed -= trained.package_bytes - budget
     raise EdgenetsError(
         f"after {OF_TRAINING.most_tries} trainings the package takes {trained.package_bytes:,} "

@@ -199,12 +199,39 @@ def test_training_over_its_budget_is_followed_by_one_to_as_much_less():
         return SimpleNamespace(package_bytes=round(1.05 * budgets[-1]))
 
     found = SimpleNamespace(price=1e-6, package_bytes=30_000, bits=8 * (30_000 - BESIDE))
-    assert _train_to_budget(train, found, 30_000).package_bytes <= 30_000
+    trained = _train_to_budget(train, lambda _: None, found, 30_000)
+    assert trained.package_bytes <= 30_000
     assert len(budgets) == 2
+    assert _train_to_budget(train, lambda each: ("again", each), found, 30_000)[0] == "again"
+    assert len(budgets) == 3  # the one that was over the budget is coded again
+
+
+def test_what_a_training_leaves_above_a_budget_is_coded_again_if_answers_stay(monkeypatch):
+    held_out = np.zeros((3, 4, 4, 3), np.uint8)
+    before = SimpleNamespace(held_out=held_out, reference=np.eye(3, dtype=np.float32))
+    trained = SimpleNamespace(model=SimpleNamespace(spec="spec"), history={"epoch": [1]})
+    given = rate_search._Given("before", held_out, held_out, True, 0, None, True)
+    asked = []
+    monkeypatch.setattr(rate_search, "_measure", lambda each: asked.append(each.model) or "again")
+    monkeypatch.setattr(rate_search, "_compare", lambda *_: (0.2, 0.9))
+    for kl, is_taken in ((0.009, True), (0.011, False)):
+        found = rate_search.Attempt(1e-7, None, None, b"", 29_900, 8.0, kl, 0.99)
+        monkeypatch.setattr(rate_search, "_attempt", lambda *_, found=found: found)
+        budget = limit("budget_bytes", 30_000)
+        coded = rate_search._code_again(given, before, budget, trained)
+        assert (coded is not None) == is_taken
+    assert asked == [trained.model, trained.model]
+    found = rate_search.Attempt(1e-7, None, None, b"", 29_900, 8.0, 0.0, 1.0)
+    monkeypatch.setattr(rate_search, "_attempt", lambda *_: found)
+    coded = rate_search._code_again(given, before, limit("budget_bytes", 30_000), trained)
+    assert (coded.kl, coded.agreement) == (0.2, 0.9)  # against the net before it was trained
+    assert coded.history == {"epoch": [1]} and coded.package_bytes == 29_900
+    unreachable = limit("budget_bytes", 10_000)
+    assert rate_search._code_again(given, before, unreachable, trained) is None
 
 
 def test_trainings_that_never_keep_a_budget_get_a_sentence():
     found = SimpleNamespace(price=1e-6, package_bytes=30_000, bits=8 * (30_000 - BESIDE))
     large = SimpleNamespace(package_bytes=40_000)
     with pytest.raises(EdgenetsError, match=r"after 3 trainings .* 40,000 bytes .* is 30,000;"):
-        _train_to_budget(lambda *_, **__: large, found, 30_000)
+        _train_to_budget(lambda *_, **__: large, lambda _: None, found, 30_000)
