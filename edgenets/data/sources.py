@@ -82,6 +82,11 @@ def open_dataset(
         raise unusable(skipped)
     _require_trainable(everything)
     classes = train.classes
+    if held := [name for label, name in enumerate(classes) if label not in train.labels]:
+        raise EdgenetsError(
+            f"all images of {first_few(held)} are copies of images of other classes, and are "
+            "tested on with these; keep each image in the class that is right"
+        )
     test_images, validation_images = (
         _relabel(
             part.split, part.classes, classes, f"of {part.path} is not a class of {train.path}"
@@ -234,7 +239,7 @@ def _own_test(found: ClassFolders, seeded_split: SeededSplit | None) -> ClassFol
     train, test = _split_off(found, seeded_split.test_fraction, seeded_split.seed)
     if fingerprint(found.classes, train.contents, test.contents) != seeded_split.fingerprint:
         return None
-    return replace(test, skipped=(*found.skipped, *test.skipped))
+    return replace(test, skipped=found.skipped)
 
 
 def _without_training_images(

@@ -64,12 +64,12 @@ def hold_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split images in two so that each class gives about the same `fraction`.
 
-    Copies of an image come to the same side as the first of them, and count as one.
+    Copies of an image come to the same side as the first of them, and count as one of its class.
 
     Args:
         labels: [images], the class of each image.
         fraction: of a class of n images, round(fraction * n) are held out, but at least 1 and at
-            most n - 1; a class's only image is kept.
+            most n - 1; a class's only image is kept, unless it is a copy of another class's.
         seed: decides which.
         digests: what copies have in common; None: there are none.
 

@@ -37,9 +37,9 @@ def find_part(model: flatbuffer.Model, start: int, stop: int) -> Part:
             f"a part begins and ends at operators 0 to {len(model.operators)}, and has at least "
             f"one; got {start} to {stop}"
         )
-    preparing = preparing_operators(model)
+    preparing, unread = preparing_operators(model), unread_operators(model)
     makers = {tensor: i for i in preparing for tensor in model.operators[i].outputs}
-    chosen = set(range(start, stop)) - unread_operators(model)
+    chosen = set(range(start, stop)) - unread
     wanted = list(chosen)
     while wanted:
         found = {makers[t] for t in model.operators[wanted.pop()].inputs if t in makers} - chosen
@@ -49,11 +49,11 @@ def find_part(model: flatbuffer.Model, start: int, stop: int) -> Part:
     made = {tensor for i in operators for tensor in model.operators[i].outputs}
     read = dict.fromkeys(tensor for i in operators for tensor in model.operators[i].inputs)
     inputs = tuple(t for t in read if t not in made and t >= 0 and _is_activation(model.tensors[t]))
-    later = {tensor for operator in model.operators[stop:] for tensor in operator.inputs}
+    others = set(range(stop, len(model.operators))) - unread
+    later = {tensor for i in others for tensor in model.operators[i].inputs}
     later |= set(model.output_indices)
-    leaving = dict.fromkeys(
-        t for i in range(start, stop) for t in model.operators[i].outputs if t in later
-    )
+    own = (i for i in range(start, stop) if i not in unread)
+    leaving = dict.fromkeys(t for i in own for t in model.operators[i].outputs if t in later)
     outputs = tuple(tensor for tensor in leaving if tensor not in makers)
     if not outputs:
         raise EdgenetsError(

@@ -311,4 +311,10 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def _absolute(path: str | None, names: tuple[str, ...] = ()) -> str | None:
-    return path if path is None or path in names else str(Path(path).expanduser().absolute())
+    if path is None or path in names:
+        return path
+    in_home = path == "~" or path.startswith("~/")
+    try:
+        return str((Path(path).expanduser() if in_home else Path(path)).absolute())
+    except RuntimeError as error:
+        raise EdgenetsError(f"{path}: there is no home folder; pass the whole path") from error

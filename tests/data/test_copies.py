@@ -99,6 +99,18 @@ def test_image_under_two_classes_is_named_and_never_on_both_sides(make_folder, c
     assert data.skipped == ()
 
 
+def test_class_of_copies_of_test_images_is_refused(make_folder):
+    folder = make_folder({"a": 10, "b": 0})
+    (folder / "b").mkdir(exist_ok=True)
+    shutil.copy(folder / "a" / "3.png", folder / "b" / "copy.png")
+    sentences = set()
+    for seed in range(12):
+        with pytest.raises(EdgenetsError) as refused:
+            open_dataset(str(folder), seed=seed)
+        sentences.add(str(refused.value).split(";")[0])
+    assert any(each.startswith("all images of b are copies") for each in sentences)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_come_to_one_side_of_the_images_that_the_best_epoch_is_chosen_by(make_folder, seed):
     folder = make_folder({"a": 12, "b": 12})

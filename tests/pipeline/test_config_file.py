@@ -43,6 +43,14 @@ def test_folder_of_images_is_kept_as_an_absolute_path(tmp_path: Path):
     assert config.data.source == str(Path.cwd() / "photos")
 
 
+def test_tilde_is_the_home_and_in_a_name_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = write(tmp_path, "")
+    monkeypatch.setenv("HOME", "/home/me")
+    sources = {"~/photos": "/home/me/photos", "~old/photos": str(Path("~old/photos").absolute())}
+    for given, kept in sources.items():
+        assert load_config(file, [f"data.source={given}"]).data.source == kept
+
+
 @pytest.mark.parametrize(
     "assignment, value",
     [

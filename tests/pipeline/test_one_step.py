@@ -96,8 +96,9 @@ def test_model_of_a_folder_without_a_split_is_scored_on_its_own_test_part(
     edgenets_command.main([*map(str, other_seed)], standalone_mode=False)
     said = capsys.readouterr().err
     assert "was trained on another split of images" in said
-    assert "test images now; pass --seed 3 if the images are the same" in said
-    teacher = ("train", *NET, *options, "--out", tmp_path / "taught", "--teacher", model)
+    assert "test images now; pass --seed 3 (run: --set seed=3) if the images are the same" in said
+    taught = ("--out", tmp_path / "taught", "--teacher", model, "--weights", "none")
+    teacher = ("train", *NET, *options, *taught)
     edgenets_command.main([*map(str, teacher), "--epochs", "1"], standalone_mode=False)
     assert f"{model} was trained on another split of images" in capsys.readouterr().err
 

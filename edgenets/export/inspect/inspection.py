@@ -302,7 +302,9 @@ def _stored_values(tensor: flatbuffer.Tensor) -> NDArray[Any]:
     content = tensor.content.reshape(-1)
     bits = element_bits(tensor.dtype)
     if 0 < bits < 8:  # several in a byte, the lowest bits first
-        codes = ((content[:, np.newaxis] >> np.arange(0, 8, bits)) & (2**bits - 1)).reshape(-1)
+        codes = (
+            (content[:, np.newaxis] >> np.arange(0, 8, bits, dtype=np.uint8)) & (2**bits - 1)
+        ).reshape(-1)
         return codes[: prod(tensor.shape)] if prod(tensor.shape) > 0 else codes
     if content.dtype == np.uint8 and tensor.dtype in flatbuffer.NUMPY_DTYPES:
         size = np.dtype(tensor.dtype).itemsize

@@ -148,7 +148,8 @@ def say_if_learned_from(model: str, then: SeededSplit | None, now: SeededSplit |
     if then and (now is None or now.fingerprint != then.fingerprint):
         advice = ""
         if now is not None and now.seed != then.seed:
-            advice = f"; pass --seed {then.seed} if the images are the same"
+            seed = f"--seed {then.seed} (run: --set seed={then.seed})"
+            advice = f"; pass {seed} if the images are the same"
         say(
             f"{model} was trained on another split of images: some that it learned from may be "
             f"among the test images now{advice}"

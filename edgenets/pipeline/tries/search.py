@@ -72,7 +72,7 @@ def compress_within_drop(
         log_dir: the trainings of each try write events for TensorBoard into a subfolder.
         objective: of `OBJECTIVES`: the fewest "size" or, for "speed", instructions on the target.
         target: of `operator_costs.TARGET_CORES`.
-        most_tries: how many recipes are tried at most, those that take little time first.
+        most_tries: how many recipes are tried at most; for size quick ones are first.
         hours: after which no more tries are begun.
         epochs: of each training; by default as suits the images.
 

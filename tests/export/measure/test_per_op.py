@@ -18,6 +18,7 @@ from edgenets.export.devices.session import Session
 from edgenets.export.measure import benchmark, per_op
 from edgenets.export.measure.benchmark import benchmark_file
 from edgenets.export.measure.per_op import profile_instructions, profile_operators, time_in_turn
+from edgenets.flatbuffer.extract import find_part, unread_operators
 
 ROUNDS = 60
 OVERHEAD_MS = 0.5  # of a run of the interpreter
@@ -201,6 +202,24 @@ def test_an_operator_whose_output_nobody_reads_is_left_out(tiny_int8_file, tmp_p
     assert ops[1]["ms"] is None
     ops = [op for op in ops if op["index"] != 1]
     assert [op["ms"] for op in ops] == pytest.approx([op["ms"] for op in without])
+
+
+def test_a_chain_of_operators_that_nobody_reads_has_no_part(tiny_int8_file):
+    def repeat_two(model):
+        graph = model.subgraphs[0]
+        mean, dense = (copy(graph.operators[i]) for i in (1, 2))
+        for again in (mean, dense):
+            graph.tensors.append(copy(graph.tensors[again.outputs[0]]))
+            again.outputs = [len(graph.tensors) - 1]
+        dense.inputs = [mean.outputs[0], *dense.inputs[1:]]
+        graph.operators[1:1] = [mean]
+        graph.operators[3:3] = [dense]
+
+    model = flatbuffer.read(flatbuffer.rewrite(tiny_int8_file.read_bytes(), repeat_two))
+    assert unread_operators(model) == {1, 3}
+    part = find_part(model, 0, 3)
+    assert part.operators == (0, 2)
+    assert part.outputs == model.operators[2].outputs
 
 
 def test_what_cannot_be_cut_is_told_before_anything_is_timed(tiny_int8_file, monkeypatch):
