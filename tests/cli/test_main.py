@@ -142,15 +142,17 @@ def test_defaults_in_the_help_of_train_are_those_of_its_settings():
     from edgenets.training.settings import BATCH_SIZES, TrainSettings
 
     settings = TrainSettings()
-    scratch, transfer = (
-        settings.pace(10_000, has_batch_norm=True, transferred=transferred)
-        for transferred in (False, True)
+    scratch, transfer, taught = (
+        settings.pace(10_000, has_batch_norm=True, transferred=transferred, taught=taught)
+        for transferred, taught in ((False, False), (True, False), (True, True))
     )
     defaults = {
-        "epochs": f"{scratch.epochs}, with WEIGHTS {transfer.epochs}; more of few images",
+        "epochs": f"{scratch.epochs}, with WEIGHTS {transfer.epochs}, or with a teacher, too, "
+        f"{taught.epochs}; more of few images",
         "batch_size": f"{BATCH_SIZES[0]} to {BATCH_SIZES[-1]}, as suits the number of images",
         "learning_rate": f"{scratch.learning_rate}, with WEIGHTS at most "
-        f"{transfer.learning_rate:g}; a quarter for a net without BatchNorm",
+        f"{transfer.learning_rate:g}, or with a teacher, too, {taught.learning_rate:g}; a quarter "
+        "for a net without BatchNorm",
         "weights": settings.weights,
         "precision": settings.precision,
     }
