@@ -58,15 +58,18 @@ class Split:
 
     def without_copies(self, other: Split) -> Split:
         """Return the images that are not in `other`."""
-        known = set(other.digests or ())
-        kept = [i for i, digest in enumerate(self.digests or ()) if digest not in known]
-        return self if self.digests is None else self.subset(np.array(kept, np.int64))
+        if self.digests is None or other.digests is None:
+            return self
+        known = set(other.digests)
+        kept = [i for i, digest in enumerate(self.digests) if digest not in known]
+        return self.subset(np.array(kept, np.int64))
 
     def __add__(self, other: Split) -> Split:
         """Return the images of both."""
         labels = np.concatenate([self.labels, other.labels])
-        both = None not in (self.digests, other.digests)
-        digests = (*(self.digests or ()), *(other.digests or ())) if both else None
+        digests = None
+        if self.digests is not None and other.digests is not None:
+            digests = (*self.digests, *other.digests)
         return Split((*self.sources, *other.sources), labels, digests)
 
     def load(self, preparation: Preparation, *, once: bool = False) -> Images:

@@ -39,8 +39,8 @@ def find_part(model: flatbuffer.Model, start: int, stop: int) -> Part:
         )
     preparing, unread = preparing_operators(model), unread_operators(model)
     makers = {tensor: i for i in preparing for tensor in model.operators[i].outputs}
-    chosen = set(range(start, stop)) - unread
-    wanted = list(chosen)
+    own = [i for i in range(start, stop) if i not in unread]
+    chosen, wanted = set(own), list(own)
     while wanted:
         found = {makers[t] for t in model.operators[wanted.pop()].inputs if t in makers} - chosen
         chosen |= found
@@ -52,7 +52,6 @@ def find_part(model: flatbuffer.Model, start: int, stop: int) -> Part:
     others = set(range(stop, len(model.operators))) - unread
     later = {tensor for i in others for tensor in model.operators[i].inputs}
     later |= set(model.output_indices)
-    own = (i for i in range(start, stop) if i not in unread)
     leaving = dict.fromkeys(t for i in own for t in model.operators[i].outputs if t in later)
     outputs = tuple(tensor for tensor in leaving if tensor not in makers)
     if not outputs:

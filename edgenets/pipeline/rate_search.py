@@ -131,14 +131,13 @@ def code_to_goal(
     if train and settings.budget_bytes and (settings.epochs or 0) >= LEAST_EPOCHS:
         limit = limit._replace(part=FIRST_PART)
     found = search_price(partial(attempt, train=None), limit, effort=effort)
-    if train and settings.budget_bytes:
+    if not train:
+        return found
+    trained = partial(attempt, train=train)
+    if settings.budget_bytes:
         code_again = partial(_code_again, given, measured, limit._replace(part=1.0))
-        trained = partial(attempt, train=train)
         return _train_to_budget(trained, code_again, found, settings.budget_bytes)
-    if train:
-        trained = partial(attempt, train=train)
-        return search_price(trained, limit, first_price=found.price, effort=OF_TRAINING)
-    return found
+    return search_price(trained, limit, first_price=found.price, effort=OF_TRAINING)
 
 
 def prepare(

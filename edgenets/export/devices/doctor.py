@@ -211,11 +211,10 @@ def _edge_tpu() -> Finding:
 
 
 def _edge_tpu_compiler() -> Finding:
-    path = shutil.which(EDGETPU_COMPILER)
-    if path is None:
-        note = INSTALL_EDGETPU_COMPILER
-        return Finding(EDGETPU_COMPILER, "edgetpu-compiler", MISSING, note=note)
-    return Finding(EDGETPU_COMPILER, "edgetpu-compiler", OK, path)
+    found = _program(EDGETPU_COMPILER, "edgetpu-compiler", "edgetpu-compiler")
+    if found.state == OK:
+        return found
+    return found._replace(fix="", note=INSTALL_EDGETPU_COMPILER)  # no archive of Debian has it
 
 
 def _program(name: str, package: str, part: str) -> Finding:
