@@ -119,8 +119,7 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
     killed between two renames leaves the old ones beside it, under another name.
 
     Args:
-        folder: as for `check_folder`.
-        names: as there.
+        folder, names: as for `check_folder`.
 
     Raises:
         EdgenetsError: as there, or the disk is full.
@@ -134,13 +133,15 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
             for path in partial.iterdir():
                 sync(path)
             sync(partial)
-            if folder.is_dir():
-                rename(folder, old)  # an empty one
+            is_there = folder.is_dir()
             try:
+                if is_there:
+                    rename(folder, old)  # an empty one
                 rename(partial, folder)
             except BaseException:
-                with suppress(OSError):
-                    rename(old, folder)
+                with suppress(OSError):  # the new one is there, or still the old one
+                    if is_there:
+                        rename(old, folder)
                 raise
     except OSError as error:
         raise EdgenetsError(

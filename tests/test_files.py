@@ -268,6 +268,29 @@ def test_folder_is_replaced_as_a_whole_or_stays(tmp_path: Path, monkeypatch):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "I/O error")])
+def test_folder_comes_back_where_only_its_removal_was_done(
+    tmp_path: Path, monkeypatch, error: BaseException
+):
+    folder, sync = tmp_path / "board", files.sync
+    with files.replacing_folder(folder, ("a",)) as partial:
+        (partial / "a").write_text("old")
+
+    def fail(path: Path) -> None:  # of the folder above, amid the first rename
+        if not folder.exists():
+            raise error
+        sync(path)
+
+    monkeypatch.setattr(files, "sync", fail)
+    with (
+        pytest.raises((KeyboardInterrupt, EdgenetsError)),
+        files.replacing_folder(folder, ("a",)) as partial,
+    ):
+        (partial / "a").write_text("new")
+    assert (folder / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.mark.parametrize(
     "place, problem",
     [("holds", "holds mine, which would be lost"), ("file", "is not a folder")],
