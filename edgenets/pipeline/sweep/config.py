@@ -48,6 +48,7 @@ def check_sweep(values: dict[str, Any], name: str) -> SweepConfig:
     try:
         targets = [find_target(target) for target in config.targets]
         _ = config.bounds
+        _check_names(config)
         _check_costs(config, targets)
         _check_conditions(config)
         _check_run(config.run)
@@ -80,6 +81,17 @@ def _check_run(run: dict[str, Any]) -> None:
         if key in section:
             name = f"run{'.export' if section is export else ''}.{key}"
             raise EdgenetsError(f"{name} is what the sweep chooses; leave it out of run")
+
+
+def _check_names(config: SweepConfig) -> None:
+    """Refuse a name that is there twice: of two recipes one would never be tried."""
+    for kind, names, mend in (
+        ("recipe", config.recipe_names, "give one another name, or leave it out"),
+        ("target", config.targets, "leave one out"),
+    ):
+        for name in names:
+            if names.count(name) > 1:
+                raise EdgenetsError(f"the {kind} {name!r} is there twice; {mend}")
 
 
 def _check_costs(config: SweepConfig, targets: Sequence[Target]) -> None:

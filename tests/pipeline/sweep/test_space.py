@@ -116,6 +116,11 @@ def test_usual_sweep_has_three_families_and_no_mistake(tmp_path, data):
             "unknown key 'recipes.own.0.sparsty'; did you mean sparsity",
         ),
         ({"recipes": [{"own": "in8"}]}, "recipes: unknown recipe 'in8'"),
+        (
+            {"recipes": ["int8", {"int8": [{"stage": "prune"}, {"stage": "int8"}]}]},
+            "the recipe 'int8' is there twice; give one another name",
+        ),
+        ({"targets": ["rpi4", "rpi4"]}, "the target 'rpi4' is there twice; leave one out"),
         ({"nets": [{**MOBILENET, "width": []}]}, "a list of values must have at least one"),
         ({"conditions": [{"when": {"widt": 1}, "then": {}}]}, "unknown key of a condition 'widt'"),
         ({"minimise": ["cycles"]}, "cycles are not known for generic; take another figure"),
