@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from edgenets.data.folder import existing_folder
 from edgenets.data.opened import last_dataset_kept
 from edgenets.errors import EdgenetsError
+from edgenets.files import remedy
 from edgenets.pipeline.sweep.constraints import broken
 from edgenets.pipeline.sweep.space import SweepConfig, run_config
 from edgenets.pipeline.sweep.store import Store, Trial
@@ -95,6 +97,12 @@ def attempt(
         if any(isinstance(cause, OSError) for cause in _causes(error)):  # a full disk, a network
             raise
         failed = str(error)
+    except OSError as error:  # of the log, or of a training that is taken over
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error
+        raise EdgenetsError(
+            f"cannot work in {folder}: {reason}; what is done is kept, "
+            f"{remedy(error, 'mend that and repeat the command')}"
+        ) from error
     return Outcome(rows, failed, time.monotonic() - began)
 
 

@@ -187,6 +187,23 @@ def test_a_trial_that_fails_is_noted_and_a_full_disk_is_not_its_fault(
     assert {trial.state for trial in Store(tmp_path / "full").trials()} == {"chosen"}
 
 
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (OSError(28, "No space left on device"), "No space left on device; .* free some space"),
+        (shutil.Error([("a", "b", "No space left"), ("c", "d", "too")]), "No space left; what is"),
+    ],
+    ids=["write", "copy"],
+)
+def test_a_disk_that_fails_is_one_sentence(sweep_file, tmp_path, monkeypatch, error, sentence):
+    def fail(config, point):
+        raise error
+
+    monkeypatch.setattr(work, "count_trial", fail)
+    with pytest.raises(EdgenetsError, match=f"cannot work in .*0000: {sentence}"):
+        en.sweep(sweep_file, out=tmp_path / "sweep")
+
+
 def test_images_that_are_gone_are_no_fault_of_the_trials(
     sweep_file, image_folder, tmp_path, monkeypatch
 ):
