@@ -256,10 +256,13 @@ def _show(status: UpdateStatus, as_json: bool, done: str) -> None:
     if as_json:
         print_json(status.to_json())
         return
-    if status.release is None:
+    if status.path is None:
         echo("no model is installed")
         return
-    echo(f"{status.release.model} {status.release.number}{done}: {status.path}")
+    if status.release is None:
+        echo(f"{status.path} is damaged; edgenets update URL installs a release anew")
+    else:
+        echo(f"{status.release.model} {status.release.number}{done}: {status.path}")
     if pending := status.pending:
         minutes, allowed = pending["seconds"] / 60, pending["seconds_allowed"] / 60
         is_over = pending["seconds"] > pending["seconds_allowed"]

@@ -110,15 +110,20 @@ def model_path(folder: Path, slot: str) -> Path:
 
 def release_in(folder: Path, slot: str | None) -> Release | None:
     """Return the release in a slot whose model is whole; None of one that is not."""
-    if slot is None:
+    if slot is None or (release := _release_named_in(folder, slot)) is None:
         return None
     try:
-        text = read_bytes(model_path(folder, slot).with_name(RELEASE))
-        release = read_release(text, slot)
         whole = sha256_file(model_path(folder, slot)) == release.sha256
     except EdgenetsError:
         return None
     return release if whole else None
+
+
+def model_name(folder: Path) -> str | None:
+    """Return the name of a board's model, which may be damaged; None before the first update."""
+    slot = current_slot(folder)
+    releases = (_release_named_in(folder, each) for each in (slot, other_slot(slot)) if each)
+    return next((release.model for release in releases if release), None)
 
 
 def read_state(folder: Path) -> State:
@@ -278,6 +283,13 @@ def status(folder: Path) -> UpdateStatus:
         previous=previous.number if previous and not was_left else None,
         left=state.left,
     )
+
+
+def _release_named_in(folder: Path, slot: str) -> Release | None:
+    try:
+        return read_release(read_bytes(model_path(folder, slot).with_name(RELEASE)), slot)
+    except EdgenetsError:
+        return None
 
 
 def _switched_back(folder: Path, state: State) -> State:

@@ -61,11 +61,8 @@ def update(
     if not 0 < minutes <= MOST_MINUTES:
         raise EdgenetsError(f"minutes must be more than 0, at most {MOST_MINUTES:,}, got {minutes}")
     folder, root_path = Path(into).absolute(), optional_path(root)
-    if model is None:
-        release = slots.release_in(folder, slots.current_slot(folder))
-        if release is None:
-            raise EdgenetsError(f"{folder} holds no model yet; say which one with --model NAME")
-        model = release.model
+    if model is None and (model := slots.model_name(folder)) is None:
+        raise EdgenetsError(f"{folder} holds no model yet; say which one with --model NAME")
     return update_folder(
         folder,
         str(source),

@@ -319,6 +319,17 @@ def test_a_damaged_model_is_installed_anew(world, untried):
     assert world.answers() == world.file(1).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["model.tflite", "release.json"])
+def test_a_damaged_model_is_said_to_be_and_needs_no_name(name: str, world, untried):
+    world.update()
+    world.on_board("--confirm")
+    (world.board / "slots" / "b" / name).write_bytes(b"bit rot")
+    shown = CliRunner().invoke(edgenets_command, ["update", "--status", "--into", str(world.board)])
+    assert "slots/b/model.tflite is damaged; edgenets update URL" in shown.stdout
+    assert en.update(world.repository, into=world.board).action == "installed"
+    assert world.answers() == world.file(2).read_bytes()
+
+
 def test_a_board_that_holds_nothing_says_so(world):
     with pytest.raises(EdgenetsError, match="holds no model yet; run: edgenets update"):
         en.current(world.empty)
