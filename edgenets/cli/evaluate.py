@@ -84,6 +84,8 @@ def command(
     if model.is_dir():
         if device != LOCAL:
             raise click.UsageError("a model folder runs here only; export it for a device")
+        if patience is not None:
+            raise click.UsageError("--patience is for a device; a model folder runs in Keras")
         if kernels != "xnnpack":
             raise click.UsageError("--kernels are of a .tflite; a model folder runs in Keras")
         if labels is not None or input_range is not None:

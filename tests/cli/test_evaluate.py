@@ -94,6 +94,8 @@ def test_a_model_folder_runs_here_only(tmp_path):
     assert result.exit_code == 2 and "export it for a device" in result.stderr
     result = CliRunner().invoke(command, [str(tmp_path), "--data", "x", "--input-range", "0..1"])
     assert result.exit_code == 2 and "are for a .tflite of another tool" in result.stderr
+    result = CliRunner().invoke(command, [str(tmp_path), "--data", "x", "--patience", "9"])
+    assert result.exit_code == 2 and "--patience is for a device" in result.stderr
 
 
 def test_json_is_the_result(evaluated):
