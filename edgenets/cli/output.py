@@ -65,10 +65,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     >>> parse_assignments(["width=0.25", "resolution=96"])
     {'width': '0.25', 'resolution': '96'}
     """
-    pairs = {}
+    pairs: dict[str, str] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not (key and equals):
             raise click.UsageError(f"expected KEY=VALUE, got {assignment!r}")
-        pairs[key] = value
+        if pairs.setdefault(key, value) != value:
+            raise click.UsageError(
+                f"{key} is given twice, as {pairs[key]!r} and {value!r}; pass one"
+            )
     return pairs

@@ -210,6 +210,10 @@ def test_version_is_the_package_s():
         ),
         (("summary",), "Missing argument 'NAME'"),
         (("summary", "mobilenet_v1", "width"), "expected KEY=VALUE, got 'width'"),
+        (
+            ("summary", "mobilenet_v1", "width=0.5", "width=0.25"),
+            "width is given twice, as '0.5' and '0.25'; pass one",
+        ),
         (("predict", "net.tflite"), "Missing argument 'IMAGE ...'"),
         (("train", "mobilenet_v1", "--epochs", "-1"), "-1 is not in the range x>=0"),
         (
