@@ -105,9 +105,11 @@ def update(
 
 def _why_withdrawn(installed: Release | None, releases: Collection[Release]) -> str:
     """Return why a release is not to be tried any longer; "" if it is."""
-    of_model = [each for each in releases if installed and each.model == installed.model]
+    if installed is None:
+        return "it is damaged"
+    of_model = [each for each in releases if each.model == installed.model]
     numbers = {each.number for each in of_model}
-    if installed is None or max(numbers, default=0) < installed.number:
+    if max(numbers, default=0) < installed.number:
         return ""
     if installed.number not in numbers:
         return "newer ones have replaced it"

@@ -319,6 +319,19 @@ def test_a_damaged_model_is_installed_anew(world, untried):
     assert world.answers() == world.file(1).read_bytes()
 
 
+def test_an_update_does_not_wait_for_a_damaged_model_to_be_confirmed(world, untried):
+    world.update()
+    (world.board / "slots" / "b" / "model.tflite").write_bytes(b"bit rot")
+    record = world.update()
+    assert (record["action"], record["release"]["number"], record["previous"]) == (
+        "installed",
+        2,
+        1,
+    )
+    assert record["pending"] and record["left"] == []
+    assert world.answers() == world.file(2).read_bytes()
+
+
 @pytest.mark.parametrize("name", ["model.tflite", "release.json"])
 def test_a_damaged_model_is_said_to_be_and_needs_no_name(name: str, world, untried):
     world.update()
