@@ -86,6 +86,15 @@ def test_links_lead_to_a_file_and_a_heading(page: Path):
             assert heading in headings_of(file), f"{name_of(page)}: {name_of(file)}#{heading}"
 
 
+@pytest.mark.parametrize("page", LINKING, ids=name_of)
+def test_rows_of_a_table_have_as_many_cells_as_its_heading(page: Path):
+    """Hold what GitHub asks for before it shows lines as a table."""
+    for table in re.findall(r"(?:^\|.*\n)+", without_code(page.read_text()), re.MULTILINE):
+        rows = table.splitlines()
+        cells = [len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows]
+        assert set(cells) == {cells[0]}, rows[0]
+
+
 def test_every_file_of_the_docs_is_reached_from_the_readme():
     reached, left = set(), [ROOT / "README.md"]
     while left:
