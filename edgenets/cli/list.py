@@ -17,7 +17,6 @@ from edgenets.verbs.nets import SORT_KEYS, Variants, variants
 START = (
     ("a few hundred, for a Pi 4 or less", "mobilenet_v1 width=0.25 resolution=128"),
     ("the same, more accurate and 22 times the work", "mobilenet_v2 resolution=224"),
-    ("the first one, taught by the second one", "--teacher MODEL_DIR"),
 )
 """Where to start with photographs: what for, and the net."""
 

@@ -86,6 +86,7 @@ def test_table_names_family_and_source_of_each_net():
     table, _, start = output.partition("Where to start with photographs of your own:")
     assert "width=" not in table
     assert "mobilenet_v1 width=0.25 resolution=128" in start
+    assert "teacher" not in start  # on photographs it gave nothing that could be told from chance
 
 
 def test_limits_that_no_net_is_within_are_said():
