@@ -25,6 +25,7 @@ from edgenets.results.updates import BoardUpdate
 PATIENCE_SECONDS = 1800.0
 """That a board may take for an update."""
 NO_EDGENETS = 126
+INSTALL = f"python3 -m venv {ssh.VENV} && {ssh.VENV}/bin/pip install '.[update]'"
 ACTIONS = ("installed", "current", "waiting", "")
 SAID = "edgenets: "
 """How the sentence of a command that failed begins."""
@@ -83,7 +84,7 @@ def _answer(board: Ssh, words: Sequence[str]) -> dict[str, Any]:
         messages.seek(0)
         said = messages.read(MOST_BYTES).decode(errors="replace")
     if status == NO_EDGENETS:
-        raise EdgenetsError("it has no edgenets; run there: pip install 'edgenets[update]'")
+        raise EdgenetsError(f"it has no edgenets; run there, in a clone of edgenets: {INSTALL}")
     sentences = [line for line in said.splitlines() if line.startswith(SAID)]
     if status == 1 and sentences:
         raise EdgenetsError(sentences[-1].removeprefix(SAID)[:MOST_TEXT])

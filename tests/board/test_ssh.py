@@ -124,7 +124,10 @@ def test_a_python_that_is_too_old_is_one_sentence(board, colour_file):
     "missing, sentence",
     [
         ("numpy", "NumPy cannot be imported; .*; or add --setup"),
-        ("ai_edge_litert", "no interpreter .* can be imported.*; or add --setup"),
+        (
+            "ai_edge_litert",
+            "no interpreter .* can be imported.*tflite-runtime 'numpy<2'; or add --setup",
+        ),
     ],
 )
 def test_a_board_without_what_it_needs_is_one_sentence(board, colour_file, missing, sentence):

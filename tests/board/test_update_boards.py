@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import edgenets as en
 from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
+from edgenets.export.devices.ssh import VENV
 
 pytestmark = pytest.mark.board
 ROOT = Path(__file__).parents[2]
@@ -48,9 +49,12 @@ def test_a_table_has_what_came_of_each_board(board, colour_file: Path, tmp_path:
 
 def test_a_board_without_edgenets_says_how_to_get_it(board, tmp_path: Path):
     board.add_program("python3", "exit 1")
-    status = ["update", "--status", "--into", str(tmp_path), "--device", board.url]
-    result = CliRunner().invoke(edgenets_command, status)
-    assert "it has no edgenets; run there: pip install 'edgenets[update]'" in result.stdout
+    status = ["update", "--status", "--into", str(tmp_path), "--device", board.url, "--json"]
+    (row,) = json.loads(CliRunner().invoke(edgenets_command, status).stdout)
+    assert row["error"] == (
+        f"it has no edgenets; run there, in a clone of edgenets: python3 -m venv {VENV} && "
+        f"{VENV}/bin/pip install '.[update]'"
+    )
 
 
 @pytest.mark.parametrize("answer", ["", "[]", '{"release": {"model": 1, "number": 2}}', "{}"])

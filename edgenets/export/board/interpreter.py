@@ -61,7 +61,7 @@ def load_runtime(kernels: str | None = None) -> Runtime:
             return Runtime(name, _version(name), module.Interpreter)
     raise RunnerError(
         f"no interpreter for .tflite files can be imported ({'; '.join(failures)}); run: "
-        "pip install ai-edge-litert, or on armv7: pip install 'edgenets[tflite-runtime]'"
+        "pip install ai-edge-litert, or on armv7: pip install tflite-runtime 'numpy<2'"
     )
 
 
