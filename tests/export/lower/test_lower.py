@@ -275,6 +275,25 @@ def test_pruned_mobilenet_is_stored_sparsely_for_the_boards_that_gain():
         assert {operators[i].name for i in found.outside} == {"REVERSE_V2"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, arguments, sparsely",
+    [
+        ("mobilenet_v1", {"width": 0.25}, True),
+        ("mobilenet_v1", {"width": 0.25, "output_stride": 16}, False),
+        ("mobilenet_v2", {"width": 0.35}, True),
+        ("mobilenet_v3_small", {"width": 0.5, "minimalistic": True}, True),
+        ("mobilenet_v3_small", {"width": 0.5}, False),
+        ("shufflenet_v2", {"scale": 0.5}, False),
+        ("squeezenet", {}, False),
+    ],
+)
+def test_the_nets_that_the_page_of_targets_names_run_sparsely(name, arguments, sparsely):
+    model = clone_with_weights(build(name, {"output_stride": 32, **arguments}, 64)[0])
+    prune_pointwise(model, 0.85)
+    assert runs_sparsely(model) is sparsely
+
+
 def prune_pointwise(model: keras.Model, sparsity: float) -> None:
     for layer in model.layers:
         if type(layer) is keras.layers.Conv2D and layer.kernel_size == (1, 1):
