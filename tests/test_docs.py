@@ -291,6 +291,20 @@ def test_every_command_is_in_the_reference():
         assert f"`edgenets {name}" in text
 
 
+@pytest.mark.parametrize("option", ["--max-bytes", "--patience"])
+def test_security_names_the_commands_that_take_another_bound(option: str):
+    (sentence,) = re.findall(
+        rf"((?:`[a-z]+`(?:, | and )?)+) take another [a-z]+ as `{option}`",
+        " ".join((ROOT / "SECURITY.md").read_text().split()),
+    )
+    taking = set()
+    for name in COMMANDS:
+        command = edgenets_command.get_command(None, name)  # type: ignore[arg-type]
+        if any(option in parameter.opts for parameter in command.params):
+            taking.add(name)
+    assert set(re.findall(r"`([a-z]+)`", sentence)) == taking
+
+
 def test_help_lists_every_command_once_under_its_group():
     output = CliRunner().invoke(edgenets_command, ["--help"]).output
     listed: dict[str, list[str]] = {}
