@@ -35,13 +35,14 @@ from edgenets.quantize.slim.cost import estimate_net
 
 NETS = ("mobilenet_v1", "shufflenet_v2", "squeezenet")
 CORES = ("cortex-a72", "cortex-a76")
-# As they were made with; the loss is half the labels', half the teacher's.
-LEARNING_RATES = {"mobilenet_v1": 4e-3, "shufflenet_v2": 4e-3, "squeezenet": 1e-3}
+# The learning rates are those that the nets were made with.
 FINE_TUNING = {
-    "batch_size": 128,
-    "augment": 0.5,
-    "distillation": {"alpha": 0.5, "temperature": 4.0},
+    "mobilenet_v1": {"learning_rate": 4e-3, "augment": 1.0},
+    "shufflenet_v2": {"learning_rate": 4e-3, "augment": 1.0},
+    "squeezenet": {"learning_rate": 1e-3, "augment": 0.5},
 }
+BATCH_SIZE = 128
+DISTILLATION = {"alpha": 0.5, "temperature": 4.0}  # half of the loss is the teacher's
 PART = 0.6
 COUNTED = tuple(f"{core} {cell}" for core in CORES for cell in ("int8", "slim", "ratio"))
 COLUMNS = (
@@ -73,7 +74,7 @@ def trained(name: str, data: str, out: Path, speedup: float, epochs: int) -> lis
     """Return a row: what the slimmed net loses and saves."""
     whole = PRETRAINED / f"cifar10_{name}"
     slim = {"stage": "slim", "target": "rpi5", "speedup": speedup, "epochs": epochs}
-    slim |= FINE_TUNING | {"learning_rate": LEARNING_RATES[name]}
+    slim |= {"batch_size": BATCH_SIZE, "distillation": DISTILLATION} | FINE_TUNING[name]
     float_slim = made(whole, [slim], data, out / f"{name}_slim_{epochs}")
     rate = {"stage": "rate", "budget_bytes": int(PART * WHOLE[name].budget_bytes)}
     folders = {
