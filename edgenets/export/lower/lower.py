@@ -48,22 +48,36 @@ NARROW = 200
 def runs_sparsely(model: keras.Model) -> bool:
     """Tell whether XNNPACK on ARM computes the float32 net sparsely, once its paddings fit.
 
-    It does so where all operators from the first convolution to the global pooling have sparse
-    forms, and of the values of all 1x1 kernels the part `SPARSE_FROM` is zero.
+    It does so where the net `has_sparse_forms`, and of the values of all 1x1 kernels the part
+    `SPARSE_FROM` is zero.
     """
-    kernels: list[Array] = []
+    kernels = [layer.kernel.numpy() for layer in _pointwise_of_sparse(model)]
+    zeros = sum(kernel.size - np.count_nonzero(kernel) for kernel in kernels)
+    size = sum(kernel.size for kernel in kernels)
+    return bool(0 < size * SPARSE_FROM <= zeros)
+
+
+def has_sparse_forms(model: keras.Model) -> bool:
+    """Tell whether XNNPACK on ARM would compute the float32 net sparsely if it had enough zeros.
+
+    All operators from the first convolution to the global pooling have to have sparse forms.
+    """
+    return bool(_pointwise_of_sparse(model))
+
+
+def _pointwise_of_sparse(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the 1x1 convolutions before the global pooling; none if an operator has no form."""
+    found: list[keras.layers.Layer] = []
     for position, layer in enumerate(model.layers):
         match layer:
             case keras.layers.GlobalAveragePooling2D(keepdims=False):
-                zeros = sum(kernel.size - np.count_nonzero(kernel) for kernel in kernels)
-                size = sum(kernel.size for kernel in kernels)
-                return bool(0 < size * SPARSE_FROM <= zeros)
+                return found
             case keras.layers.InputLayer() if position == 0:
                 pass
             case keras.layers.Conv2D(strides=(2, 2), kernel_size=(3, 3)) if position == 1:
                 pass
             case keras.layers.Conv2D(strides=(1, 1), kernel_size=(1, 1), groups=1) if position > 1:
-                kernels.append(layer.kernel.numpy())
+                found.append(layer)
             case keras.layers.DepthwiseConv2D(padding="same", kernel_size=(3, 3) | (5, 5)):
                 pass
             case (
@@ -74,8 +88,8 @@ def runs_sparsely(model: keras.Model) -> bool:
             ):
                 pass
             case _:
-                return False
-    return False
+                return []
+    return []
 
 
 def preferred_format(model: keras.Model, target: Target) -> Format:

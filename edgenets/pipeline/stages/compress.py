@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.export.formats import FP16, INT8
+from edgenets.export.lower.lower import has_sparse_forms
 from edgenets.export.report.layer_errors import measure_error
 from edgenets.export.report.layer_errors_plot import draw_errors
 from edgenets.export.write.checked_file import export_checked, float_file
@@ -26,7 +27,7 @@ from edgenets.pipeline.stages.inputs import RunImages
 from edgenets.pipeline.stages.measure import measure_export, measure_model
 from edgenets.pipeline.stages.places import CHECKPOINT, ERROR_PLOT, Record
 from edgenets.pipeline.stages.train import write_history
-from edgenets.progress import say
+from edgenets.progress import say, warn
 from edgenets.quantize.layers import assign_kernels, check_patterns, prunable_layers
 from edgenets.quantize.rate.near_training import train_near
 from edgenets.quantize.rate.priced_training import train_codes
@@ -55,6 +56,10 @@ from edgenets.training.settings import FROZEN_BELOW, Distillation, FitSettings
 
 # Of those that choose the best epoch: neither calibrated on nor tested on.
 ERROR_IMAGES, DIVERGENCE_IMAGES = 64, 500
+SLOW_ZEROS = (
+    "XNNPACK has no sparse forms for all operators of {name}: pruned for it, it is no faster; "
+    "MobileNet V1, V2 and minimalistic V3 with output_stride 32 are"
+)
 COMPRESS: dict[str, Callable[..., Model]] = {
     "slim": slim,
     "prune": prune,
@@ -68,6 +73,8 @@ AnyFit = SlimSettings | PruneSettings | ShareSettings | QatSettings | RateSettin
 def check_recipe(model: Model, recipe: Recipe) -> None:
     """Check what a recipe asks of the model that it begins with, before anything is trained for it.
 
+    What would be of no use is warned of.
+
     Raises:
         EdgenetsError: a layer that it names is not there, the model cannot become so fast, or a
             base is another net.
@@ -76,6 +83,9 @@ def check_recipe(model: Model, recipe: Recipe) -> None:
         of_pruning = prunable_layers(model.net) if isinstance(stage, PruneSettings) else None
         check_patterns(model.net, getattr(stage, "layers", ()), of_pruning)
         check_patterns(model.net, getattr(stage, "keep_float", ()))
+        is_sparse = isinstance(stage, PruneSettings) and stage.policy == "xnnpack"
+        if is_sparse and not has_sparse_forms(model.net):
+            warn([SLOW_ZEROS.format(name=model.net.name)])
         if isinstance(stage, SlimSettings):
             core = TARGET_CORES[stage.target]
             most = stage.most_instructions(estimate_net(model.net, core))
