@@ -9,7 +9,6 @@ import json
 import math
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -89,67 +88,6 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def check_folder(folder: Path, names: Iterable[str]) -> None:
-    """Check that `folder` can be written as a whole, before the work, without touching it.
-
-    Args:
-        folder: it may be missing; what is there is replaced.
-        names: of the files that it may hold.
-
-    Raises:
-        EdgenetsError: it is a file, holds something else, or cannot be made or replaced.
-    """
-    if not os.path.lexists(folder):
-        check_output(folder)
-        return
-    if not folder.is_dir():
-        raise EdgenetsError(f"{folder} is not a folder; pass another one with --out")
-    if others := sorted({path.name for path in folder.iterdir()} - set(names)):
-        raise EdgenetsError(
-            f"{folder} holds {others[0]}, which would be lost; pass a new folder with --out"
-        )
-    check_output(Path(os.path.realpath(folder)).with_name(TEMPORARY))
-
-
-@contextmanager
-def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`; it takes that one's place when the block ends well.
-
-    Whatever happens, `folder` holds either its old files or all of the new ones; only a process
-    killed between two renames leaves the old ones beside it, under another name.
-
-    Args:
-        folder, names: as for `check_folder`.
-
-    Raises:
-        EdgenetsError: as there, or the disk is full.
-    """
-    check_folder(folder, names)
-    folder = Path(os.path.realpath(folder))
-    try:
-        make_folder(folder.parent)
-        with _temporary_folder(folder.parent) as partial, _temporary_folder(folder.parent) as old:
-            yield partial
-            for path in partial.iterdir():
-                sync(path)
-            sync(partial)
-            is_there = folder.is_dir()
-            try:
-                if is_there:
-                    rename(folder, old)  # an empty one
-                rename(partial, folder)
-            except BaseException:
-                with suppress(OSError):  # the new one is there, or still the old one
-                    if is_there:
-                        rename(old, folder)
-                raise
-    except OSError as error:
-        raise EdgenetsError(
-            f"cannot write {folder}: {error.strerror or error}; what was there is unchanged, "
-            f"{remedy(error, 'pass another place and repeat the command')}"
-        ) from error
-
-
 @contextmanager
 def locked_folder(
     folder: Path,
@@ -212,16 +150,6 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in made:
         sync(path.parent)
-
-
-def copy_folder(folder: Path, copy: Path) -> None:
-    """Copy a folder as a whole: where the copy has its name, it is complete."""
-    make_folder(copy.parent)
-    partial = copy.with_name(f".{folder.name}.copy")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial)
-    shutil.rmtree(copy, ignore_errors=True)
-    rename(partial, copy)
 
 
 def rename(path: Path, name: Path) -> None:
@@ -377,17 +305,6 @@ def _temporary(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _temporary_folder(above: Path) -> Iterator[Path]:
-    """Yield a new empty folder; what is there under its name at the end of the block is removed."""
-    path = above / f"{TEMPORARY}{secrets.token_hex(8)}{PARTIAL}"
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _new_file(folder: Path) -> tuple[Path, int]:

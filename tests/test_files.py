@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -13,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from edgenets import files
 from edgenets.errors import EdgenetsError
 from edgenets.files import (
     check_output,
@@ -237,70 +235,3 @@ def test_folder_is_locked_while_it_is_worked_in_and_not_after(tmp_path: Path):
     with locked_folder(out):
         (out / "file").touch()
     assert (out / "file").exists()
-
-
-def test_folder_is_replaced_as_a_whole_or_stays(tmp_path: Path, monkeypatch):
-    folder, names = tmp_path / "board", ("a", "b")
-    with files.replacing_folder(folder, names) as partial:
-        (partial / "a").write_text("old")
-        assert not folder.exists()
-    with pytest.raises(KeyboardInterrupt), files.replacing_folder(folder, names) as partial:
-        (partial / "b").write_text("new")
-        raise KeyboardInterrupt
-    assert [path.name for path in folder.iterdir()] == ["a"]
-    with files.replacing_folder(folder, names) as partial:
-        (partial / "b").write_text("new")
-    assert [path.name for path in folder.iterdir()] == ["b"]
-    rename = files.rename
-
-    def fail(path: Path, name: Path) -> None:  # at the second one, which gives the name
-        if name == folder and (path / "a").exists():
-            raise OSError(errno.ENOSPC, "No space left on device")
-        rename(path, name)
-
-    monkeypatch.setattr(files, "rename", fail)
-    with (
-        pytest.raises(EdgenetsError, match=r"No space left .* free some space"),
-        files.replacing_folder(folder, names) as partial,
-    ):
-        (partial / "a").touch()
-    assert [path.name for path in folder.iterdir()] == ["b"]
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "I/O error")])
-def test_folder_comes_back_where_only_its_removal_was_done(
-    tmp_path: Path, monkeypatch, error: BaseException
-):
-    folder, sync = tmp_path / "board", files.sync
-    with files.replacing_folder(folder, ("a",)) as partial:
-        (partial / "a").write_text("old")
-
-    def fail(path: Path) -> None:  # of the folder above, amid the first rename
-        if not folder.exists():
-            raise error
-        sync(path)
-
-    monkeypatch.setattr(files, "sync", fail)
-    with (
-        pytest.raises((KeyboardInterrupt, EdgenetsError)),
-        files.replacing_folder(folder, ("a",)) as partial,
-    ):
-        (partial / "a").write_text("new")
-    assert (folder / "a").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize(
-    "place, problem",
-    [("holds", "holds mine, which would be lost"), ("file", "is not a folder")],
-)
-def test_folder_of_other_things_is_not_replaced(tmp_path: Path, place: str, problem: str):
-    (tmp_path / "holds").mkdir()
-    (tmp_path / "holds" / "mine").touch()
-    (tmp_path / "file").touch()
-    with (
-        pytest.raises(EdgenetsError, match=f"{problem}.* with --out"),
-        files.replacing_folder(tmp_path / place, ("a",)),
-    ):
-        pytest.fail("the block must not begin")

@@ -18,7 +18,8 @@ CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 # in no room of its folder is in the room that names it. CONTRIBUTING.md says what is in each.
 ROOMS = {
     "edgenets": (
-        *("errors packages units intervals files progress memory settings cache results".split()),
+        *("errors packages units intervals files folders progress memory".split()),
+        *("settings", "cache", "results"),
         *("flatbuffer", "data", "models", "profile", "training", "quantize", "export"),
         *("updates", "pipeline", "verbs", "cli"),
     ),

@@ -15,7 +15,8 @@ from shutil import rmtree
 from typing import Any, NamedTuple
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import copy_folder, locked_folder, read_sealed, write_bytes, write_sealed
+from edgenets.files import locked_folder, read_sealed, write_bytes, write_sealed
+from edgenets.folders import copy_folder
 from edgenets.models.folder import Model, weights_sha256
 from edgenets.pipeline.compress import (
     STAGES,

@@ -22,7 +22,8 @@ from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write.checked_file import FIRMWARE, REPORT, Compile, write_checked
 from edgenets.export.write.foreign import adopt, checked_images, load_trusted
-from edgenets.files import check_folder, check_output, locked_folder
+from edgenets.files import check_output, locked_folder
+from edgenets.folders import check_folder
 from edgenets.models.folder import SPEC, Model, Spec, require_no_model
 from edgenets.models.inference import compile_inference, predict_logits
 from edgenets.pipeline.config import RunConfig

@@ -27,8 +27,9 @@ from edgenets.export.write import tflite
 from edgenets.export.write.inputs_outputs import remove_softmax, set_ends
 from edgenets.export.write.mcu import firmware
 from edgenets.export.write.mcu.sources import EXAMPLE, SOURCES, write_sources
-from edgenets.files import json_bytes, replacing, replacing_folder, sha256_bytes
+from edgenets.files import json_bytes, replacing, sha256_bytes
 from edgenets.flatbuffer import File
+from edgenets.folders import replacing_folder
 from edgenets.models.backend import keras
 from edgenets.models.codes import Codes
 from edgenets.models.folder import Spec, weights_sha256

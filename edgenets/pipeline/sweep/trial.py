@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenets.export.targets import find_target
-from edgenets.files import copy_folder, read_bytes, read_sealed, write_bytes
+from edgenets.files import read_bytes, read_sealed, write_bytes
+from edgenets.folders import copy_folder
 from edgenets.models.backend import keras
 from edgenets.models.folder import Model
 from edgenets.pipeline.config import RunConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -97,10 +96,9 @@ def attempt(
         if any(isinstance(cause, OSError) for cause in _causes(error)):  # a full disk, a network
             raise
         failed = str(error)
-    except OSError as error:  # of the log, or of a training that is taken over
-        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error
+    except OSError as error:  # of the log
         raise EdgenetsError(
-            f"cannot work in {folder}: {reason}; what is done is kept, "
+            f"cannot work in {folder}: {error.strerror or error}; what is done is kept, "
             f"{remedy(error, 'mend that and repeat the command')}"
         ) from error
     return Outcome(rows, failed, time.monotonic() - began)

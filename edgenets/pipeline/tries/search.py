@@ -16,7 +16,8 @@ from shutil import rmtree
 from typing import Any, NamedTuple
 
 from edgenets.errors import DivergedError, EdgenetsError, UnfaithfulError
-from edgenets.files import copy_folder, locked_folder, sha256_json
+from edgenets.files import locked_folder, sha256_json
+from edgenets.folders import copy_folder
 from edgenets.models.folder import Model
 from edgenets.models.operator_costs import TARGET_CORES
 from edgenets.pipeline.compress import (

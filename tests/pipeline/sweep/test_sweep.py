@@ -187,20 +187,13 @@ def test_a_trial_that_fails_is_noted_and_a_full_disk_is_not_its_fault(
     assert {trial.state for trial in Store(tmp_path / "full").trials()} == {"chosen"}
 
 
-@pytest.mark.parametrize(
-    "error, sentence",
-    [
-        (OSError(28, "No space left on device"), "No space left on device; .* free some space"),
-        (shutil.Error([("a", "b", "No space left"), ("c", "d", "too")]), "No space left; what is"),
-    ],
-    ids=["write", "copy"],
-)
-def test_a_disk_that_fails_is_one_sentence(sweep_file, tmp_path, monkeypatch, error, sentence):
+def test_a_disk_that_fails_is_one_sentence(sweep_file, tmp_path, monkeypatch):
     def fail(config, point):
-        raise error
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(work, "count_trial", fail)
-    with pytest.raises(EdgenetsError, match=f"cannot work in .*0000: {sentence}"):
+    sentence = "cannot work in .*0000: No space left on device; .* free some space"
+    with pytest.raises(EdgenetsError, match=sentence):
         en.sweep(sweep_file, out=tmp_path / "sweep")
 
 

@@ -1,0 +1,111 @@
+"""Folders that are whole or absent: those that are replaced, those that are copied."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgenets.errors import EdgenetsError
+from edgenets.files import PARTIAL, TEMPORARY, check_output, make_folder, remedy, rename, sync
+
+
+def check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Check that `folder` can be written as a whole, before the work, without touching it.
+
+    Args:
+        folder: it may be missing; what is there is replaced.
+        names: of the files that it may hold.
+
+    Raises:
+        EdgenetsError: it is a file, holds something else, or cannot be made or replaced.
+    """
+    if not os.path.lexists(folder):
+        check_output(folder)
+        return
+    if not folder.is_dir():
+        raise EdgenetsError(f"{folder} is not a folder; pass another one with --out")
+    if others := sorted({path.name for path in folder.iterdir()} - set(names)):
+        raise EdgenetsError(
+            f"{folder} holds {others[0]}, which would be lost; pass a new folder with --out"
+        )
+    check_output(Path(os.path.realpath(folder)).with_name(TEMPORARY))
+
+
+@contextmanager
+def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`; it takes that one's place when the block ends well.
+
+    Whatever happens, `folder` holds either its old files or all of the new ones; only a process
+    killed between two renames leaves the old ones beside it, under another name.
+
+    Args:
+        folder, names: as for `check_folder`.
+
+    Raises:
+        EdgenetsError: as there, or the disk is full.
+    """
+    check_folder(folder, names)
+    folder = Path(os.path.realpath(folder))
+    try:
+        make_folder(folder.parent)
+        with _temporary_folder(folder.parent) as partial, _temporary_folder(folder.parent) as old:
+            yield partial
+            for path in partial.iterdir():
+                sync(path)
+            sync(partial)
+            is_there = folder.is_dir()
+            try:
+                if is_there:
+                    rename(folder, old)  # an empty one
+                rename(partial, folder)
+            except BaseException:
+                with suppress(OSError):  # the new one is there, or still the old one
+                    if is_there:
+                        rename(old, folder)
+                raise
+    except OSError as error:
+        raise EdgenetsError(
+            f"cannot write {folder}: {error.strerror or error}; what was there is unchanged, "
+            f"{remedy(error, 'pass another place and repeat the command')}"
+        ) from error
+
+
+def copy_folder(folder: Path, copy: Path) -> None:
+    """Copy a folder as a whole, onto the disk: where the copy has its name, it is complete.
+
+    Raises:
+        EdgenetsError: it cannot be read or written, or the disk is full.
+    """
+    partial = copy.with_name(f".{folder.name}.copy")
+    try:
+        make_folder(copy.parent)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        for path in sorted(folder.rglob("*")):  # a folder before what is in it
+            place = partial / path.relative_to(folder)
+            place.mkdir() if path.is_dir() else shutil.copy2(path, place)
+        for path in (partial, *partial.rglob("*")):
+            sync(path)
+        shutil.rmtree(copy, ignore_errors=True)
+        rename(partial, copy)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise EdgenetsError(
+            f"cannot copy {folder} to {copy}: {error.strerror or error}; what is done is kept, "
+            f"{remedy(error, 'mend that and repeat the command')}"
+        ) from error
+
+
+@contextmanager
+def _temporary_folder(above: Path) -> Iterator[Path]:
+    """Yield a new empty folder; what is there under its name at the end of the block is removed."""
+    path = above / f"{TEMPORARY}{secrets.token_hex(8)}{PARTIAL}"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
