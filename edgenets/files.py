@@ -9,6 +9,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,8 +18,8 @@ from typing import Any
 
 from edgenets.errors import EdgenetsError, did_you_mean
 
-TEMPORARY, PARTIAL = ".edgenets-", ".partial"
-"""How the name of a file begins and ends that is being written."""
+TEMPORARY, PARTIAL, FOLDER = ".edgenets-", ".partial", ".folder"
+"""How a name begins of what is being written, and how that of a file and of a folder ends."""
 PACKAGE = b"\x89EPK"  # that an `.epk` begins with
 PIECE_BYTES = 2**16  # of a file that is hashed: a large one need not be in memory
 SEAL = "sha256"  # the key of a sealed JSON value that holds the hash of the others
@@ -77,7 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
     _regular(path, "--out")
     try:
         make_folder(path.parent)
-        with _temporary(path.parent) as partial:
+        with temporary_file(path.parent) as partial:
             yield partial
             sync(partial)
             rename(partial, path)
@@ -86,6 +87,23 @@ def replacing(path: Path) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
             f"{remedy(error, 'pass another place and repeat the command')}"
         ) from error
+
+
+@contextmanager
+def temporary_file(folder: Path) -> Iterator[Path]:
+    """Yield a new empty file, locked while the block runs and removed at its end.
+
+    The lock tells it from one that a killed process left behind; such are removed first, each with
+    the folder of the same name that was written.
+    """
+    _remove_leftovers(folder)
+    path, descriptor = _new_file(folder)
+    try:
+        yield path
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -291,22 +309,6 @@ def _stat(path: Path) -> os.stat_result | None:
         raise EdgenetsError(f"cannot use {path}: {error.strerror}; pass another place") from error
 
 
-@contextmanager
-def _temporary(folder: Path) -> Iterator[Path]:
-    """Yield a new empty file, locked while the block runs and removed at its end.
-
-    The lock tells it from one that a killed process left behind; such are removed first.
-    """
-    _remove_leftovers(folder)
-    path, descriptor = _new_file(folder)
-    try:
-        yield path
-    finally:
-        os.close(descriptor)
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
 def _new_file(folder: Path) -> tuple[Path, int]:
     while True:
         path = folder / f"{TEMPORARY}{secrets.token_hex(8)}{PARTIAL}"
@@ -324,6 +326,7 @@ def _remove_leftovers(folder: Path) -> None:
     for path in (folder / name for name in names if name.endswith(PARTIAL)):
         with suppress(OSError), path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if its writer is alive
+            shutil.rmtree(path.with_suffix(FOLDER), ignore_errors=True)
             path.unlink()
 
 

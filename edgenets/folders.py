@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import PARTIAL, TEMPORARY, check_output, make_folder, remedy, rename, sync
+from edgenets.files import (
+    FOLDER,
+    TEMPORARY,
+    check_output,
+    make_folder,
+    remedy,
+    rename,
+    sync,
+    temporary_file,
+)
+
+OLD = ".old"
+"""How the name of a folder ends that is being replaced."""
 
 
 def check_folder(folder: Path, names: Iterable[str]) -> None:
@@ -52,21 +63,24 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
     folder = Path(os.path.realpath(folder))
     try:
         make_folder(folder.parent)
-        with _temporary_folder(folder.parent) as partial, _temporary_folder(folder.parent) as old:
+        with _temporary_folder(folder.parent) as partial:
             yield partial
             for path in partial.iterdir():
                 sync(path)
             sync(partial)
-            is_there = folder.is_dir()
+            old = partial.with_suffix(OLD) if folder.is_dir() else None
             try:
-                if is_there:
-                    rename(folder, old)  # an empty one
+                if old:
+                    rename(folder, old)
                 rename(partial, folder)
             except BaseException:
                 with suppress(OSError):  # the new one is there, or still the old one
-                    if is_there:
+                    if old:
                         rename(old, folder)
                 raise
+            finally:
+                if old and folder.is_dir():
+                    shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise EdgenetsError(
             f"cannot write {folder}: {error.strerror or error}; what was there is unchanged, "
@@ -102,10 +116,15 @@ def copy_folder(folder: Path, copy: Path) -> None:
 
 @contextmanager
 def _temporary_folder(above: Path) -> Iterator[Path]:
-    """Yield a new empty folder; what is there under its name at the end of the block is removed."""
-    path = above / f"{TEMPORARY}{secrets.token_hex(8)}{PARTIAL}"
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+    """Yield a new empty folder; what is there under its name at the end of the block is removed.
+
+    A file beside it is locked while the block runs, which tells it from one that a killed process
+    left behind: such are removed with their files (see `temporary_file`).
+    """
+    with temporary_file(above) as file:
+        path = file.with_suffix(FOLDER)
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)

@@ -3,6 +3,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,47 @@ def test_folder_of_other_things_is_not_replaced(tmp_path: Path, place: str, prob
         folders.replacing_folder(tmp_path / place, ("a",)),
     ):
         pytest.fail("the block must not begin")
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path: Path):
+    kill = f"""
+import os, signal
+from pathlib import Path
+from edgenets.folders import replacing_folder
+with replacing_folder(Path({str(tmp_path / "board")!r}), ("a",)) as partial:
+    (partial / "a").write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", kill], check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".edgenets-*/a"))) == 1
+    with folders.replacing_folder(tmp_path / "other", ("a",)) as partial:
+        (partial / "a").write_bytes(b"all")
+        assert list(tmp_path.glob(".edgenets-*/a")) == [partial / "a"]
+        files.write_bytes(tmp_path / "file", b"")  # which takes no living one for a leftover
+    assert (tmp_path / "other" / "a").read_bytes() == b"all"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]
+
+
+def test_an_old_folder_that_a_killed_process_had_no_new_one_for_is_kept(tmp_path: Path):
+    kill = f"""
+import os, signal
+from pathlib import Path
+from edgenets import folders
+folder = Path({str(tmp_path / "board")!r})
+with folders.replacing_folder(folder, ("a",)) as partial:
+    (partial / "a").write_bytes(b"old")
+rename = folders.rename
+def die(path, name):
+    rename(path, name)
+    os.kill(os.getpid(), signal.SIGKILL)
+folders.rename = die
+with folders.replacing_folder(folder, ("a",)) as partial:
+    (partial / "a").write_bytes(b"new")
+"""
+    assert subprocess.run([sys.executable, "-c", kill], check=False).returncode == -signal.SIGKILL
+    files.write_bytes(tmp_path / "file", b"")
+    (old,) = tmp_path.glob(".edgenets-*")
+    assert (old / "a").read_bytes() == b"old"
 
 
 def test_copy_is_whole_and_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch):
