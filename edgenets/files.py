@@ -49,7 +49,7 @@ def check_output(path: Path, inputs: Iterable[Path] = (), *, option: str = "--ou
             raise EdgenetsError(
                 f"{path} is a file that is read{same}; pass another one with {option}"
             )
-    above = path.absolute().parent
+    above = _linked(path).absolute().parent
     while not os.path.lexists(above):
         above = above.parent
     if not above.is_dir():
@@ -66,6 +66,8 @@ def check_output(path: Path, inputs: Iterable[Path] = (), *, option: str = "--ou
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; move it there when the block ends well.
 
+    Of a link that is the file that it leads to, as for `check_output`; the link stays.
+
     Whatever happens, `path` holds either its old content or all of the new one, and so it is after
     a power cut. The temporary name is another one each time, so that two writers do not meet; what
     a killed process left behind in the folder is removed. Of files that belong together the one
@@ -76,12 +78,13 @@ def replacing(path: Path) -> Iterator[Path]:
             the disk is full.
     """
     _regular(path, "--out")
+    place = _linked(path)
     try:
-        make_folder(path.parent)
-        with temporary_file(path.parent) as partial:
+        make_folder(place.parent)
+        with temporary_file(place.parent) as partial:
             yield partial
             sync(partial)
-            rename(partial, path)
+            rename(partial, place)
     except OSError as error:
         raise EdgenetsError(
             f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
@@ -296,6 +299,11 @@ def _regular(path: Path, option: str) -> os.stat_result | None:
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
         raise EdgenetsError(f"{path} is {kind}; pass the name of a file with {option}")
     return found
+
+
+def _linked(path: Path) -> Path:
+    """Return the file that is written at `path`: where that is a link, what it leads to."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _stat(path: Path) -> os.stat_result | None:

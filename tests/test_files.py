@@ -84,6 +84,22 @@ def test_output_that_is_an_input_is_refused_whatever_it_is_called(tmp_path: Path
     check_output(tmp_path / "absent", [tmp_path / "absent"])  # which cannot be read either
 
 
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    for name in ("there", "absent/folder"):
+        link = tmp_path / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(name) / "file")
+        check_output(link)
+        write_bytes(link, b"new")
+        assert link.is_symlink() and (tmp_path / name / "file").read_bytes() == b"new"
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["file"]
+    link.unlink()
+    link.symlink_to("there/file/below")
+    with pytest.raises(EdgenetsError, match=r"link cannot be written: .*there/file is not a fol"):
+        check_output(link)
+
+
 def test_link_loop_is_one_sentence(tmp_path: Path):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
