@@ -92,7 +92,13 @@ def clock() -> tuple[str, float]:
 
 
 def current_slot(folder: Path) -> str | None:
-    """Return the slot that answers; None before the first update."""
+    """Return the slot that answers; None before the first update.
+
+    Raises:
+        EdgenetsError: what is there is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise EdgenetsError(f"{folder} is not a folder; {WAY_OUT}")
     link = folder / CURRENT
     target = str(link.readlink()) if link.is_symlink() else ""
     return next((slot for slot in SLOTS if target == f"slots/{slot}"), None)

@@ -166,7 +166,7 @@ def update_status(into: PathOrName) -> UpdateStatus:
     ```
 
     Raises:
-        EdgenetsError: its state cannot be read.
+        EdgenetsError: its state cannot be read, or it is no folder.
     """
     return slots.status(Path(into).absolute())
 

@@ -349,6 +349,12 @@ def test_a_board_that_holds_nothing_says_so(world):
     assert world.edgenets("update", "--status", "--into", world.empty)["release"] is None
 
 
+@pytest.mark.parametrize("option", ["--status", "--confirm", "--rollback", "--start"])
+def test_what_is_no_folder_holds_no_model(option: str, world):
+    with pytest.raises(EdgenetsError, match=r"1\.tflite is not a folder; pass .* with --into"):
+        world.edgenets("update", option, "--into", world.file(1))
+
+
 def test_a_repository_without_releases_says_so(world, tmp_path: Path):
     releases = en.Releases(tmp_path / "none", tmp_path / "keys")
     root = releases.init()
