@@ -120,11 +120,19 @@ def confirm(into: PathOrName, path: PathOrName | None = None) -> UpdateStatus:
             in its place meanwhile, that one stays on trial. None: whichever answers.
 
     Raises:
-        EdgenetsError: no model is installed there, or it cannot be noted.
+        EdgenetsError: no model is installed there, the one on trial is damaged, or it cannot be
+            noted.
     """
     folder = Path(into).absolute()
     _require_installed(folder)
     with slots.locked(folder):
+        found = slots.status(folder)
+        is_meant = path is None or str(path) == found.path
+        if is_meant and found.pending and found.release is None:
+            raise EdgenetsError(
+                f"{found.path} is damaged, and stays on trial; edgenets update URL installs a "
+                "release anew"
+            )
         state = slots.settle(folder)
         if path is None or Path(path) == slots.model_path(folder, _require_installed(folder)):
             slots.confirm(folder, state)

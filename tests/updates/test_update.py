@@ -332,6 +332,18 @@ def test_an_update_does_not_wait_for_a_damaged_model_to_be_confirmed(world, untr
     assert world.answers() == world.file(2).read_bytes()
 
 
+def test_a_damaged_model_on_trial_is_not_confirmed(world, untried):
+    world.update()
+    first, second = (world.board / "slots" / slot / "model.tflite" for slot in "ab")
+    content = second.read_bytes()
+    second.write_bytes(b"bit rot")
+    with world.refused(r"slots/b/model\.tflite is damaged, and stays on trial; edgenets update"):
+        world.on_board("--confirm")
+    assert en.confirm(world.board, first).pending  # of a program that has the one before
+    second.write_bytes(content)
+    assert world.on_board("--confirm")["pending"] is None
+
+
 @pytest.mark.parametrize("name", ["model.tflite", "release.json"])
 def test_a_damaged_model_is_said_to_be_and_needs_no_name(name: str, world, untried):
     world.update()
