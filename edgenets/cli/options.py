@@ -87,22 +87,29 @@ class Points(click.ParamType):
         self.fail(f"expected points from 0 to 100, such as 1.0, got {value!r}", param, context)
 
 
-class Seconds(click.FloatRange):
-    """A finite number of seconds."""
+class NumberRange(click.FloatRange):
+    """A range of numbers, in which nan is not."""
 
-    name = "seconds"
-
-    def __init__(self, *, min_open: bool = False) -> None:
-        super().__init__(min=0, min_open=min_open, max=MOST_SECONDS)
+    expected = "a number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, context: click.Context | None
     ) -> float:
         """Return the number, or fail with a sentence."""
-        seconds = float(super().convert(value, param, context))
-        if math.isnan(seconds):
-            self.fail(f"expected a number of seconds, such as 2.5, got {value!r}", param, context)
-        return seconds
+        number = float(super().convert(value, param, context))
+        if math.isnan(number):
+            self.fail(f"expected {self.expected}, got {value!r}", param, context)
+        return number
+
+
+class Seconds(NumberRange):
+    """A finite number of seconds."""
+
+    name = "seconds"
+    expected = "a number of seconds, such as 2.5"
+
+    def __init__(self, *, min_open: bool = False) -> None:
+        super().__init__(min=0, min_open=min_open, max=MOST_SECONDS)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead.")

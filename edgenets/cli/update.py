@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from edgenets.cli.options import json_option
+from edgenets.cli.options import NumberRange, json_option
 from edgenets.cli.output import echo, print_json, print_table
 from edgenets.errors import EdgenetsError
 from edgenets.progress import warn
@@ -58,7 +58,7 @@ OF_AN_UPDATE = ("model", "root", "device_class", "device_id", "starts", "minutes
     default=MINUTES,
     show_default=True,
     metavar="M",
-    type=click.FloatRange(min=0, min_open=True, max=10**6),
+    type=NumberRange(min=0, min_open=True, max=10**6),
     help="The same, in minutes that the board is on.",
 )
 @click.option("--retry", is_flag=True, help="Try a release again that was left.")

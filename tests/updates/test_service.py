@@ -39,6 +39,14 @@ def test_timer_looks_as_often_as_a_trial_may_last(minutes: float, seconds: int):
     assert f"OnUnitActiveSec={seconds}s\n" in timer
 
 
+def test_no_unit_is_written_for_minutes_that_are_no_number(tmp_path: Path):
+    arguments = ["update", "https://example.org/m", "--into", tmp_path / "m", "--install-service"]
+    arguments += ["--units", tmp_path / "units", "--minutes", "nan"]
+    result = CliRunner().invoke(edgenets_command, list(map(str, arguments)))
+    assert result.exit_code == 2 and "'--minutes': expected a number, got 'nan'" in result.output
+    assert not (tmp_path / "units").exists()
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_takes_the_units(tmp_path: Path):
     for name, text in service_units(
