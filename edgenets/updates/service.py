@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import write_bytes
+from edgenets.files import sha256_bytes, write_bytes
 from edgenets.updates.defaults import MINUTES
 
 LEAST_MINUTES, MOST_MINUTES = 15, 360
@@ -81,7 +81,7 @@ def service_units(
     update = _command([*edgenets, source, "--into", str(into), *words])
     start = _command([*edgenets, "--start", "--into", str(into)])
     minutes = max(LEAST_MINUTES, min(minutes, MOST_MINUTES))
-    name = "edgenets-update" + re.sub(r"[^\w.]+", "-", str(into))
+    name = _unit_name(into)
     texts = {
         f"{name}.service": SERVICE.format(into=_escaped(str(into)), update=update),
         f"{name}.timer": TIMER.format(
@@ -101,6 +101,15 @@ def write_units(folder: Path, texts: Mapping[str, str]) -> None:
     """
     for name, text in texts.items():
         write_bytes(folder / name, text.encode())
+
+
+def _unit_name(into: Path) -> str:
+    """Return a name without ending for a folder's units, another one for each folder."""
+    folder = str(into)
+    name = "edgenets-update" + re.sub(r"[^A-Za-z0-9_.]+", "-", folder)
+    if re.fullmatch(r"[A-Za-z0-9_./]+", folder):
+        return name
+    return f"{name}-{sha256_bytes(folder.encode())[:8]}"  # /a-b is not /a/b
 
 
 def _command(words: Sequence[str]) -> str:

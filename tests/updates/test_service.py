@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,13 +24,23 @@ def test_units_are_shown_and_written(tmp_path: Path):
     written = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
     for text in written.values():
         assert text in result.stdout
-    (service,) = (name for name in written if name.endswith("models.service"))
+    (service,) = (name for name in written if name.endswith(".service"))
     assert f"--into '{into}'" in written[service] and "100 %% root.json" in written[service]
     name = service.removesuffix(".service")  # of the folder: a program may use several models
     assert "=-+" in written[f"cam.service.d/{name}.conf"]
     assert "--start --into" in written[f"cam.service.d/{name}.conf"]
     assert f"enable --now {service.replace('.service', '.timer')}" in result.stdout
     assert not into.exists()
+
+
+def test_units_of_each_folder_have_names_of_their_own():
+    names = [
+        set(service_units(Path(folder), "https://example.org", {}, "cam.service"))
+        for folder in ("/a/b", "/a-b", "/a b", "/a-/b", "/a/-b", "/é", "/ü")
+    ]
+    assert "edgenets-update-a-b.timer" in names[0]
+    assert len(set.union(*names)) == 3 * len(names)
+    assert all(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name, re.ASCII) for name in set.union(*names))
 
 
 @pytest.mark.parametrize("minutes, seconds", [(60, 3600), (1, 900), (10_000, 21_600)])
