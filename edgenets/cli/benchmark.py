@@ -76,7 +76,7 @@ Known = TypeVar("Known")
 )
 @click.option("--delegate", type=click.Choice(list(DELEGATES)), help="Run on a Coral device.")
 @click.option("--per-op", is_flag=True, help="Measure what each operator takes, too.")
-@patience_option
+@patience_option()
 @json_option
 def command(
     model: Path,

@@ -34,7 +34,7 @@ DEFAULT_EMULATED = Emulated(str(RPI4.cpu))
     f"environment of its own in the cache: {VERIFY_DOWNLOAD_MB} MB of downloads, {VERIFY_DISK_MB} "
     "MB on disk.",
 )
-@patience_option
+@patience_option()
 @json_option
 def command(
     device: Device, setup_emulator: bool, setup_verify: bool, patience: float | None, as_json: bool

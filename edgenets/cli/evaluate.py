@@ -57,7 +57,7 @@ MAX_CONFUSIONS = 10
 )
 @labels_option
 @input_range_option
-@patience_option
+@patience_option()
 @max_bytes_option
 @json_option
 def command(

@@ -143,15 +143,6 @@ max_bytes_option = click.option(
 )
 """The `--max-bytes` option; the command's parameter is `max_bytes`."""
 
-patience_option = click.option(
-    "--patience",
-    metavar="SECONDS",
-    type=Seconds(min_open=True),
-    help="Give a device up that sends nothing for so long.  [default: 120, and 30 to a board's "
-    "first word]",
-)
-"""The `--patience` option; the command's parameter is `patience`."""
-
 update_budget_option = click.option(
     "--update-budget",
     metavar="SIZE",
@@ -194,6 +185,14 @@ def seed_option(help: str, default: int | None = 0) -> Callable[[Command], Comma
         type=click.IntRange(min=0),
         help=help,
     )
+
+
+def patience_option(
+    help: str = "Give a device up that sends nothing for so long.  [default: 120, and 30 to a "
+    "board's first word]",
+) -> Callable[[Command], Command]:
+    """Return the `--patience` option; the command's parameter is `patience`."""
+    return click.option("--patience", metavar="SECONDS", type=Seconds(min_open=True), help=help)
 
 
 def near_option(help: str) -> Callable[[Command], Command]:

@@ -42,7 +42,7 @@ from edgenets.units import format_percent
 )
 @labels_option
 @input_range_option
-@patience_option
+@patience_option("Give the interpreter up that sends nothing for so long.  [default: 120]")
 @max_bytes_option
 @json_option
 def command(

@@ -65,7 +65,7 @@ WIDTH = 80
 )
 @labels_option
 @input_range_option
-@patience_option
+@patience_option()
 @max_bytes_option
 @json_option
 def command(

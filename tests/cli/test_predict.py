@@ -37,6 +37,11 @@ def predicted(monkeypatch):
     return answer
 
 
+def test_help_speaks_of_no_device_which_predict_does_not_take():
+    shown = CliRunner().invoke(command, ["--help"]).output
+    assert "--patience" in shown and "device" not in shown and "board" not in shown
+
+
 def test_table_shows_labels_names_and_probabilities(predicted):
     asked = predicted([CAT])
     result = CliRunner().invoke(command, ["net.tflite", "cat.jpg", "--top", "2"])
