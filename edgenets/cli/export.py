@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgenets.cli.options import (
     data_option,
@@ -210,6 +211,8 @@ def command(
     from edgenets.verbs.model import Model
     from edgenets.verbs.others import KERAS_SUFFIXES, export_model
 
+    if settings["data"] is None:
+        _refuse_options_of_data(click.get_current_context())
     compiled_with: dict[str, Any] = {
         "compile": compile,
         "allow_cpu_ops": allow_cpu_ops,
@@ -274,6 +277,14 @@ def command(
         compiled = result["compiled"]
         (_print_npu if accelerator == "ethos_u" else _print_edge_tpu)(compiled)
         _print_left(ACCELERATORS[str(accelerator)], compiled)
+
+
+def _refuse_options_of_data(context: click.Context) -> None:
+    """Refuse options that were given and choose images, where there are none."""
+    for name in ("calibration_images", "seed"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} chooses images of --data; pass both")
 
 
 def _print_npu(compiled: dict[str, Any]) -> None:

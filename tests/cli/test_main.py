@@ -221,6 +221,14 @@ def test_version_is_the_package_s():
             "'int4' is not one of 'int8', 'int16x8'",
         ),
         (("export", "m", "--seed", "-1", "--out", "x"), "-1 is not in the range x>=0"),
+        (
+            ("export", "m", "--seed", "0", "--out", "x"),
+            "--seed chooses images of --data; pass both",
+        ),
+        (
+            ("export", "m.keras", "--calibration-images", "9", "--out", "x"),
+            "--calibration-images chooses images of --data; pass both",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
