@@ -360,18 +360,21 @@ def _weights_content(model: keras.Model) -> bytes:
 
 
 def _load_tensors(path: Path, expected_hash: str) -> dict[str, NDArray[Any]]:
+    remedy = f"restore it or {'compress' if path.name == CODES else 'train'} again"
+    if not path.exists():
+        raise EdgenetsError(
+            f"the model folder {path.parent} is incomplete: {path.name} is missing; {remedy}"
+        )
     content = read_bytes(path)
     if sha256_bytes(content) != expected_hash:
         raise EdgenetsError(
-            f"{path} is not the file that {SPEC} was written for "
-            "(its SHA-256 differs); restore it or train again"
+            f"{path} is not the file that {SPEC} was written for (its SHA-256 differs); {remedy}"
         )
     try:
         return safetensors.numpy.load(content)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise EdgenetsError(
-            f"{path} is not a safetensors file that NumPy can read ({error}); "
-            "restore it or train again"
+            f"{path} is not a safetensors file that NumPy can read ({error}); {remedy}"
         ) from error
 
 

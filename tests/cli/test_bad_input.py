@@ -239,7 +239,10 @@ def test_weights_that_are_cut_short_are_noticed(model_dir: Path, failure):
     sentence = failure("evaluate", model_dir, "--data", "digits")
     assert "is not a safetensors file that NumPy can read" in sentence
     weights.unlink()
-    assert "cannot read" in failure("evaluate", model_dir, "--data", "digits")
+    assert failure("evaluate", model_dir, "--data", "digits") == (
+        f"the model folder {model_dir} is incomplete: weights.safetensors is missing; "
+        "restore it or train again"
+    )
 
 
 def test_weights_of_a_type_that_numpy_lacks_are_one_sentence(model_dir: Path, failure):

@@ -202,7 +202,17 @@ def test_codes_that_do_not_fit_get_a_sentence(coded: Path, change: Callable, mes
 @pytest.mark.usefixtures("nets_built_once")
 def test_exchanged_codes_are_noticed(coded: Path):
     (coded / "codes.safetensors").write_bytes(safetensors.numpy.save({}))
-    with pytest.raises(EdgenetsError, match=r"codes\.safetensors .* \(its SHA-256 differs\)"):
+    with pytest.raises(
+        EdgenetsError, match=r"codes\.safetensors .* \(its SHA-256 differs\); .* compress"
+    ):
+        Model.load(coded)
+
+
+@pytest.mark.usefixtures("nets_built_once")
+def test_folder_without_the_codes_of_its_spec_is_incomplete(coded: Path):
+    (coded / "codes.safetensors").unlink()
+    expected = "is incomplete: codes.safetensors is missing; restore it or compress again"
+    with pytest.raises(EdgenetsError, match=expected):
         Model.load(coded)
 
 
