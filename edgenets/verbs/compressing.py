@@ -79,15 +79,23 @@ def bounds_of(
     )
     if epochs is not None and not trains:
         raise ArgumentError(
-            "--epochs goes with a budget, --max-drop, --speedup or --near; a recipe has its own"
+            "--epochs goes with a budget, --max-drop, --speedup or --near; a recipe has its own: "
+            "write a recipe file (YAML) with `epochs:` in each stage that trains, and pass it with "
+            "--recipe"
         )
     _require_near(near, update_budget)
     if max_drop is None and any(each is not None for each in (objective, tries, hours)):
         raise ArgumentError("--objective, --tries and --hours go with --max-drop; pass both")
+    goals = {
+        "--speedup": speedup is not None,
+        "--max-instructions": max_instructions is not None,
+        "--max-drop with --objective speed": objective == "speed",
+    }
+    core = next((goal for goal, given in goals.items() if given), None)
     _check_target(
         target,
         npu=bool(bounds.keys() - {"stored_bytes"}),
-        core=bool(faster) or objective == "speed",
+        core=core,
         may_be=max_drop is not None,
     )
     if objective is not None:
@@ -106,8 +114,8 @@ def bounds_of(
     return bounds
 
 
-def _check_target(target: str | None, *, npu: bool, core: bool, may_be: bool) -> None:
-    """Check the target, given whether one of each kind is needed, and whether a core may be one."""
+def _check_target(target: str | None, *, npu: bool, core: str | None, may_be: bool) -> None:
+    """Check the target, given whether an NPU is needed, what needs a core, and if one may be it."""
     if target is None and not (npu or core):
         return
     if npu and target not in (npus := compiled_targets("ethos_u")):
@@ -115,7 +123,10 @@ def _check_target(target: str | None, *, npu: bool, core: bool, may_be: bool) ->
         raise ArgumentError(
             f"--budget-cycles and --budget-flash need --target, one of {', '.join(npus)}{got}"
         )
-    if target is None or not (npu or core or may_be):
+    if target is None:
+        *others, last = TARGET_CORES
+        raise ArgumentError(f"{core} needs --target: {', '.join(others)} or {last}")
+    if not (npu or core or may_be):
         raise ArgumentError(
             "--target goes with --budget-cycles or --budget-flash, --speedup or "
             "--max-instructions, and --max-drop, which needs it for speed; pass both"

@@ -92,7 +92,8 @@ def test_a_speedup_goes_with_a_recipe_alone(options: tuple[str, ...]):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--speedup", "2"), "--target goes with"),
+        (("--speedup", "2"), "--speedup needs --target: rpi3, rpi4 or rpi5"),
+        (("--max-instructions", "9"), "--max-instructions needs --target: rpi3, rpi4 or rpi5"),
         (("--recipe", "int8", "--target", "rpi5"), "--target goes with"),
         (("--speedup", "1", "--target", "rpi5"), "1.0 is not in the range x>1"),
     ],
@@ -112,7 +113,10 @@ def test_a_speedup_has_a_target_and_is_one(options: tuple[str, ...], message: st
             ("--budget", "9KB", "--tries", "3"),
             "--objective, --tries and --hours go with",
         ),
-        (("--max-drop", "1", "--for", "speed"), "--max-drop, which needs it for speed"),
+        (
+            ("--max-drop", "1", "--for", "speed"),
+            "--max-drop with --objective speed needs --target: rpi3, rpi4 or rpi5",
+        ),
         (
             ("--max-drop", "1", "--target", "ethos-u55-128"),
             "one of rpi3, rpi4, rpi5, whose instructions are estimated, got 'ethos-u55-128'",
@@ -131,7 +135,8 @@ def test_a_search_within_a_loss_is_for_something_that_is_known(options, message:
 
 
 def test_epochs_of_a_recipe_are_its_own():
-    assert "a recipe has its own" in complaint("--recipe", "int8", "--epochs", "2")
+    sentence = complaint("--recipe", "int8", "--epochs", "2")
+    assert "a recipe has its own: write a recipe file (YAML) with `epochs:` in each" in sentence
 
 
 @pytest.mark.parametrize(
