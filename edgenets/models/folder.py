@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import edgenets
 from edgenets.data.images import Preparation
 from edgenets.data.splits import SeededSplit
-from edgenets.errors import EdgenetsError, unknown_name
+from edgenets.errors import EdgenetsError, did_you_mean, unknown_name
 from edgenets.files import read_bytes, read_json, sha256_bytes, write_bytes, write_json
 from edgenets.models.codes import Codes, KernelCodes, from_tensors, to_tensors
 from edgenets.models.registry import complete_arguments, create
@@ -313,13 +313,22 @@ def _read_spec(folder: Path) -> _Stored:
         lacks = f"it has no {SPEC}" if folder.is_dir() else "it is no folder"
         raise EdgenetsError(
             f"{folder} is not a model folder: {lacks}; pass what `edgenets train` or `edgenets "
-            "compress` wrote"
+            f"compress` wrote{_near_folder(folder)}"
         )
     content = read_json(folder / SPEC)
     try:
         return _checked(content)
     except EdgenetsError as error:
         raise EdgenetsError(f"{folder / SPEC}: {error}; restore it or train again") from error
+
+
+def _near_folder(folder: Path) -> str:
+    """Return which model folder beside a missing one may be meant, or "" for none."""
+    try:
+        beside = sorted(spec.parent.name for spec in folder.parent.glob(f"*/{SPEC}"))
+    except OSError:
+        return ""
+    return "" if folder.exists() else did_you_mean(folder.name, beside)
 
 
 def _checked(content: Any) -> _Stored:

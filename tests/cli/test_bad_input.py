@@ -283,6 +283,15 @@ def test_model_that_is_none_is_one_sentence(tmp_path: Path, failure):
     assert not out.exists()
 
 
+def test_model_folder_that_is_not_there_is_told_what_is(model_dir: Path, failure):
+    stages = model_dir.parent
+    model_dir.rename(stages / "02-int8")
+    (stages / "03-int8").mkdir()  # no model
+    sentence = failure("export", stages / "04-int8", "--out", stages / "m.tflite")
+    assert "is not a model folder: it is no folder; " in sentence
+    assert sentence.endswith("; did you mean 02-int8?")
+
+
 # .tflite files, images and reports
 
 
