@@ -209,6 +209,7 @@ def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained:
         f"gives {fidelity.compared} at {fidelity.snr_db:.1f} dB from the Keras model's, "
         f"at least {number_format.minimum_snr_db:.0f} dB are needed",
         UnfaithfulError,
+        _way_out(number_format),
     )
     _require(
         not trained or fidelity.agreement >= number_format.minimum_agreement,
@@ -216,6 +217,18 @@ def check_fidelity(fidelity: Fidelity, number_format: Format = INT8, *, trained:
         f"agrees with the Keras model on {fidelity.agreement:.1%} of {fidelity.samples} images, "
         f"at least {number_format.minimum_agreement:.0%} are needed",
         UnfaithfulError,
+        _way_out(number_format),
+    )
+
+
+def _way_out(number_format: Format) -> str:
+    """Return what to do about integers that follow the model too badly."""
+    if not number_format.needs_calibration:
+        return ""
+    float_layers = "keep layers float (`keep_float`), " if number_format is INT8 else ""
+    return (
+        "; a net that has learned little answers near ties: train it longer or begin with trained "
+        f"weights, {float_layers}or export in another --format"
     )
 
 
@@ -260,7 +273,11 @@ def _require_dtype(
 
 
 def _require(
-    holds: bool, number_format: Format, failure: str, error: type[EdgenetsError] = EdgenetsError
+    holds: bool,
+    number_format: Format,
+    failure: str,
+    error: type[EdgenetsError] = EdgenetsError,
+    way_out: str = "",
 ) -> None:
     if not holds:
-        raise error(f"the {number_format.name} file {failure}; it was not kept")
+        raise error(f"the {number_format.name} file {failure}; it was not kept{way_out}")

@@ -8,6 +8,7 @@ import pytest
 from edgenets import flatbuffer
 from edgenets.data.input_range import CENTRED
 from edgenets.errors import EdgenetsError
+from edgenets.export.formats import FORMATS
 from edgenets.export.measure import promises
 from edgenets.export.measure.classifier import Classifier
 from edgenets.export.write import tflite
@@ -111,8 +112,24 @@ def test_bad_fidelity_is_an_error(snr_db: float, agreement: float, trained: bool
     if message is None:
         promises.check_fidelity(fidelity, trained=trained)
     else:
-        with pytest.raises(EdgenetsError, match=message):
+        with pytest.raises(EdgenetsError, match=message) as told:
             promises.check_fidelity(fidelity, trained=trained)
+        assert str(told.value).endswith(
+            "are needed; it was not kept; a net that has learned little answers near ties: train "
+            "it longer or begin with trained weights, keep layers float (`keep_float`), or export "
+            "in another --format"
+        )
+
+
+def test_what_may_help_a_bad_file_is_what_its_format_has():
+    fidelity = promises.Fidelity(9.9, 1.0, 200)
+    for name, ending in (
+        ("int16x8", "trained weights, or export in another --format"),
+        ("fp32", "at least 80 dB are needed; it was not kept"),
+    ):
+        with pytest.raises(EdgenetsError) as told:
+            promises.check_fidelity(fidelity, FORMATS[name], trained=True)
+        assert str(told.value).endswith(ending)
 
 
 def test_snr_is_that_of_its_definition(float32: bytes, model):
