@@ -290,7 +290,8 @@ class _Table:
 
 def _checked(start: int, size: int, content: bytes) -> int:
     if not 0 <= start <= start + size <= len(content):
-        raise ValueError(f"bytes {start} to {start + size} of {len(content)} are missing")
+        place = start if start < 0 else start + size
+        raise ValueError(f"it has {len(content):,} bytes and refers to byte {place:,}")
     return start
 
 

@@ -195,6 +195,14 @@ def test_something_else_is_not_a_model(tmp_path: Path):
         flatbuffer.read(tmp_path / "x.tflite")
 
 
+def test_reference_beyond_the_end_is_told_with_the_size(content: bytes):
+    root = (1_999_996).to_bytes(4, "little")  # four bytes there say where its fields are
+    damaged = root + content[4:].ljust(1996, b"\0")
+    expected = r"\(it has 2,000 bytes and refers to byte 2,000,000\)"
+    with pytest.raises(EdgenetsError, match=expected):
+        flatbuffer.read(damaged)
+
+
 def test_every_truncation_is_an_error_and_no_crash(content: bytes):
     for length in range(len(content)):
         with pytest.raises(EdgenetsError):
