@@ -37,6 +37,7 @@ from edgenets.pipeline.stages.inputs import (
 )
 from edgenets.pipeline.stages.places import CHECKPOINT, HISTORY
 from edgenets.pipeline.stages.train import train_model, write_history
+from edgenets.progress import warn
 from edgenets.training.checkpoint import checkpoint_names, remove_checkpoint
 from edgenets.training.workers import ALONE, Workers
 
@@ -248,6 +249,13 @@ def _comparison_images(
         else open_dataset(data, seed=spec.seed)
     )
     say_left_out(dataset.skipped)
+    if not set(dataset.classes) <= set(spec.labels):
+        warn(
+            [
+                f"not all classes of {data} are labels of the model, and the file is fitted to and "
+                "checked on these images; pass such as it is to see"
+            ]
+        )
     _check_files(out, target, [s for s in dataset.train.sources if isinstance(s, Path)])
     chosen = balanced_sample(dataset.train.labels, count, seed)
     images = dataset.train.subset(chosen).load(spec.preparation, once=True)

@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from edgenets.cli.main import edgenets_command
 from edgenets.errors import EdgenetsError
 from edgenets.files import sha256_file
 from edgenets.models.backend import tf
@@ -290,6 +291,17 @@ def test_model_folder_that_is_not_there_is_told_what_is(model_dir: Path, failure
     sentence = failure("export", stages / "04-int8", "--out", stages / "m.tflite")
     assert "is not a model folder: it is no folder; " in sentence
     assert sentence.endswith("; did you mean 02-int8?")
+
+
+@pytest.mark.slow
+def test_export_warns_of_images_of_other_classes(
+    model_dir: Path, image_folder: Path, tmp_path: Path, capsys
+):
+    export = ("export", str(model_dir), "--format", "fp32", "--out", str(tmp_path / "m.tflite"))
+    for data, warned in ((str(image_folder), False), ("digits", True)):
+        edgenets_command.main([*export, "--data", data], standalone_mode=False)
+        warning = f"WARNING: not all classes of {data} are labels of the model, and the file is"
+        assert (warning in capsys.readouterr().err) == warned
 
 
 # .tflite files, images and reports
