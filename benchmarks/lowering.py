@@ -30,7 +30,7 @@ from edgenets.export.lower.lower import lower, runs_sparsely
 from edgenets.export.lower.rewriting import CodedModel
 from edgenets.export.measure.instructions import count_instructions
 from edgenets.export.measure.promises import random_images
-from edgenets.export.targets import CORAL, TARGETS
+from edgenets.export.targets import CORAL, RPI4, TARGETS
 from edgenets.export.write import tflite
 from edgenets.files import read_json, sha256_file, write_bytes, write_json
 from edgenets.models.backend import keras, tf
@@ -44,7 +44,8 @@ CPUS = ("cortex-a72", "cortex-a76")
 CALIBRATION_IMAGES = 2
 SEED = 0
 SPARSITY = 0.85
-PLAIN = "plain converter"
+PLAIN, DENSE = "plain converter", "rpi4, dense"
+FORMS = {**TARGETS, DENSE: RPI4._replace(int8_rewrites=("dense",))}
 
 
 class Row(NamedTuple):
@@ -53,13 +54,19 @@ class Row(NamedTuple):
     title: str
     name: str
     arguments: dict[str, Any]
-    target: str  # of TARGETS, or PLAIN
+    target: str  # of FORMS, or PLAIN
     number_format: str
     sparsity: float = 0.0  # of the 1x1 kernels
 
 
 V1 = ("shufflenet_v1", {})
 SQUEEZENET = ("squeezenet", {})
+SHUFFLES = (
+    ("ShuffleNet V2 0.5x, 96 px", "shufflenet_v2", {"scale": 0.5, "resolution": 96}),
+    ("ShuffleNet V2 1.0x, 96 px", "shufflenet_v2", {"scale": 1.0, "resolution": 96}),
+    ("ShuffleNet V1 0.25x g=3, 96 px", "shufflenet_v1", {"scale": 0.25, "resolution": 96}),
+    ("ShuffleNet V1 0.5x g=3, 96 px", "shufflenet_v1", {"scale": 0.5, "resolution": 96}),
+)
 VWW = ("mobilenet_v1", {"width": 0.25, "resolution": 96, "classes": 2})
 LOWERINGS = (
     Row("ShuffleNet V1 1.0 g=3, Keras layers", *V1, PLAIN, "int8"),
@@ -71,6 +78,7 @@ LOWERINGS = (
         for target in ("generic", "rpi4", "rpi5")
         for number_format in ("fp32", "int8")
     ),
+    *(Row(*net, target, "int8") for net in SHUFFLES for target in ("rpi4", DENSE)),
 )
 FAMILIES = (
     ("mobilenet_v1", {}),
@@ -104,7 +112,7 @@ def convert(row: Row) -> bytes:
     images = random_images(spec.preparation.resolution, CALIBRATION_IMAGES)
     if row.target == PLAIN:
         return convert_plainly(model, images)
-    number_format, target = FORMATS[row.number_format], TARGETS[row.target]
+    number_format, target = FORMATS[row.number_format], FORMS[row.target]
     sparse = number_format is FP32 and target.sparse and runs_sparsely(model)
     net = lower(CodedModel(model, None), target, number_format, sparse=sparse)
     file = (

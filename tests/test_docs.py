@@ -230,7 +230,8 @@ def test_targets_of_the_docs_are_those_of_the_code():
         [
             row.name,
             row.device,
-            *(", ".join(names) for names in (row.formats, row.rewrites, row.integer_rewrites)),
+            *(", ".join(names) for names in (row.formats, row.rewrites)),
+            ", ".join((*(f"{name} (int8)" for name in row.int8_rewrites), *row.integer_rewrites)),
         ]
         for row in TARGETS.values()
     ]

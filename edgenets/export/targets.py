@@ -31,6 +31,7 @@ class Target(NamedTuple):
     formats: tuple[str, ...]  # names of `FORMATS` that run there; the first is preferred
     rewrites: tuple[Rewrite, ...]  # of the net, in this order, in every format
     integer_rewrites: tuple[Rewrite, ...] = ()  # further ones where activations are integers
+    int8_rewrites: tuple[Rewrite, ...] = ()  # before all others, in int8 alone
     sparse: bool = False  # whether fp32 files store pruned kernels sparsely
     prefers_sparse: bool = False  # fp32 to int8, where all large 1x1 kernels are sparse enough
     accelerator: Literal["edge_tpu", "ethos_u"] | None = None  # None: XNNPACK on the CPU
@@ -76,6 +77,7 @@ RPI5 = Target(
     formats=ALL_FORMATS,
     rewrites=("packed", "nested"),
     integer_rewrites=("averaged", "joined", "paired"),
+    int8_rewrites=("dense_narrow",),
     sparse=True,
     cpu="cortex-a76",
 )

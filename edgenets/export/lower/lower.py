@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenets.export.formats import FORMATS, FP32, Format
+from edgenets.export.formats import FORMATS, FP32, INT8, Format
 from edgenets.export.lower.channels import make_dense, pack_shuffles
 from edgenets.export.lower.integer_forms import (
     average_by_convolution,
@@ -115,8 +115,9 @@ def lower(
     """
     if not isinstance(net.model, keras.Model):
         return net  # a Keras 3 model, which is not of edgenets
-    of_format = target.integer_rewrites if number_format.needs_calibration else ()
-    for name in (*target.rewrites, *of_format, *(["turned"] if sparse else [])):
+    of_integers = target.integer_rewrites if number_format.needs_calibration else ()
+    of_int8 = target.int8_rewrites if number_format is INT8 else ()
+    for name in (*of_int8, *target.rewrites, *of_integers, *(["turned"] if sparse else [])):
         net = REWRITES[name](net)
     return net
 
@@ -161,7 +162,8 @@ def _relu6_gate(x: tf.Tensor) -> tf.Tensor:
 def make_narrow_dense(net: CodedModel) -> CodedModel:
     """Return the net as `make_dense` does where no shuffled map has over `NARROW` channels.
 
-    An Ethos-U then saves more by moving no channels than multiplying zeros costs it.
+    An Ethos-U, and a core with dot products of int8 (Cortex-A76), then saves more by moving no
+    channels than multiplying zeros costs it.
     """
     shuffles = [layer for layer in net.model.layers if isinstance(layer, ChannelShuffle)]
     widest = max((layer.output.shape[-1] for layer in shuffles), default=0)

@@ -14,7 +14,7 @@ from edgenets.data.images import Preparation
 from edgenets.errors import EdgenetsError
 from edgenets.export.devices.interpreter import open_interpreter
 from edgenets.export.ends import Ends
-from edgenets.export.formats import FORMATS, FP32, INT8
+from edgenets.export.formats import FORMATS, FP32, INT8, INT16X8
 from edgenets.export.inspect.edge_tpu import prediction
 from edgenets.export.inspect.edge_tpu.rules import RULES
 from edgenets.export.inspect.ethos_u.compiler import compile_file
@@ -300,6 +300,18 @@ def test_the_nets_that_the_page_of_targets_names_run_sparsely(name, arguments, s
     assert runs_sparsely(model) is has_sparse_forms(model) is sparsely
 
 
+def test_a_raspberry_pi_5_shuffles_nothing_in_narrow_int8_nets():
+    model, _ = build(*SHUFFLE_V2, 32)
+    for target, number_format, shuffled in (
+        (RPI5, INT8, False),
+        (RPI5, INT16X8, True),
+        (RPI5, FP32, True),
+        (RPI4, INT8, True),
+    ):
+        lowered = lower(CodedModel(model, None), target, number_format).model
+        assert any(isinstance(layer, ChannelShuffle) for layer in lowered.layers) == shuffled
+
+
 def prune_pointwise(model: keras.Model, sparsity: float) -> None:
     for layer in model.layers:
         if type(layer) is keras.layers.Conv2D and layer.kernel_size == (1, 1):
@@ -349,6 +361,6 @@ def test_format_that_a_target_does_not_run_gets_a_sentence():
 def test_every_target_prefers_a_format_and_names_known_rewrites():
     for target in TARGETS.values():
         assert set(target.formats) <= set(FORMATS)
-        assert {*target.rewrites, *target.integer_rewrites} <= set(REWRITES)
+        assert {*target.rewrites, *target.integer_rewrites, *target.int8_rewrites} <= set(REWRITES)
     assert lower(CodedModel("model", None), GENERIC, INT8).model == "model"
     assert promises.MAXIMUM_SNR_DB > 0

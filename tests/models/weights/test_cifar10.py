@@ -37,7 +37,10 @@ LARGEST_BYTES = 2_000_000
 MOST_PARAMS = 900_000
 SIGMAS = 4
 # Of the targets one for each way in which an int8 file is written.
-WAYS = {(t.rewrites, t.integer_rewrites, t.accelerator, t.names): t for t in TARGETS.values()}
+WAYS = {
+    (t.rewrites, t.integer_rewrites, t.int8_rewrites, t.accelerator, t.names): t
+    for t in TARGETS.values()
+}
 
 
 @pytest.fixture(scope="module")
