@@ -60,7 +60,7 @@ def test_speedup_gives_a_net_of_the_family_with_its_table_of_channels(
 @pytest.mark.parametrize(
     "asked, message",
     [
-        ({"speedup": 2.0}, "^target goes with budget_cycles"),
+        ({"speedup": 2.0}, "^speedup needs target: rpi3, rpi4 or rpi5"),
         ({"speedup": 2.0, "target": "coral"}, "must be one of rpi3, rpi4, rpi5, .* 'coral'"),
         ({"speedup": 0.5, "target": "rpi5"}, "speedup must be a number above 1, got 0.5"),
         (
