@@ -78,7 +78,7 @@ LOWERINGS = (
         for target in ("generic", "rpi4", "rpi5")
         for number_format in ("fp32", "int8")
     ),
-    *(Row(*net, target, "int8") for net in SHUFFLES for target in ("rpi4", DENSE)),
+    *(Row(*net, target, "int8") for net in SHUFFLES for target in ("rpi4", "rpi5", DENSE)),
 )
 FAMILIES = (
     ("mobilenet_v1", {}),

@@ -51,7 +51,8 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; it takes that one's place when the block ends well.
 
     Whatever happens, `folder` holds either its old files or all of the new ones; only a process
-    killed between two renames leaves the old ones beside it, under another name.
+    killed between two renames, or soon after them, leaves the old ones beside it, under a name that
+    ends in `.old`.
 
     Args:
         folder, names: as for `check_folder`.

@@ -14,8 +14,8 @@ from edgenets.errors import ArgumentError, unknown_name
 from edgenets.export.formats import DYNAMIC, FP16, FP32, INT8, INT16X8
 
 Rewrite = (
-    Literal["dense", "dense_narrow", "packed", "spelled", "turned", "averaged", "joined", "nested"]
-    | Literal["paired", "paired_wide", "paired_outputs"]
+    Literal["dense", "dense_narrow", "dense_ungrouped", "packed", "spelled", "turned", "averaged"]
+    | Literal["joined", "nested", "paired", "paired_wide", "paired_outputs"]
 )
 """A rewrite of the net, in `edgenets.export.lower.lower.REWRITES`."""
 
@@ -77,7 +77,7 @@ RPI5 = Target(
     formats=ALL_FORMATS,
     rewrites=("packed", "nested"),
     integer_rewrites=("averaged", "joined", "paired"),
-    int8_rewrites=("dense_narrow",),
+    int8_rewrites=("dense_ungrouped",),
     sparse=True,
     cpu="cortex-a76",
 )

@@ -126,15 +126,14 @@ def confirm(into: PathOrName, path: PathOrName | None = None) -> UpdateStatus:
     folder = Path(into).absolute()
     _require_installed(folder)
     with slots.locked(folder):
-        found = slots.status(folder)
-        is_meant = path is None or str(path) == found.path
-        if is_meant and found.pending and found.release is None:
-            raise EdgenetsError(
-                f"{found.path} is damaged, and stays on trial; edgenets update URL installs a "
-                "release anew"
-            )
         state = slots.settle(folder)
-        if path is None or Path(path) == slots.model_path(folder, _require_installed(folder)):
+        model = slots.model_path(folder, _require_installed(folder))
+        if path is None or Path(path) == model:
+            if state.pending and slots.release_in(folder, slots.current_slot(folder)) is None:
+                raise EdgenetsError(
+                    f"{model} is damaged, and stays on trial; edgenets update URL installs a "
+                    "release anew"
+                )
             slots.confirm(folder, state)
         return slots.status(folder)
 

@@ -337,11 +337,23 @@ def test_a_damaged_model_on_trial_is_not_confirmed(world, untried):
     first, second = (world.board / "slots" / slot / "model.tflite" for slot in "ab")
     content = second.read_bytes()
     second.write_bytes(b"bit rot")
-    with world.refused(r"slots/b/model\.tflite is damaged, and stays on trial; edgenets update"):
+    sentence = r"slots/b/model\.tflite is damaged, and stays on trial; edgenets update"
+    with pytest.raises(EdgenetsError, match=sentence):
         world.on_board("--confirm")
+    assert world.on_board("--status")["pending"]
     assert en.confirm(world.board, first).pending  # of a program that has the one before
     second.write_bytes(content)
     assert world.on_board("--confirm")["pending"] is None
+
+
+def test_a_damaged_model_whose_minutes_are_over_goes_when_it_is_confirmed(
+    world, untried, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slots, "clock", lambda: ("boot", 100.0))
+    world.update("--minutes", 1)
+    (world.board / "slots" / "b" / "model.tflite").write_bytes(b"bit rot")
+    monkeypatch.setattr(slots, "clock", lambda: ("boot", 161.0))
+    assert world.on_board("--confirm")["release"]["number"] == 1
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "release.json"])

@@ -35,7 +35,7 @@ from edgenets.export.targets import Target
 from edgenets.models.backend import keras, tf
 from edgenets.models.codes import Grid
 from edgenets.models.graph import parents_of
-from edgenets.models.grouped import ChannelShuffle
+from edgenets.models.grouped import ChannelShuffle, GroupedPointwise
 from edgenets.models.layers import HARD_SIGMOID_SHIFT, hard_swish
 from edgenets.models.sparsity import SPARSE_FROM
 
@@ -162,12 +162,21 @@ def _relu6_gate(x: tf.Tensor) -> tf.Tensor:
 def make_narrow_dense(net: CodedModel) -> CodedModel:
     """Return the net as `make_dense` does where no shuffled map has over `NARROW` channels.
 
-    An Ethos-U, and a core with dot products of int8 (Cortex-A76), then saves more by moving no
-    channels than multiplying zeros costs it.
+    An Ethos-U then saves more by moving no channels than multiplying zeros costs it.
     """
     shuffles = [layer for layer in net.model.layers if isinstance(layer, ChannelShuffle)]
     widest = max((layer.output.shape[-1] for layer in shuffles), default=0)
     return make_dense(net) if 0 < widest <= NARROW else net
+
+
+def make_ungrouped_dense(net: CodedModel) -> CodedModel:
+    """Return the net as `make_narrow_dense` does where no 1x1 convolution is grouped.
+
+    A core with dot products of int8 (Cortex-A76) then saves more by moving no channels than
+    multiplying zeros costs it. Grouped convolutions would have to multiply many more.
+    """
+    grouped = any(isinstance(layer, GroupedPointwise) for layer in net.model.layers)
+    return net if grouped else make_narrow_dense(net)
 
 
 def turn_paddings(net: CodedModel) -> CodedModel:
@@ -231,6 +240,7 @@ def _is_strided(layer: KerasLayer) -> bool:
 REWRITES: dict[str, Callable[[CodedModel], CodedModel]] = {
     "dense": make_dense,
     "dense_narrow": make_narrow_dense,
+    "dense_ungrouped": make_ungrouped_dense,
     "packed": pack_shuffles,
     "spelled": spell_hard_swish,
     "paired": pair_columns,

@@ -300,16 +300,26 @@ def test_the_nets_that_the_page_of_targets_names_run_sparsely(name, arguments, s
     assert runs_sparsely(model) is has_sparse_forms(model) is sparsely
 
 
-def test_a_raspberry_pi_5_shuffles_nothing_in_narrow_int8_nets():
-    model, _ = build(*SHUFFLE_V2, 32)
-    for target, number_format, shuffled in (
-        (RPI5, INT8, False),
-        (RPI5, INT16X8, True),
-        (RPI5, FP32, True),
-        (RPI4, INT8, True),
-    ):
-        lowered = lower(CodedModel(model, None), target, number_format).model
-        assert any(isinstance(layer, ChannelShuffle) for layer in lowered.layers) == shuffled
+@pytest.mark.parametrize(
+    "name, arguments, target, number_format, is_dense",
+    [
+        (*SHUFFLE_V2, RPI5, INT8, True),
+        (*SHUFFLE_V2, RPI5, INT16X8, False),
+        (*SHUFFLE_V2, RPI5, FP32, False),
+        (*SHUFFLE_V2, RPI4, INT8, False),
+        ("shufflenet_v2", {"scale": 1.0}, RPI5, INT8, False),  # 464 channels
+        (*SHUFFLE_V1, RPI5, INT8, False),  # grouped
+    ],
+)
+def test_a_raspberry_pi_5_has_narrow_int8_nets_without_groups_or_shuffles(
+    name, arguments, target, number_format, is_dense
+):
+    model, _ = build(name, arguments, 32)
+    forms = (target, target._replace(int8_rewrites=()))
+    params = [
+        lower(CodedModel(model, None), form, number_format).model.count_params() for form in forms
+    ]
+    assert (params[0] > params[1]) == is_dense
 
 
 def prune_pointwise(model: keras.Model, sparsity: float) -> None:
