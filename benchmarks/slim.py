@@ -75,12 +75,13 @@ def trained(name: str, data: str, out: Path, speedup: float, epochs: int) -> lis
     whole = PRETRAINED / f"cifar10_{name}"
     slim = {"stage": "slim", "target": "rpi5", "speedup": speedup, "epochs": epochs}
     slim |= {"batch_size": BATCH_SIZE, "distillation": DISTILLATION} | FINE_TUNING[name]
-    float_slim = made(whole, [slim], data, out / f"{name}_slim_{epochs}")
+    small = f"{name}_slim_{speedup:g}_{epochs}"
+    float_slim = made(whole, [slim], data, out / small)
     rate = {"stage": "rate", "budget_bytes": int(PART * WHOLE[name].budget_bytes)}
     folders = {
         "int8": made(whole, [{"stage": "int8"}], data, out / f"{name}_int8"),
-        "slim": made(float_slim, [{"stage": "int8"}], data, out / f"{name}_slim_{epochs}_int8"),
-        "rate": made(float_slim, [rate], data, out / f"{name}_slim_{epochs}_rate"),
+        "slim": made(float_slim, [{"stage": "int8"}], data, out / f"{small}_int8"),
+        "rate": made(float_slim, [rate], data, out / f"{small}_rate"),
     }
     files = {row: exported(folder) for row, folder in folders.items()}
     right = {row: is_right(folders[row], data, content) for row, content in files.items()}

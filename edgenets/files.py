@@ -20,6 +20,12 @@ from edgenets.errors import EdgenetsError, did_you_mean
 
 TEMPORARY, PARTIAL, FOLDER = ".edgenets-", ".partial", ".folder"
 """How a name begins of what is being written, and how that of a file and of a folder ends."""
+UNCHANGED, KEPT = "what was there is unchanged", "what is done is kept"
+ANOTHER_PLACE, MEND = (
+    "pass another place and repeat the command",
+    "mend that and repeat the command",
+)
+"""What `disk_failure` says of what was there, and to do."""
 PACKAGE = b"\x89EPK"  # that an `.epk` begins with
 PIECE_BYTES = 2**16  # of a file that is hashed: a large one need not be in memory
 SEAL = "sha256"  # the key of a sealed JSON value that holds the hash of the others
@@ -86,10 +92,7 @@ def replacing(path: Path) -> Iterator[Path]:
             sync(partial)
             rename(partial, place)
     except OSError as error:
-        raise EdgenetsError(
-            f"cannot write {path}: {error.strerror or error}; what was there is unchanged, "
-            f"{remedy(error, 'pass another place and repeat the command')}"
-        ) from error
+        raise disk_failure(f"cannot write {path}", error, UNCHANGED, ANOTHER_PLACE) from error
 
 
 @contextmanager
@@ -163,6 +166,18 @@ def remedy(error: OSError, otherwise: str) -> str:
     """Return what to do about a file system's error: on a full disk free some space."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "free some space and repeat the command" if full else otherwise
+
+
+def disk_failure(failed: str, error: OSError, kept: str, otherwise: str) -> EdgenetsError:
+    """Return what to say where a file system fails.
+
+    Args:
+        failed: what could not be done.
+        error: why.
+        kept: what became of what was there.
+        otherwise: what to do, as for `remedy`.
+    """
+    return EdgenetsError(f"{failed}: {error.strerror or error}; {kept}, {remedy(error, otherwise)}")
 
 
 def make_folder(folder: Path) -> None:

@@ -10,11 +10,15 @@ from pathlib import Path
 
 from edgenets.errors import EdgenetsError
 from edgenets.files import (
+    ANOTHER_PLACE,
     FOLDER,
+    KEPT,
+    MEND,
     TEMPORARY,
+    UNCHANGED,
     check_output,
+    disk_failure,
     make_folder,
-    remedy,
     rename,
     sync,
     temporary_file,
@@ -83,10 +87,7 @@ def replacing_folder(folder: Path, names: Iterable[str]) -> Iterator[Path]:
                 if old and folder.is_dir():
                     shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise EdgenetsError(
-            f"cannot write {folder}: {error.strerror or error}; what was there is unchanged, "
-            f"{remedy(error, 'pass another place and repeat the command')}"
-        ) from error
+        raise disk_failure(f"cannot write {folder}", error, UNCHANGED, ANOTHER_PLACE) from error
 
 
 def copy_folder(folder: Path, copy: Path) -> None:
@@ -109,10 +110,7 @@ def copy_folder(folder: Path, copy: Path) -> None:
         rename(partial, copy)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise EdgenetsError(
-            f"cannot copy {folder} to {copy}: {error.strerror or error}; what is done is kept, "
-            f"{remedy(error, 'mend that and repeat the command')}"
-        ) from error
+        raise disk_failure(f"cannot copy {folder} to {copy}", error, KEPT, MEND) from error
 
 
 @contextmanager

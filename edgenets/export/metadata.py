@@ -53,6 +53,11 @@ class Table(NamedTuple):
     fields: dict[int, Any]  # NumPy scalars, text, float32 vectors, tables, lists of tables
 
 
+def all_labels(spec: Spec) -> tuple[str, ...]:
+    """Return the labels of all classes, also where the file gives one score alone."""
+    return (*spec.initial_weights.get(BOTH, ()), *spec.labels)
+
+
 def with_description(
     converted: File, spec: Spec, source_sha256: str, *, names: bool = False
 ) -> File:
@@ -67,7 +72,7 @@ def with_description(
     Raises:
         EdgenetsError: a label takes more than one line.
     """
-    labels = (*spec.initial_weights.get(BOTH, ()), *spec.labels)
+    labels = all_labels(spec)
     if broken := [label for label in labels if label.splitlines() != [label]]:
         raise EdgenetsError(f"a label must be one line of text, not {broken[0]!r}; rename it")
     told = spec.to_json()

@@ -324,11 +324,13 @@ def _read_spec(folder: Path) -> _Stored:
 
 def _near_folder(folder: Path) -> str:
     """Return which model folder beside a missing one may be meant, or "" for none."""
+    if folder.exists():
+        return ""
     try:
         beside = sorted(spec.parent.name for spec in folder.parent.glob(f"*/{SPEC}"))
     except OSError:
         return ""
-    return "" if folder.exists() else did_you_mean(folder.name, beside)
+    return did_you_mean(folder.name, beside)
 
 
 def _checked(content: Any) -> _Stored:

@@ -19,7 +19,7 @@ from edgenets.export.ends import LOGITS, Ends
 from edgenets.export.formats import INT8, find_format
 from edgenets.export.lower.lower import preferred_format
 from edgenets.export.measure.accuracy import score_dataset, warnings_of_score
-from edgenets.export.metadata import BOTH
+from edgenets.export.metadata import all_labels
 from edgenets.export.targets import GENERIC, Target
 from edgenets.export.write.checked_file import FIRMWARE, REPORT, Compile, write_checked
 from edgenets.export.write.foreign import adopt, checked_images, load_trusted
@@ -250,7 +250,7 @@ def _comparison_images(
         else open_dataset(data, seed=spec.seed)
     )
     say_left_out(dataset.skipped)
-    if not set(dataset.classes) <= {*spec.initial_weights.get(BOTH, ()), *spec.labels}:
+    if not set(dataset.classes) <= set(all_labels(spec)):
         warn(
             [
                 f"not all classes of {data} are labels of the model, and the file is fitted to and "

@@ -127,9 +127,10 @@ def confirm(into: PathOrName, path: PathOrName | None = None) -> UpdateStatus:
     _require_installed(folder)
     with slots.locked(folder):
         state = slots.settle(folder)
-        model = slots.model_path(folder, _require_installed(folder))
+        slot = _require_installed(folder)
+        model = slots.model_path(folder, slot)
         if path is None or Path(path) == model:
-            if state.pending and slots.release_in(folder, slots.current_slot(folder)) is None:
+            if state.pending and slots.release_in(folder, slot) is None:
                 raise EdgenetsError(
                     f"{model} is damaged, and stays on trial; edgenets update URL installs a "
                     "release anew"

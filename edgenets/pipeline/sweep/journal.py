@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgenets.errors import EdgenetsError
-from edgenets.files import remedy
+from edgenets.files import KEPT, disk_failure
 from edgenets.packages import missing_package
 
 try:
@@ -38,10 +38,8 @@ def journal_used(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise EdgenetsError(
-            f"cannot use {path}: {error.strerror or error}; what is done is kept, "
-            f"{remedy(error, 'make it writable, or pass another folder with --out')}"
-        ) from error
+        way_out = "make it writable, or pass another folder with --out"
+        raise disk_failure(f"cannot use {path}", error, KEPT, way_out) from error
     except (ValueError, KeyError) as error:
         raise EdgenetsError(
             f"{path} is damaged; restore it, or pass another folder with --out"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edgenets.data.folder import existing_folder
 from edgenets.data.opened import last_dataset_kept
 from edgenets.errors import EdgenetsError
-from edgenets.files import remedy
+from edgenets.files import KEPT, MEND, disk_failure
 from edgenets.pipeline.sweep.constraints import broken
 from edgenets.pipeline.sweep.space import SweepConfig, run_config
 from edgenets.pipeline.sweep.store import Store, Trial
@@ -97,10 +97,7 @@ def attempt(
             raise
         failed = str(error)
     except OSError as error:  # of the log
-        raise EdgenetsError(
-            f"cannot work in {folder}: {error.strerror or error}; what is done is kept, "
-            f"{remedy(error, 'mend that and repeat the command')}"
-        ) from error
+        raise disk_failure(f"cannot work in {folder}", error, KEPT, MEND) from error
     return Outcome(rows, failed, time.monotonic() - began)
 
 
